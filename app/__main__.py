@@ -1,0 +1,68 @@
+"""`python -m app`: serves with granian."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import sys
+
+from app.counters import prepare_folder
+from app.errors import OperatorError, SettingError
+from app.house import House
+from app.settings import Settings
+
+
+def main() -> int:
+    """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
+    try:
+        settings = Settings.read(os.environ)
+        # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
+        folder = prepare_folder()
+        House(settings)
+        _check_port(settings.host, settings.port)
+    except OperatorError as error:
+        print(f"tsukurioki: {error}", file=sys.stderr)
+        return 2
+    print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
+    try:
+        _serve(settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            name, value = "TSUKURIOKI_PORT", str(port)
+            if error.errno != errno.EADDRINUSE:
+                name, value = "TSUKURIOKI_HOST", f"{host}:{port}"
+            raise SettingError(
+                name, value, f"an address that is free to listen on ({error.strerror})"
+            ) from None
+
+
+def _serve(settings: Settings) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    Granian(
+        "wsgi:application",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        respawn_failed_workers=True,
+        websockets=False,
+        log_access=False,
+    ).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

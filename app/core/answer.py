@@ -1,0 +1,62 @@
+"""Answers as they leave the house: one JSON object, finished when it is stored.
+
+`tier` and `shared` stand last, so that a stored body becomes a same_hand answer by its tail alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from app.core.entry import Entry
+
+EXACT_TAIL = b'"tier":"exact"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished body, and the tier that gave it."""
+
+    tier: str
+    body: bytes
+
+
+def exact_body(entry: Entry) -> bytes:
+    """The body of an entry, as the index keeps it and as an exact hit is sent."""
+    head = {
+        **entry.response,
+        "deck": entry.query.deck,
+        "key": entry.key,
+        "variant": entry.variant,
+        "source": entry.source,
+        "model": entry.model,
+        "created": entry.created,
+        "tier": "exact",
+    }
+    return orjson.dumps(head)
+
+
+def same_hand_body(stored: bytes, shared: int) -> bytes:
+    """A stored body, told as an answer for another play of the same five cards.
+
+    `key` stays the entry's: it is the address of the text that was given.
+    """
+    return stored[: -len(EXACT_TAIL)] + b'"tier":"same_hand","shared":%d}' % shared
+
+
+def made_body(
+    response: dict[str, str], *, deck: str, key: str, variant: int, source: str, model: str, tier: str
+) -> bytes:
+    """The body of an answer that was made for this request and is not stored."""
+    return orjson.dumps(
+        {
+            **response,
+            "deck": deck,
+            "key": key,
+            "variant": variant,
+            "source": source,
+            "model": model,
+            "tier": tier,
+        }
+    )

@@ -1,0 +1,118 @@
+"""Entries: stored answers with their provenance, and how one stands as a line in the log.
+
+Layout of a line: a JSON object whose last member is `checksum`, the 64-bit xxh3 of all bytes before
+`,"checksum"`, as 16 hex digits. The checksum is taken over bytes, not over a re-serialised object,
+so that a reader in another language or a later orjson need not write JSON as we do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import xxhash
+
+from app.core.key import Query
+from app.errors import DamagedLineError
+
+_SUFFIX = b',"checksum":"%b"}'
+_SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens billed for an entry: its share of the request that brought it."""
+
+    prompt: float = 0.0
+    output: float = 0.0
+    thoughts: float = 0.0
+    cached: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored answer.
+
+    `source` names the provider that wrote it, `model` what the provider says it ran, `fingerprint`
+    the prompt (or the pieces) that it came from, `created` a UTC time in ISO 8601, `cost_usd` what
+    it cost by the price table in force at the time.
+    """
+
+    key: str
+    variant: int
+    query: Query
+    response: Mapping[str, str]
+    source: str
+    model: str
+    fingerprint: str
+    created: str
+    usage: Usage | None = None
+    cost_usd: float = 0.0
+
+    def to_line(self) -> bytes:
+        """The entry as a line of the log, line break included."""
+        usage = self.usage
+        record = {
+            "key": self.key,
+            "variant": self.variant,
+            "query": self.query.to_json(),
+            "response": dict(self.response),
+            "source": self.source,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "usage": None
+            if usage is None
+            else {
+                "prompt": usage.prompt,
+                "output": usage.output,
+                "thoughts": usage.thoughts,
+                "cached": usage.cached,
+            },
+            "cost_usd": self.cost_usd,
+            "created": self.created,
+        }
+        return seal(orjson.dumps(record))
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Entry:
+        """Back from a line of the log. Raises DamagedLineError, saying what is wrong with it."""
+        record = unseal(line)
+        try:
+            usage = record["usage"]
+            return cls(
+                key=record["key"],
+                variant=record["variant"],
+                query=Query.from_json(record["query"]),
+                response=record["response"],
+                source=record["source"],
+                model=record["model"],
+                fingerprint=record["fingerprint"],
+                created=record["created"],
+                usage=None if usage is None else Usage(**usage),
+                cost_usd=record["cost_usd"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DamagedLineError(f"not an entry: {error}") from None
+
+
+def seal(body: bytes) -> bytes:
+    """Append the checksum to a serialised JSON object, and a line break."""
+    checksum = xxhash.xxh3_64_hexdigest(body[:-1]).encode()
+    return body[:-1] + _SUFFIX % checksum + b"\n"
+
+
+def unseal(line: bytes) -> dict[str, Any]:
+    """The object of a sealed line. Raises DamagedLineError."""
+    text = line.rstrip(b"\r\n")
+    body = text[:-_SUFFIX_LENGTH]
+    if text[-_SUFFIX_LENGTH:] != _SUFFIX % xxhash.xxh3_64_hexdigest(body).encode():
+        raise DamagedLineError("the checksum does not fit")
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise DamagedLineError(f"not JSON: {error.msg}") from None
+    if not isinstance(value, dict):
+        raise DamagedLineError("not an object")
+    return value

@@ -1,0 +1,85 @@
+"""Figures of a deck and its store, the same in `/stats` and in `precompute stats`.
+
+Every share stands beside what it is a share of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from app.core.deck import Deck
+from app.core.index import Meta
+from app.core.ledger import read_ledger
+
+MOST_WANTED = 10
+
+
+def space(deck: Deck) -> dict[str, Any]:
+    """The size of the request space."""
+    return {
+        "cards": len(deck.cards),
+        "phrases": sum(len(card.phrases) for card in deck.cards),
+        "titles": len(deck.titles),
+        "hands": deck.count_hands(),
+        "plays": deck.count_plays(),
+    }
+
+
+def store(meta: Meta | None) -> dict[str, Any]:
+    """What the index says of the store."""
+    if meta is None:
+        return {"entries": 0, "by_source": {}, "by_model": {}, "generation": 0}
+    by_source: Counter[str] = Counter()
+    by_model: Counter[str] = Counter()
+    for source, model, count in meta.origins:
+        by_source[str(source)] += int(str(count))
+        by_model[str(model)] += int(str(count))
+    return {
+        "entries": meta.entries,
+        "by_source": dict(by_source),
+        "by_model": dict(by_model),
+        "lines": meta.lines,
+        "damaged_lines": meta.damaged,
+        "generation": meta.generation,
+        "newest": meta.newest,
+        "spent_usd": round(meta.cost_usd, 6),
+        "tokens": round(meta.tokens),
+    }
+
+
+def coverage(deck: Deck, meta: Meta | None) -> dict[str, Any]:
+    """What the store and the pieces cover, each beside what it is a share of."""
+    plays, hands = deck.count_plays(), deck.count_hands()
+    entries = meta.entries if meta else 0
+    stocked = meta.stocked_hands if meta else 0
+    return {
+        "exact": _share(entries, plays),
+        "stocked_hands": _share(stocked, hands),
+        "stocked_plays": _share(meta.stocked_plays if meta else 0, plays),
+        "radius": meta.radius if meta else None,
+        "composed": _share(plays if deck.composable else 0, plays),
+    }
+
+
+def _share(part: int, whole: int) -> dict[str, Any]:
+    return {
+        "count": part,
+        "of": whole,
+        "share": part / whole if whole else 0.0,
+        "one_in": round(whole / part) if part else None,
+    }
+
+
+def misses(folder: Path | None, deck: str, most: int = MOST_WANTED) -> dict[str, Any]:
+    """Distinct plays that no whole entry answered, the most wanted first."""
+    if folder is None:
+        return {"kept": False}
+    counted: Counter[str] = Counter()
+    for line in read_ledger(folder, deck):
+        hand = line.get("hand")
+        if isinstance(hand, list):
+            counted["+".join(sorted(str(p.get("phrase")) for p in hand if isinstance(p, dict)))] += 1
+    wanted = [{"phrases": k.split("+"), "times": n} for k, n in counted.most_common(most)]
+    return {"kept": True, "total": counted.total(), "distinct": len(counted), "most_wanted": wanted}

@@ -1,0 +1,336 @@
+"""The gate: the checks that an answer must pass, the same at build time and at serve time.
+
+A check is a function with a name, a figure and a reason: it returns None, or a `Refusal` that says
+what it saw and what the limit is. `Gate` is the list of a deck's checks; `Gate.examine` runs them in
+order and stops at the first refusal, `Gate.refusals` runs them all.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from app.core.deck import Card, Deck
+from app.core.key import Query
+
+FIELDS = ("title", "poem")
+_BREAKS = re.compile(r"[\r\n]+")
+_SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
+_LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
+_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an answer was refused: the check, what it saw, and the limit that it set."""
+
+    check: str
+    figure: str
+    limit: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.figure} (limit: {self.limit})"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An answer before the gate, with what the checks need to know of its play.
+
+    `quoted` are the phrases that the answer may quote: the template tier's, whose words are the
+    player's own and do not count as a leak, as a forbidden word or as a repetition.
+    """
+
+    response: Mapping[str, object]
+    cards: tuple[Card, ...]
+    phrases: tuple[str, ...]
+    quoted: tuple[str, ...] = ()
+
+    @cached_property
+    def title(self) -> str:
+        return str(self.response["title"])
+
+    @cached_property
+    def poem(self) -> str:
+        return str(self.response["poem"])
+
+    @cached_property
+    def flat(self) -> str:
+        """The poem without line breaks: what lengths are counted on."""
+        return _BREAKS.sub("", self.poem)
+
+    @cached_property
+    def own(self) -> str:
+        """The poem without the phrases that it quotes: what word checks look at."""
+        text = self.poem
+        for phrase in sorted(self.quoted, key=len, reverse=True):
+            text = text.replace(phrase, "／")
+        return text
+
+
+Check = Callable[[Candidate], Refusal | None]
+
+
+def check_shape(candidate: Candidate) -> Refusal | None:
+    """Exactly title and poem, both texts: the game reads nothing else."""
+    response = candidate.response
+    if set(response) == set(FIELDS) and all(isinstance(v, str) and v for v in response.values()):
+        return None
+    return Refusal("shape", ", ".join(map(str, response)) or "nothing", "exactly title and poem")
+
+
+def check_title(titles: Iterable[str]) -> Check:
+    """The title stands verbatim in the deck: the game prints it on prepared art."""
+    known = frozenset(titles)
+
+    def title(candidate: Candidate) -> Refusal | None:
+        if candidate.title in known:
+            return None
+        return Refusal("title", candidate.title[:40], "a title of the deck, verbatim")
+
+    return title
+
+
+def check_length(least: int, most: int) -> Check:
+    """The flyer has room for so many characters, line breaks not counted."""
+
+    def length(candidate: Candidate) -> Refusal | None:
+        count = len(candidate.flat)
+        if least <= count <= most:
+            return None
+        return Refusal("length", str(count), f"{least}-{most} characters")
+
+    return length
+
+
+def check_paragraphs(least: int, most: int) -> Check:
+    """A world, an experience, a meaning: so many paragraphs."""
+
+    def paragraphs(candidate: Candidate) -> Refusal | None:
+        count = sum(bool(part.strip()) for part in _BREAKS.split(candidate.poem))
+        if least <= count <= most:
+            return None
+        return Refusal("paragraphs", str(count), f"{least}-{most}")
+
+    return paragraphs
+
+
+def check_sentences(most: int) -> Check:
+    """Short sentences: a long one is read aloud without breath."""
+
+    def sentence(candidate: Candidate) -> Refusal | None:
+        longest = max(map(len, _SENTENCE_END.split(candidate.own)))
+        return Refusal("sentence", str(longest), f"{most} characters") if longest > most else None
+
+    return sentence
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
+    ordered = sorted(set(words), key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+def check_words(name: str, words: Iterable[str], reason: str) -> Check:
+    """None of these words, the player's own apart."""
+    pattern = _any_of(words)
+
+    def check(candidate: Candidate) -> Refusal | None:
+        found = pattern.search(candidate.own) if pattern else None
+        return Refusal(name, found.group(), reason) if found else None
+
+    return check
+
+
+def check_polite(endings: Iterable[str]) -> Check:
+    """Assertive plain form: an advertisement of this kind does not bow."""
+    pattern = _any_of(endings)
+    at_end = re.compile(f"(?:{pattern.pattern})(?=[。、！？!?」\r\n]|$)") if pattern else None
+
+    def polite(candidate: Candidate) -> Refusal | None:
+        found = at_end.search(candidate.own) if at_end else None
+        return Refusal("polite", found.group(), "no polite ending") if found else None
+
+    return polite
+
+
+def check_showcase(words: Iterable[str]) -> Check:
+    """A showcase word shines once."""
+    pattern = _any_of(words)
+
+    def showcase(candidate: Candidate) -> Refusal | None:
+        found = pattern.findall(candidate.own) if pattern else ()
+        if len(found) == len(set(found)):
+            return None
+        twice = next(word for word in found if found.count(word) > 1)
+        return Refusal("showcase", f"{twice} ×{found.count(twice)}", "once in a poem")
+
+    return showcase
+
+
+def kanji_numerals(digits: str) -> tuple[str, ...]:
+    """How a number may be written besides its digits; small numbers are left alone.
+
+    Below ten a kanji numeral is too common in ordinary words to tell anything.
+    """
+    number = int(digits)
+    if not 10 <= number <= 9999:
+        return ()
+    plain = "".join("〇一二三四五六七八九"[int(d)] for d in str(number))
+    parts = ""
+    for unit, sign in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
+        count, number = divmod(number, unit)
+        if count:
+            parts += ("" if count == 1 and sign else "一二三四五六七八九"[count - 1]) + sign
+    return (parts, plain)
+
+
+@lru_cache(maxsize=4096)
+def leak_pattern(condition_text: str, tells: tuple[str, ...]) -> re.Pattern[str]:
+    """What would give a card away: its text, its telling words, its numbers in any writing."""
+    numbers = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+    written = [word for digits in numbers for word in kanji_numerals(digits)]
+    words = _any_of([condition_text, *tells, *written])
+    digits = "|".join(rf"(?<!\d){int(number)}(?!\d)" for number in numbers)
+    assert words is not None  # the condition's text is always among them
+    return re.compile(f"{words.pattern}|{digits}" if digits else words.pattern)
+
+
+def check_leak(candidate: Candidate) -> Refusal | None:
+    """The flaw behind a card stays hidden: that is the game."""
+    own = unicodedata.normalize("NFKC", candidate.own)
+    for card in candidate.cards:
+        found = leak_pattern(card.text, card.tells).search(own)
+        if found:
+            return Refusal("leak", f"{found.group()} of {card.id}", "no word that tells a card")
+    return None
+
+
+def check_wording(most: int) -> Check:
+    """The phrases' meaning is used, never their wording."""
+
+    def wording(candidate: Candidate) -> Refusal | None:
+        for phrase in candidate.phrases:
+            if phrase in candidate.quoted:
+                continue
+            run = _longest_run(phrase, candidate.flat, most + 1)
+            if run:
+                return Refusal("wording", run, f"{most} characters of a phrase in a row")
+        return None
+
+    return wording
+
+
+def _longest_run(phrase: str, text: str, length: int) -> str:
+    runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
+    return next((run for run in runs if run in text), "")
+
+
+def foreign_han(text: str) -> str:
+    """The Chinese characters in a text that Japanese does not have.
+
+    Windows code page 932 holds what Japanese publishes with; a simplified character is not in it.
+    No table of ours could be as complete, and the codec costs a microsecond where all is well.
+    """
+    try:
+        text.encode("cp932")
+    except UnicodeEncodeError:
+        return "".join(dict.fromkeys(c for c in _HAN.findall(text) if not _in_cp932(c)))
+    return ""
+
+
+def _in_cp932(character: str) -> bool:
+    try:
+        character.encode("cp932")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_japanese(candidate: Candidate) -> Refusal | None:
+    """Japanese only: kana present, no simplified Chinese, no Hangul, no run of Latin letters."""
+    own = candidate.own
+    if not _KANA.search(candidate.poem):
+        return Refusal("script", "no kana", "Japanese")
+    foreign = foreign_han(own)
+    if foreign:
+        return Refusal("script", foreign[:10], "no Chinese-only character")
+    for pattern, limit in ((_HANGUL, "no Hangul"), (_LATIN, "no Latin run")):
+        found = pattern.search(own)
+        if found:
+            return Refusal("script", found.group(), limit)
+    return None
+
+
+def check_echo(words: Iterable[str]) -> Check:
+    """No explanation around the answer, no scrap of the prompt, no markup."""
+    told = check_words("echo", words, "no echo of the prompt")
+
+    def echo(candidate: Candidate) -> Refusal | None:
+        markup = _MARKUP.search(candidate.own)
+        if markup:
+            return Refusal("echo", markup.group(), "no markup")
+        return told(candidate)
+
+    return echo
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The checks of one deck, in the order in which they run: cheap and structural ones first."""
+
+    deck: Deck
+    checks: tuple[Check, ...]
+
+    @classmethod
+    def of(cls, deck: Deck) -> Gate:
+        """The gate that a deck's rules ask for."""
+        rules = deck.rules
+        checks: list[Check] = [
+            check_title(deck.titles),
+            check_length(*rules.characters),
+            check_paragraphs(*rules.paragraphs),
+            check_sentences(rules.sentence),
+            check_words("forbidden", rules.forbidden, "no forbidden word"),
+            check_words("address", rules.address, "nobody is addressed"),
+            check_polite(rules.polite),
+            check_showcase(rules.showcase),
+            check_echo(rules.echo),
+            check_leak,
+            check_wording(rules.wording),
+        ]
+        if rules.script == "ja":
+            checks.append(check_japanese)
+        return cls(deck, tuple(checks))
+
+    def examine(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
+    ) -> Refusal | None:
+        """The first refusal, or None. Raises KeyError where the deck lacks a card of the query."""
+        return next(self._run(query, response, quoted), None)
+
+    def refusals(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
+    ) -> tuple[Refusal, ...]:
+        """Every refusal: what a model is told when it is asked again."""
+        return tuple(self._run(query, response, quoted))
+
+    def _run(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...]
+    ) -> Iterable[Refusal]:
+        phrases = self.deck.phrases(query)
+        cards = tuple(self.deck.card_by_id[phrase.card] for phrase in phrases)
+        candidate = Candidate(response, cards, tuple(p.text for p in phrases), quoted)
+        malformed = check_shape(candidate)
+        if malformed:
+            yield malformed
+            return
+        for check in self.checks:
+            refusal = check(candidate)
+            if refusal:
+                yield refusal

@@ -1,0 +1,107 @@
+"""Every error that Tsukurioki raises on purpose.
+
+    TsukuriokiError
+    ├── OperatorError            the person who runs it can mend it; one sentence, exit status 2
+    │   ├── SettingError         a setting has a value that means nothing
+    │   ├── DeckError            a deck's file is missing or wrong: file, place, fault
+    │   ├── PlanError            the plan asked for cannot be made
+    │   ├── StoreError           the log or its index
+    │   │   ├── StoreLockedError     another process is writing
+    │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
+    │   │   ├── DamagedLineError     a line is not what was written; readers skip and name it
+    │   │   ├── KeyCollisionError    two different queries share a key
+    │   │   └── IndexUnusableError   the index is missing, foreign or broken; it can be built again
+    │   └── ProviderError        a provider did not give a text
+    │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
+    │       └── ProviderStopError    it will not work without a person: key, quota, model
+    └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
+
+An operator's error carries a sentence that says what is wrong and what to do. A client's error
+carries a status, so that the server can turn it into a problem document (RFC 9457).
+"""
+
+from __future__ import annotations
+
+
+class TsukuriokiError(Exception):
+    """Base of everything that is raised on purpose."""
+
+
+class OperatorError(TsukuriokiError):
+    """Something that the person who runs the program can mend."""
+
+
+class SettingError(OperatorError):
+    """A setting has a value that means nothing."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"{name}={value!r}: expected {expected}")
+        self.name = name
+
+
+class DeckError(OperatorError):
+    """A deck cannot be loaded."""
+
+    def __init__(self, file: str, place: str, fault: str) -> None:
+        super().__init__(f"{file}: {place}: {fault}" if place else f"{file}: {fault}")
+        self.file = file
+        self.place = place
+        self.fault = fault
+
+
+class PlanError(OperatorError):
+    """The plan asked for cannot be made."""
+
+
+class StoreError(OperatorError):
+    """The log or its index."""
+
+
+class StoreLockedError(StoreError):
+    """Another process is writing to this store."""
+
+
+class StoreWriteError(StoreError):
+    """The log could not be written; what was appended before is safe."""
+
+
+class DamagedLineError(StoreError):
+    """A line of the log is not what was written."""
+
+
+class KeyCollisionError(StoreError):
+    """Two different queries share a key."""
+
+
+class IndexUnusableError(StoreError):
+    """The index is missing, foreign or broken. It is a cache: build it again from the log."""
+
+
+class ProviderError(OperatorError):
+    """A provider did not give a text."""
+
+
+class ProviderRetryError(ProviderError):
+    """It may work later. `retry_after` is what the service asked for, in seconds, if it said."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderStopError(ProviderError):
+    """It will not work without a person."""
+
+
+class RequestError(TsukuriokiError):
+    """A client sent something that cannot be answered.
+
+    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language.
+    """
+
+    def __init__(self, status: int, title: str, detail: str, sentence: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.sentence = sentence

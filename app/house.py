@@ -1,0 +1,199 @@
+"""What a worker holds: decks, their indexes and ladders, the counters and the ledger.
+
+A `House` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Any
+
+import orjson
+
+from app.core.answer import Answer
+from app.core.deal import deal
+from app.core.deck import Card, Deck, load_decks
+from app.core.index import Index
+from app.core.key import Query
+from app.core.ledger import Ledger
+from app.counters import Counters
+from app.deals import DealCounter, permuted
+from app.errors import DeckError, IndexUnusableError, RequestError
+from app.settings import Settings
+from app.tiers import Ladder, build_ladder
+
+WHOLE_TIERS = frozenset({"exact", "same_hand"})
+# How often a worker looks whether an index was replaced or has appeared. (What is added to the
+# index in force is seen at once.)
+LOOK_EVERY = 0.5
+
+
+def utc_now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class IndexHolder:
+    """The index in force of one deck; looks for a newer file now and then, when it is asked."""
+
+    def __init__(self, settings: Settings, deck: str, clock: Callable[[], float]) -> None:
+        self._store = settings.store
+        self._deck = deck
+        self._clock = clock
+        self._index: Index | None = None
+        self.problem = ""
+        self._look_at = 0.0
+        self._open()
+
+    def __call__(self) -> Index | None:
+        """The index, or None where there is none that can be read."""
+        if self._clock() >= self._look_at:
+            self._look()
+        return self._index
+
+    def _open(self) -> None:
+        self._look_at = self._clock() + LOOK_EVERY
+        try:
+            # An index that was replaced is left to the garbage collector: another thread may be
+            # reading it just now.
+            self._index = Index(self._store, self._deck)
+            self.problem = ""
+        except IndexUnusableError as error:
+            self._index = None
+            self.problem = str(error)
+
+    def _look(self) -> None:
+        self._look_at = self._clock() + LOOK_EVERY
+        if self._index is None or self._index.outdated():
+            self._open()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One deck as it is served."""
+
+    deck: Deck
+    index: IndexHolder
+    ladder: Ladder
+    ledger: Ledger | None
+    dealt: DealCounter
+
+    @cached_property
+    def body(self) -> bytes:
+        """The deck as `GET /api/decks/<deck>` gives it."""
+        deck = self.deck
+        return orjson.dumps(
+            {
+                "id": deck.id,
+                "name": deck.name,
+                "language": deck.language,
+                "hand": {"size": deck.hand_size, "distinct": "category"},
+                "hands": deck.count_hands(),
+                "plays": deck.count_plays(),
+                "cards": [card.raw for card in deck.cards],
+                "titles": deck.titles,
+            }
+        )
+
+
+class House:
+    """Everything that a worker needs to answer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
+        now: Callable[[], str] = utc_now,
+        rng: Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.counters = Counters()
+        self.now = now
+        self._timer = timer
+        self._rng = rng or Random(secrets.randbits(64))
+        decks = load_decks(settings.decks)
+        self.tables = {deck.id: self._table(deck, clock) for deck in decks.values()}
+        if settings.deck not in self.tables:
+            fault = f"TSUKURIOKI_DECK={settings.deck!r}, the decks here are {sorted(decks)}"
+            raise DeckError(str(settings.decks), "", fault)
+        self.started = now()
+
+    def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
+        settings = self.settings
+        index = IndexHolder(settings, deck.id, clock)
+        ledger = settings.ledger
+        return Table(
+            deck=deck,
+            index=index,
+            ladder=build_ladder(deck, settings.tiers, index, settings.radius),
+            ledger=Ledger(ledger, deck.id, settings.ledger_mb << 20, self.now) if ledger else None,
+            dealt=DealCounter(ledger, deck.id),
+        )
+
+    def table(self, deck: str) -> Table:
+        """A deck by its id. Raises RequestError (404)."""
+        if deck not in self.tables:
+            known = ", ".join(sorted(self.tables))
+            raise RequestError(404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}")
+        return self.tables[deck]
+
+    def answer(self, table: Table, query: Query, variant: int) -> Answer:
+        """Answer a query by the ladder, count it, and note a miss."""
+        start = self._timer()
+        answer = table.ladder.answer(query, variant)
+        if answer is None:
+            raise RequestError(
+                404,
+                "No answer",
+                "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
+                "いまは、ことばを用意できません。",
+            )
+        self.counters.answered(table.deck.id, answer.tier, self._timer() - start)
+        if answer.tier not in WHOLE_TIERS and table.ledger:
+            table.ledger.miss(query, variant, answer.tier)
+        return answer
+
+    def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
+        """A hand, stocked where there is stock unless the mode says otherwise."""
+        index = table.index()
+        stock = index.meta().stocked_hands if index else 0
+        if mode == "stocked" and not stock:
+            raise RequestError(
+                409,
+                "Nothing stocked",
+                f"deck {table.deck.id!r} has no stocked hand; run: precompute build --strategy stock",
+                "作り置きの手札は、まだありません。",
+            )
+        if index is None or not stock or mode == "random":
+            return "random", deal(table.deck, self._rng)
+        cards = index.stocked(permuted(table.dealt.take(stock), stock))
+        if not all(card in table.deck.card_by_id for card in cards):
+            return "random", deal(table.deck, self._rng)
+        return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
+
+
+def stored_body(house: House, key: str, variant: int) -> bytes | None:
+    """The stored answer of a key in any deck."""
+    raw = bytes.fromhex(key)
+    bodies = (
+        index.get(raw, variant) for table in house.tables.values() if (index := table.index())
+    )
+    return next((body for body in bodies if body is not None), None)
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON of a request's body. Raises RequestError (400)."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(
+            400, "Bad JSON", f"the body is not JSON: {error.msg}", "うまく読み取れませんでした。"
+        ) from None

@@ -1,0 +1,268 @@
+"""The Flask application: routes, problem documents, headers."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import flask
+import orjson
+import xxhash
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from app import stats
+from app.core.key import Query
+from app.errors import RequestError
+from app.house import House, Table, parse_json, stored_body
+from app.settings import Settings
+from app.site import Site
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+)
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+SENTENCE = "うまく受け取れませんでした。"
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+def create_app(settings: Settings, house: House | None = None) -> Flask:
+    """The application. Raises OperatorError where a deck or a setting is wrong."""
+    app = Flask(__name__, static_folder="static", template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.extensions["tsukurioki"] = house or House(settings)
+    app.register_blueprint(api)
+    app.register_error_handler(RequestError, _on_request_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.after_request(_finish)
+    if settings.site:
+        Site(settings.site, SECURITY_HEADERS).init_app(app)
+    return app
+
+
+api = flask.Blueprint("tsukurioki", __name__)
+
+
+def _house() -> House:
+    house: House = flask.current_app.extensions["tsukurioki"]
+    return house
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type=JSON)
+
+
+@api.post("/api/generate-poem")
+def generate_poem() -> Response:
+    """The game's own call: whole card objects, or only their ids."""
+    house = _house()
+    body = _object(parse_json(request.get_data(cache=False)))
+    picks = [_pair(item) for item in _list(body, "selectedPairs")]
+    return _answer(house, house.table(house.settings.deck), picks, body)
+
+
+@api.post("/api/decks/<deck>/answer")
+def answer(deck: str) -> Response:
+    """An answer for a hand of ids."""
+    house = _house()
+    table = house.table(deck)
+    body = _object(parse_json(request.get_data(cache=False)))
+    picks = [
+        (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
+        for item in map(_object, _list(body, "hand"))
+    ]
+    return _answer(house, table, picks, body)
+
+
+def _answer(
+    house: House, table: Table, picks: list[tuple[str, str]], body: dict[str, Any]
+) -> Response:
+    variant = body.get("variant", 0)
+    if not isinstance(variant, int) or isinstance(variant, bool) or not 0 <= variant <= MAX_VARIANT:
+        raise RequestError(
+            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
+        )
+    query: Query = table.deck.legal_query(picks)
+    return _json(house.answer(table, query, variant).body)
+
+
+@api.get("/api/answers/<key>")
+def stored_answer(key: str) -> Response:
+    """A stored answer. It may be replaced by a better source's, so caches ask again by its ETag."""
+    variant = request.args.get("variant", "0")
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    if not (variant.isascii() and variant.isdigit() and int(variant[:6]) <= MAX_VARIANT):
+        raise RequestError(
+            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
+        )
+    body = stored_body(_house(), key, int(variant))
+    if body is None:
+        raise RequestError(
+            404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
+        )
+    return _cached(body)
+
+
+def _cached(body: bytes) -> Response:
+    response = _json(body)
+    response.headers["Cache-Control"] = "no-cache"
+    response.set_etag(xxhash.xxh3_64_hexdigest(body))
+    return response.make_conditional(request)
+
+
+@api.get("/api/decks/<deck>")
+def whole_deck(deck: str) -> Response:
+    """The deck: cards, titles, and how many plays there are."""
+    return _cached(_house().table(deck).body)
+
+
+@api.get("/api/decks/<deck>/deal")
+def dealt_hand(deck: str) -> Response:
+    """A hand of whole card objects."""
+    house = _house()
+    table = house.table(deck)
+    mode = request.args.get("mode")
+    if mode not in (None, "stocked", "random"):
+        raise RequestError(400, "Bad mode", "'mode' is stocked or random", SENTENCE)
+    dealt, cards = house.deal(table, mode)
+    body = {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}
+    response = _json(orjson.dumps(body))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@api.get("/stats")
+def figures() -> Response:
+    """Coverage and use, as JSON."""
+    response = _json(orjson.dumps(stats.collect(_house()), option=orjson.OPT_INDENT_2))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """The counters for Prometheus."""
+    return Response(
+        _house().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+@api.get("/healthz")
+def health() -> Response:
+    """Liveness, and whether each deck has its index."""
+    decks = {
+        deck: {"index": table.index() is not None, "composable": table.deck.composable}
+        for deck, table in _house().tables.items()
+    }
+    return _json(orjson.dumps({"status": "ok", "decks": decks}))
+
+
+@api.get("/")
+def page() -> Response:
+    """The page."""
+    house = _house()
+    text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
+    return Response(text, content_type="text/html; charset=utf-8")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
+    return value
+
+
+def _list(body: dict[str, Any], name: str) -> list[Any]:
+    value = body.get(name)
+    if not isinstance(value, list):
+        raise RequestError(400, "Bad request", f"{name!r} must be a list", SENTENCE)
+    if len(value) > 32:
+        raise RequestError(400, "Bad request", f"{name!r} has {len(value)} items", SENTENCE)
+    return value
+
+
+def _text(item: dict[str, Any], name: str, where: str) -> str:
+    value = item.get(name)
+    if not isinstance(value, str):
+        raise RequestError(400, "Bad request", f"{where}: {name!r} must be a text", SENTENCE)
+    return value
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    pair = _object(item)
+    return _id(pair, "conditionCard"), _id(pair, "selectedPoem")
+
+
+def _id(pair: dict[str, Any], name: str) -> str:
+    value = pair.get(name)
+    if isinstance(value, dict):
+        return _text(value, "id", f"selectedPairs {name}")
+    if isinstance(value, str):
+        return value
+    detail = f"selectedPairs: {name!r} must be an object with an id, or an id"
+    raise RequestError(400, "Bad request", detail, SENTENCE)
+
+
+def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    body = {
+        "type": f"tag:tsukurioki,2026:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "error": sentence,
+    }
+    return Response(orjson.dumps(body), status, content_type=PROBLEM)
+
+
+def _on_request_error(error: RequestError) -> Response:
+    return _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = _problem(status, HTTPStatus(status).phrase, error.description or "", SENTENCE)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "location", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+def _finish(response: Response) -> Response:
+    house = _house()
+    for name, value in SECURITY_HEADERS:
+        response.headers.setdefault(name, value)
+    if response.mimetype == "text/html" and not house.settings.site:
+        response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    _allow_origin(house.settings, response)
+    if 400 <= response.status_code < 500:
+        house.counters.refused(response.status_code)
+    return response
+
+
+def _allow_origin(settings: Settings, response: Response) -> None:
+    """Answer a named origin; any other gets no header, and the browser refuses."""
+    if not settings.cors_origins:
+        return
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin not in settings.cors_origins:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"
+        response.headers["Access-Control-Max-Age"] = "600"
+
+

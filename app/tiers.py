@@ -1,0 +1,156 @@
+"""The ladder: tiers asked in order, the first that has an answer gives it.
+
+A tier says what it is called and answers a query or passes. Whatever a tier makes up goes through
+the gate; what is stored went through it when it was cooked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from app.core import compose, template
+from app.core.answer import Answer, made_body, same_hand_body
+from app.core.compose import Composer
+from app.core.deck import Deck
+from app.core.gate import Gate
+from app.core.index import Index, phrase_hash
+from app.core.key import Query
+from app.core.template import Template
+
+# Gives the index in force, or None where there is none: it may be replaced while we serve.
+IndexSource = Callable[[], Index | None]
+
+
+class Tier(Protocol):
+    """One step of the ladder."""
+
+    name: str
+
+    def answer(self, query: Query, variant: int) -> bytes | None:
+        """The finished body, or None to pass."""
+
+
+class ExactTier:
+    """The entry for just this key."""
+
+    name = "exact"
+
+    def __init__(self, index: IndexSource) -> None:
+        self._index = index
+
+    def answer(self, query: Query, variant: int) -> bytes | None:
+        """One lookup."""
+        index = self._index()
+        return index.get(bytes.fromhex(query.key), variant) if index else None
+
+
+class SameHandTier:
+    """The stored entry of the same cards that is nearest in phrases, within the radius."""
+
+    name = "same_hand"
+
+    def __init__(self, index: IndexSource, radius: int) -> None:
+        self._index = index
+        self._radius = radius
+
+    def answer(self, query: Query, variant: int) -> bytes | None:
+        """Two lookups: the entries of the hand, then the nearest. Variants go through the rest."""
+        index = self._index()
+        if index is None:
+            return None
+        wanted = [phrase_hash(phrase) for _, phrase in query.picks]
+        near = []
+        for key, hashes in index.same_hand(bytes.fromhex(query.hand_key)):
+            stored = [hashes[at : at + 8] for at in range(0, len(hashes), 8)]
+            shared = sum(a == b for a, b in zip(stored, wanted, strict=True))
+            if 0 < len(wanted) - shared <= self._radius:
+                near.append((-shared, key))
+        if len(near) <= variant:
+            return None
+        shared, key = sorted(near)[variant]
+        body = index.get(key)
+        return None if body is None else same_hand_body(body, -shared)
+
+
+class ComposedTier:
+    """A poem assembled from sentences and frames."""
+
+    name = "composed"
+
+    def __init__(self, deck: Deck, gate: Gate, composer: Composer | None) -> None:
+        self._deck = deck
+        self._gate = gate
+        self._composer = composer
+
+    def answer(self, query: Query, variant: int) -> bytes | None:
+        """Composed and gated."""
+        if self._composer is None:
+            return None
+        made = self._composer.compose(query, variant)
+        if made is None or self._gate.examine(query, made.response) is not None:
+            return None
+        return made_body(
+            made.response,
+            deck=self._deck.id,
+            key=query.key,
+            variant=variant,
+            source=compose.SOURCE,
+            model=compose.MODEL,
+            tier=self.name,
+        )
+
+
+class TemplateTier:
+    """The phrases themselves, framed."""
+
+    name = "template"
+
+    def __init__(self, deck: Deck) -> None:
+        self._deck = deck
+        self._template = Template(deck)
+
+    def answer(self, query: Query, variant: int) -> bytes | None:
+        """Framed; the gate is asked within."""
+        response = self._template.frame(query, variant)
+        if response is None:
+            return None
+        return made_body(
+            response,
+            deck=self._deck.id,
+            key=query.key,
+            variant=variant,
+            source=template.SOURCE,
+            model=template.MODEL,
+            tier=self.name,
+        )
+
+
+class Ladder:
+    """The tiers of one deck, in order."""
+
+    def __init__(self, tiers: Iterable[Tier]) -> None:
+        self.tiers = tuple(tiers)
+
+    def answer(self, query: Query, variant: int = 0) -> Answer | None:
+        """The first answer, with the tier that gave it; None where every tier passes."""
+        for tier in self.tiers:
+            body = tier.answer(query, variant)
+            if body is not None:
+                return Answer(tier.name, body)
+        return None
+
+
+def build_ladder(
+    deck: Deck, names: Iterable[str], index: IndexSource, radius: int
+) -> Ladder:
+    """The ladder that the settings ask for."""
+    gate = Gate.of(deck)
+    composer = Composer(deck) if deck.composable else None
+    makers: dict[str, Callable[[], Tier]] = {
+        "exact": lambda: ExactTier(index),
+        "same_hand": lambda: SameHandTier(index, radius),
+        "composed": lambda: ComposedTier(deck, gate, composer),
+        "template": lambda: TemplateTier(deck),
+    }
+    return Ladder(makers[name]() for name in names)

@@ -1,0 +1,15 @@
+"""The WSGI application, for any WSGI server and for `flask --app wsgi run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from app.errors import OperatorError
+from app.server import create_app
+from app.settings import Settings
+
+try:
+    application = create_app(Settings.read(os.environ))
+except OperatorError as error:
+    sys.exit(f"tsukurioki: {error}")
