@@ -151,7 +151,9 @@ class Template:
             middle.insert(1 + int(rng.random() * max(1, len(middle) - 1)), text)
         half = (len(middle) + 1) // 2
         blocks = [first, middle[:half], middle[half:], last]
-        return BREAK.join("".join(block) for block in _paragraphs(blocks, self._deck.rules.paragraphs))
+        return BREAK.join(
+            "".join(block) for block in _paragraphs(blocks, self._deck.rules.paragraphs)
+        )
 
 
 def _paragraphs(blocks: Sequence[Sequence[str]], limits: tuple[int, int]) -> list[list[str]]:
