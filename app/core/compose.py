@@ -20,7 +20,7 @@ from functools import cached_property
 import xxhash
 
 from app.core.deck import Deck, Theme
-from app.core.gate import leak_pattern
+from app.core.gate import leak_in
 from app.core.key import Query
 
 SOURCE = "composer"
@@ -137,15 +137,9 @@ class Composer:
         }
         self._frames = tuple(map(self._frames_of, deck.themes))
 
-    @cached_property
-    def _leak_patterns(self) -> Mapping[str, re.Pattern[str]]:
-        return {card.id: leak_pattern(card.text, card.tells) for card in self.deck.cards}
-
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        leaks = sum(
-            self._card_bit[card] for card, p in self._leak_patterns.items() if p.search(text)
-        )
+        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(text, c))
         return Piece(
             text=text,
             length=len(text),

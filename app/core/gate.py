@@ -201,23 +201,33 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def leak_pattern(condition_text: str, tells: tuple[str, ...]) -> re.Pattern[str]:
-    """What would give a card away: its text, its telling words, its numbers in any writing."""
+def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
     numbers = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
     written = [word for digits in numbers for word in kanji_numerals(digits)]
-    words = _any_of([condition_text, *tells, *written])
-    digits = "|".join(rf"(?<!\d){int(number)}(?!\d)" for number in numbers)
-    assert words is not None  # the condition's text is always among them
-    return re.compile(f"{words.pattern}|{digits}" if digits else words.pattern)
+    words = tuple(dict.fromkeys((condition_text, *tells, *written)))
+    return words, frozenset(str(int(digits)) for digits in numbers)
+
+
+def leak_in(text: str, card: Card) -> str:
+    """The word in a text that gives a card away, or an empty text. The text is NFKC-normalised."""
+    # `in` for each word beats one alternation of them all by far: it searches as memmem does.
+    words, digits = _telling(card.text, card.tells)
+    for word in words:
+        if word in text:
+            return word
+    if digits:
+        return next((n for n in _DIGITS.findall(text) if str(int(n)) in digits), "")
+    return ""
 
 
 def check_leak(candidate: Candidate) -> Refusal | None:
     """The flaw behind a card stays hidden: that is the game."""
     own = unicodedata.normalize("NFKC", candidate.own)
     for card in candidate.cards:
-        found = leak_pattern(card.text, card.tells).search(own)
+        found = leak_in(own, card)
         if found:
-            return Refusal("leak", f"{found.group()} of {card.id}", "no word that tells a card")
+            return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
     return None
 
 
