@@ -8,8 +8,11 @@ import shutil
 import socket
 import sys
 
+from app.core.deck import Deck
+from app.core.index import IndexWriter
+from app.core.log import LogWriter, log_path
 from app.counters import prepare_folder
-from app.errors import OperatorError, SettingError
+from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
 from app.house import House
 from app.settings import Settings
 
@@ -20,7 +23,8 @@ def main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         folder = prepare_folder()
-        House(settings)
+        for deck in House(settings).tables.values():
+            _bring_index_up(settings, deck.deck)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -31,6 +35,23 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _bring_index_up(settings: Settings, deck: Deck) -> None:
+    """Index what the log has and the index lacks: a deleted index is no reason to serve less.
+
+    Where a build is writing, or the folder cannot be written, what is there is served as it is.
+    """
+    if not log_path(settings.store, deck.id).exists():
+        return
+    try:
+        with (
+            LogWriter(settings.store, deck.id),
+            IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+        ):
+            index.catch_up()
+    except (StoreLockedError, StoreWriteError) as error:
+        print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -21,7 +21,8 @@ from app.core.deal import deal
 from app.core.deck import Card, Deck, load_decks
 from app.core.index import Index
 from app.core.key import Query
-from app.core.ledger import Ledger
+from app.core.ledger import Ledger, MissCounts
+from app.core.votes import VoteBox, VoteCounts
 from app.counters import Counters
 from app.deals import DealCounter, permuted
 from app.errors import DeckError, IndexUnusableError, RequestError
@@ -82,7 +83,10 @@ class Table:
     index: IndexHolder
     ladder: Ladder
     ledger: Ledger | None
+    votes: VoteBox
     dealt: DealCounter
+    missed: MissCounts
+    voted: VoteCounts
 
     @cached_property
     def body(self) -> bytes:
@@ -129,13 +133,16 @@ class House:
     def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
         settings = self.settings
         index = IndexHolder(settings, deck.id, clock)
-        ledger = settings.ledger
+        folder, limit = settings.ledger, settings.ledger_mb << 20
         return Table(
             deck=deck,
             index=index,
             ladder=build_ladder(deck, settings.tiers, index, settings.radius),
-            ledger=Ledger(ledger, deck.id, settings.ledger_mb << 20, self.now) if ledger else None,
-            dealt=DealCounter(ledger, deck.id),
+            ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
+            votes=VoteBox(folder, deck.id, limit),
+            dealt=DealCounter(folder, deck.id),
+            missed=MissCounts(folder, deck.id),
+            voted=VoteCounts(folder, deck.id),
         )
 
     def table(self, deck: str) -> Table:
@@ -160,7 +167,7 @@ class House:
             )
         self.counters.answered(table.deck.id, answer.tier, self._timer() - start)
         if answer.tier not in WHOLE_TIERS and table.ledger:
-            table.ledger.miss(query, variant, answer.tier)
+            table.ledger.miss(query, variant, answer.tier, self.now())
         return answer
 
     def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:

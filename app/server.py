@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from app import stats
 from app.core.key import Query
+from app.core.votes import DOWN, UP
 from app.errors import RequestError
 from app.house import House, Table, parse_json, stored_body
 from app.settings import Settings
@@ -88,11 +89,7 @@ def answer(deck: str) -> Response:
 def _answer(
     house: House, table: Table, picks: list[tuple[str, str]], body: dict[str, Any]
 ) -> Response:
-    variant = body.get("variant", 0)
-    if not isinstance(variant, int) or isinstance(variant, bool) or not 0 <= variant <= MAX_VARIANT:
-        raise RequestError(
-            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
-        )
+    variant = _variant(body.get("variant", 0))
     query: Query = table.deck.legal_query(picks)
     return _json(house.answer(table, query, variant).body)
 
@@ -113,6 +110,31 @@ def stored_answer(key: str) -> Response:
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
     return _cached(body)
+
+
+@api.post("/api/answers/<key>/feedback")
+def feedback(key: str) -> Response:
+    """A player's vote on an answer. The deck is the game's unless the body names another."""
+    house = _house()
+    body = _object(parse_json(request.get_data(cache=False)))
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    vote = body.get("vote")
+    if vote not in (UP, DOWN):
+        raise RequestError(400, "Bad vote", "'vote' is up or down", SENTENCE)
+    deck = body.get("deck", house.settings.deck)
+    if not isinstance(deck, str):
+        raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
+    house.table(deck).votes.vote(key, _variant(body.get("variant", 0)), vote, house.now())
+    return Response(status=204)
+
+
+def _variant(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_VARIANT:
+        raise RequestError(
+            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
+        )
+    return value
 
 
 def _cached(body: bytes) -> Response:

@@ -73,8 +73,9 @@ TABLE = (
     Setting("TSUKURIOKI_DATA", "data", "data", "the data folder", _path),
     Setting("TSUKURIOKI_DECKS", "decks", "", "the folder of decks; `decks` in the data folder", _optional_path),
     Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _text),
-    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder; `ledger` in the data folder; `off` writes none", _text),
-    Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "64", "how large a deck's ledger may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder, for misses, votes and deals; `ledger` in the data folder", _text),
+    Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "16", "how large each journal in it may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
     Setting("TSUKURIOKI_DECK", "deck", "poem", "the deck that `POST /api/generate-poem` and the page play", _text),
     Setting("TSUKURIOKI_TIERS", "tiers", ",".join(TIERS), "the ladder, in order", _words_of(TIERS)),
     Setting("TSUKURIOKI_RADIUS", "radius", "1", "in how many phrases a same_hand answer may differ", _whole(0, 12)),
@@ -94,8 +95,9 @@ class Settings:
     data: Path
     decks: Path
     store: Path
-    ledger: Path | None
+    ledger: Path
     ledger_mb: int
+    misses: bool
     deck: str
     tiers: tuple[str, ...]
     radius: int
@@ -115,8 +117,7 @@ class Settings:
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"
         values["store"] = Path(values["store"]) if values["store"] else data / "store"
-        ledger = values["ledger"]
-        values["ledger"] = None if ledger == "off" else Path(ledger) if ledger else data / "ledger"
+        values["ledger"] = Path(values["ledger"]) if values["ledger"] else data / "ledger"
         if values["site"] is not None and not (values["site"] / "index.html").is_file():
             raise SettingError("TSUKURIOKI_SITE", str(values["site"]), "a folder with index.html")
         return cls(**values)

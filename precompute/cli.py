@@ -6,26 +6,28 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.core.deck import Deck, load_decks
-from app.core.figures import coverage, misses, space, store
+from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
-from app.core.ledger import read_ledger
+from app.core.ledger import MissCounts, read_ledger
 from app.core.log import LogWriter
+from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.providers import Provider
 from app.providers.composer import ComposerProvider
 from app.settings import Settings
 from precompute import check as checks
+from precompute import progress
 from precompute import rehearse as rehearsal
+from precompute.picture import draw
 from precompute.plan import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
 from precompute.report import counts, one_in, table
 from precompute.runner import Report, Runner
@@ -124,11 +126,11 @@ def build(
     with (
         LogWriter(settings.store, deck.id) as log,
         IndexWriter(settings.store, deck, settings.sources, radius) as index,
-        _progress(err, len(jobs)) as progress,
+        progress.cooking(err, len(jobs)) as show,
     ):
         if log.repaired:
             err.print(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
-        runner = Runner(deck, provider, log, index, _now, progress)
+        runner = Runner(deck, provider, log, index, _now, show)
         report = runner.run(jobs)
         meta = index.meta()
     provider.close()
@@ -152,69 +154,7 @@ def _plan(settings: Settings, deck: Deck, strategy: str, seed: int, radius: int)
         return plan_stock(deck, seed, radius)
     if strategy == "sampled":
         return plan_sampled(deck, seed)
-    if settings.ledger is None:
-        raise PlanError("--strategy misses reads the ledger, which TSUKURIOKI_LEDGER=off forbids")
     return plan_misses(deck, read_ledger(settings.ledger, deck.id))
-
-
-def _progress(err: Console, total: int) -> Any:
-    return _Bar(err, total) if err.is_terminal else _Lines(err, total)
-
-
-class _Bar:
-    """A progress bar for a terminal."""
-
-    def __init__(self, err: Console, total: int) -> None:
-        self._bar = Progress(
-            TextColumn("cooking"),
-            BarColumn(),
-            TextColumn(
-                "{task.completed}/{task.total}  {task.fields[rate]}  refused {task.fields[refused]}"
-            ),
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._task = self._bar.add_task("", total=total, rate="", refused=0)
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Callable[[Report], None]:
-        self._bar.start()
-        return self._show
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def _show(self, report: Report) -> None:
-        rate = report.cooked / max(1e-9, time.monotonic() - self._started)
-        self._bar.update(
-            self._task,
-            completed=report.cooked + report.already,
-            rate=f"{rate:.0f}/s",
-            refused=report.refused.total(),
-        )
-
-
-class _Lines:
-    """A line now and then, where nobody watches a bar."""
-
-    def __init__(self, err: Console, total: int) -> None:
-        self._err = err
-        self._total = total
-        self._next = time.monotonic() + 5
-
-    def __enter__(self) -> Callable[[Report], None]:
-        return self._show
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def _show(self, report: Report) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 5
-            done = report.cooked + report.already
-            self._err.print(
-                f"{done}/{self._total}, refused {report.refused.total()}", highlight=False
-            )
 
 
 def _tell_plan(settings: Settings, deck: Deck, jobs: list[Job]) -> int:
@@ -273,19 +213,20 @@ def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
         index = None
         click.echo(f"precompute: {error}", err=True)
     meta = index.meta() if index else None
-    wanted = misses(settings.ledger, deck.id, 100 if show_misses else 10)
+    wanted = MissCounts(settings.ledger, deck.id).most_wanted(100 if show_misses else 10)
     told = {
         "deck": deck.id,
         "space": space(deck),
         "store": store(meta),
         "coverage": coverage(deck, meta),
         "misses": wanted,
+        "feedback": VoteCounts(settings.ledger, deck.id).totals(),
     }
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
     if show_misses:
-        for row in wanted.get("most_wanted", []):
+        for row in wanted["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
     _tell_stats(told)
@@ -308,7 +249,8 @@ def _tell_stats(told: dict[str, Any]) -> None:
             ("stocked hands", one_in(covers["stocked_hands"])),
             ("plays of stocked hands", one_in(covers["stocked_plays"])),
             ("plays that composing covers", one_in(covers["composed"])),
-            ("distinct misses", told["misses"].get("distinct", "not kept")),
+            ("misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"),
+            ("votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"),
         ],
     )
 
@@ -326,12 +268,51 @@ def _tell_stats(told: dict[str, Any]) -> None:
 )
 @deck_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other plays.")
+@click.option(
+    "--players",
+    type=click.IntRange(1),
+    default=rehearsal.PLAYERS_AN_HOUR,
+    show_default=True,
+    help="Players an hour.",
+)
+@click.option(
+    "--next",
+    "next_best",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Propose what to cook next with so many entries.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw coverage against n into this file.",
+)
 @json_option
-def rehearse(plays: int, dealt: str, deck_name: str | None, seed: int, as_json: bool) -> int:
+def rehearse(
+    plays: int,
+    dealt: str,
+    deck_name: str | None,
+    seed: int,
+    players: int,
+    next_best: int,
+    svg: Path | None,
+    as_json: bool,
+) -> int:
     """Play the game offline through the same ladder, and report."""
     settings = _settings()
     deck = _deck(settings, deck_name)
-    result = rehearsal.rehearse(settings, deck, plays, dealt, seed)
+    stage = rehearsal.Stage(settings, deck)
+    wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
+    with progress.counting(Console(stderr=True), "playing", plays) as count:
+        result = rehearsal.rehearse(stage, wanted, progress=count)
+    rehearsal.keep(settings.store, result)
+    if svg:
+        entries = stage.index.meta().entries if stage.index else 0
+        lines = rehearsal.coverage_lines(deck, settings.radius, max(entries, 1_000_000))
+        svg.write_text(
+            draw(f"What n entries cover of {deck.name}", lines, entries), encoding="utf-8"
+        )
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     else:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import xxhash
 
-from app.core.key import Query
+from app.core.key import HAND, Query
 from app.errors import DeckError, RequestError
 
 DECK_FILE = "deck.json"
@@ -151,6 +152,14 @@ class Deck:
             grouped.setdefault(card.category, []).append(card)
         return {category: tuple(cards) for category, cards in grouped.items()}
 
+    @cached_property
+    def shape(self) -> str:
+        """Stands for the cards, categories and phrases, by their ids: what coverage depends on."""
+        parts = [
+            (card.id, card.category, *(phrase.id for phrase in card.phrases)) for card in self.cards
+        ]
+        return xxhash.xxh3_64_hexdigest(orjson.dumps([self.hand_size, *sorted(parts)]))
+
     @property
     def composable(self) -> bool:
         """Whether every phrase can be said and there is a theme to say it in."""
@@ -179,6 +188,15 @@ class Deck:
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
         return tuple(self.phrase_by_id[pick] for pick in query.picks)
+
+    def has_play(self, query: Query) -> bool:
+        """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
+        if query.kind != HAND or len(query.picks) != self.hand_size:
+            return False
+        if not all(pick in self.phrase_by_id for pick in query.picks):
+            return False
+        categories = {self.card_by_id[card].category for card, _ in query.picks}
+        return len(categories) == self.hand_size
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""

@@ -42,7 +42,7 @@ from app.core.key import HAND, Query
 from app.core.log import Damage, Record, log_path, read_log
 from app.errors import DamagedLineError, IndexUnusableError, KeyCollisionError, StoreWriteError
 
-FORMAT = 2
+FORMAT = 3
 # Sources, best first: an entry replaces another of its key where its source is as good or better.
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
@@ -62,10 +62,12 @@ class Meta:
     """What the index says of itself.
 
     `offset` is how much of the log it holds, `first` the checksum of the log's first bytes,
-    `origins` are [source, model, entries in force].
+    `plays` counts the entries that answer a play of the deck of today (variant 0), `shape` stands
+    for its cards and phrases, `origins` are [source, model, entries in force].
     """
 
     deck: str
+    shape: str
     order: list[str]
     radius: int
     format: int = FORMAT
@@ -74,6 +76,8 @@ class Meta:
     lines: int = 0
     damaged: int = 0
     entries: int = 0
+    plays: int = 0
+    paid: int = 0
     generation: int = 0
     origins: list[list[object]] = field(default_factory=list)
     cost_usd: float = 0.0
@@ -236,7 +240,7 @@ class IndexWriter:
         self._store = store
         self._deck = deck
         self._log = log_path(store, deck.id)
-        self._fresh = Meta(deck=deck.id, order=list(order), radius=radius)
+        self._fresh = Meta(deck=deck.id, shape=deck.shape, order=list(order), radius=radius)
         self.why_rebuilt = ""
         try:
             store.mkdir(parents=True, exist_ok=True)
@@ -273,6 +277,8 @@ class IndexWriter:
             return "the order of sources has changed"
         if meta.radius != self._fresh.radius:
             return "the radius has changed"
+        if meta.shape != self._fresh.shape:
+            return "cards or phrases of the deck have changed"
         if size < meta.offset or (meta.lines and meta.first != _first_of(self._log)):
             return "the log is not the one it was built from"
         return ""
@@ -365,6 +371,7 @@ class IndexWriter:
 
     def _account(self, meta: Meta, entry: Entry) -> None:
         meta.cost_usd += entry.cost_usd
+        meta.paid += entry.cost_usd > 0
         if entry.usage:
             meta.tokens += entry.usage.prompt + entry.usage.output + entry.usage.thoughts
         meta.newest = max(meta.newest, entry.created)
@@ -389,6 +396,7 @@ class IndexWriter:
             _count(meta, old_origin, -1)
         else:
             meta.entries += 1
+            meta.plays += entry.variant == 0 and self._deck.has_play(entry.query)
         _count(meta, origin, 1)
         if entry.query.kind == HAND and entry.variant == 0:
             hand = bytes.fromhex(entry.query.hand_key)
