@@ -124,6 +124,11 @@ class Settings:
         values["decks"] = values["decks"] or data / "decks"
         values["store"] = values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"
+        if values["ledger"].resolve() == values["store"].resolve():
+            # Both write <deck>.jsonl there: the misses would stand among the entries.
+            raise SettingError(
+                "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
+            )
         if values["site"] is not None and not (values["site"] / "index.html").is_file():
             raise SettingError("TSUKURIOKI_SITE", str(values["site"]), "a folder with index.html")
         return cls(**values)
