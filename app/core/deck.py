@@ -328,7 +328,7 @@ def load_deck(folder: Path) -> Deck:
         raise reader.fail(
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
-    scenes = root.get("scenes", {})
+    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
     deck = Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
