@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 
-from app.core.deck import Deck
+from app.core.deck import Deck, load_decks
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
 from app.counters import prepare_folder
@@ -23,8 +23,10 @@ def main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         folder = prepare_folder()
-        for deck in House(settings).tables.values():
-            _bring_index_up(settings, deck.deck)
+        # Before the house, which holds its indexes open: a file is opened once in a process.
+        for deck in load_decks(settings.decks).values():
+            _bring_index_up(settings, deck)
+        House(settings)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
