@@ -19,6 +19,7 @@ Databases of the file:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -144,14 +145,16 @@ class Index:
         # reuse a page under us can write there either, as far as this account knows.
         lock = os.access(self.path.parent, os.W_OK)
         try:
+            inode = self.path.stat().st_ino
             self._env = _open(self.path, write=False, lock=lock)
             handles = [
                 self._env.open_db(name.encode(), create=False, dupsort=name == "hands")
                 for name in _DATABASES
             ]
-        except lmdb.Error as error:
+        except (OSError, lmdb.Error) as error:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
+        self._inode = inode
         if self.meta().deck != deck:
             self.close()
             raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
@@ -211,9 +214,13 @@ class Index:
                 yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
 
     def outdated(self) -> bool:
-        """Whether a newer file has been put in place."""
+        """Whether a newer file has been put in place, or one of the same name after a deletion."""
         paths = index_paths(self.path.parent, self.path.name.split(".")[0])
-        return bool(paths) and paths[-1] != self.path
+        if not paths:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            return paths[-1] != self.path or self.path.stat().st_ino != self._inode
+        return False
 
 
 def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
