@@ -116,6 +116,11 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
     )
 
 
+def _least_size(env: lmdb.Environment) -> int:
+    """The length of a file that holds all of its pages."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
+
+
 def _first_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -147,6 +152,10 @@ class Index:
         try:
             inode = self.path.stat().st_ino
             self._env = _open(self.path, write=False, lock=lock)
+            # A page that is not there is no error to a memory map: the process would die of it.
+            if self.path.stat().st_size < _least_size(self._env):
+                self._env.close()
+                raise IndexUnusableError(f"{self.path}: is cut short")
             handles = [
                 self._env.open_db(name.encode(), create=False, dupsort=name == "hands")
                 for name in _DATABASES
@@ -351,7 +360,15 @@ class IndexWriter:
                 self._take_in(txn, meta, whole)
                 meta.generation += 1
                 self._write_meta(txn, meta)
+            self._pad()
             progress(meta.offset)
+
+    def _pad(self) -> None:
+        """LMDB need not write a last page that it freed at once; readers count on the full length."""
+        path = Path(self._env.path())
+        least = _least_size(self._env)
+        if path.stat().st_size < least:
+            os.truncate(path, least)
 
     def _take_in(
         self, txn: lmdb.Transaction, meta: Meta, records: Iterable[Record | Damage]
