@@ -43,7 +43,7 @@ from app.core.key import HAND, Query
 from app.core.log import Damage, Record, log_path, read_log
 from app.errors import DamagedLineError, IndexUnusableError, KeyCollisionError, StoreWriteError
 
-FORMAT = 3
+FORMAT = 4
 # Sources, best first: an entry replaces another of its key where its source is as good or better.
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
@@ -62,7 +62,8 @@ _BATCH = 20_000
 class Meta:
     """What the index says of itself.
 
-    `offset` is how much of the log it holds, `first` the checksum of the log's first bytes,
+    `offset` is how much of the log it holds, `first` the checksum of the log's first line, `last`
+    that of the bytes before `offset`,
     `plays` counts the entries that answer a play of the deck of today (variant 0), `shape` stands
     for its cards and phrases, `origins` are [source, model, entries in force].
     """
@@ -73,6 +74,7 @@ class Meta:
     radius: int
     format: int = FORMAT
     first: str = ""
+    last: str = ""
     offset: int = 0
     lines: int = 0
     damaged: int = 0
@@ -128,6 +130,17 @@ def _first_of(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return xxhash.xxh3_64_hexdigest(line) if line.endswith(b"\n") else ""
+
+
+def _last_of(path: Path, offset: int) -> str:
+    # As many bytes as hold the last line's checksum.
+    length = min(offset, 64)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset - length)
+            return xxhash.xxh3_64_hexdigest(file.read(length))
+    except FileNotFoundError:
+        return ""
 
 
 class Index:
@@ -295,9 +308,12 @@ class IndexWriter:
             return "the radius has changed"
         if meta.shape != self._fresh.shape:
             return "cards or phrases of the deck have changed"
-        if size < meta.offset or (meta.lines and meta.first != _first_of(self._log)):
+        if size < meta.offset or (meta.lines and not self._continues(meta)):
             return "the log is not the one it was built from"
         return ""
+
+    def _continues(self, meta: Meta) -> bool:
+        return meta.first == _first_of(self._log) and meta.last == _last_of(self._log, meta.offset)
 
     def _rebuild(self) -> Path:
         paths = index_paths(self._store, self._deck.id)
@@ -385,6 +401,7 @@ class IndexWriter:
             self._put(txn, meta, record.entry, meta.offset, touched)
             meta.offset = record.end
             self._account(meta, record.entry)
+        meta.last = _last_of(self._log, meta.offset)
         for hand, cards in touched.items():
             self._update_stock(txn, meta, hand, cards)
 
