@@ -365,7 +365,19 @@ class IndexWriter:
             return str(_read_meta(txn, self._meta_db, self._store).origins[origin][0])
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
-        """Take in what the log has beyond the index; returns what the index then says."""
+        """Take in what the log has beyond the index; returns what the index then says.
+
+        Raises StoreWriteError where the disk is full, KeyCollisionError.
+        """
+        try:
+            return self._catch_up(progress)
+        except (OSError, lmdb.Error) as error:
+            raise StoreWriteError(
+                f"{self._store}: the index cannot be written: {error}; what is in the log is safe, "
+                "make room and start again"
+            ) from None
+
+    def _catch_up(self, progress: Callable[[int], None]) -> Meta:
         while True:
             with self._env.begin(write=True) as txn:
                 meta = _read_meta(txn, self._meta_db, self._store)
