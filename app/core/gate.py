@@ -203,9 +203,10 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
-    numbers = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
+    numbers = _DIGITS.findall(text)
     written = [word for digits in numbers for word in kanji_numerals(digits)]
-    words = tuple(dict.fromkeys((condition_text, *tells, *written)))
+    words = tuple(dict.fromkeys((text, *telling, *written)))
     return words, frozenset(str(int(digits)) for digits in numbers)
 
 
