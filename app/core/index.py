@@ -176,9 +176,10 @@ class Index:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
         self._inode = inode
-        if self.meta().deck != deck:
+        found = self.meta().deck
+        if found != deck:
             self.close()
-            raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
+            raise IndexUnusableError(f"{self.path}: belongs to deck {found!r}")
 
     def close(self) -> None:
         """Give the map back."""
