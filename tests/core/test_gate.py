@@ -10,7 +10,13 @@ from app.core.key import Query
 from app.core.template import Template
 
 TITLE = "題の一"
-CONDITIONS = ("線路まで3m、終電は24時", "築四十年、壁にヒビ", "Ｗｉ-Ｆｉなし", "面積は５㎡", "墓地が隣")
+CONDITIONS = (
+    "線路まで3m、終電は24時",
+    "築四十年、壁にヒビ",
+    "Ｗｉ-Ｆｉなし",
+    "面積は５㎡",
+    "墓地が隣",
+)
 PHRASES = (
     "汽笛が子守歌になる部屋",
     "時を重ねた壁の表情",
@@ -156,7 +162,12 @@ def test_a_sentence_has_a_limit(length: int, passes: bool) -> None:
         ("leak", "3人の朝", "3 of c0", "no word that tells a card"),
         ("leak", "墓の朝", "墓 of c4", "no word that tells a card"),
         ("leak", "五平方の㎡の部屋", "m2 of c3", "no word that tells a card"),
-        ("wording", "汽笛が子守歌になる町", "汽笛が子守歌にな", "7 characters of a phrase in a row"),
+        (
+            "wording",
+            "汽笛が子守歌になる町",
+            "汽笛が子守歌にな",
+            "7 characters of a phrase in a row",
+        ),
         ("script", "这里的早晨", "这", "no Chinese-only character"),
         ("script", "风吹过门", "风过门", "no Chinese-only character"),
         ("script", "아침이 온다", "아", "no Hangul"),

@@ -92,7 +92,9 @@ def bodies(entries: list[Entry]) -> dict[tuple[str, int], bytes]:
 def test_an_entry_survives_its_line(text: str, cost: float, usage: Usage | None) -> None:
     """What an entry is written as is read as the same entry, and is one line."""
     query = Query.play("d", [("a", text)])
-    made = Entry(query.key, 3, query, {"title": text, "poem": text}, "s", "m", "f", "t", usage, cost)
+    made = Entry(
+        query.key, 3, query, {"title": text, "poem": text}, "s", "m", "f", "t", usage, cost
+    )
     line = made.to_line()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -320,9 +322,7 @@ def test_an_index_of_rubbish_is_built_again(store: Path, deck: Deck, rubbish: by
 
 
 @pytest.mark.parametrize("left", [8192, 12_288, 50_000, 0.5, 0.9])
-def test_an_index_that_was_cut_short_is_built_again(
-    store: Path, deck: Deck, left: float
-) -> None:
+def test_an_index_that_was_cut_short_is_built_again(store: Path, deck: Deck, left: float) -> None:
     """A copy of an index that did not end is unusable; it must not kill who opens it."""
     made = entries_of(deck, 200)
     append(store, deck, made)
@@ -401,9 +401,7 @@ def test_other_settings_build_the_index_again(store: Path, deck: Deck, what: str
 def test_two_queries_with_one_key_are_noticed(store: Path, deck: Deck) -> None:
     """Hash to find, compare to confirm: a forged line with a foreign key stops the build."""
     good, other = entries_of(deck, 2)
-    forged = Entry(
-        good.key, 0, other.query, other.response, "composer", "composer-1", "f", "2026"
-    )
+    forged = Entry(good.key, 0, other.query, other.response, "composer", "composer-1", "f", "2026")
     append(store, deck, [good])
     bring_up(store, deck)
     append(store, deck, [forged])
@@ -561,7 +559,30 @@ def test_a_full_disk_stops_the_index_with_a_sentence(mounted: Path, deck: Deck) 
     assert len(contents(store, deck)) == 300
 
 
-def test_other_write_faults_are_named(store: Path, deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_can_be_read(mounted: Path, deck: Deck) -> None:
+    """An index that was copied without its lock file is read on a disk that has no room for one."""
+    store = mounted / "store"
+    made = entries_of(deck, 50)
+    append(store, deck, made)
+    bring_up(store, deck)
+    for path in store.glob("*-lock"):
+        path.unlink()
+    with (mounted / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    words = (
+        "import sys; from pathlib import Path; from app.core.index import Index\n"
+        "print(len(list(Index(Path(sys.argv[1]), 'small').keys())))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", words, str(store)], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "50\n"
+
+
+def test_other_write_faults_are_named(
+    store: Path, deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An append that fails for another reason is taken back, and the reason told."""
     made = entries_of(deck, 2)
 
