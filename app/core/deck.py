@@ -490,6 +490,8 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
