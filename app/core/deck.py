@@ -374,7 +374,8 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
