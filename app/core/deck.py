@@ -487,7 +487,7 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
     reader = _Reader(folder, FRAMES_FILE)
-    themes = []
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
