@@ -51,9 +51,7 @@ def test_every_random_play_is_composed_within_the_gate(
         assert response["title"] in poem.titles
 
 
-def test_a_poem_says_all_five_phrases(
-    poem: Deck, composer: Composer, queries: list[Query]
-) -> None:
+def test_a_poem_says_all_five_phrases(poem: Deck, composer: Composer, queries: list[Query]) -> None:
     """For each phrase of the play one of its own sentences stands in the poem: faithful 5 of 5."""
     for query in queries:
         text = composed(composer, query)["poem"]
@@ -61,9 +59,7 @@ def test_a_poem_says_all_five_phrases(
             assert any(sentence.text in text for sentence in poem.sentences[phrase])
 
 
-def test_no_showcase_word_comes_twice(
-    poem: Deck, composer: Composer, queries: list[Query]
-) -> None:
+def test_no_showcase_word_comes_twice(poem: Deck, composer: Composer, queries: list[Query]) -> None:
     """A showcase word shines once in a poem."""
     words = sorted(poem.rules.showcase, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, words)))
@@ -80,13 +76,21 @@ def test_endings_vary(composer: Composer, queries: list[Query]) -> None:
         assert made is not None
         endings = [ending_class(text) for text in made.sentences]
         assert len(set(endings)) > 1
-        droning += any(a == b == c for a, b, c in zip(endings, endings[1:], endings[2:], strict=False))
+        droning += any(
+            a == b == c for a, b, c in zip(endings, endings[1:], endings[2:], strict=False)
+        )
     assert droning <= PLAYS / 100
 
 
 @pytest.mark.parametrize(
     ("text", "ending"),
-    [("朝が来る。", "る"), ("窓辺の朝。", "名"), ("灯をともす――", "す"), ("", "名"), ("カーテン。", "名")],
+    [
+        ("朝が来る。", "る"),
+        ("窓辺の朝。", "名"),
+        ("灯をともす――", "す"),
+        ("", "名"),
+        ("カーテン。", "名"),
+    ],
 )
 def test_endings_are_classed_as_the_ear_hears_them(text: str, ending: str) -> None:
     """A sentence ends on its last kana, or on a noun."""
@@ -136,7 +140,9 @@ def test_a_poem_takes_a_theme_that_its_phrases_share(
     assert max(themes.values()) <= 0.16 * PLAYS
 
 
-def test_the_movement_of_a_theme_is_kept(poem: Deck, composer: Composer, queries: list[Query]) -> None:
+def test_the_movement_of_a_theme_is_kept(
+    poem: Deck, composer: Composer, queries: list[Query]
+) -> None:
     """A poem of an inward theme goes from the street to the room more often than back."""
     place = {c.id: (c.category in poem.inside) - (c.category in poem.outside) for c in poem.cards}
     outward = {theme.id for theme in poem.themes if theme.outward}

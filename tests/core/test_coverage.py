@@ -53,7 +53,8 @@ def test_the_codes_of_the_game_are_proved_by_exhaustion(radius: int, count: int)
 
 
 @pytest.mark.parametrize(
-    "options", [(1,), (2, 2), (3, 3, 3), (2, 3, 4), (1, 1, 3, 3), (4, 4, 4), (2,) * 6, (3,) * 4, (5, 3, 3)]
+    "options",
+    [(1,), (2, 2), (3, 3, 3), (2, 3, 4), (1, 1, 3, 3), (4, 4, 4), (2,) * 6, (3,) * 4, (5, 3, 3)],
 )
 @pytest.mark.parametrize("radius", [0, 1, 2])
 def test_codes_of_other_hands_cover_them(options: tuple[int, ...], radius: int) -> None:
@@ -67,7 +68,12 @@ def test_codes_of_other_hands_cover_them(options: tuple[int, ...], radius: int) 
 
 def test_the_search_finds_the_known_best() -> None:
     """Where the best number is known, the search finds it or comes within one word of it."""
-    for options, radius, best in (((3,) * 4, 1, 9), ((2,) * 5, 1, 7), ((2,) * 3, 1, 2), ((3,) * 3, 1, 5)):
+    for options, radius, best in (
+        ((3,) * 4, 1, 9),
+        ((2,) * 5, 1, 7),
+        ((2,) * 3, 1, 2),
+        ((3,) * 3, 1, 5),
+    ):
         assert best <= len(covering(options, radius)) <= best + 1
 
 

@@ -122,9 +122,7 @@ def test_a_plan_for_more_begins_with_the_plan_for_fewer(poem: Deck, strategy: st
 
 
 @pytest.mark.parametrize(("radius", "words"), [(0, 243), (1, 27), (2, 8), (5, 1)])
-def test_each_prefix_of_whole_codes_stocks_its_hands(
-    poem: Deck, radius: int, words: int
-) -> None:
+def test_each_prefix_of_whole_codes_stocks_its_hands(poem: Deck, radius: int, words: int) -> None:
     """Every `words` jobs are one hand, of which each of the 243 plays is within the radius."""
     jobs = list(islice(plan_stock(poem, 1, radius), 3 * words))
     hands = set()
