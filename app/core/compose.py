@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ class Composer:
 
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(text, c))
+        plain = unicodedata.normalize("NFKC", text)
+        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(plain, c))
         return Piece(
             text=text,
             length=len(text),

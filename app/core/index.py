@@ -48,7 +48,6 @@ FORMAT = 4
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
 MAP_SIZE = 1 << 36
-MAX_VARIANT = 0xFFFF
 
 _PREFIX = struct.Struct("<HQ")
 _VARIANT = struct.Struct(">H")
