@@ -379,7 +379,8 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
@@ -491,10 +492,12 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
     reader = _Reader(folder, FRAMES_FILE)
-    themes = []
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")

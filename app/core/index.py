@@ -55,6 +55,9 @@ _POSITION = struct.Struct(">I")
 _META = b"meta"
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
 _BATCH = 20_000
+_READERS = 1024
+# A line of the processor's cache a reader, and a page for what stands before them.
+_LOCK_SIZE = 64 * _READERS + 4096
 
 
 @dataclass
@@ -103,7 +106,24 @@ def phrase_hash(phrase: str) -> bytes:
     return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
 
 
+def _reserve_lock(path: Path) -> None:
+    """Give the lock file its room on the disk. Raises OSError where there is none.
+
+    LMDB makes it a sparse file and maps it: on a full disk the process would die of a bus error at
+    the first reader, and not be told of it.
+    """
+    descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size < _LOCK_SIZE or status.st_blocks * 512 < status.st_size:
+            os.posix_fallocate(descriptor, 0, max(_LOCK_SIZE, status.st_size))
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> lmdb.Environment:
+    if lock and hasattr(os, "posix_fallocate"):
+        _reserve_lock(path)
     return lmdb.open(
         str(path),
         subdir=False,
@@ -112,7 +132,7 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
         sync=sync,
         map_size=MAP_SIZE,
         max_dbs=len(_DATABASES),
-        max_readers=1024,
+        max_readers=_READERS,
         readahead=False,
     )
 
@@ -163,7 +183,11 @@ class Index:
         lock = os.access(self.path.parent, os.W_OK)
         try:
             inode = self.path.stat().st_ino
-            self._env = _open(self.path, write=False, lock=lock)
+            try:
+                self._env = _open(self.path, write=False, lock=lock)
+            except OSError:
+                # A full disk has no room for a reader table, and none for a writer either.
+                self._env = _open(self.path, write=False, lock=False)
             # A page that is not there is no error to a memory map: the process would die of it.
             if self.path.stat().st_size < _least_size(self._env):
                 self._env.close()
@@ -176,9 +200,10 @@ class Index:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
         self._inode = inode
-        if self.meta().deck != deck:
+        found = self.meta().deck
+        if found != deck:
             self.close()
-            raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
+            raise IndexUnusableError(f"{self.path}: belongs to deck {found!r}")
 
     def close(self) -> None:
         """Give the map back."""
