@@ -18,7 +18,18 @@ from app.core.gate import Gate
 from app.core.template import Template
 from tests.making import card, small_deck, write_deck, written
 
-CONDITIONS = "駅まで徒歩47分 築60年 窓は北向き カビの匂い 隣は墓地 毎朝五時の鐘 風呂なし 三階なのに湿気 空は見えない 光が射さない".split()
+CONDITIONS = [
+    "駅まで徒歩47分",
+    "築60年",
+    "窓は北向き",
+    "カビの匂い",
+    "隣は墓地",
+    "毎朝五時の鐘",
+    "風呂なし",
+    "三階なのに湿気",
+    "空は見えない",
+    "光が射さない",
+]
 
 
 @dataclass(frozen=True)
