@@ -48,7 +48,7 @@ def ids_of(query: Query, **more: object) -> dict[str, Any]:
 def stored(server: Server) -> list[str]:
     """The keys that are in the store."""
     index = Index(server.data / "store", "poem")
-    keys = [key for key, _ in index.keys()]
+    keys = [key for key, _ in list(index.keys())]
     index.close()
     return keys
 
@@ -541,6 +541,15 @@ def test_a_nonsense_mode_is_a_400(client: httpx.Client) -> None:
     """A deal is stocked or random."""
     for mode in ("", "x", "Stocked", "random,stocked"):
         problem(client.get("/api/decks/poem/deal", params={"mode": mode}), 400, "Bad mode")
+
+
+def test_no_origin_is_answered_unless_named(client: httpx.Client) -> None:
+    """Without the setting no answer has a CORS header, not even to a preflight."""
+    for method in ("GET", "OPTIONS"):
+        response = client.request(method, "/healthz", headers={"Origin": "https://a.example"})
+        assert response.status_code == 200
+        assert not [name for name in response.headers if name.startswith("access-control")]
+        secure(response)
 
 
 def test_refused_requests_are_counted(client: httpx.Client) -> None:
