@@ -15,7 +15,7 @@ from whitenoise import WhiteNoise
 if TYPE_CHECKING:
     from flask import Flask
 
-SITE_RESERVED = ("/api/", "/stats", "/healthz", "/metrics")
+SITE_RESERVED = ("/api/", "/stats", "/healthz", "/metrics", "/dashboard", "/wall")
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
