@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds, finely enough that a quantile between two of them means something: 1, 1.5, 2, 3, 5, 7.
 BUCKETS = tuple(
-    round(mantissa * 10.0**power, 9)
-    for power in range(-6, 1)
-    for mantissa in (1, 1.5, 2, 3, 5, 7)
+    round(mantissa * 10.0**power, 9) for power in range(-6, 1) for mantissa in (1, 1.5, 2, 3, 5, 7)
 )
 
 
@@ -36,7 +39,7 @@ def prepare_folder() -> str:
     if not folder:
         folder = tempfile.mkdtemp(prefix="tsukurioki-counters-")
         os.environ[FOLDER_VARIABLE] = folder
-    os.makedirs(folder, exist_ok=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -74,24 +77,22 @@ class Counters:
         """Count a refused request."""
         self._refused.labels(str(status)).inc()
 
-    def _summed(self) -> Iterable[object]:
+    def _summed(self) -> CollectorRegistry:
         registry = self._prometheus.CollectorRegistry()
-        self._multiprocess.MultiProcessCollector(registry, path=self._folder)
-        return registry.collect()
+        self._multiprocess.MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
+        return registry
 
     def exposition(self) -> bytes:
         """All counters in Prometheus's text format."""
-        registry = self._prometheus.CollectorRegistry()
-        self._multiprocess.MultiProcessCollector(registry, path=self._folder)
-        return self._prometheus.generate_latest(registry)
+        return self._prometheus.generate_latest(self._summed())
 
     def by_tier(self, deck: str) -> dict[str, TierFigures]:
         """Answers and latency by tier, over all workers since the start."""
         buckets: dict[str, dict[float, float]] = {}
-        for family in self._summed():
-            if family.name != "tsukurioki_answer_seconds":  # type: ignore[attr-defined]
+        for family in self._summed().collect():
+            if family.name != "tsukurioki_answer_seconds":
                 continue
-            for sample in family.samples:  # type: ignore[attr-defined]
+            for sample in family.samples:
                 if sample.name.endswith("_bucket") and sample.labels["deck"] == deck:
                     tier = buckets.setdefault(sample.labels["tier"], {})
                     tier[float(sample.labels["le"])] = sample.value
@@ -101,9 +102,9 @@ class Counters:
         """Refused requests by status."""
         return {
             sample.labels["status"]: int(sample.value)
-            for family in self._summed()
-            if family.name == "tsukurioki_refused_requests"  # type: ignore[attr-defined]
-            for sample in family.samples  # type: ignore[attr-defined]
+            for family in self._summed().collect()
+            if family.name == "tsukurioki_refused_requests"
+            for sample in family.samples
             if sample.name.endswith("_total")
         }
 

@@ -53,9 +53,10 @@ class DealCounter:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             number = _parse(os.pread(descriptor, 64, 0), stock)
             os.pwrite(descriptor, b"%020d %020d\n" % (stock, number + 1), 0)
-            return number
         except OSError:
             return next(self._own)
+        else:
+            return number
         finally:
             os.close(descriptor)
 

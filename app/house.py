@@ -142,7 +142,9 @@ class House:
         """A deck by its id. Raises RequestError (404)."""
         if deck not in self.tables:
             known = ", ".join(sorted(self.tables))
-            raise RequestError(404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}")
+            raise RequestError(
+                404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
+            )
         return self.tables[deck]
 
     def answer(self, table: Table, query: Query, variant: int) -> Answer:

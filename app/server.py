@@ -121,7 +121,8 @@ def _cached(body: bytes) -> Response:
     response = _json(body)
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(xxhash.xxh3_64_hexdigest(body))
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @api.get("/api/decks/<deck>")
@@ -258,5 +259,3 @@ def _allow_origin(settings: Settings, response: Response) -> None:
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
         response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"
         response.headers["Access-Control-Max-Age"] = "600"
-
-

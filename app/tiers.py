@@ -141,9 +141,7 @@ class Ladder:
         return None
 
 
-def build_ladder(
-    deck: Deck, names: Iterable[str], index: IndexSource, radius: int
-) -> Ladder:
+def build_ladder(deck: Deck, names: Iterable[str], index: IndexSource, radius: int) -> Ladder:
     """The ladder that the settings ask for."""
     gate = Gate.of(deck)
     composer = Composer(deck) if deck.composable else None

@@ -46,7 +46,14 @@ def same_hand_body(stored: bytes, shared: int) -> bytes:
 
 
 def made_body(
-    response: dict[str, str], *, deck: str, key: str, variant: int, source: str, model: str, tier: str
+    response: dict[str, str],
+    *,
+    deck: str,
+    key: str,
+    variant: int,
+    source: str,
+    model: str,
+    tier: str,
 ) -> bytes:
     """The body of an answer that was made for this request and is not stored."""
     return orjson.dumps(

@@ -20,7 +20,7 @@ from functools import cached_property
 import xxhash
 
 from app.core.deck import Deck, Theme
-from app.core.gate import leak_pattern
+from app.core.gate import leak_in
 from app.core.key import Query
 
 SOURCE = "composer"
@@ -33,7 +33,9 @@ _REPEAT_COST = 7
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
 _HANDICAP = 0.75
-_CONTENT_WORD = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]")
+_CONTENT_WORD = re.compile(
+    r"[一-龥々]{2,}|[ァ-ヺー]{2,}|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
+)
 _ENDS = re.compile(r"[。、―]+$")
 
 
@@ -135,15 +137,9 @@ class Composer:
         }
         self._frames = tuple(map(self._frames_of, deck.themes))
 
-    @cached_property
-    def _leak_patterns(self) -> Mapping[str, re.Pattern[str]]:
-        return {card.id: leak_pattern(card.text, card.tells) for card in self.deck.cards}
-
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        leaks = sum(
-            self._card_bit[card] for card, p in self._leak_patterns.items() if p.search(text)
-        )
+        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(text, c))
         return Piece(
             text=text,
             length=len(text),
@@ -244,9 +240,7 @@ class _Attempt:
     ) -> Composition | None:
         opening = self._draw(self._frames.openings)
         closing = self._draw(self._frames.closings)
-        if opening is None or closing is None or not self._take(opening):
-            return None
-        if not self._take(closing):
+        if not (opening and closing and self._take(opening) and self._take(closing)):
             return None
         order = self._order(ranks, attempt)
         split = self._split(len(order))
@@ -337,7 +331,9 @@ class _Attempt:
             piece = pieces[(start + i) % len(pieces)]
             if piece.showcase & self._showcase or piece.head == before.head:
                 continue
-            cost = abs(piece.length - share) + _REPEAT_COST * (piece.words & self._words).bit_count()
+            cost = (
+                abs(piece.length - share) + _REPEAT_COST * (piece.words & self._words).bit_count()
+            )
             # A sentence of the theme is worth a detour; after some attempts, any sentence will do.
             cost += 0 if theme in piece.themes or attempt > ATTEMPTS // 4 else 12
             cost += 9 if piece.ending == before.ending else 0
@@ -389,5 +385,3 @@ def _drones(pieces: Sequence[Piece]) -> bool:
 
 def _triples(items: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     return zip(items, items[1:], items[2:], strict=False)
-
-

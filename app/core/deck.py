@@ -75,7 +75,16 @@ class Rules:
     polite: tuple[str, ...] = ("です", "ます", "でしょう", "ません", "ました", "ください")
     address: tuple[str, ...] = ("あなた", "貴方")
     showcase: tuple[str, ...] = ("静謐", "洗練", "佇まい")
-    echo: tuple[str, ...] = ("タイトル", "ポエム", "文字以内", "以下の", "承知", "了解", "条件", "出力")
+    echo: tuple[str, ...] = (
+        "タイトル",
+        "ポエム",
+        "文字以内",
+        "以下の",
+        "承知",
+        "了解",
+        "条件",
+        "出力",
+    )
     script: str = "ja"
 
 
@@ -340,7 +349,7 @@ def _load_cards(folder: Path) -> tuple[Card, ...]:
 
 def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
     card_id = unicodedata.normalize("NFC", reader.member(raw, "id", str, place))
-    phrases = []
+    phrases: list[Phrase] = []
     for number, item in enumerate(reader.member(raw, "poems", list, place), 1):
         at = f"{place} phrase {number}"
         phrase_id = unicodedata.normalize("NFC", reader.member(item, "id", str, at))
@@ -351,7 +360,9 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
-    tells = reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else telling_words(text)
+    tells = (
+        reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else telling_words(text)
+    )
     return Card(
         id=card_id,
         category=reader.member(raw, "category", str, place),
@@ -427,9 +438,7 @@ def _load_template(reader: _Reader, root: Any) -> dict[str, tuple[str, ...]]:
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
 
 
-def _load_sentences(
-    folder: Path, cards: Sequence[Card]
-) -> Mapping[str, tuple[Sentence, ...]]:
+def _load_sentences(folder: Path, cards: Sequence[Card]) -> Mapping[str, tuple[Sentence, ...]]:
     if not (folder / SENTENCES_FILE).exists():
         return {}
     reader = _Reader(folder, SENTENCES_FILE)
@@ -442,7 +451,9 @@ def _load_sentences(
         if phrase_id not in phrase_ids:
             raise reader.fail(place, "no card has this phrase")
         if phrase_ids[phrase_id] > 1:
-            raise reader.fail(place, "two cards have a phrase of this id; sentences need unique ids")
+            raise reader.fail(
+                place, "two cards have a phrase of this id; sentences need unique ids"
+            )
         sentences[phrase_id] = tuple(
             Sentence(
                 reader.member(item, "text", str, place),

@@ -80,6 +80,8 @@ def misses(folder: Path | None, deck: str, most: int = MOST_WANTED) -> dict[str,
     for line in read_ledger(folder, deck):
         hand = line.get("hand")
         if isinstance(hand, list):
-            counted["+".join(sorted(str(p.get("phrase")) for p in hand if isinstance(p, dict)))] += 1
+            counted[
+                "+".join(sorted(str(p.get("phrase")) for p in hand if isinstance(p, dict)))
+            ] += 1
     wanted = [{"phrases": k.split("+"), "times": n} for k, n in counted.most_common(most)]
     return {"kept": True, "total": counted.total(), "distinct": len(counted), "most_wanted": wanted}

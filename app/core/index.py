@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import lmdb
 import orjson
@@ -86,10 +87,9 @@ def index_paths(store: Path, deck: str) -> list[Path]:
     """The index files of a deck, the one in force last."""
     pattern = re.compile(re.escape(deck) + r"\.\d{6}\.lmdb")
     try:
-        names = os.listdir(store)
+        return sorted(path for path in store.iterdir() if pattern.fullmatch(path.name))
     except FileNotFoundError:
         return []
-    return sorted(store / name for name in names if pattern.fullmatch(name))
 
 
 def phrase_hash(phrase: str) -> bytes:
@@ -129,7 +129,9 @@ class Index:
     def __init__(self, store: Path, deck: str) -> None:
         paths = index_paths(store, deck)
         if not paths:
-            raise IndexUnusableError(f"{store}: no index of deck {deck!r}; run: precompute check --repair")
+            raise IndexUnusableError(
+                f"{store}: no index of deck {deck!r}; run: precompute check --repair"
+            )
         self.path = paths[-1]
         self._open(deck)
 
@@ -139,11 +141,10 @@ class Index:
         lock = os.access(self.path.parent, os.W_OK)
         try:
             self._env = _open(self.path, write=False, lock=lock)
-            with self._env.begin() as txn:
-                handles = [
-                    self._env.open_db(name.encode(), txn=txn, create=False, dupsort=name == "hands")
-                    for name in _DATABASES
-                ]
+            handles = [
+                self._env.open_db(name.encode(), create=False, dupsort=name == "hands")
+                for name in _DATABASES
+            ]
         except lmdb.Error as error:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
@@ -183,7 +184,7 @@ class Index:
         with self._env.begin() as txn, txn.cursor(self._hands) as cursor:
             if not cursor.set_key(hand_key):
                 return []
-            return [(value[:16], value[16:]) for value in cursor.iternext_dup()]
+            return [(bytes(v[:16]), bytes(v[16:])) for v in cursor.iternext_dup()]
 
     def stocked(self, position: int) -> list[str]:
         """The cards of a stocked hand by its position."""
@@ -211,8 +212,8 @@ class Index:
         return bool(paths) and paths[-1] != self.path
 
 
-def _read_meta(txn: lmdb.Transaction, database: object, path: Path) -> Meta:
-    raw = txn.get(_META, db=database)  # type: ignore[arg-type]  # py-lmdb names the handle privately
+def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
+    raw = txn.get(_META, db=database)
     if raw is None:
         raise IndexUnusableError(f"{path}: not an index of ours")
     fields = orjson.loads(bytes(raw))
@@ -380,7 +381,7 @@ class IndexWriter:
         origin = _origin(meta, entry)
         value = _PREFIX.pack(origin, offset) + exact_body(entry)
         if not txn.put(key, value, db=self._answers, overwrite=False):
-            old_origin, old_offset = _PREFIX.unpack_from(txn.get(key, db=self._answers))
+            old_origin, old_offset = _PREFIX.unpack_from(txn.get(key, b"", db=self._answers))
             self._compare(entry, offset, old_offset)
             if self._rank(meta, origin) > self._rank(meta, old_origin):
                 return
@@ -421,7 +422,7 @@ class IndexWriter:
             return
         with txn.cursor(self._hands) as cursor:
             cursor.set_key(hand)
-            values = [value[16:] for value in cursor.iternext_dup()]
+            values = [bytes(value[16:]) for value in cursor.iternext_dup()]
         known = [card for card in cards if card is not None]
         if len(known) < len(cards):
             return
@@ -439,9 +440,7 @@ class IndexWriter:
 
 
 def _word(hashes: bytes, places: Sequence[dict[bytes, int]]) -> Word | None:
-    word = [
-        place.get(hashes[8 * i : 8 * i + 8], -1) for i, place in enumerate(places)
-    ]
+    word = [place.get(hashes[8 * i : 8 * i + 8], -1) for i, place in enumerate(places)]
     return tuple(word) if min(word) >= 0 else None
 
 

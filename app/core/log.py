@@ -114,7 +114,7 @@ class LogWriter:
             self._lock.close()
             raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
         self.repaired = self._set_torn_tail_aside()
-        return file  # type: ignore[return-value]  # unbuffered binary files are FileIO
+        return file
 
     def _set_torn_tail_aside(self) -> int:
         """Move bytes after the last line break to the side file; returns how many."""

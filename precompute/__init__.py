@@ -1,0 +1,1 @@
+"""What runs before the event: it plans, cooks, rehearses and checks. `app` never imports it."""

@@ -1,0 +1,381 @@
+"""The command line. It reads settings and words; what they mean is done elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.core.deck import Deck, load_decks
+from app.core.figures import coverage, misses, space, store
+from app.core.index import Index, IndexWriter
+from app.core.ledger import read_ledger
+from app.core.log import LogWriter
+from app.errors import IndexUnusableError, OperatorError, PlanError
+from app.providers import Provider
+from app.providers.composer import ComposerProvider
+from app.settings import Settings
+from precompute import check as checks
+from precompute import rehearse as rehearsal
+from precompute.plan import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
+from precompute.report import counts, one_in, table
+from precompute.runner import Report, Runner
+
+KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
+    try:
+        status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"precompute: {error.format_message()}", err=True)
+        return 2
+    except OperatorError as error:
+        click.echo(f"precompute: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+@click.group()
+def cli() -> None:
+    """Cook language-model answers before an event."""
+
+
+def _settings() -> Settings:
+    return Settings.read(os.environ)
+
+
+def _deck(settings: Settings, name: str | None) -> Deck:
+    decks = load_decks(settings.decks)
+    wanted = name or settings.deck
+    if wanted not in decks:
+        raise PlanError(
+            f"there is no deck {wanted!r} in {settings.decks}; there is {sorted(decks)}"
+        )
+    return decks[wanted]
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@cli.command()
+@click.option(
+    "--n",
+    "wanted",
+    type=click.IntRange(1),
+    required=True,
+    help="Entries that the store shall have of the plan.",
+)
+@deck_option
+@click.option("--provider", "provider_name", type=click.Choice(PROVIDERS), help="Who writes.")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="stock",
+    show_default=True,
+    help="Which queries to cook.",
+)
+@click.option(
+    "--radius",
+    type=click.IntRange(0, 12),
+    help="Stock so that every play is within so many phrases of an entry.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
+@click.option("--dry-run", is_flag=True, help="Say what would be cooked, and cook nothing.")
+def build(
+    wanted: int,
+    deck_name: str | None,
+    provider_name: str | None,
+    strategy: str,
+    radius: int | None,
+    seed: int,
+    dry_run: bool,
+) -> int:
+    """Cook answers into the store."""
+    settings = _settings()
+    deck = _deck(settings, deck_name)
+    err = Console(stderr=True)
+    radius = settings.radius if radius is None else radius
+    provider = _provider(provider_name, deck, err)
+    jobs = list(itertools.islice(_plan(settings, deck, strategy, seed, radius), wanted))
+    if dry_run:
+        return _tell_plan(settings, deck, jobs)
+    started = time.monotonic()
+    with (
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, radius) as index,
+        _progress(err, len(jobs)) as progress,
+    ):
+        if log.repaired:
+            err.print(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
+        runner = Runner(deck, provider, log, index, _now, progress)
+        report = runner.run(jobs)
+        meta = index.meta()
+    provider.close()
+    _tell_report(report, deck, store(meta), coverage(deck, meta), time.monotonic() - started)
+    return 0
+
+
+def _provider(name: str | None, deck: Deck, err: Console) -> Provider:
+    if name is None:
+        key = next((variable for variable in KEY_VARIABLES if os.environ.get(variable)), None)
+        name = "gemini" if key else "composer"
+        why = f"{key} is set" if key else f"no {KEY_VARIABLES[0]} is set; set it for Gemini"
+        err.print(f"provider: {name} ({why})", highlight=False)
+    if name == "composer":
+        return ComposerProvider(deck)
+    raise PlanError(f"provider {name!r} is not there yet")
+
+
+def _plan(settings: Settings, deck: Deck, strategy: str, seed: int, radius: int) -> Iterator[Job]:
+    if strategy == "stock":
+        return plan_stock(deck, seed, radius)
+    if strategy == "sampled":
+        return plan_sampled(deck, seed)
+    if settings.ledger is None:
+        raise PlanError("--strategy misses reads the ledger, which TSUKURIOKI_LEDGER=off forbids")
+    return plan_misses(deck, read_ledger(settings.ledger, deck.id))
+
+
+def _progress(err: Console, total: int) -> Any:
+    return _Bar(err, total) if err.is_terminal else _Lines(err, total)
+
+
+class _Bar:
+    """A progress bar for a terminal."""
+
+    def __init__(self, err: Console, total: int) -> None:
+        self._bar = Progress(
+            TextColumn("cooking"),
+            BarColumn(),
+            TextColumn(
+                "{task.completed}/{task.total}  {task.fields[rate]}  refused {task.fields[refused]}"
+            ),
+            TimeRemainingColumn(),
+            console=err,
+        )
+        self._task = self._bar.add_task("", total=total, rate="", refused=0)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Callable[[Report], None]:
+        self._bar.start()
+        return self._show
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def _show(self, report: Report) -> None:
+        rate = report.cooked / max(1e-9, time.monotonic() - self._started)
+        self._bar.update(
+            self._task,
+            completed=report.cooked + report.already,
+            rate=f"{rate:.0f}/s",
+            refused=report.refused.total(),
+        )
+
+
+class _Lines:
+    """A line now and then, where nobody watches a bar."""
+
+    def __init__(self, err: Console, total: int) -> None:
+        self._err = err
+        self._total = total
+        self._next = time.monotonic() + 5
+
+    def __enter__(self) -> Callable[[Report], None]:
+        return self._show
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def _show(self, report: Report) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 5
+            done = report.cooked + report.already
+            self._err.print(
+                f"{done}/{self._total}, refused {report.refused.total()}", highlight=False
+            )
+
+
+def _tell_plan(settings: Settings, deck: Deck, jobs: list[Job]) -> int:
+    try:
+        index: Index | None = Index(settings.store, deck.id)
+    except IndexUnusableError:
+        index = None
+    there = sum(1 for job in jobs if index and index.has(job.query.key, job.variant))
+    table(
+        Console(),
+        "plan (nothing was cooked)",
+        [
+            ("entries planned", f"{len(jobs):,}"),
+            ("already there", f"{there:,}"),
+            ("to cook", f"{len(jobs) - there:,}"),
+            ("hands", f"{len({job.query.hand_key for job in jobs}):,}"),
+        ],
+    )
+    return 0
+
+
+def _tell_report(
+    report: Report, deck: Deck, stored: dict[str, Any], covers: dict[str, Any], seconds: float
+) -> None:
+    rows = [
+        ("cooked", f"{report.cooked:,}"),
+        ("already there", f"{report.already:,}"),
+        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
+        ("not cooked", f"{len(report.unmet):,}"),
+        ("by source", counts(stored["by_source"])),
+        ("exact plays", one_in(covers["exact"])),
+        (
+            "stocked hands",
+            f"{one_in(covers['stocked_hands'])}, within {covers['radius']} phrase(s)",
+        ),
+        ("plays of stocked hands", one_in(covers["stocked_plays"])),
+        ("plays that composing covers", one_in(covers["composed"])),
+        ("time", f"{seconds:.1f} s"),
+    ]
+    table(Console(), f"deck {deck.id}", rows)
+
+
+@cli.command()
+@deck_option
+@json_option
+@click.option(
+    "--misses", "show_misses", is_flag=True, help="List what was asked and not found as a whole."
+)
+def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
+    """Say what is in the store, what it covers, what it cost."""
+    settings = _settings()
+    deck = _deck(settings, deck_name)
+    try:
+        index: Index | None = Index(settings.store, deck.id)
+    except IndexUnusableError as error:
+        index = None
+        click.echo(f"precompute: {error}", err=True)
+    meta = index.meta() if index else None
+    wanted = misses(settings.ledger, deck.id, 100 if show_misses else 10)
+    told = {
+        "deck": deck.id,
+        "space": space(deck),
+        "store": store(meta),
+        "coverage": coverage(deck, meta),
+        "misses": wanted,
+    }
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+        return 0
+    if show_misses:
+        for row in wanted.get("most_wanted", []):
+            click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
+        return 0
+    _tell_stats(told)
+    return 0
+
+
+def _tell_stats(told: dict[str, Any]) -> None:
+    sizes, stored, covers = told["space"], told["store"], told["coverage"]
+    table(
+        Console(),
+        f"deck {told['deck']}",
+        [
+            ("cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"),
+            ("hands, plays", f"{sizes['hands']:,}, {sizes['plays']:,}"),
+            ("entries", f"{stored['entries']:,}"),
+            ("by source", counts(stored["by_source"])),
+            ("by model", counts(stored["by_model"])),
+            ("spent", f"{stored.get('spent_usd', 0):.4f} USD"),
+            ("exact plays", one_in(covers["exact"])),
+            ("stocked hands", one_in(covers["stocked_hands"])),
+            ("plays of stocked hands", one_in(covers["stocked_plays"])),
+            ("plays that composing covers", one_in(covers["composed"])),
+            ("distinct misses", told["misses"].get("distinct", "not kept")),
+        ],
+    )
+
+
+@cli.command()
+@click.option(
+    "--plays", type=click.IntRange(1), default=10_000, show_default=True, help="How many plays."
+)
+@click.option(
+    "--deal",
+    "dealt",
+    default="random",
+    show_default=True,
+    help="random, stocked, or a file of recorded plays.",
+)
+@deck_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other plays.")
+@json_option
+def rehearse(plays: int, dealt: str, deck_name: str | None, seed: int, as_json: bool) -> int:
+    """Play the game offline through the same ladder, and report."""
+    settings = _settings()
+    deck = _deck(settings, deck_name)
+    result = rehearsal.rehearse(settings, deck, plays, dealt, seed)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        table(Console(), f"rehearsal of deck {deck.id}", rehearsal.rows(result))
+    return 0 if not result["gate_failures"] and not result["errors"] else 1
+
+
+@cli.command()
+@click.option(
+    "--repair", is_flag=True, help="Build the index again where it is missing, behind or foreign."
+)
+def check(repair: bool) -> int:
+    """Check decks, log and index; exit status 1 when something is wrong."""
+    settings = _settings()
+    findings: list[checks.Finding] = []
+    for deck in load_decks(settings.decks).values():
+        if repair:
+            _repair(settings, deck)
+        findings += checks.check_deck(deck)
+        findings += checks.check_store(settings.store, deck)
+        findings += checks.check_entries(settings.store, deck)
+        summary = checks.summarise(deck)
+        click.echo(
+            f"deck {deck.id}: {summary.cards} cards in {summary.categories} categories, "
+            f"{summary.phrases} phrases, {summary.titles} titles, {summary.sentences} sentences, "
+            f"{summary.themes} themes with {summary.frames} frames; a card is dealt "
+            f"{summary.least_dealt:.2f} to {summary.most_dealt:.2f} times as often as the mean"
+        )
+    for finding in findings:
+        click.echo(str(finding))
+    errors = sum(finding.error for finding in findings)
+    click.echo(f"{errors} errors, {len(findings) - errors} warnings")
+    return 1 if errors else 0
+
+
+def _repair(settings: Settings, deck: Deck) -> None:
+    if not Path(settings.store).exists():
+        return
+    with (
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+    ):
+        if log.repaired:
+            click.echo(f"{log.path}: a torn tail of {log.repaired} bytes was set aside")
+        if index.why_rebuilt:
+            click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
+        index.catch_up()
