@@ -41,6 +41,23 @@ export function vertical(text) {
   return parts.map((part, i) => (i % 2 ? make("span.across", {}, part) : part)).filter(Boolean);
 }
 
+/** The same, kept together clause by clause: a line would rather break after a comma. */
+export function clauses(text) {
+  return text.split(/(?<=[、。」])/).map((clause) => make("span.clause", {}, ...vertical(clause)));
+}
+
+/**
+ * A title in one column for each clause, as large as its longest allows: CSS divides by `--signs`.
+ * @param {HTMLElement} element @param {string} text
+ */
+export function headline(element, text) {
+  const parts = clauses(text);
+  const longest = Math.max(...parts.map((part) => part.textContent.length));
+  element.style.setProperty("--signs", String(Math.max(5, longest)));
+  element.replaceChildren(...parts);
+  return element;
+}
+
 /** Paragraphs of a poem. @param {string} text */
 export const paragraphs = (text) => text.split(/\n+/).map((part) => part.trim()).filter(Boolean);
 

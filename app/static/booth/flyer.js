@@ -1,5 +1,5 @@
 // The flyer as it stands on a screen or on paper: a front to believe, a back to read.
-import { fit, make, paragraphs, vertical } from "./dom.js";
+import { fit, headline, make, paragraphs, vertical } from "./dom.js";
 import { pictureElement, toneOf } from "./picture.js";
 
 /**
@@ -19,7 +19,7 @@ export function front(text, words) {
   return make("div.face.front", { "data-tone": toneOf(text.play) },
     make("div.view", {},
       pictureElement(text.play, { veil: 0.42 }),
-      make("h2.title", { lang: "ja", tabindex: -1 }, ...vertical(text.title)),
+      headline(make("h2.title", { lang: "ja", tabindex: -1 }), text.title),
       make("p.estate", { lang: "ja" }, text.name)),
     make("div.paper", {}, box,
       make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.tiers[text.tier] ?? text.tier))));
@@ -31,12 +31,15 @@ export function back(matters, words, name) {
     make("div.matters-head", {},
       make("h2", { tabindex: -1 }, words.matters),
       make("p", {}, words.mattersLead)),
-    make("dl.matters", { lang: "ja" }, ...matters.map(matter)),
+    make("div.matters-body", {},
+      make("div.matter.columns", { "aria-hidden": "true" }, make("span"), make("span", {}, words.said), make("span", {}, words.fact)),
+      make("dl.matters", { lang: "ja" }, ...matters.map(matter))),
     make("p.small", {}, make("span", {}, words.backPrint), make("span.estate", { lang: "ja" }, name)));
 }
 
 function matter({ said, fact, category }) {
   return make("div.matter", {},
-    make("dt", {}, make("span.category", {}, category), make("span.said", {}, `「${said}」`)),
-    make("dd", {}, fact));
+    make("dt.category", {}, category),
+    make("dd.said", {}, `「${said}」`),
+    make("dd.fact", {}, fact));
 }

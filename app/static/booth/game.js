@@ -106,13 +106,13 @@ async function write(variant) {
   ask("/api/wall", { method: "POST", body: { hand, variant } }).catch(() => {});
 }
 
-function render(arrived) {
+function render(arrived, first = false) {
   const { state } = store;
   const made = SCREENS[state.screen]({ state, words: words(), actions, page, arrived, still: still.matches });
   stage.dataset.screen = state.screen;
   stage.replaceChildren(made);
   scrollTo(0, 0);
-  if (arrived) (made.querySelector("[data-focus]") ?? made.querySelector("h1, h2"))?.focus({ preventScroll: true });
+  if (arrived && !first) (made.querySelector("[data-focus]") ?? made.querySelector("h1, h2"))?.focus({ preventScroll: true });
 }
 
 /** The bar does not need the screen anew: a vote or a turn is shown where it happened. */
@@ -159,10 +159,19 @@ document.querySelector("#language").addEventListener("click", () => {
   store.set({ language });
 });
 
+// A single button is all that a booth may have: it begins even where nothing has been focused yet.
+document.addEventListener("keydown", (event) => {
+  const idle = document.activeElement === document.body || document.activeElement === null;
+  if (store.state.screen === "start" && idle && (event.key === "Enter" || event.key === " ")) {
+    event.preventDefault();
+    actions.begin();
+  }
+});
+
 const language = firstLanguage(location, kiosk);
 store.set({ language, kiosk });
 dress(store.state);
-render(true);
+render(true, true);
 if (kiosk) {
   shut();
   watchIdle(page.idle, {

@@ -41,9 +41,8 @@ export function paint(ctx, w, h, name, { veil = 0 } = {}) {
 function calm(ctx, w, h, part, hour) {
   const colour = hour.tone === "dark" ? hour.ink : hour.sky[3];
   const fade = ctx.createLinearGradient(w * (1 - part), 0, w, 0);
-  fade.addColorStop(0, clear(colour, 0));
-  fade.addColorStop(0.55, clear(colour, 0.6));
-  fade.addColorStop(1, clear(colour, 0.82));
+  // Eased, so that no edge shows across a moon.
+  [0, 0.05, 0.2, 0.44, 0.66, 0.78].forEach((strength, i) => fade.addColorStop(i / 5, clear(colour, strength)));
   ctx.fillStyle = fade;
   ctx.fillRect(w * (1 - part), 0, w * part, h);
 }

@@ -51,7 +51,7 @@ function drawFront(ctx, text, words) {
   const size = Math.min(76, (split - 200) / (text.title.length * 1.1));
   columns(text.title, 14).forEach((line, i) => column(ctx, line, WIDTH - 130 - i * size * 1.4, 96, size, 1.1));
   label(ctx, text.name, 80, split - 56, 30, { colour: ctx.fillStyle, spacing: 8 });
-  const { size: type, lines, step } = setting(paragraphs(text.poem), WIDTH - 160, 590, { least: 18, most: 40 });
+  const { size: type, lines, step } = setting(paragraphs(text.poem), WIDTH - 160, 630, { least: 18, most: 40 });
   const left = (WIDTH - 160 - lines.length * step) / 2;
   ctx.fillStyle = INK;
   lines.forEach((line, i) => column(ctx, line, WIDTH - 80 - left - (i + 0.5) * step, split + 60, type));
@@ -74,10 +74,10 @@ function drawBack(ctx, matters, words, name) {
   matters.forEach(({ said, fact, category }, i) => {
     const y = 350 + i * 256;
     rule(ctx, y);
-    label(ctx, category, 80, y + 54, 24, { colour: GOLD, spacing: 4 });
-    label(ctx, `「${said}」`, 68, y + 104, 32, { colour: "#5b5145" });
+    label(ctx, category, 80, y + 62, 24, { colour: GOLD, spacing: 4 });
+    label(ctx, `「${said}」`, 68, y + 114, 32, { colour: "#5b5145" });
     ctx.font = `46px ${MINCHO}`;
-    wrap(ctx, fact, WIDTH - 160).forEach((line, row) => label(ctx, line, 80, y + 170 + row * 56, 46));
+    wrap(ctx, fact, WIDTH - 160).forEach((line, row) => label(ctx, line, 80, y + 182 + row * 56, 46));
   });
   rule(ctx, 1690);
   label(ctx, words.backPrint, 80, 1732, 20, { colour: "#5b5145" });

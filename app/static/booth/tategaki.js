@@ -14,7 +14,7 @@ export function columns(text, length) {
   const lines = [[]];
   for (const sign of signs(text)) {
     const line = lines[lines.length - 1];
-    if (line.length >= length && !(CLINGS.has(sign) && line.length < length + 2)) lines.push([sign]);
+    if (line.length >= length && !(CLINGS.has(sign) && line.length < length + 1)) lines.push([sign]);
     else line.push(sign);
   }
   return lines;

@@ -49,7 +49,7 @@ function sea(ctx, w, h, u, horizon, random, hour) {
       scale(ctx, x, y + radius * 0.55, radius, u, fill, hour, depth, random);
     }
     y += radius * 0.5;
-    radius *= 1.085;
+    radius *= 1.06;
     odd = 1 - odd;
   }
   ctx.restore();

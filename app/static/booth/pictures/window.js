@@ -60,9 +60,10 @@ function view(ctx, cx, cy, radius, u, random, hour) {
     const line = roughness(random.fork(`hill${i}`), 1.5 + i, 5);
     const top = size * (0.52 + i * 0.1);
     const colour = mix(hour.sky[3], hour.ink, 0.2 + i * 0.2);
-    if (i === 2) residence(ctx, size * home, top + u, radius * 0.62, mix(colour, hour.ink, 0.5), hour);
+    const height = (x) => top + size * 0.07 - line(x) * size * 0.19;
+    if (i === 2) residence(ctx, size * home, height(home) + u * 2, radius * 0.62, mix(colour, hour.ink, 0.5), hour);
     ctx.fillStyle = colour;
-    land(ctx, size, size, (x) => top + size * 0.05 - line(x) * size * 0.13);
+    land(ctx, size, size, height);
     wash(ctx, 0, top, size, size * 0.12, [clear(hour.sky[3], 0), clear(hour.sky[3], 0.22)]);
   }
 }

@@ -1,5 +1,5 @@
 // Five strips, turned over one after another: what is wrong with the flat.
-import { make, vertical } from "../dom.js";
+import { clauses, make, vertical } from "../dom.js";
 
 const TURN = 480;
 
@@ -23,7 +23,7 @@ export function deal({ state, words, actions, arrived, still }) {
   go.textContent = words.turnAll;
   const list = make("ol.strips", { "aria-label": words.cards, onclick: turnRest }, ...strips);
   const screen = make("section.screen.deal", {},
-    make("header.ask", {}, make("h1", { tabindex: -1 }, words.dealt), make("p", {}, words.dealtLead)),
+    make("header.ask", {}, make("h1", { tabindex: -1 }, words.dealt), make("p", {}, ...clauses(words.dealtLead))),
     list, make("div.foot", {}, go));
   go.dataset.focus = "";
   if (!arrived || still) turnRest();
@@ -44,5 +44,5 @@ function strip(card, words) {
       make("div.strip-back", { "aria-hidden": "true" }, make("span.crest")),
       make("div.strip-face", { lang: "ja", "aria-hidden": "true" },
         make("p.category", {}, ...vertical(card.category)),
-        make("p.flaw", {}, ...vertical(card.condition_text)))));
+        make("p.flaw", {}, ...clauses(card.condition_text)))));
 }

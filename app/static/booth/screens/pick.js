@@ -1,5 +1,5 @@
 // One flaw, three ways to say it.
-import { make, vertical } from "../dom.js";
+import { clauses, make } from "../dom.js";
 
 const SEAL = 520;
 
@@ -19,7 +19,7 @@ export function pick({ state, words, actions, still }) {
   const screen = make("section.screen.pick", { "aria-labelledby": "question" },
     make("div.flaw-side", {},
       make("p.category", { lang: state.language }, words.flawOf(card.category)),
-      make("p.flaw", { id: "flaw", lang: "ja" }, ...vertical(card.condition_text))),
+      make("p.flaw", { id: "flaw", lang: "ja" }, ...clauses(card.condition_text))),
     make("div.choice-side", {},
       make("header.ask", {},
         make("p.step", {}, words.step(at + 1, state.cards.length), pips(at, state.cards.length)),
@@ -35,7 +35,7 @@ function choice(phrase, i, choose) {
     type: "button", lang: "ja", "data-phrase": phrase.id, "data-focus": i === 0,
     onclick: () => choose(phrase, button),
   }, make("span.number", { "aria-hidden": "true" }, String(i + 1)),
-  make("span.words", {}, ...vertical(phrase.poem_text)), make("span.seal", { "aria-hidden": "true" }, "可"));
+  make("span.words", {}, ...clauses(phrase.poem_text)), make("span.seal", { "aria-hidden": "true" }, "可"));
   return button;
 }
 

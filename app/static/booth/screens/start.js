@@ -1,14 +1,14 @@
 // Attract: an advertisement that nobody has ordered yet, changing slowly until somebody stops.
-import { make, vertical } from "../dom.js";
+import { headline, make } from "../dom.js";
 import { pictureElement, toneOf } from "../picture.js";
 
 const CHANGE = 14_000;
 
 /** @param {import("../game.js").Scene} scene */
 export function start({ words, actions, page }) {
-  const view = make("div.attract-view", { "aria-hidden": "true" });
-  const slogan = make("p.slogan", { "aria-hidden": "true", lang: "ja" });
-  const screen = make("section.screen.start", { "aria-labelledby": "name" }, view, slogan,
+  const slogan = make("p.slogan", { lang: "ja" });
+  const view = make("div.attract-view");
+  const screen = make("section.screen.start", { "aria-labelledby": "name" }, make("div.attract", { "aria-hidden": "true" }, view, slogan),
     make("div.start-text", {},
       make("p.maker", {}, words.maker),
       make("h1", { id: "name", lang: "ja" }, page.name),
@@ -36,6 +36,6 @@ function show(view, slogan, titles, at) {
   const picture = pictureElement(name, { veil: 0.5 });
   view.append(picture);
   while (view.children.length > 2) view.firstChild.remove();
-  slogan.replaceChildren(...vertical(titles[at % titles.length]));
+  headline(slogan, titles[at % titles.length]);
   slogan.getAnimations().forEach((animation) => { animation.cancel(); animation.play(); });
 }
