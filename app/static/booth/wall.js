@@ -106,6 +106,7 @@ for (const name_ of ["pointermove", "pointerdown", "keydown"]) {
   });
 }
 
+document.body.dataset.ready = "yes";
 if (guarded === "yes" && !rememberedToken()) found(await admit(stage, host.words, LIST));
 setInterval(next, 500);
 poll(LIST, POLL, {
@@ -116,4 +117,3 @@ poll(LIST, POLL, {
   },
   refused: async () => found(await admit(stage, host.words, LIST, true)),
 });
-document.body.dataset.ready = "yes";
