@@ -57,7 +57,10 @@ def wanted() -> set[str]:
     """What the page has to be able to set."""
     own = written([ROOT / "data" / "decks", BOOTH, ROOT / "app" / "templates" / "booth"])
     everything = jis_level_1() | own | set(LATIN)
-    return {sign for sign in everything if unicodedata.category(sign)[0] not in "CZ"} | {" ", "\u3000"}
+    return {sign for sign in everything if unicodedata.category(sign)[0] not in "CZ"} | {
+        " ",
+        "\u3000",
+    }
 
 
 def cut(source: Path, signs: Iterable[str], target: Path) -> TTFont:
@@ -72,7 +75,9 @@ def cut(source: Path, signs: Iterable[str], target: Path) -> TTFont:
     cutter.populate(text="".join(signs))
     cutter.subset(font)
     subset.save_font(font, str(target), options)
-    print(f"{target.relative_to(ROOT)}: {len(font.getBestCmap())} signs, {target.stat().st_size} bytes")
+    print(
+        f"{target.relative_to(ROOT)}: {len(font.getBestCmap())} signs, {target.stat().st_size} bytes"
+    )
     return font
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
 SHOTS = ARTIFACTS / "screenshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -130,8 +132,20 @@ def hand_of(cards: list[dict[str, Any]], pick: int = 0) -> list[dict[str, str]]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small stock, cooked by the real command with the composer."""
     folder = tmp_path_factory.mktemp("data")
-    environ = clean_environ() | {"TSUKURIOKI_DATA": str(folder), "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks")}
-    command = [sys.executable, "-m", "precompute", "build", "--n", str(ENTRIES), "--provider", "composer"]
+    environ = clean_environ() | {
+        "TSUKURIOKI_DATA": str(folder),
+        "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks"),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "precompute",
+        "build",
+        "--n",
+        str(ENTRIES),
+        "--provider",
+        "composer",
+    ]
     subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
     return folder / "store"
 
@@ -143,7 +157,9 @@ def clean_environ() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def new_server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def new_server(
+    store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
     """Makes servers over the same stock, each with a ledger of its own; all are ended."""
     made: list[Server] = []
 
@@ -174,7 +190,9 @@ def server(new_server: Callable[..., Server]) -> Server:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, or a skip that says what is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: pip install playwright"
+    )
     if CHROMIUM is None:
         pytest.skip("Chromium is missing: apt-get install chromium")
     with playwright.sync_playwright() as driver:
@@ -223,7 +241,9 @@ def visit(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
     """Opens a page; at the end it must have logged no error and asked no other origin."""
     contexts: list[BrowserContext] = []
 
-    def open_page(server: Server, path: str = "/", *, language: str = "ja-JP", **options: Any) -> Page:
+    def open_page(
+        server: Server, path: str = "/", *, language: str = "ja-JP", **options: Any
+    ) -> Page:
         options.setdefault("reduced_motion", "reduce")
         context = browser.new_context(locale=language, **(options or KIOSK))
         context.set_default_timeout(10_000)
@@ -250,7 +270,16 @@ def axe() -> str:
         if npm is None:
             pytest.skip("axe-core is missing, and so is npm to fetch it")
         ARTIFACTS.mkdir(exist_ok=True)
-        command = [npm, "install", "--prefix", str(ARTIFACTS), "--no-save", "--no-audit", "--no-fund", AXE]
+        command = [
+            npm,
+            "install",
+            "--prefix",
+            str(ARTIFACTS),
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            AXE,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
         if done.returncode or not script.exists():
             pytest.skip(f"axe-core is missing: {done.stderr[-200:]}")

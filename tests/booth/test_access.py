@@ -64,7 +64,9 @@ def test_beat_and_refusal(visit: Visit, server: Server, axe: str, watch: Any) ->
     screen(page, "wait")
     assert violations(page, axe) == []
     page.unroute_all(behavior="ignoreErrors")
-    page.route("**/deal", lambda route: route.fulfill(status=409, json={"error": "まだありません。"}))
+    page.route(
+        "**/deal", lambda route: route.fulfill(status=409, json={"error": "まだありません。"})
+    )
     page.reload()
     page.click(".begin")
     screen(page, "sorry")

@@ -24,7 +24,10 @@ def play_many(server: Server, plays: int) -> None:
     """Plays by HTTP, as many pages at once would make them."""
     rng = random.Random(7)
     for _ in range(plays):
-        hand = [{"card": card["id"], "phrase": rng.choice(card["poems"])["id"]} for card in server.deal()]
+        hand = [
+            {"card": card["id"], "phrase": rng.choice(card["poems"])["id"]}
+            for card in server.deal()
+        ]
         server.call("/api/decks/poem/answer", {"hand": hand})
 
 
@@ -95,7 +98,9 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     page.wait_for_selector(".panel.refusals[hidden]", state="attached")
 
 
-def test_says_what_to_cook(visit: Visit, server: Server, new_server: Callable[..., Server], tmp_path: Any) -> None:
+def test_says_what_to_cook(
+    visit: Visit, server: Server, new_server: Callable[..., Server], tmp_path: Any
+) -> None:
     """An empty store asks for a stock, with the command to copy."""
     bare = new_server(TSUKURIOKI_STORE=str(tmp_path / "none"))
     page = visit(bare, "/dashboard", **KIOSK)

@@ -89,7 +89,9 @@ def test_printed_on_a_postcard(visit: Visit, server: Server, size: dict[str, obj
     page = visit(server, **size)
     flyer = play(page)
     ARTIFACTS.mkdir(exist_ok=True)
-    paper = page.pdf(prefer_css_page_size=True, print_background=True, path=ARTIFACTS / "postcard.pdf")
+    paper = page.pdf(
+        prefer_css_page_size=True, print_background=True, path=ARTIFACTS / "postcard.pdf"
+    )
     pages = pypdf.PdfReader(io.BytesIO(paper)).pages
     assert len(pages) == 2
     for sheet in pages:

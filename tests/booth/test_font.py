@@ -16,7 +16,9 @@ FONTS = BOOTH / "fonts"
 
 def signs_in(font: str) -> set[str]:
     """The characters that a font can set."""
-    tools = pytest.importorskip("fontTools.ttLib", reason="fonttools is missing: pip install fonttools brotli")
+    tools = pytest.importorskip(
+        "fontTools.ttLib", reason="fonttools is missing: pip install fonttools brotli"
+    )
     pytest.importorskip("brotli", reason="brotli is missing: pip install brotli")
     with tools.TTFont(FONTS / font) as opened:
         return set(map(chr, opened.getBestCmap()))
@@ -34,13 +36,19 @@ def texts(value: object) -> str:
 def test_every_character_of_the_deck() -> None:
     """Every character that the poem deck can show is in the font."""
     deck = ROOT / "data" / "decks" / "poem"
-    wanted = {sign for file in deck.glob("*.json") for sign in texts(orjson.loads(file.read_bytes()))}
+    wanted = {
+        sign for file in deck.glob("*.json") for sign in texts(orjson.loads(file.read_bytes()))
+    }
     assert wanted - signs_in("mincho.woff2") - {"\n"} == set()
 
 
 def test_every_character_of_the_interface() -> None:
     """So is every character that the interface says in Japanese."""
-    files = [BOOTH / "strings.js", BOOTH / "host-strings.js", *(ROOT / "app/templates/booth").glob("*.html")]
+    files = [
+        BOOTH / "strings.js",
+        BOOTH / "host-strings.js",
+        *(ROOT / "app/templates/booth").glob("*.html"),
+    ]
     said = "".join(file.read_text(encoding="utf-8") for file in files)
     wanted = set(re.findall(r"[^\x00-\x7f]", said))
     assert wanted - signs_in("mincho.woff2") == set()

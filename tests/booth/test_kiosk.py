@@ -84,7 +84,9 @@ def test_no_way_out(visit: Visit, server: Server) -> None:
 def test_zoom_stays_outside_the_kiosk(visit: Visit, server: Server) -> None:
     """A visitor's own phone may select and zoom as it likes."""
     page = visit(server, **KIOSK)
-    assert "user-scalable" not in (page.locator("meta[name=viewport]").get_attribute("content") or "")
+    assert "user-scalable" not in (
+        page.locator("meta[name=viewport]").get_attribute("content") or ""
+    )
     assert page.evaluate("getComputedStyle(document.body).userSelect") != "none"
 
 

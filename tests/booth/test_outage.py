@@ -37,7 +37,11 @@ def test_refusal_is_told(visit: Visit, server: Server, watch: Any) -> None:
     """What the server refuses is told in the server's own sentence, with a way back."""
     watch.expected.append("status of 409")
     page = visit(server, **PHONE)
-    refusal = {"title": "Nothing stocked", "status": 409, "error": "作り置きの手札は、まだありません。"}
+    refusal = {
+        "title": "Nothing stocked",
+        "status": 409,
+        "error": "作り置きの手札は、まだありません。",
+    }
     page.route("**/deal", lambda route: route.fulfill(status=409, json=refusal))
     page.tap(".begin")
     screen(page, "sorry")

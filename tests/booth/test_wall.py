@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Visit = Callable[..., "Page"]
 TOKEN = "open-sesame"
+# What hangs in front; the one before fades out behind it.
+HUNG = ".hung:not([inert])"
 
 
 def hang(server: Server, pick: int = 0) -> dict[str, Any]:
@@ -51,9 +53,9 @@ def test_finished_flyer_is_hung(visit: Visit, own: Server) -> None:
     phone = visit(own, **PHONE)
     with phone.expect_response("**/api/wall"):
         flyer = play(phone, "touch")
-    wall.wait_for_selector(".hung .title")
-    assert wall.locator(".hung .title").text_content() == flyer["title"]
-    assert wall.locator(".hung .picture").get_attribute("data-play") == flyer["play"]
+    wall.wait_for_selector(f"{HUNG} .title")
+    assert wall.locator(f"{HUNG} .title").text_content() == flyer["title"]
+    assert wall.locator(f"{HUNG} .picture").get_attribute("data-play") == flyer["play"]
     keep(wall, "wall")
 
 
@@ -61,10 +63,10 @@ def test_changes_slowly(visit: Visit, own: Server) -> None:
     """Flyers take turns, and a new one comes to the front at once."""
     first, second = hang(own), hang(own, 1)
     wall = visit(own, "/wall?every=2", **KIOSK)
-    wall.wait_for_selector(f'.hung:not([inert]) [data-flyer="{second["id"]}"]')
-    wall.wait_for_selector(f'.hung:not([inert]) [data-flyer="{first["id"]}"]')
+    wall.wait_for_selector(f'{HUNG} [data-flyer="{second["id"]}"]')
+    wall.wait_for_selector(f'{HUNG} [data-flyer="{first["id"]}"]')
     third = hang(own, 2)
-    wall.wait_for_selector(f'.hung:not([inert]) [data-flyer="{third["id"]}"]')
+    wall.wait_for_selector(f'{HUNG} [data-flyer="{third["id"]}"]')
 
 
 def test_host_removes_one_and_clears(visit: Visit, own: Server) -> None:
@@ -77,11 +79,11 @@ def test_host_removes_one_and_clears(visit: Visit, own: Server) -> None:
     wall.click(".take-down")
     assert [flyer["id"] for flyer in listed(own)] == [bad["id"], kept["id"]]
     wall.click(".take-down")
-    wall.wait_for_selector(f'.hung:not([inert]) [data-flyer="{kept["id"]}"]')
+    wall.wait_for_selector(f'{HUNG} [data-flyer="{kept["id"]}"]')
     assert [flyer["id"] for flyer in listed(own)] == [kept["id"]]
     wall.click(".clear-wall")
     wall.click(".clear-wall")
-    wall.wait_for_selector(".hung:not([inert]) .empty")
+    wall.wait_for_selector(f"{HUNG} .empty")
     assert listed(own) == []
 
 
@@ -103,4 +105,3 @@ def test_token_opens_the_wall(visit: Visit, new_server: Callable[..., Server], w
     wall.fill(".token input", TOKEN)
     wall.keyboard.press("Enter")
     wall.wait_for_selector(".hung .title")
-

@@ -18,7 +18,9 @@ from tests.booth.conftest import ROOT
 
 def flyer(number: int, variant: int = 0) -> Flyer:
     """A flyer like no other."""
-    return Flyer(Query.play("poem", [(f"card-{number}", "phrase")]), variant, "2026-01-01T00:00:00Z")
+    return Flyer(
+        Query.play("poem", [(f"card-{number}", "phrase")]), variant, "2026-01-01T00:00:00Z"
+    )
 
 
 def test_newest_first_and_never_many(tmp_path: Path) -> None:

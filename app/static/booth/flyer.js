@@ -19,7 +19,7 @@ export function front(text, words) {
   return make("div.face.front", { "data-tone": toneOf(text.play) },
     make("div.view", {},
       pictureElement(text.play, { veil: 0.42 }),
-      headline(make("h2.title", { lang: "ja", tabindex: -1 }), text.title),
+      headline(make("h1.title", { lang: "ja", tabindex: -1 }), text.title),
       make("p.estate", { lang: "ja" }, text.name)),
     make("div.paper", {}, box,
       make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.tiers[text.tier] ?? text.tier))));
@@ -29,7 +29,7 @@ export function front(text, words) {
 export function back(matters, words, name) {
   return make("div.face.back", {},
     make("div.matters-head", {},
-      make("h2", { tabindex: -1 }, words.matters),
+      make("h1", { tabindex: -1 }, words.matters),
       make("p", {}, words.mattersLead)),
     make("div.matters-body", {},
       make("div.matter.columns", { "aria-hidden": "true" }, make("span"), make("span", {}, words.said), make("span", {}, words.fact)),

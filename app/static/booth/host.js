@@ -40,7 +40,9 @@ export function admit(stage, words, path, wrong = false) {
       event.preventDefault();
       rememberToken(input.value);
       try {
-        opened(await ask(path));
+        const value = await ask(path);
+        form.remove();
+        opened(value);
       } catch (error) {
         told.textContent = error instanceof Refused ? words.tokenWrong : words.away;
         input.select();

@@ -46,7 +46,7 @@ function build(still) {
   const hung = make("div.hung", {}, flyer ? sheet(flyer) : empty());
   hung.classList.toggle("still", still);
   if (stage.querySelector(".wall")) stage.querySelector(".hangings").append(hung);
-  else stage.replaceChildren(make("section.wall", {}, make("h1.unseen", {}, host.words.wall), make("div.hangings", {}, hung), make("div.wall-foot")));
+  else stage.replaceChildren(make("section.wall", {}, make("div.hangings", {}, hung), make("div.wall-foot")));
   if (old) setTimeout(() => old.remove(), still ? 0 : 1600);
   old?.setAttribute("inert", "");
   list();
@@ -59,7 +59,7 @@ function sheet(flyer) {
 
 function empty() {
   return make("div.empty", {}, make("div.attract-view", {}, pictureElement(`wall|${deck}`, { veil: 0.5 })),
-    make("div.empty-text", {}, headline(make("p.slogan", { lang: "ja" }), host.words.wallEmpty), make("p.lead", {}, host.words.wallEmptyLead)));
+    make("div.empty-text", {}, headline(make("h1.slogan", { lang: "ja" }), host.words.wallEmpty), make("p.lead", {}, host.words.wallEmptyLead)));
 }
 
 /** The latest titles, and what only the host uses: it stays out of sight until somebody stirs. */
@@ -77,7 +77,7 @@ function list() {
 /** A button that has to be pressed twice. */
 function sure(label, className, act, disabled) {
   const button = make(`button.${className}`, { type: "button", disabled }, label);
-  let armed = 0;
+  let armed = -Infinity;
   button.addEventListener("click", () => {
     if (performance.now() - armed < SURE) {
       button.blur();
