@@ -66,17 +66,17 @@ def wanted() -> set[str]:
 def cut(source: Path, signs: Iterable[str], target: Path) -> TTFont:
     """One subset, saved; what the source lacks is left out."""
     font = TTFont(source)
-    options = subset.Options()
+    options = subset.Options()  # type: ignore[no-untyped-call]
     options.flavor = "woff2"
     options.layout_features = FEATURES
     options.name_IDs = [0, 1, 2, 3, 4, 5, 6, 13, 14]
     options.notdef_outline = True
-    cutter = subset.Subsetter(options)
-    cutter.populate(text="".join(signs))
-    cutter.subset(font)
+    cutter = subset.Subsetter(options)  # type: ignore[no-untyped-call]
+    cutter.populate(text="".join(signs))  # type: ignore[no-untyped-call]
+    cutter.subset(font)  # type: ignore[no-untyped-call]
     subset.save_font(font, str(target), options)
     print(
-        f"{target.relative_to(ROOT)}: {len(font.getBestCmap())} signs, {target.stat().st_size} bytes"
+        f"{target.relative_to(ROOT)}: {len(font.getBestCmap() or ())} signs, {target.stat().st_size} bytes"
     )
     return font
 
@@ -101,7 +101,9 @@ def cut_vertical(source: Path, target: Path) -> None:
     """The signs that have a vertical form, mapped straight to it."""
     font = TTFont(source)
     forms = vertical_forms(font)
-    turned = {code: forms[glyph] for code, glyph in font.getBestCmap().items() if glyph in forms}
+    turned = {
+        code: forms[glyph] for code, glyph in (font.getBestCmap() or {}).items() if glyph in forms
+    }
     for table in font["cmap"].tables:
         table.cmap = {code: turned.get(code, glyph) for code, glyph in table.cmap.items()}
     turned_font = target.with_suffix(".ttf")

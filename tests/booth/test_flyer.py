@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.booth.conftest import ARTIFACTS, KIOSK, PHONE, Server
-from tests.booth.player import deal_always, play
+from tests.booth.conftest import ARTIFACTS, KIOSK, PHONE, TABLET, Server
+from tests.booth.player import deal_always, play, until
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,6 +101,35 @@ def test_printed_on_a_postcard(visit: Visit, server: Server, size: dict[str, obj
     assert squeezed(flyer["poem"])[-6:-1] in front
     assert all(squeezed(fact)[:5] in back for fact in flyer["facts"])
     assert not any(squeezed(fact) in front for fact in flyer["facts"])
+
+
+LONGEST = "\n\n".join("あいうえおかきくけこさしすせそたちつてと" * 3 for _ in range(4))
+INSIDE = """() => {
+  const [box, text] = ['.poem-box', '.poem'].map((one) => document.querySelector(one).getBoundingClientRect());
+  return text.left >= box.left - 1 && text.right <= box.right + 1
+    && text.top >= box.top - 1 && text.bottom <= box.bottom + 1;
+}"""
+
+
+@pytest.mark.parametrize("size", [PHONE, TABLET, KIOSK], ids=["phone", "tablet", "kiosk"])
+def test_longest_poem_fits(visit: Visit, server: Server, size: dict[str, object]) -> None:
+    """A poem of 240 characters in four paragraphs is cut off neither on a screen nor on paper."""
+    page = visit(server, **size)
+    answer = {
+        "title": "急がないものだけが、間に合う。",
+        "poem": LONGEST,
+        "tier": "exact",
+        "key": "0" * 32,
+        "variant": 0,
+    }
+    page.route("**/api/decks/poem/answer", lambda route: route.fulfill(json=answer))
+    play(page)
+    until(page, INSIDE)
+    assert page.evaluate("parseFloat(document.querySelector('.poem').style.fontSize)") >= 11
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 378, "height": 1119})
+    until(page, INSIDE)
 
 
 def squeezed(text: str) -> str:

@@ -55,18 +55,6 @@ def test_whole_game(
     screen(page, "start")
 
 
-def test_nothing_is_cut_off(visit: Visit, server: Server) -> None:
-    """On a phone no screen is wider than the phone, and the poem stands within its paper."""
-    page = visit(server, **PHONE)
-    play(page, "touch")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    inside = """() => {
-      const [box, text] = ['.poem-box', '.poem'].map((one) => document.querySelector(one).getBoundingClientRect());
-      return text.left >= box.left - 1 && text.right <= box.right + 1 && text.bottom <= box.bottom + 1;
-    }"""
-    assert page.evaluate(inside)
-
-
 def test_cards_turn_one_after_another(visit: Visit, server: Server) -> None:
     """The cards are turned over one after another, and all at once by one touch."""
     page = visit(server, reduced_motion="no-preference", **KIOSK)

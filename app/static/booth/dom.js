@@ -68,14 +68,11 @@ export const paragraphs = (text) => text.split(/\n+/).map((part) => part.trim())
 export function fit(box, text, { least, most }) {
   const fits = (size) => {
     text.style.fontSize = `${size}px`;
-    return text.scrollWidth <= box.clientWidth && text.scrollHeight <= box.clientHeight;
+    return text.offsetWidth <= box.clientWidth && text.scrollHeight <= box.clientHeight;
   };
   if (!box.clientWidth || !box.clientHeight) return;
-  let [low, high] = [least, most];
-  while (high - low > 0.25) {
-    const middle = (low + high) / 2;
-    if (fits(middle)) low = middle;
-    else high = middle;
-  }
-  fits(low);
+  // Step by step and not by halves: a larger size may fit where a smaller does not, because columns
+  // break elsewhere.
+  let size = most;
+  while (!fits(size) && size > least) size -= 0.5;
 }

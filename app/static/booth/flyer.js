@@ -15,7 +15,9 @@ import { pictureElement, toneOf } from "./picture.js";
 export function front(text, words) {
   const lines = make("div.poem", { lang: "ja" }, ...paragraphs(text.poem).map((part) => make("p", {}, ...vertical(part))));
   const box = make("div.poem-box", {}, lines);
-  new ResizeObserver(() => fit(box, lines, { least: 9, most: 64 })).observe(box);
+  const refit = () => fit(box, lines, { least: 9, most: Math.min(64, box.clientHeight / 15) });
+  new ResizeObserver(refit).observe(box);
+  document.fonts.ready.then(refit);
   return make("div.face.front", { "data-tone": toneOf(text.play) },
     make("div.view", {},
       pictureElement(text.play, { veil: 0.42 }),

@@ -23,7 +23,7 @@ export function deal({ state, words, actions, arrived, still }) {
   go.textContent = words.turnAll;
   const list = make("ol.strips", { "aria-label": words.cards, onclick: turnRest }, ...strips);
   const screen = make("section.screen.deal", {},
-    make("header.ask", {}, make("h1", { tabindex: -1 }, words.dealt), make("p", {}, ...clauses(words.dealtLead))),
+    make("header.ask", {}, make("h1", { tabindex: -1 }, words.dealt), make("p.lines", {}, ...words.dealtLead.map((line) => make("span", {}, line)))),
     list, make("div.foot", {}, go));
   go.dataset.focus = "";
   if (!arrived || still) turnRest();

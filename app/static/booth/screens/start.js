@@ -12,7 +12,7 @@ export function start({ words, actions, page }) {
     make("div.start-text", {},
       make("p.maker", {}, words.maker),
       make("h1", { id: "name", lang: "ja" }, page.name),
-      make("p.headline", {}, ...words.headline.map((line) => make("span", {}, line))),
+      make("p.headline.lines", {}, ...words.headline.map((line) => make("span", {}, line))),
       make("p.lead", {}, words.lead),
       make("button.primary.begin", { type: "button", onclick: actions.begin, "data-focus": true }, words.begin),
       make("p.hint", {}, words.beginHint)),
