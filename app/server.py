@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app import stats
+from app.booth import booth
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
@@ -47,6 +48,7 @@ def create_app(settings: Settings, house: House | None = None, *, fast: bool = T
     house = house or House(settings)
     app.extensions["tsukurioki"] = house
     app.register_blueprint(api)
+    app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
@@ -195,14 +197,6 @@ def health() -> Response:
         for deck, table in _house().tables.items()
     }
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
-
-
-@api.get("/")
-def page() -> Response:
-    """The page."""
-    house = _house()
-    text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
-    return Response(text, content_type="text/html; charset=utf-8")
 
 
 def _object(value: Any) -> dict[str, Any]:
