@@ -254,7 +254,6 @@ def recorded_query(deck: Deck, line: Mapping[str, Any]) -> Query | None:
     """The play of a line of the ledger, or None where the deck has it no longer."""
     try:
         query = Query.from_json({"deck": deck.id, "hand": line["hand"]})
-        deck.phrases(query)
     except (KeyError, TypeError, AttributeError):
         return None
-    return query
+    return query if deck.has_play(query) else None
