@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import datetime
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,7 +22,8 @@ from app.core.deal import deal
 from app.core.deck import Card, Deck, load_decks
 from app.core.index import Index
 from app.core.key import Query
-from app.core.ledger import Ledger
+from app.core.ledger import Ledger, MissCounts
+from app.core.votes import VoteBox, VoteCounts
 from app.counters import Counters
 from app.deals import DealCounter, permuted
 from app.errors import DeckError, IndexUnusableError, RequestError
@@ -32,6 +34,9 @@ WHOLE_TIERS = frozenset({"exact", "same_hand"})
 # How often a worker looks whether an index was replaced or has appeared. (What is added to the
 # index in force is seen at once.)
 LOOK_EVERY = 0.5
+# What a request may be: bytes of its body, and variants of an answer.
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
 
 
 def utc_now() -> str:
@@ -49,6 +54,7 @@ class IndexHolder:
         self._index: Index | None = None
         self.problem = ""
         self._look_at = 0.0
+        self._looking = threading.Lock()
         self._open()
 
     def __call__(self) -> Index | None:
@@ -65,13 +71,19 @@ class IndexHolder:
             self._index = Index(self._store, self._deck)
             self.problem = ""
         except IndexUnusableError as error:
-            self._index = None
+            # What was open before, if anything, goes on answering.
             self.problem = str(error)
 
     def _look(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
-        if self._index is None or self._index.outdated():
-            self._open()
+        # One thread looks; two would open one file twice, which a process may not.
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._look_at = self._clock() + LOOK_EVERY
+            if self._index is None or self._index.outdated():
+                self._open()
+        finally:
+            self._looking.release()
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,10 @@ class Table:
     index: IndexHolder
     ladder: Ladder
     ledger: Ledger | None
+    votes: VoteBox
     dealt: DealCounter
+    missed: MissCounts
+    voted: VoteCounts
 
     @cached_property
     def body(self) -> bytes:
@@ -129,13 +144,16 @@ class House:
     def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
         settings = self.settings
         index = IndexHolder(settings, deck.id, clock)
-        ledger = settings.ledger
+        folder, limit = settings.ledger, settings.ledger_mb << 20
         return Table(
             deck=deck,
             index=index,
             ladder=build_ladder(deck, settings.tiers, index, settings.radius),
-            ledger=Ledger(ledger, deck.id, settings.ledger_mb << 20, self.now) if ledger else None,
-            dealt=DealCounter(ledger, deck.id),
+            ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
+            votes=VoteBox(folder, deck.id, limit),
+            dealt=DealCounter(folder, deck.id),
+            missed=MissCounts(folder, deck.id),
+            voted=VoteCounts(folder, deck.id),
         )
 
     def table(self, deck: str) -> Table:
@@ -160,7 +178,7 @@ class House:
             )
         self.counters.answered(table.deck.id, answer.tier, self._timer() - start)
         if answer.tier not in WHOLE_TIERS and table.ledger:
-            table.ledger.miss(query, variant, answer.tier)
+            table.ledger.miss(query, variant, answer.tier, self.now())
         return answer
 
     def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
@@ -182,13 +200,22 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-def stored_body(house: House, key: str, variant: int) -> bytes | None:
+class Stored(NamedTuple):
+    """A stored answer's finished body, and whose deck's it is."""
+
+    deck: str
+    body: bytes
+
+
+def stored_answer(house: House, key: str, variant: int) -> Stored | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    bodies = (
-        index.get(raw, variant) for table in house.tables.values() if (index := table.index())
-    )
-    return next((body for body in bodies if body is not None), None)
+    for deck, table in house.tables.items():
+        index = table.index()
+        body = index.get(raw, variant) if index else None
+        if body is not None:
+            return Stored(deck, body)
+    return None
 
 
 def parse_json(raw: bytes) -> Any:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from app.core.figures import coverage, misses, space, store
+import orjson
+
+from app.core.figures import coverage, rehearsal_path, space, store
+from app.core.index import Meta
 from app.core.log import log_path
 from app.house import WHOLE_TIERS, House, Table
+
+MOST_WANTED = 10
 
 
 def answers(house: House, table: Table) -> dict[str, Any]:
@@ -29,6 +35,49 @@ def answers(house: House, table: Table) -> dict[str, Any]:
     }
 
 
+def whole_answers(house: House, table: Table) -> int:
+    """How many answers since the start were whole entries."""
+    figures = house.counters.by_tier(table.deck.id)
+    return sum(tier.answers for name, tier in figures.items() if name in WHOLE_TIERS)
+
+
+def expected(store_folder: Path, deck: str) -> dict[str, Any] | None:
+    """What the last rehearsal foretold, to stand beside what is seen; None before the first."""
+    try:
+        told: dict[str, Any] = orjson.loads(rehearsal_path(store_folder, deck).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return told
+
+
+def deals(table: Table, meta: Meta | None) -> dict[str, Any]:
+    """Hands dealt from stock, and how many there are to deal."""
+    stock = meta.stocked_hands if meta else 0
+    dealt = table.dealt.taken(stock) if stock else 0
+    return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
+
+
+def misses(house: House, table: Table) -> dict[str, Any]:
+    """Distinct plays that no whole entry answered, the most wanted first."""
+    return {"kept": house.settings.misses, **table.missed.most_wanted(MOST_WANTED)}
+
+
+def money(meta: Meta | None, whole: int) -> dict[str, Any]:
+    """What the store cost, and what its whole answers would have cost asked live.
+
+    An answer is priced at the mean of the entries that were paid for; with none, nothing is claimed.
+    """
+    if meta is None or not meta.paid:
+        return {"spent_usd": 0.0, "paid_entries": 0, "saved_usd": None, "answers": whole}
+    each = meta.cost_usd / meta.paid
+    return {
+        "spent_usd": round(meta.cost_usd, 6),
+        "paid_entries": meta.paid,
+        "saved_usd": round(each * whole, 6),
+        "answers": whole,
+    }
+
+
 def of_table(house: House, table: Table) -> dict[str, Any]:
     """Everything that is known of one deck."""
     index = table.index()
@@ -43,7 +92,11 @@ def of_table(house: House, table: Table) -> dict[str, Any]:
         },
         "coverage": coverage(table.deck, meta),
         "answers": answers(house, table),
-        "misses": misses(house.settings.ledger, table.deck.id),
+        "expected": expected(house.settings.store, table.deck.id),
+        "deals": deals(table, meta),
+        "misses": misses(house, table),
+        "feedback": table.voted.totals(),
+        "money": money(meta, whole_answers(house, table)),
     }
 
 

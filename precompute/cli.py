@@ -6,26 +6,29 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.core.deck import Deck, load_decks
-from app.core.figures import coverage, misses, space, store
+from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
-from app.core.ledger import read_ledger
+from app.core.ledger import MissCounts, read_ledger
 from app.core.log import LogWriter
+from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.providers import Provider
 from app.providers.composer import ComposerProvider
 from app.settings import Settings
+from precompute import bundle as bundles
 from precompute import check as checks
+from precompute import progress
 from precompute import rehearse as rehearsal
+from precompute.picture import draw
 from precompute.plan import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
 from precompute.report import counts, one_in, table
 from precompute.runner import Report, Runner
@@ -39,11 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         click.echo(f"precompute: {error.format_message()}", err=True)
         return 2
     except OperatorError as error:
         click.echo(f"precompute: {error}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"precompute: {error.filename or 'file'}: {error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
@@ -82,7 +91,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--n",
     "wanted",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000_000),
     required=True,
     help="Entries that the store shall have of the plan.",
 )
@@ -124,11 +133,11 @@ def build(
     with (
         LogWriter(settings.store, deck.id) as log,
         IndexWriter(settings.store, deck, settings.sources, radius) as index,
-        _progress(err, len(jobs)) as progress,
+        progress.cooking(err, len(jobs)) as show,
     ):
         if log.repaired:
             err.print(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
-        runner = Runner(deck, provider, log, index, _now, progress)
+        runner = Runner(deck, provider, log, index, _now, show)
         report = runner.run(jobs)
         meta = index.meta()
     provider.close()
@@ -152,69 +161,7 @@ def _plan(settings: Settings, deck: Deck, strategy: str, seed: int, radius: int)
         return plan_stock(deck, seed, radius)
     if strategy == "sampled":
         return plan_sampled(deck, seed)
-    if settings.ledger is None:
-        raise PlanError("--strategy misses reads the ledger, which TSUKURIOKI_LEDGER=off forbids")
     return plan_misses(deck, read_ledger(settings.ledger, deck.id))
-
-
-def _progress(err: Console, total: int) -> Any:
-    return _Bar(err, total) if err.is_terminal else _Lines(err, total)
-
-
-class _Bar:
-    """A progress bar for a terminal."""
-
-    def __init__(self, err: Console, total: int) -> None:
-        self._bar = Progress(
-            TextColumn("cooking"),
-            BarColumn(),
-            TextColumn(
-                "{task.completed}/{task.total}  {task.fields[rate]}  refused {task.fields[refused]}"
-            ),
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._task = self._bar.add_task("", total=total, rate="", refused=0)
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Callable[[Report], None]:
-        self._bar.start()
-        return self._show
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def _show(self, report: Report) -> None:
-        rate = report.cooked / max(1e-9, time.monotonic() - self._started)
-        self._bar.update(
-            self._task,
-            completed=report.cooked + report.already,
-            rate=f"{rate:.0f}/s",
-            refused=report.refused.total(),
-        )
-
-
-class _Lines:
-    """A line now and then, where nobody watches a bar."""
-
-    def __init__(self, err: Console, total: int) -> None:
-        self._err = err
-        self._total = total
-        self._next = time.monotonic() + 5
-
-    def __enter__(self) -> Callable[[Report], None]:
-        return self._show
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def _show(self, report: Report) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 5
-            done = report.cooked + report.already
-            self._err.print(
-                f"{done}/{self._total}, refused {report.refused.total()}", highlight=False
-            )
 
 
 def _tell_plan(settings: Settings, deck: Deck, jobs: list[Job]) -> int:
@@ -273,19 +220,20 @@ def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
         index = None
         click.echo(f"precompute: {error}", err=True)
     meta = index.meta() if index else None
-    wanted = misses(settings.ledger, deck.id, 100 if show_misses else 10)
+    wanted = MissCounts(settings.ledger, deck.id).most_wanted(100 if show_misses else 10)
     told = {
         "deck": deck.id,
         "space": space(deck),
         "store": store(meta),
         "coverage": coverage(deck, meta),
         "misses": wanted,
+        "feedback": VoteCounts(settings.ledger, deck.id).totals(),
     }
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
     if show_misses:
-        for row in wanted.get("most_wanted", []):
+        for row in wanted["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
     _tell_stats(told)
@@ -308,7 +256,8 @@ def _tell_stats(told: dict[str, Any]) -> None:
             ("stocked hands", one_in(covers["stocked_hands"])),
             ("plays of stocked hands", one_in(covers["stocked_plays"])),
             ("plays that composing covers", one_in(covers["composed"])),
-            ("distinct misses", told["misses"].get("distinct", "not kept")),
+            ("misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"),
+            ("votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"),
         ],
     )
 
@@ -326,12 +275,51 @@ def _tell_stats(told: dict[str, Any]) -> None:
 )
 @deck_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other plays.")
+@click.option(
+    "--players",
+    type=click.IntRange(1),
+    default=rehearsal.PLAYERS_AN_HOUR,
+    show_default=True,
+    help="Players an hour.",
+)
+@click.option(
+    "--next",
+    "next_best",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Propose what to cook next with so many entries.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw coverage against n into this file.",
+)
 @json_option
-def rehearse(plays: int, dealt: str, deck_name: str | None, seed: int, as_json: bool) -> int:
+def rehearse(
+    plays: int,
+    dealt: str,
+    deck_name: str | None,
+    seed: int,
+    players: int,
+    next_best: int,
+    svg: Path | None,
+    as_json: bool,
+) -> int:
     """Play the game offline through the same ladder, and report."""
     settings = _settings()
     deck = _deck(settings, deck_name)
-    result = rehearsal.rehearse(settings, deck, plays, dealt, seed)
+    stage = rehearsal.Stage(settings, deck)
+    wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
+    with progress.counting(Console(stderr=True), "playing", plays) as count:
+        result = rehearsal.rehearse(stage, wanted, progress=count)
+    rehearsal.keep(settings.store, result)
+    if svg:
+        entries = stage.index.meta().entries if stage.index else 0
+        lines = rehearsal.coverage_lines(deck, settings.radius, max(entries, 1_000_000))
+        svg.write_text(
+            draw(f"What n entries cover of {deck.name}", lines, entries), encoding="utf-8"
+        )
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -379,3 +367,53 @@ def _repair(settings: Settings, deck: Deck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+
+
+@cli.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
+def bundle(target: Path, wheels: bool) -> int:
+    """Pack decks, stores and settings without secrets into one tar for the event."""
+    manifest = bundles.pack(_settings(), target, os.environ, wheels=wheels)
+    size = sum(member.size for member in manifest.members)
+    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest[:16]}")
+    return 0
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+def verify(packed: Path) -> int:
+    """Prove every byte of a bundle."""
+    manifest = bundles.verify(packed)
+    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest[:16]}")
+    return 0
+
+
+place_option = click.option(
+    "--into",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("event"),
+    show_default=True,
+    help="Where bundles are unpacked.",
+)
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@place_option
+def unpack(packed: Path, place: Path) -> int:
+    """Install a bundle beside the one in force, and switch to it."""
+    release = bundles.unpack(packed, place, _settings())
+    click.echo(
+        f"{release.name} is in force; serve it with TSUKURIOKI_DATA={place / 'current' / 'data'}"
+    )
+    return 0
+
+
+@cli.command()
+@place_option
+def rollback(place: Path) -> int:
+    """Return to the release before."""
+    click.echo(f"{bundles.rollback(place).name} is in force again; start the server anew")
+    return 0

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import xxhash
 
-from app.core.key import Query
+from app.core.key import HAND, Pick, Query, pick
 from app.errors import DeckError, RequestError
 
 DECK_FILE = "deck.json"
@@ -128,6 +129,7 @@ class Deck:
     groups: Mapping[str, tuple[str, ...]]
     outside: tuple[str, ...]
     inside: tuple[str, ...]
+    hours: tuple[tuple[str, ...], ...] = ()
     sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     themes: tuple[Theme, ...] = ()
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -150,6 +152,14 @@ class Deck:
         for card in self.cards:
             grouped.setdefault(card.category, []).append(card)
         return {category: tuple(cards) for category, cards in grouped.items()}
+
+    @cached_property
+    def shape(self) -> str:
+        """Stands for the cards, categories and phrases, by their ids: what coverage depends on."""
+        parts = [
+            (card.id, card.category, *(phrase.id for phrase in card.phrases)) for card in self.cards
+        ]
+        return xxhash.xxh3_64_hexdigest(orjson.dumps([self.hand_size, *sorted(parts)]))
 
     @property
     def composable(self) -> bool:
@@ -176,12 +186,39 @@ class Deck:
         """The query of these phrases; the caller vouches that the hand is legal."""
         return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
 
+    @cached_property
+    def _seats(self) -> Mapping[tuple[str, str], tuple[Pick, str]]:
+        return {
+            (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
+            for card in self.cards
+            for phrase in card.phrases
+        }
+
+    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
+        """The query of picks just as the deck writes them; None where anything is not as usual."""
+        seats = self._seats
+        try:
+            seated = [seats[ids] for ids in picks]
+        except (KeyError, TypeError):
+            return None
+        size = self.hand_size
+        if len(seated) != size or len({category for _, category in seated}) != size:
+            return None
+        return Query.seated(HAND, self.id, [one for one, _ in seated])
+
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
         return tuple(self.phrase_by_id[pick] for pick in query.picks)
 
+    def has_play(self, query: Query) -> bool:
+        """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
+        return query.kind == HAND and self.known_play(query.picks) is not None
+
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""
+        return self.known_play(picks) or self._judged_play(picks)
+
+    def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
         if len(picks) != self.hand_size:
             raise RequestError(
                 400,
@@ -310,7 +347,7 @@ def load_deck(folder: Path) -> Deck:
         raise reader.fail(
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
-    scenes = root.get("scenes", {})
+    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
     deck = Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -322,6 +359,10 @@ def load_deck(folder: Path) -> Deck:
         groups=_load_groups(reader, root, categories),
         outside=reader.strings(scenes.get("outside", []), "scenes outside"),
         inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        hours=tuple(
+            reader.strings(words, "scenes hours")
+            for words in reader.items(scenes.get("hours", []), "scenes hours")
+        ),
         sentences=_load_sentences(folder, cards),
         themes=_load_themes(folder),
         template=_load_template(reader, root),
@@ -356,7 +397,8 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
@@ -468,10 +510,12 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
     reader = _Reader(folder, FRAMES_FILE)
-    themes = []
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
