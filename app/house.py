@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,6 +34,9 @@ WHOLE_TIERS = frozenset({"exact", "same_hand"})
 # How often a worker looks whether an index was replaced or has appeared. (What is added to the
 # index in force is seen at once.)
 LOOK_EVERY = 0.5
+# What a request may be: bytes of its body, and variants of an answer.
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
 
 
 def utc_now() -> str:
@@ -197,13 +200,22 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-def stored_body(house: House, key: str, variant: int) -> bytes | None:
+class Stored(NamedTuple):
+    """A stored answer's finished body, and whose deck's it is."""
+
+    deck: str
+    body: bytes
+
+
+def stored_answer(house: House, key: str, variant: int) -> Stored | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    bodies = (
-        index.get(raw, variant) for table in house.tables.values() if (index := table.index())
-    )
-    return next((body for body in bodies if body is not None), None)
+    for deck, table in house.tables.items():
+        index = table.index()
+        body = index.get(raw, variant) if index else None
+        if body is not None:
+            return Stored(deck, body)
+    return None
 
 
 def parse_json(raw: bytes) -> Any:
