@@ -71,7 +71,7 @@ class IndexHolder:
             self._index = Index(self._store, self._deck)
             self.problem = ""
         except IndexUnusableError as error:
-            self._index = None
+            # What was open before, if anything, goes on answering.
             self.problem = str(error)
 
     def _look(self) -> None:

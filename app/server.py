@@ -10,9 +10,10 @@ import flask
 import orjson
 import xxhash
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import stats
+from app.booth import booth
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
@@ -43,10 +44,12 @@ def create_app(settings: Settings, house: House | None = None, *, fast: bool = T
     Raises OperatorError where a deck or a setting is wrong.
     """
     app = Flask(__name__, static_folder="static", template_folder="templates")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     house = house or House(settings)
     app.extensions["tsukurioki"] = house
     app.register_blueprint(api)
+    app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
@@ -73,7 +76,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 def generate_poem() -> Response:
     """The game's own call: whole card objects, or only their ids."""
     house = _house()
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [_pair(item) for item in _list(body, "selectedPairs")]
     return _answer(house, house.table(house.settings.deck), picks, body)
 
@@ -83,7 +86,7 @@ def answer(deck: str) -> Response:
     """An answer for a hand of ids."""
     house = _house()
     table = house.table(deck)
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [
         (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
         for item in map(_object, _list(body, "hand"))
@@ -121,7 +124,7 @@ def answer_by_key(key: str) -> Response:
 def feedback(key: str) -> Response:
     """A player's vote on an answer. The deck is the game's unless the body names another."""
     house = _house()
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     vote = body.get("vote")
@@ -197,12 +200,11 @@ def health() -> Response:
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
-@api.get("/")
-def page() -> Response:
-    """The page."""
-    house = _house()
-    text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
-    return Response(text, content_type="text/html; charset=utf-8")
+def _body() -> dict[str, Any]:
+    raw = request.get_data(cache=False)
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    return _object(parse_json(raw))
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ TABLE = (
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
+    Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
+    Setting("TSUKURIOKI_TOKEN", "token", "", "what a host must show to read figures and to tend the wall; none by default", _text),
 )  # fmt: skip
 
 
@@ -113,6 +115,8 @@ class Settings:
     workers: int
     cors_origins: tuple[str, ...]
     site: Path | None
+    idle: int
+    token: str = field(repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

@@ -46,7 +46,8 @@ def main() -> int:
     if wanted.only in (None, "build"):
         result["build"] = _build_overhead(say)
     result["took_s"] = round(time.perf_counter() - start, 1)
-    table.show(result, Console())
+    # Wide enough for the table where the output is a file.
+    table.show(result, Console(width=None if sys.stdout.isatty() else 140))
     _keep(result)
     return 0
 

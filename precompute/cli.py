@@ -24,6 +24,7 @@ from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.providers import Provider
 from app.providers.composer import ComposerProvider
 from app.settings import Settings
+from precompute import bundle as bundles
 from precompute import check as checks
 from precompute import progress
 from precompute import rehearse as rehearsal
@@ -41,11 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         click.echo(f"precompute: {error.format_message()}", err=True)
         return 2
     except OperatorError as error:
         click.echo(f"precompute: {error}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"precompute: {error.filename or 'file'}: {error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
@@ -84,7 +91,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--n",
     "wanted",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000_000),
     required=True,
     help="Entries that the store shall have of the plan.",
 )
@@ -360,3 +367,53 @@ def _repair(settings: Settings, deck: Deck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+
+
+@cli.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
+def bundle(target: Path, wheels: bool) -> int:
+    """Pack decks, stores and settings without secrets into one tar for the event."""
+    manifest = bundles.pack(_settings(), target, os.environ, wheels=wheels)
+    size = sum(member.size for member in manifest.members)
+    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest[:16]}")
+    return 0
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+def verify(packed: Path) -> int:
+    """Prove every byte of a bundle."""
+    manifest = bundles.verify(packed)
+    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest[:16]}")
+    return 0
+
+
+place_option = click.option(
+    "--into",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("event"),
+    show_default=True,
+    help="Where bundles are unpacked.",
+)
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@place_option
+def unpack(packed: Path, place: Path) -> int:
+    """Install a bundle beside the one in force, and switch to it."""
+    release = bundles.unpack(packed, place, _settings())
+    click.echo(
+        f"{release.name} is in force; serve it with TSUKURIOKI_DATA={place / 'current' / 'data'}"
+    )
+    return 0
+
+
+@cli.command()
+@place_option
+def rollback(place: Path) -> int:
+    """Return to the release before."""
+    click.echo(f"{bundles.rollback(place).name} is in force again; start the server anew")
+    return 0

@@ -129,6 +129,7 @@ class Deck:
     groups: Mapping[str, tuple[str, ...]]
     outside: tuple[str, ...]
     inside: tuple[str, ...]
+    hours: tuple[tuple[str, ...], ...] = ()
     sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     themes: tuple[Theme, ...] = ()
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -359,6 +360,10 @@ def load_deck(folder: Path) -> Deck:
         groups=_load_groups(reader, root, categories),
         outside=reader.strings(scenes.get("outside", []), "scenes outside"),
         inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        hours=tuple(
+            reader.strings(words, "scenes hours")
+            for words in reader.items(scenes.get("hours", []), "scenes hours")
+        ),
         sentences=_load_sentences(folder, cards),
         themes=_load_themes(folder),
         template=_load_template(reader, root),
@@ -393,7 +398,8 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
@@ -505,10 +511,12 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
     reader = _Reader(folder, FRAMES_FILE)
-    themes = []
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")

@@ -51,7 +51,6 @@ FORMAT = 5
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
 MAP_SIZE = 1 << 36
-MAX_VARIANT = 0xFFFF
 
 _PREFIX = struct.Struct("<HQ")
 _VARIANT = struct.Struct(">H")
@@ -61,6 +60,9 @@ _KEY_SIZE = 16
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
 # Entries taken in with one transaction: enough that sorting them pays, and 32 MB at most.
 _BATCH = 20_000
+_READERS = 1024
+# A line of the processor's cache a reader, and a page for what stands before them.
+_LOCK_SIZE = 64 * _READERS + 4096
 
 
 class _Item(NamedTuple):
@@ -117,7 +119,24 @@ def index_paths(store: Path, deck: str) -> list[Path]:
         return []
 
 
+def _reserve_lock(path: Path) -> None:
+    """Give the lock file its room on the disk. Raises OSError where there is none.
+
+    LMDB makes it a sparse file and maps it: on a full disk the process would die of a bus error at
+    the first reader, and not be told of it.
+    """
+    descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size < _LOCK_SIZE or status.st_blocks * 512 < status.st_size:
+            os.posix_fallocate(descriptor, 0, max(_LOCK_SIZE, status.st_size))
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> lmdb.Environment:
+    if lock and hasattr(os, "posix_fallocate"):
+        _reserve_lock(path)
     return lmdb.open(
         str(path),
         subdir=False,
@@ -126,7 +145,7 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
         sync=sync,
         map_size=MAP_SIZE,
         max_dbs=len(_DATABASES),
-        max_readers=1024,
+        max_readers=_READERS,
         readahead=False,
     )
 
@@ -215,7 +234,11 @@ class Index:
         lock = os.access(self.path.parent, os.W_OK)
         try:
             inode = self.path.stat().st_ino
-            self._env = _open(self.path, write=False, lock=lock)
+            try:
+                self._env = _open(self.path, write=False, lock=lock)
+            except OSError:
+                # A full disk has no room for a reader table, and none for a writer either.
+                self._env = _open(self.path, write=False, lock=False)
             # A page that is not there is no error to a memory map: the process would die of it.
             if self.path.stat().st_size < _least_size(self._env):
                 self._env.close()
@@ -225,9 +248,10 @@ class Index:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
         self._inode = inode
-        if self.meta().deck != deck:
+        found = self.meta().deck
+        if found != deck:
             self.close()
-            raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
+            raise IndexUnusableError(f"{self.path}: belongs to deck {found!r}")
 
     def close(self) -> None:
         """Give the map back."""
