@@ -194,8 +194,8 @@ class Deck:
             for phrase in card.phrases
         }
 
-    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
-        """The query of picks just as the deck writes them; None where anything is not as usual."""
+    def _seated(self, picks: Sequence[tuple[str, str]]) -> list[Pick] | None:
+        """The picks of a legal hand just as the deck writes them; None for anything else."""
         seats = self._seats
         try:
             seated = [seats[ids] for ids in picks]
@@ -204,15 +204,16 @@ class Deck:
         size = self.hand_size
         if len(seated) != size or len({category for _, category in seated}) != size:
             return None
-        return Query.seated(HAND, self.id, [one for one, _ in seated])
+        return [one for one, _ in seated]
 
-    def phrases(self, query: Query) -> tuple[Phrase, ...]:
-        """The phrases of a play. Raises KeyError where the deck does not have one of them."""
-        return tuple(self.phrase_by_id[pick] for pick in query.picks)
+    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
+        """The query of picks just as the deck writes them; None where anything is not as usual."""
+        seated = self._seated(picks)
+        return None if seated is None else Query.seated(HAND, self.id, seated)
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
-        return query.kind == HAND and self.known_play(query.picks) is not None
+        return query.kind == HAND and self._seated(query.picks) is not None
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""
