@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import sys
 
-from app.core.deck import Deck
+from app.core.deck import Deck, load_decks
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
-from app.counters import prepare_folder
+from app.counters import counters_folder
 from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
 from app.house import House
 from app.settings import Settings
@@ -19,21 +18,24 @@ from app.settings import Settings
 
 def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
+    with counters_folder():
+        return _main()
+
+
+def _main() -> int:
     try:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
-        folder = prepare_folder()
-        for deck in House(settings).tables.values():
-            _bring_index_up(settings, deck.deck)
+        # Before the house, which holds its indexes open: a file is opened once in a process.
+        for deck in load_decks(settings.decks).values():
+            _bring_index_up(settings, deck)
+        House(settings)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    try:
-        _serve(settings)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    _serve(settings)
     return 0
 
 

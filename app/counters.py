@@ -8,11 +8,15 @@ is why it is imported here and not at the top.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from app.errors import SettingError
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -39,8 +43,25 @@ def prepare_folder() -> str:
     if not folder:
         folder = tempfile.mkdtemp(prefix="tsukurioki-counters-")
         os.environ[FOLDER_VARIABLE] = folder
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fault = f"a folder that can be written ({error.strerror})"
+        raise SettingError(FOLDER_VARIABLE, folder, fault) from None
     return folder
+
+
+@contextmanager
+def counters_folder() -> Iterator[None]:
+    """Counters in a folder that goes at the end, unless the environment names one to keep."""
+    if os.environ.get(FOLDER_VARIABLE):
+        yield
+        return
+    folder = prepare_folder()
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Counters:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class IndexHolder:
         self._index: Index | None = None
         self.problem = ""
         self._look_at = 0.0
+        self._looking = threading.Lock()
         self._open()
 
     def __call__(self) -> Index | None:
@@ -66,13 +68,19 @@ class IndexHolder:
             self._index = Index(self._store, self._deck)
             self.problem = ""
         except IndexUnusableError as error:
-            self._index = None
+            # What was open before, if anything, goes on answering.
             self.problem = str(error)
 
     def _look(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
-        if self._index is None or self._index.outdated():
-            self._open()
+        # One thread looks; two would open one file twice, which a process may not.
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._look_at = self._clock() + LOOK_EVERY
+            if self._index is None or self._index.outdated():
+                self._open()
+        finally:
+            self._looking.release()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Only the server and the command line read settings; everything below is handed w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,18 +33,23 @@ def _text(name: str, value: str) -> str:
 
 
 def _path(name: str, value: str) -> Path:
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise SettingError(name, value, "a folder; there is no such user") from None
 
 
 def _optional_path(name: str, value: str) -> Path | None:
-    return Path(value).expanduser() if value else None
+    return _path(name, value) if value else None
 
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+        # Few digits first: int() refuses thousands of them.
+        number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else -1
+        if not least <= number <= most:
             raise SettingError(name, value, f"a whole number from {least} to {most}")
-        return int(value)
+        return number
 
     return read
 
@@ -72,8 +78,8 @@ def _switch(name: str, value: str) -> bool:
 TABLE = (
     Setting("TSUKURIOKI_DATA", "data", "data", "the data folder", _path),
     Setting("TSUKURIOKI_DECKS", "decks", "", "the folder of decks; `decks` in the data folder", _optional_path),
-    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _text),
-    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder, for misses, votes and deals; `ledger` in the data folder", _text),
+    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _optional_path),
+    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder, for misses, votes and deals; `ledger` in the data folder", _optional_path),
     Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "16", "how large each journal in it may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
     Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
     Setting("TSUKURIOKI_DECK", "deck", "poem", "the deck that `POST /api/generate-poem` and the page play", _text),
@@ -116,8 +122,13 @@ class Settings:
         }
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"
-        values["store"] = Path(values["store"]) if values["store"] else data / "store"
-        values["ledger"] = Path(values["ledger"]) if values["ledger"] else data / "ledger"
+        values["store"] = values["store"] or data / "store"
+        values["ledger"] = values["ledger"] or data / "ledger"
+        if values["ledger"].resolve() == values["store"].resolve():
+            # Both write <deck>.jsonl there: the misses would stand among the entries.
+            raise SettingError(
+                "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
+            )
         if values["site"] is not None and not (values["site"] / "index.html").is_file():
             raise SettingError("TSUKURIOKI_SITE", str(values["site"]), "a folder with index.html")
         return cls(**values)

@@ -41,11 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         click.echo(f"precompute: {error.format_message()}", err=True)
         return 2
     except OperatorError as error:
         click.echo(f"precompute: {error}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"precompute: {error.filename or 'file'}: {error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
@@ -84,7 +90,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--n",
     "wanted",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000_000),
     required=True,
     help="Entries that the store shall have of the plan.",
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ BREAK = "\n\n"
 ATTEMPTS = 48
 # A word that returns costs as much as being so many characters off the length aimed at.
 _REPEAT_COST = 7
+_HOUR_COST = 10
 # Two themes are served by two phrases in three, others by one in four: counted plainly, three themes
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
@@ -50,6 +52,7 @@ class Piece:
     leaks: int
     head: str
     ending: str
+    hour: int = 0
     themes: frozenset[str] = frozenset()
 
 
@@ -139,7 +142,8 @@ class Composer:
 
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(text, c))
+        plain = unicodedata.normalize("NFKC", text)
+        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(plain, c))
         return Piece(
             text=text,
             length=len(text),
@@ -148,8 +152,18 @@ class Composer:
             leaks=leaks,
             head=text[:2],
             ending=ending_class(text),
+            hour=self._hour(text),
             themes=themes,
         )
+
+    def _hour(self, text: str) -> int:
+        """The time of day that a text speaks of, from 1 in the deck's order; 0: none, or several."""
+        hours = [
+            number
+            for number, words in enumerate(self.deck.hours, 1)
+            if any(word in text for word in words)
+        ]
+        return hours[0] if len(hours) == 1 else 0
 
     def _frames_of(self, theme: Theme) -> _Frames:
         def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
@@ -295,7 +309,7 @@ class _Attempt:
 
     def _turn(self, ranks: Sequence[tuple[int, int]], split: int) -> Piece | None:
         """A turn, where there is one to make: at the threshold, or one that fits anywhere."""
-        if not 0 < split < len(ranks) or self._choices.below(4) == 0:
+        if not 0 < split < len(ranks):
             return None
         before, after = ranks[split - 1][0], ranks[split][0]
         crosses = {before, after} == {-1, 1} or (before != after and 0 in (before, after))
@@ -324,6 +338,7 @@ class _Attempt:
     ) -> Piece | None:
         theme = self._frames.theme.id
         before = chosen[-1]
+        hour = max(piece.hour for piece in chosen)
         drone = before.ending if len(chosen) > 1 and chosen[-2].ending == before.ending else ""
         best, least = None, math.inf
         start = self._choices.below(len(pieces))
@@ -337,6 +352,8 @@ class _Attempt:
             # A sentence of the theme is worth a detour; after some attempts, any sentence will do.
             cost += 0 if theme in piece.themes or attempt > ATTEMPTS // 4 else 12
             cost += 9 if piece.ending == before.ending else 0
+            # A poem that goes from night back to morning has five suns in its sky.
+            cost += _HOUR_COST if 0 < piece.hour < hour else 0
             cost += 99 if piece.ending == drone else 0
             # Where the best choices lead nowhere, each further attempt leaves more to chance.
             cost += self._choices.below(1 + 2 * attempt) if attempt else 0

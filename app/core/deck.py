@@ -130,6 +130,7 @@ class Deck:
     groups: Mapping[str, tuple[str, ...]]
     outside: tuple[str, ...]
     inside: tuple[str, ...]
+    hours: tuple[tuple[str, ...], ...] = ()
     sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     themes: tuple[Theme, ...] = ()
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -334,7 +335,7 @@ def load_deck(folder: Path) -> Deck:
         raise reader.fail(
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
-    scenes = root.get("scenes", {})
+    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
     deck = Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -346,6 +347,10 @@ def load_deck(folder: Path) -> Deck:
         groups=_load_groups(reader, root, categories),
         outside=reader.strings(scenes.get("outside", []), "scenes outside"),
         inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        hours=tuple(
+            reader.strings(words, "scenes hours")
+            for words in reader.items(scenes.get("hours", []), "scenes hours")
+        ),
         sentences=_load_sentences(folder, cards),
         themes=_load_themes(folder),
         template=_load_template(reader, root),

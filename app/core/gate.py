@@ -24,6 +24,11 @@ _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
+# Controls, halves of surrogate pairs, private use, invisible marks, the replacement character.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
+    r"\ud800-\udfff\ue000-\uf8ff]"
+)
 _DIGITS = re.compile(r"\d+")
 
 
@@ -92,6 +97,14 @@ def check_shape(candidate: Candidate) -> Refusal | None:
     if set(response) == set(FIELDS) and all(isinstance(v, str) and v for v in response.values()):
         return None
     return Refusal("shape", ", ".join(map(str, response)) or "nothing", "exactly title and poem")
+
+
+def check_printable(candidate: Candidate) -> Refusal | None:
+    """What cannot be printed: broken text, half characters, marks that nobody sees."""
+    found = _UNPRINTABLE.search(candidate.own)
+    if found is None:
+        return None
+    return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
 
 
 def check_title(titles: Iterable[str]) -> Rule:
@@ -203,9 +216,10 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
-    numbers = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
+    numbers = _DIGITS.findall(text)
     written = [word for digits in numbers for word in kanji_numerals(digits)]
-    words = tuple(dict.fromkeys((condition_text, *tells, *written)))
+    words = tuple(dict.fromkeys((text, *telling, *written)))
     return words, frozenset(str(int(digits)) for digits in numbers)
 
 
@@ -313,6 +327,7 @@ class Gate:
         rules = deck.rules
         checks = [
             Check("title", check_title(deck.titles)),
+            Check("printable", check_printable, of_texts=True),
             Check("length", check_length(*rules.characters)),
             Check("paragraphs", check_paragraphs(*rules.paragraphs)),
             Check("sentence", check_sentences(rules.sentence), of_texts=True),

@@ -19,6 +19,7 @@ Databases of the file:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -42,12 +43,11 @@ from app.core.key import HAND, Query
 from app.core.log import Damage, Record, log_path, read_log
 from app.errors import DamagedLineError, IndexUnusableError, KeyCollisionError, StoreWriteError
 
-FORMAT = 3
+FORMAT = 4
 # Sources, best first: an entry replaces another of its key where its source is as good or better.
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
 MAP_SIZE = 1 << 36
-MAX_VARIANT = 0xFFFF
 
 _PREFIX = struct.Struct("<HQ")
 _VARIANT = struct.Struct(">H")
@@ -61,7 +61,8 @@ _BATCH = 20_000
 class Meta:
     """What the index says of itself.
 
-    `offset` is how much of the log it holds, `first` the checksum of the log's first bytes,
+    `offset` is how much of the log it holds, `first` the checksum of the log's first line, `last`
+    that of the bytes before `offset`,
     `plays` counts the entries that answer a play of the deck of today (variant 0), `shape` stands
     for its cards and phrases, `origins` are [source, model, entries in force].
     """
@@ -72,6 +73,7 @@ class Meta:
     radius: int
     format: int = FORMAT
     first: str = ""
+    last: str = ""
     offset: int = 0
     lines: int = 0
     damaged: int = 0
@@ -115,6 +117,11 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
     )
 
 
+def _least_size(env: lmdb.Environment) -> int:
+    """The length of a file that holds all of its pages."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
+
+
 def _first_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -122,6 +129,17 @@ def _first_of(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return xxhash.xxh3_64_hexdigest(line) if line.endswith(b"\n") else ""
+
+
+def _last_of(path: Path, offset: int) -> str:
+    # As many bytes as hold the last line's checksum.
+    length = min(offset, 64)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset - length)
+            return xxhash.xxh3_64_hexdigest(file.read(length))
+    except FileNotFoundError:
+        return ""
 
 
 class Index:
@@ -144,14 +162,20 @@ class Index:
         # reuse a page under us can write there either, as far as this account knows.
         lock = os.access(self.path.parent, os.W_OK)
         try:
+            inode = self.path.stat().st_ino
             self._env = _open(self.path, write=False, lock=lock)
+            # A page that is not there is no error to a memory map: the process would die of it.
+            if self.path.stat().st_size < _least_size(self._env):
+                self._env.close()
+                raise IndexUnusableError(f"{self.path}: is cut short")
             handles = [
                 self._env.open_db(name.encode(), create=False, dupsort=name == "hands")
                 for name in _DATABASES
             ]
-        except lmdb.Error as error:
+        except (OSError, lmdb.Error) as error:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
+        self._inode = inode
         if self.meta().deck != deck:
             self.close()
             raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
@@ -211,9 +235,13 @@ class Index:
                 yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
 
     def outdated(self) -> bool:
-        """Whether a newer file has been put in place."""
+        """Whether a newer file has been put in place, or one of the same name after a deletion."""
         paths = index_paths(self.path.parent, self.path.name.split(".")[0])
-        return bool(paths) and paths[-1] != self.path
+        if not paths:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            return paths[-1] != self.path or self.path.stat().st_ino != self._inode
+        return False
 
 
 def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
@@ -279,9 +307,12 @@ class IndexWriter:
             return "the radius has changed"
         if meta.shape != self._fresh.shape:
             return "cards or phrases of the deck have changed"
-        if size < meta.offset or (meta.lines and meta.first != _first_of(self._log)):
+        if size < meta.offset or (meta.lines and not self._continues(meta)):
             return "the log is not the one it was built from"
         return ""
+
+    def _continues(self, meta: Meta) -> bool:
+        return meta.first == _first_of(self._log) and meta.last == _last_of(self._log, meta.offset)
 
     def _rebuild(self) -> Path:
         paths = index_paths(self._store, self._deck.id)
@@ -333,7 +364,19 @@ class IndexWriter:
             return str(_read_meta(txn, self._meta_db, self._store).origins[origin][0])
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
-        """Take in what the log has beyond the index; returns what the index then says."""
+        """Take in what the log has beyond the index; returns what the index then says.
+
+        Raises StoreWriteError where the disk is full, KeyCollisionError.
+        """
+        try:
+            return self._catch_up(progress)
+        except (OSError, lmdb.Error) as error:
+            raise StoreWriteError(
+                f"{self._store}: the index cannot be written: {error}; what is in the log is safe, "
+                "make room and start again"
+            ) from None
+
+    def _catch_up(self, progress: Callable[[int], None]) -> Meta:
         while True:
             with self._env.begin(write=True) as txn:
                 meta = _read_meta(txn, self._meta_db, self._store)
@@ -344,7 +387,15 @@ class IndexWriter:
                 self._take_in(txn, meta, whole)
                 meta.generation += 1
                 self._write_meta(txn, meta)
+            self._pad()
             progress(meta.offset)
+
+    def _pad(self) -> None:
+        """LMDB need not write a last page that it freed at once; readers count on the full length."""
+        path = Path(self._env.path())
+        least = _least_size(self._env)
+        if path.stat().st_size < least:
+            os.truncate(path, least)
 
     def _take_in(
         self, txn: lmdb.Transaction, meta: Meta, records: Iterable[Record | Damage]
@@ -361,6 +412,7 @@ class IndexWriter:
             self._put(txn, meta, record.entry, meta.offset, touched)
             meta.offset = record.end
             self._account(meta, record.entry)
+        meta.last = _last_of(self._log, meta.offset)
         for hand, cards in touched.items():
             self._update_stock(txn, meta, hand, cards)
 

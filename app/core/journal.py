@@ -9,6 +9,7 @@ aside as `<name>.1.jsonl`, over the one set aside before.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,20 @@ class Journal:
         self._half = limit // 2
         self._file = -1
         self._left = 0
+        self._lock = threading.Lock()
 
     def append(self, value: dict[str, Any]) -> bool:
         """Append a line. A disk that is full loses the line, not the request: False."""
         line = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-        try:
-            if self._left <= 0:
-                self._open()
-            os.write(self._file, line)
-        except OSError:
-            return False
-        self._left -= 1
+        # A worker's threads share the file: none may write to a number that another has closed.
+        with self._lock:
+            try:
+                if self._left <= 0:
+                    self._open()
+                os.write(self._file, line)
+            except OSError:
+                return False
+            self._left -= 1
         return True
 
     def _open(self) -> None:
@@ -66,7 +70,9 @@ class Journal:
 
     def _reopen(self) -> None:
         if self._file >= 0:
-            os.close(self._file)
+            # First forgotten, then closed: where opening fails, the number is somebody else's soon.
+            old, self._file = self._file, -1
+            os.close(old)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 

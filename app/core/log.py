@@ -110,10 +110,10 @@ class LogWriter:
             ) from None
         try:
             file = self.path.open("ab", buffering=0)
+            self.repaired = self._set_torn_tail_aside()
         except OSError as error:
             self._lock.close()
             raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
-        self.repaired = self._set_torn_tail_aside()
         return file
 
     def _set_torn_tail_aside(self) -> int:
