@@ -248,7 +248,10 @@ def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
 
 
 def _on_request_error(error: RequestError) -> Response:
-    return _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    for name, value in error.headers:
+        response.headers[name] = value
+    return response
 
 
 def _on_http_error(error: HTTPException) -> Response:

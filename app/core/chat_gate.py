@@ -42,7 +42,6 @@ _CHINESE = re.compile(r"[你您们这吗呢吧啊说谢请爱]|我(?:是|们|的
 _AGAIN = re.compile(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
 _SIGNS = re.compile(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
 _ECHO_RUN = 10
-_SENTENCE = re.compile(r"[^。！？!?…]+[。！？!?…]*")
 
 
 def grams(text: str, size: int = 2) -> list[str]:
@@ -63,7 +62,8 @@ class Spoken:
 
     `said` is the user's message (empty at build), `original` the line that it varies, `time` the
     time of day it is for (`any`: it must fit all), `told` what the model was told, and `others`
-    what it must not copy.
+    what it must not copy. `free` is a large model's answer to anything: it may be twice as long, and
+    may have words that the deck's lines do not.
     """
 
     text: str
@@ -75,6 +75,7 @@ class Spoken:
     told: str = ""
     others: tuple[str, ...] = ()
     stand_in: str = "さくら"
+    free: bool = False
 
     @cached_property
     def plain(self) -> str:
@@ -116,7 +117,9 @@ class ChatGate:
         if "message" in pattern:
             hits = self.deck.recognise(pattern["message"])
             intents = tuple(hit.intent for hit in hits)
-            spoken = self.spoken(text, character, intents=intents, said=pattern["message"])
+            spoken = self.spoken(
+                text, character, intents=intents, said=pattern["message"], free=True
+            )
             return tuple(self._run(spoken))
         intent = self.deck.intent_by_id[pattern["intent"]]
         others = self.deck.lines[character.id][intent.id]
@@ -155,14 +158,17 @@ class ChatGate:
 
     def _length(self, spoken: Spoken) -> Refusal | None:
         """Small talk is short."""
-        least, most = self.deck.rules.characters
+        least, most = self._limits(spoken)
         if least <= len(spoken.plain) <= most:
             return None
         return Refusal("length", str(len(spoken.plain)), f"{least}-{most} characters")
 
     def _too_long(self, spoken: Spoken) -> Refusal | None:
-        most = self.deck.rules.characters[1]
-        return None if len(spoken.plain) <= most else self._length(spoken)
+        return None if len(spoken.plain) <= self._limits(spoken)[1] else self._length(spoken)
+
+    def _limits(self, spoken: Spoken) -> tuple[int, int]:
+        least, most = self.deck.rules.characters
+        return least, 2 * most if spoken.free else most
 
     def _echo(self, spoken: Spoken) -> Refusal | None:
         """Neither the prompt nor the user's own words come back."""
@@ -222,6 +228,8 @@ class ChatGate:
         again = _AGAIN.search(spoken.plain)
         if again:
             return Refusal("senseless", again.group()[:20], "not the same again and again")
+        if spoken.free:
+            return None
         size = 2 if self.deck.rules.script == "ja" else 3
         found = grams(spoken.plain, size)
         known = sum(gram in self.familiar for gram in found)
@@ -299,15 +307,3 @@ def _intent(spoken: Spoken) -> Refusal | None:
 def _shared_run(text: str, told: str, length: int) -> str:
     runs = (text[i : i + length] for i in range(len(text) - length + 1))
     return next((run for run in runs if run in told), "")
-
-
-def first_sentences(text: str, most: int) -> str:
-    """A text cut at the end of its last whole sentence within `most` signs; itself, where it fits."""
-    if len(text) <= most:
-        return text
-    kept = ""
-    for found in _SENTENCE.finditer(text):
-        if len(kept) + len(found.group()) > most:
-            break
-        kept += found.group()
-    return kept or text

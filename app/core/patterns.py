@@ -185,10 +185,17 @@ class PatternDeck:
     foreseen: tuple[Mapping[str, Any], ...]
     folder: Path
 
+    # What the index asks of a deck of cards, to see which hands are stocked. Here there are none.
+    shape = "pattern"
+
     @property
     def card_by_id(self) -> Mapping[str, Card]:
-        """None: what the index asks of a deck of cards to see which hands are stocked."""
+        """No card."""
         return {}
+
+    def has_play(self, query: Query) -> bool:
+        """No play."""
+        return False
 
     @cached_property
     def character_by_id(self) -> Mapping[str, Character]:
