@@ -15,6 +15,9 @@ from app.errors import OperatorError, SettingError, StoreLockedError, StoreWrite
 from app.house import House
 from app.settings import Settings
 
+# Seconds that requests under way have to finish in, once the server is told to stop.
+STOP_WITHIN = 5
+
 
 def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
@@ -82,6 +85,8 @@ def _serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.workers,
         respawn_failed_workers=True,
+        # A worker that is told to stop while it is still starting misses it, and would never end.
+        workers_kill_timeout=STOP_WITHIN,
         websockets=False,
         log_access=False,
     ).serve()

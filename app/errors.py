@@ -5,6 +5,7 @@
     │   ├── SettingError         a setting has a value that means nothing
     │   ├── DeckError            a deck's file is missing or wrong: file, place, fault
     │   ├── PlanError            the plan asked for cannot be made
+    │   ├── BundleError          a bundle is damaged, cut, foreign or cannot be written
     │   ├── StoreError           the log or its index
     │   │   ├── StoreLockedError     another process is writing
     │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
@@ -52,6 +53,10 @@ class DeckError(OperatorError):
 
 class PlanError(OperatorError):
     """The plan asked for cannot be made."""
+
+
+class BundleError(OperatorError):
+    """A bundle is damaged, cut, foreign or cannot be written."""
 
 
 class StoreError(OperatorError):

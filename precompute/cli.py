@@ -24,6 +24,7 @@ from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.providers import Provider
 from app.providers.composer import ComposerProvider
 from app.settings import Settings
+from precompute import bundle as bundles
 from precompute import check as checks
 from precompute import progress
 from precompute import rehearse as rehearsal
@@ -366,3 +367,53 @@ def _repair(settings: Settings, deck: Deck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+
+
+@cli.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
+def bundle(target: Path, wheels: bool) -> int:
+    """Pack decks, stores and settings without secrets into one tar for the event."""
+    manifest = bundles.pack(_settings(), target, os.environ, wheels=wheels)
+    size = sum(member.size for member in manifest.members)
+    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest[:16]}")
+    return 0
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+def verify(packed: Path) -> int:
+    """Prove every byte of a bundle."""
+    manifest = bundles.verify(packed)
+    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest[:16]}")
+    return 0
+
+
+place_option = click.option(
+    "--into",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("event"),
+    show_default=True,
+    help="Where bundles are unpacked.",
+)
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@place_option
+def unpack(packed: Path, place: Path) -> int:
+    """Install a bundle beside the one in force, and switch to it."""
+    release = bundles.unpack(packed, place, _settings())
+    click.echo(
+        f"{release.name} is in force; serve it with TSUKURIOKI_DATA={place / 'current' / 'data'}"
+    )
+    return 0
+
+
+@cli.command()
+@place_option
+def rollback(place: Path) -> int:
+    """Return to the release before."""
+    click.echo(f"{bundles.rollback(place).name} is in force again; start the server anew")
+    return 0

@@ -18,6 +18,8 @@ import orjson
 
 # So many bytes a line may have on average between two looks at the file's size.
 _LINE = 1024
+# So many bytes tell one journal from another: its first line has a time in it.
+_HEAD = 512
 
 
 def journal_path(folder: Path, name: str) -> Path:
@@ -103,27 +105,35 @@ def _read(path: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
 
 
 class JournalReader:
-    """Follows a journal: each call gives what is new, and whether to begin again from nothing."""
+    """Follows a journal: each call gives what is new, and whether to begin again from nothing.
+
+    A journal is known by how it begins: inode numbers are soon used again after it was set aside.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
         self._offset = 0
-        self._inode = -1
+        self._head = b""
 
     def news(self) -> tuple[bool, list[dict[str, Any]]]:
         """(begin again, lines): after the journal was set aside, all its lines are given anew."""
         path = journal_path(self._folder, self._name)
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            again = self._inode != -1
-            self._inode, self._offset = -1, 0
-            return again, []
-        if status.st_ino != self._inode or status.st_size < self._offset:
-            self._inode = status.st_ino
-            older = list(read_journal(self._folder, self._name))
-            self._offset = path.stat().st_size
-            return True, older
+        head = _head(path)
+        if not self._head or not head.startswith(self._head):
+            again = bool(self._head)
+            _, older = _read(_aside_path(self._folder, self._name), 0)
+            self._offset, lines = _read(path, 0)
+            self._head = head
+            return again, older + lines
+        self._head = head
         self._offset, lines = _read(path, self._offset)
         return False, lines
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError:
+        return b""
