@@ -83,6 +83,12 @@ class Counters:
             buckets=BUCKETS,
             registry=registry,
         )
+        self._passed = prometheus.Counter(
+            "tsukurioki_chat_passed",
+            "Times that a chat tier passed, by what stopped it (guard, fault, gate) and the reason",
+            ["deck", "tier", "why", "reason"],
+            registry=registry,
+        )
         self._refused = prometheus.Counter(
             "tsukurioki_refused_requests",
             "Requests refused with a 4xx, by status",
@@ -93,6 +99,10 @@ class Counters:
     def answered(self, deck: str, tier: str, seconds: float) -> None:
         """Count an answer."""
         self._latency.labels(deck, tier).observe(seconds)
+
+    def passed(self, deck: str, tier: str, why: str, reason: str) -> None:
+        """Count that a tier of a chat had no answer to give."""
+        self._passed.labels(deck, tier, why, reason).inc()
 
     def refused(self, status: int) -> None:
         """Count a refused request."""
@@ -118,6 +128,18 @@ class Counters:
                     tier = buckets.setdefault(sample.labels["tier"], {})
                     tier[float(sample.labels["le"])] = sample.value
         return {tier: _figures(counts) for tier, counts in buckets.items()}
+
+    def passes(self, deck: str) -> dict[str, dict[str, dict[str, int]]]:
+        """Why tiers of a chat passed: tier → guard, fault or gate → reason → times."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for family in self._summed().collect():
+            for sample in family.samples:
+                if sample.name == "tsukurioki_chat_passed_total" and sample.labels["deck"] == deck:
+                    why = found.setdefault(sample.labels["tier"], {}).setdefault(
+                        sample.labels["why"], {}
+                    )
+                    why[sample.labels["reason"]] = int(sample.value)
+        return found
 
     def refusals(self) -> dict[str, int]:
         """Refused requests by status."""

@@ -9,7 +9,7 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -19,11 +19,13 @@ import orjson
 
 from app.core.answer import Answer
 from app.core.deal import deal
-from app.core.deck import Card, Deck, load_decks
+from app.core.deck import Card, Deck
+from app.core.decks import AnyDeck, load_all
 from app.core.index import Index
 from app.core.key import Query
 from app.core.ledger import Ledger, MissCounts
 from app.core.votes import VoteBox, VoteCounts
+from app.chat import ChatTable, rate_limit
 from app.counters import Counters
 from app.deals import DealCounter, permuted
 from app.errors import DeckError, IndexUnusableError, RequestError
@@ -125,18 +127,35 @@ class House:
         timer: Callable[[], float] = time.perf_counter,
         now: Callable[[], str] = utc_now,
         rng: Random | None = None,
+        decks: Mapping[str, AnyDeck] | None = None,
     ) -> None:
         self.settings = settings
         self.counters = Counters()
         self.now = now
         self._timer = timer
         self._rng = rng or Random(secrets.randbits(64))
-        decks = load_decks(settings.decks)
-        self.tables = {deck.id: self._table(deck, clock) for deck in decks.values()}
-        if settings.deck not in self.tables:
-            fault = f"TSUKURIOKI_DECK={settings.deck!r}, the decks here are {sorted(decks)}"
-            raise DeckError(str(settings.decks), "", fault)
+        found = (decks or load_all(settings.decks)).values()
+        self.tables = {d.id: self._table(d, clock) for d in found if isinstance(d, Deck)}
+        self.chats = {
+            deck.id: ChatTable(
+                deck, IndexHolder(settings, deck.id, clock), settings, self.counters, clock=clock
+            )
+            for deck in found
+            if not isinstance(deck, Deck)
+        }
+        self.rate_limit = rate_limit(settings, clock) if self.chats else None
+        self._check_named()
         self.started = now()
+
+    def _check_named(self) -> None:
+        """The decks that the settings name are here; a server of chats alone needs no deck of cards."""
+        for name, named, here in (
+            ("TSUKURIOKI_DECK", self.settings.deck, self.tables),
+            ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
+        ):
+            if named and here and named not in here:
+                fault = f"{name}={named!r}, the decks here are {sorted(here)}"
+                raise DeckError(str(self.settings.decks), "", fault)
 
     def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
         settings = self.settings
@@ -154,13 +173,28 @@ class House:
         )
 
     def table(self, deck: str) -> Table:
-        """A deck by its id. Raises RequestError (404)."""
+        """A deck of cards by its id. Raises RequestError (404)."""
+        if deck in self.chats:
+            detail = f"{deck!r} is a deck of patterns: it answers at POST /api/chat"
+            raise RequestError(404, "Not a deck of cards", detail)
         if deck not in self.tables:
             known = ", ".join(sorted(self.tables))
             raise RequestError(
                 404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
             )
         return self.tables[deck]
+
+    def chat(self, deck: str | None) -> ChatTable:
+        """A deck of patterns by its id, the one of the settings where none is named. RequestError."""
+        if not self.chats:
+            raise RequestError(404, "No chat", "there is no deck of patterns here")
+        usual = "chat" if "chat" in self.chats else next(iter(self.chats))
+        wanted = deck or self.settings.chat_deck or usual
+        if wanted not in self.chats:
+            known = ", ".join(self.chats)
+            detail = f"there is no deck of patterns {wanted[:60]!r}; there is {known}"
+            raise RequestError(404, "Unknown deck", detail)
+        return self.chats[wanted]
 
     def answer(self, table: Table, query: Query, variant: int) -> Answer:
         """Answer a query by the ladder, count it, and note a miss."""
@@ -200,9 +234,8 @@ class House:
 def stored_body(house: House, key: str, variant: int) -> bytes | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    bodies = (
-        index.get(raw, variant) for table in house.tables.values() if (index := table.index())
-    )
+    tables = (*house.tables.values(), *house.chats.values())
+    bodies = (index.get(raw, variant) for table in tables if (index := table.index()))
     return next((body for body in bodies if body is not None), None)
 
 

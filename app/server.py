@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app import stats
+from app.chat_server import chat_api
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
@@ -44,6 +45,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["tsukurioki"] = house or House(settings)
     app.register_blueprint(api)
+    app.register_blueprint(chat_api)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)

@@ -98,6 +98,7 @@ class Intent:
 
     A `grave` one is answered by rules before anything else, never varied by a model, never learned
     over. `must` and `must_not` are for answers that somebody else than the deck's author wrote.
+    `example` is a message that shows a small model, with a line, how the character speaks.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Intent:
     message_vetoes: tuple[re.Pattern[str], ...]
     must: re.Pattern[str] | None
     must_not: re.Pattern[str] | None
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ class PatternDeck:
     importance: Importance
     context: re.Pattern[str] | None
     longest: int
+    vary: str
     foreseen: tuple[Mapping[str, Any], ...]
     folder: Path
 
@@ -337,6 +340,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         importance=_load_importance(reader, root, names),
         context=_one(reader, root.get("context"), "context"),
         longest=reader.member(root, "longest", int, "") if "longest" in root else 60,
+        vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         folder=folder,
     )
@@ -522,6 +526,7 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         message_vetoes=expressions.compiled(raw.get("not_message", []), place),
         must=_one(reader, raw.get("must"), place),
         must_not=_one(reader, raw.get("must_not"), place),
+        example=str(raw.get("example", "")),
     )
 
 
