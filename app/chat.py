@@ -9,7 +9,10 @@ import datetime
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import orjson
 
 from app.chat_models import GeminiChat, OllamaChat
 from app.chat_tiers import (
@@ -36,9 +39,9 @@ from app.core.prices import Prices, load_prices
 from app.core.tally import Tally, Use
 from app.counters import Counters, prepare_folder
 from app.guards import Breaker, OneAtATime, SomeAtATime, available_memory
+from app.indexes import IndexHolder
 from app.settings import Settings
 from app.shared import RateLimit, SharedTable
-from app.tiers import IndexSource
 
 # So many cloud replies may be under way in a worker; the next message goes down the ladder.
 CLOUD_AT_ONCE = 16
@@ -78,7 +81,7 @@ class ChatTable:
     def __init__(
         self,
         deck: PatternDeck,
-        index: IndexSource,
+        index: IndexHolder,
         settings: Settings,
         counters: Counters,
         *,
@@ -108,6 +111,22 @@ class ChatTable:
         self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
         self.tiers = self._ladder()
 
+    @cached_property
+    def body(self) -> bytes:
+        """The deck as `GET /api/decks/<deck>` gives it."""
+        deck = self.deck
+        return orjson.dumps(
+            {
+                "id": deck.id,
+                "name": deck.name,
+                "language": deck.language,
+                "characters": [
+                    {"id": c.id, "name": c.name, "about": c.about} for c in deck.characters
+                ],
+                "intents": [{"id": i.id, "name": i.name} for i in deck.intents],
+            }
+        )
+
     def _ladder(self) -> tuple[ChatTier, ...]:
         settings = self._settings
         rules = RulesTier(self.index, self.conversations, settings.chat_seed)
@@ -126,9 +145,7 @@ class ChatTable:
         return tuple(makers[name]() for name in settings.chat_tiers)
 
     def _limits(self, tokens: int, seconds: float) -> Limits:
-        return Limits(
-            tokens, seconds, self._settings.chat_history, self._settings.chat_characters
-        )
+        return Limits(tokens, seconds, self._settings.chat_history, self._settings.chat_characters)
 
     def _breaker(self) -> Breaker:
         return Breaker(self._settings.chat_failures, self._settings.chat_rest, self._clock)
@@ -242,7 +259,5 @@ def rate_limit(settings: Settings, clock: Callable[[], float]) -> RateLimit | No
     """The limit per client address, or None where none is set."""
     if not settings.chat_rate:
         return None
-    table = SharedTable(
-        Path(prepare_folder()) / "addresses", 16_384, RateLimit.ROW, 600.0, clock
-    )
+    table = SharedTable(Path(prepare_folder()) / "addresses", 16_384, RateLimit.ROW, 600.0, clock)
     return RateLimit(table, settings.chat_rate, settings.chat_burst, clock)

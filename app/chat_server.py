@@ -207,9 +207,7 @@ def events(
 
     Closing it, which the server does when the client goes away, closes the model's connection.
     """
-    yield _event(
-        "start", {"conversation": turn.conversation, "character": turn.character.id}
-    )
+    yield _event("start", {"conversation": turn.conversation, "character": turn.character.id})
     answer = table.answer(turn)
     try:
         yield from _told(answer, turn, pace, sleep)

@@ -17,7 +17,17 @@ import orjson
 
 from app.core.chat_gate import ChatGate, Spoken
 from app.core.message import normalise
-from app.core.patterns import ANY, FALLBACK, NAME_SLOT, PLAIN, Character, Hit, Line, Moment, PatternDeck
+from app.core.patterns import (
+    ANY,
+    FALLBACK,
+    NAME_SLOT,
+    PLAIN,
+    Character,
+    Hit,
+    Line,
+    Moment,
+    PatternDeck,
+)
 from app.core.rotation import LINES, next_line
 from app.errors import ModelFaultError
 from app.guards import Breaker

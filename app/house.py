@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,72 +16,27 @@ from typing import Any
 
 import orjson
 
+from app.chat import ChatTable, rate_limit
 from app.core.answer import Answer
 from app.core.deal import deal
 from app.core.deck import Card, Deck
 from app.core.decks import AnyDeck, load_all
-from app.core.index import Index
 from app.core.key import Query
 from app.core.ledger import Ledger, MissCounts
 from app.core.votes import VoteBox, VoteCounts
-from app.chat import ChatTable, rate_limit
 from app.counters import Counters
 from app.deals import DealCounter, permuted
-from app.errors import DeckError, IndexUnusableError, RequestError
+from app.errors import DeckError, RequestError
+from app.indexes import IndexHolder
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 
 WHOLE_TIERS = frozenset({"exact", "same_hand"})
-# How often a worker looks whether an index was replaced or has appeared. (What is added to the
-# index in force is seen at once.)
-LOOK_EVERY = 0.5
 
 
 def utc_now() -> str:
     """The time as ISO 8601 in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class IndexHolder:
-    """The index in force of one deck; looks for a newer file now and then, when it is asked."""
-
-    def __init__(self, settings: Settings, deck: str, clock: Callable[[], float]) -> None:
-        self._store = settings.store
-        self._deck = deck
-        self._clock = clock
-        self._index: Index | None = None
-        self.problem = ""
-        self._look_at = 0.0
-        self._looking = threading.Lock()
-        self._open()
-
-    def __call__(self) -> Index | None:
-        """The index, or None where there is none that can be read."""
-        if self._clock() >= self._look_at:
-            self._look()
-        return self._index
-
-    def _open(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
-        try:
-            # An index that was replaced is left to the garbage collector: another thread may be
-            # reading it just now.
-            self._index = Index(self._store, self._deck)
-            self.problem = ""
-        except IndexUnusableError as error:
-            # What was open before, if anything, goes on answering.
-            self.problem = str(error)
-
-    def _look(self) -> None:
-        # One thread looks; two would open one file twice, which a process may not.
-        if not self._looking.acquire(blocking=False):
-            return
-        try:
-            self._look_at = self._clock() + LOOK_EVERY
-            if self._index is None or self._index.outdated():
-                self._open()
-        finally:
-            self._looking.release()
 
 
 @dataclass(frozen=True)
@@ -234,8 +188,9 @@ class House:
 def stored_body(house: House, key: str, variant: int) -> bytes | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    tables = (*house.tables.values(), *house.chats.values())
-    bodies = (index.get(raw, variant) for table in tables if (index := table.index()))
+    sources = [table.index for table in house.tables.values()]
+    sources += [chat.index for chat in house.chats.values()]
+    bodies = (index.get(raw, variant) for source in sources if (index := source()))
     return next((body for body in bodies if body is not None), None)
 
 

@@ -147,8 +147,10 @@ def _cached(body: bytes) -> Response:
 
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
-    """The deck: cards, titles, and how many plays there are."""
-    return _cached(_house().table(deck).body)
+    """The deck: cards, titles, and how many plays there are; or characters and intents."""
+    house = _house()
+    chat = house.chats.get(deck)
+    return _cached(chat.body if chat else house.table(deck).body)
 
 
 @api.get("/api/decks/<deck>/deal")
@@ -185,10 +187,12 @@ def metrics() -> Response:
 @api.get("/healthz")
 def health() -> Response:
     """Liveness, and whether each deck has its index."""
-    decks = {
+    house = _house()
+    decks: dict[str, Any] = {
         deck: {"index": table.index() is not None, "composable": table.deck.composable}
-        for deck, table in _house().tables.items()
+        for deck, table in house.tables.items()
     }
+    decks |= {deck: {"index": chat.index() is not None} for deck, chat in house.chats.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
@@ -196,6 +200,8 @@ def health() -> Response:
 def page() -> Response:
     """The page."""
     house = _house()
+    if not house.tables:
+        return Response(status=302, headers={"Location": "/chat"})
     text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
     return Response(text, content_type="text/html; charset=utf-8")
 

@@ -74,8 +74,7 @@ class SharedTable:
         """How many rows are in use and not forgotten."""
         now = self._clock()
         heads = (
-            _HEAD.unpack_from(self._map, place)
-            for place in range(0, len(self._map), self._stride)
+            _HEAD.unpack_from(self._map, place) for place in range(0, len(self._map), self._stride)
         )
         return sum(1 for key, used in heads if key and now - used <= self._forget)
 

@@ -37,8 +37,12 @@ _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _HAN_RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]{7,}")
 _JAPANESE = re.compile(r"[ぁ-ゖァ-ヺ\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
-_FOREIGN = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
-_CHINESE = re.compile(r"[你您们这吗呢吧啊说谢请爱]|我(?:是|们|的|也|很|在)|不是|什么|非常|可以(?![でにがはも])")
+_FOREIGN = re.compile(
+    r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]"
+)
+_CHINESE = re.compile(
+    r"[你您们这吗呢吧啊说谢请爱]|我(?:是|们|的|也|很|在)|不是|什么|非常|可以(?![でにがはも])"
+)
 _AGAIN = re.compile(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
 _SIGNS = re.compile(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
 _ECHO_RUN = 10
@@ -96,7 +100,9 @@ class ChatGate:
     def familiar(self) -> frozenset[str]:
         """The runs of signs that the deck's own lines have: what the language looks like here."""
         size = 2 if self.deck.rules.script == "ja" else 3
-        return frozenset(gram for _, _, line in self.deck.all_lines() for gram in grams(line.text, size))
+        return frozenset(
+            gram for _, _, line in self.deck.all_lines() for gram in grams(line.text, size)
+        )
 
     def spoken(self, text: str, character: Character, **facts: Any) -> Spoken:
         """A line with what is known of where it would be said; see `Spoken` for the facts."""
@@ -219,7 +225,11 @@ class ChatGate:
             text = greeting.sub("", text)
         for expression, times in self.deck.time_words:
             found = expression.search(text)
-            if found and spoken.time not in times and not expression.search(spoken.said + spoken.original):
+            if (
+                found
+                and spoken.time not in times
+                and not expression.search(spoken.said + spoken.original)
+            ):
                 return Refusal("time", found.group(), f"not a word for {spoken.time!r}")
         return None
 
@@ -235,7 +245,9 @@ class ChatGate:
         known = sum(gram in self.familiar for gram in found)
         share = known / len(found) if found else 0.0
         if share < self.deck.rules.familiar:
-            return Refusal("senseless", f"{share:.2f} familiar", f"at least {self.deck.rules.familiar}")
+            return Refusal(
+                "senseless", f"{share:.2f} familiar", f"at least {self.deck.rules.familiar}"
+            )
         return None
 
     def _meaning(self, spoken: Spoken) -> Refusal | None:

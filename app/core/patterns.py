@@ -93,6 +93,20 @@ class Character:
 
 
 @dataclass(frozen=True, slots=True)
+class Expressions:
+    """The expressions of an intent that begin with the same fragment, or with none.
+
+    The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
+    take seconds; so it is matched once for a clause, and the rests wherever it can end. `some` is all
+    the rests in one: where it does not match, which is nearly always, none of them has to be tried.
+    """
+
+    head: re.Pattern[str] | None
+    rests: tuple[re.Pattern[str], ...]
+    some: re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What somebody may mean. `weight` says which of several an answer must be about.
 
@@ -106,7 +120,7 @@ class Intent:
     weight: float
     priority: int
     grave: bool
-    expressions: tuple[re.Pattern[str], ...]
+    expressions: tuple[Expressions, ...]
     vetoes: tuple[re.Pattern[str], ...]
     message_vetoes: tuple[re.Pattern[str], ...]
     must: re.Pattern[str] | None
@@ -229,7 +243,7 @@ class PatternDeck:
     def recognise(self, message: str) -> list[Hit]:
         """The intents of a message, in order of appearance."""
         text = normalise(message)
-        parts = clauses(text)
+        parts = [_Clause(*part) for part in clauses(text)]
         short = len(text) <= self.longest
         found = [
             hit
@@ -279,17 +293,44 @@ class PatternDeck:
                     yield character, intent, line
 
 
-def _hits(intent: Intent, parts: Iterable[tuple[int, str]]) -> Iterator[Hit]:
-    for start, clause in parts:
+class _Clause:
+    """A clause, and where in it each head can end."""
+
+    def __init__(self, start: int, text: str) -> None:
+        self.start = start
+        self.text = text
+        self._ends: dict[re.Pattern[str], list[int]] = {}
+
+    def spans(self, alike: Expressions) -> Iterator[tuple[int, int]]:
+        """Where expressions match."""
+        if alike.head is None:
+            if alike.some.search(self.text):
+                for rest in alike.rests:
+                    yield from (found.span() for found in rest.finditer(self.text))
+            return
+        for end in self._ends_of(alike.head):
+            if alike.some.match(self.text, end):
+                whole = (rest.match(self.text, end) for rest in alike.rests)
+                yield from ((0, found.end()) for found in whole if found)
+
+    def _ends_of(self, head: re.Pattern[str]) -> list[int]:
+        if head not in self._ends:
+            places = range(len(self.text) + 1)
+            self._ends[head] = [end for end in places if head.fullmatch(self.text, 0, end)]
+        return self._ends[head]
+
+
+def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
+    for part in parts:
         spans = (
-            found.span()
-            for expression in intent.expressions
-            for found in expression.finditer(clause)
-            if found.end() > found.start()
+            (start, end)
+            for alike in intent.expressions
+            for start, end in part.spans(alike)
+            if end > start
         )
         best = max(spans, key=lambda span: (span[1] - span[0], -span[0]), default=None)
-        if best and not any(veto.search(clause) for veto in intent.vetoes):
-            yield Hit(intent, start + best[0], start + best[1])
+        if best and not any(veto.search(part.text) for veto in intent.vetoes):
+            yield Hit(intent, part.start + best[0], part.start + best[1])
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
@@ -346,7 +387,9 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     )
 
 
-def _known(reader: Reader, values: Iterable[str], known: Iterable[str], place: str) -> frozenset[str]:
+def _known(
+    reader: Reader, values: Iterable[str], known: Iterable[str], place: str
+) -> frozenset[str]:
     strange = sorted(set(values) - set(known))
     if strange:
         raise reader.fail(place, f"unknown {strange[0]!r}; known: {sorted(known)}")
@@ -470,6 +513,13 @@ class _Expressions:
         self._fragments = fragments
         self._vetoes = vetoes
         self._whole: dict[str, str] = {}
+        # Shared heads and vetoes are compiled once; `re` keeps too few to see to that.
+        self._known: dict[str, re.Pattern[str]] = {}
+
+    def _compile(self, expression: str, place: str) -> re.Pattern[str]:
+        if expression not in self._known:
+            self._known[expression] = _compile(self._reader, expression, place)
+        return self._known[expression]
 
     def compiled(self, value: Any, place: str) -> tuple[re.Pattern[str], ...]:
         """A list of expressions; `@name` stands for a shared list of vetoes."""
@@ -480,8 +530,30 @@ class _Expressions:
                     raise self._reader.fail(place, f"there are no vetoes {text[1:]!r}")
                 found += self.compiled(self._vetoes[text[1:]], f"vetoes {text[1:]}")
             else:
-                found.append(_compile(self._reader, self._expand(text, place, 0), place))
+                found.append(self._compile(self._expand(text, place, 0), place))
         return tuple(found)
+
+    def parted(self, value: Any, place: str) -> tuple[Expressions, ...]:
+        """A list of expressions, parted by the fragments that they begin with."""
+        by_head: dict[str, list[str]] = {}
+        for text in self._reader.strings(value, place):
+            head, rest = self._parted(text, place)
+            by_head.setdefault(head, []).append(rest)
+        return tuple(self._alike(head, rests, place) for head, rests in by_head.items())
+
+    def _parted(self, text: str, place: str) -> tuple[str, str]:
+        first = _FRAGMENT.match(text)
+        head = self._expand(first.group(), place, 0) if first else ""
+        if first is None or not head.startswith("^"):
+            return "", self._expand(text, place, 0)
+        return head[1:], self._expand(text[first.end() :], place, 0)
+
+    def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
+        compiled = tuple(self._compile(rest, place) for rest in rests)
+        if any(rest.groups for rest in compiled):
+            raise self._reader.fail(place, "use groups that do not capture: (?:…)")
+        some = self._compile("|".join(f"(?:{rest})" for rest in rests), place)
+        return Expressions(self._compile(head, place) if head else None, compiled, some)
 
     def _expand(self, text: str, place: str, depth: int) -> str:
         def fragment(found: re.Match[str]) -> str:
@@ -521,7 +593,7 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         weight=float(raw.get("weight", 1)),
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
-        expressions=expressions.compiled(raw.get("expressions", []), place),
+        expressions=expressions.parted(raw.get("expressions", []), place),
         vetoes=expressions.compiled(raw.get("not", []), place),
         message_vetoes=expressions.compiled(raw.get("not_message", []), place),
         must=_one(reader, raw.get("must"), place),

@@ -25,9 +25,7 @@ class Price:
 
     def cost(self, usage: Usage) -> float:
         """USD for so many tokens; thoughts are billed as output."""
-        return (
-            usage.prompt * self.input + (usage.output + usage.thoughts) * self.output
-        ) / MILLION
+        return (usage.prompt * self.input + (usage.output + usage.thoughts) * self.output) / MILLION
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +63,6 @@ def load_prices(path: Path) -> Prices:
     except FileNotFoundError:
         return NO_PRICES
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        raise SettingError("TSUKURIOKI_PRICES", str(path), "a price table like data/prices.json") from None
+        raise SettingError(
+            "TSUKURIOKI_PRICES", str(path), "a price table like data/prices.json"
+        ) from None

@@ -105,7 +105,9 @@ class Tally:
 
 
 def _names(raw: bytes) -> tuple[str, str]:
-    return raw[:10].decode("ascii", "replace").strip(), raw[11:23].decode("ascii", "replace").strip()
+    return raw[:10].decode("ascii", "replace").strip(), raw[11:23].decode(
+        "ascii", "replace"
+    ).strip()
 
 
 def _parse(raw: bytes) -> Row | None:
