@@ -6,6 +6,7 @@ Every fault of theirs becomes a ModelFaultError whose reason is a word that `/st
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,6 +22,7 @@ from app.relay import Abort, Ask, Finish
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 # A connection to this machine is there at once or not at all.
 _CONNECT = 1.0
+_OLLAMA_PORT = 11434
 
 
 class OllamaChat:
@@ -74,6 +76,7 @@ class OllamaChat:
     def write(self, ask: Ask, abort: Abort) -> Iterator[str | Finish]:
         """A reply of `/api/chat`, as it streams."""
         self._abort, self._seconds = abort, ask.seconds
+        self._knock()
         with self._faults():
             self._guard(ask.model)
             stream = self._client.chat(
@@ -90,6 +93,17 @@ class OllamaChat:
                     usage = Usage(prompt=part.prompt_eval_count or 0, output=part.eval_count or 0)
                     yield Finish(part.model or ask.model, usage, part.done_reason == "length")
                     return
+
+    def _knock(self) -> None:
+        """Where nobody listens, the client library, which is large, need not even be imported."""
+        if "_libraries" in self.__dict__ or not self._on_this_machine:
+            return
+        parts = urlsplit(self._host if "//" in self._host else f"//{self._host}")
+        try:
+            address = (parts.hostname or "127.0.0.1", parts.port or _OLLAMA_PORT)
+            socket.create_connection(address, _CONNECT).close()
+        except (OSError, ValueError) as error:
+            raise ModelFaultError("refused", str(error)) from None
 
     def _guard(self, model: str) -> None:
         """Loading a model into too little memory brings the whole machine down."""
