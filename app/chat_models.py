@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -73,7 +73,7 @@ class OllamaChat:
         timeout["read"] = self._seconds
         request.extensions["timeout"] = timeout
 
-    def write(self, ask: Ask, abort: Abort) -> Iterator[str | Finish]:
+    def write(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """A reply of `/api/chat`, as it streams."""
         self._abort, self._seconds = abort, ask.seconds
         self._knock()
@@ -162,7 +162,7 @@ class GeminiChat:
             raise ModelFaultError("not_installed", "google-genai is not installed") from None
         return genai, errors, httpx2
 
-    def write(self, ask: Ask, abort: Abort) -> Iterator[str | Finish]:
+    def write(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """A reply, as it streams."""
         if not self._key:
             raise ModelFaultError("no_key", "no GEMINI_API_KEY is set")

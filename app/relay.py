@@ -10,8 +10,8 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -83,7 +83,7 @@ class ChatModel(Protocol):
 
     name: str
 
-    def write(self, ask: Ask, abort: Abort) -> Iterator[str | Finish]:
+    def write(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """The pieces as they come."""
 
 
@@ -126,17 +126,23 @@ def _pump(
     pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None],
     slot: Slot,
 ) -> None:
+    last: Finish | ModelFaultError | None = None
     try:
-        for piece in model.write(ask, abort):
-            if abort.fired:
-                return
-            pieces.put(piece)
+        with closing(model.write(ask, abort)) as written:
+            for piece in written:
+                if abort.fired:
+                    break
+                if isinstance(piece, Finish):
+                    last = piece
+                    break
+                pieces.put(piece)
     except ModelFaultError as fault:
-        pieces.put(fault)
+        last = fault
     finally:
-        # The slot is free only now: a model that still reads a shut connection is still at work.
+        # The slot is free only now (a model that still reads a shut connection is at work), and
+        # before the end is told: whoever has an answer may ask again at once.
         slot.give()
-        pieces.put(None)
+        pieces.put(last)
 
 
 def _until(

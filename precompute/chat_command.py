@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ def _learn(
     dry_run: bool,
 ) -> ChatReport:
     err = Console(stderr=True)
-    if review and not (err.is_terminal and click.get_text_stream("stdin").isatty()):
+    if review and not (err.is_terminal and sys.stdin.isatty()):
         raise PlanError("--review asks a person: run it on a terminal")
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))[:wanted]
     if not candidates:
