@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -69,21 +68,29 @@ def local(_with_ollama: kit.Server, ollama: Ollama) -> kit.Server:
     return _with_ollama
 
 
-@pytest.fixture
-def gemini() -> Gemini:
-    """The stand-in for the cloud."""
-    return Gemini()
-
-
-@pytest.fixture
-def cloud(gemini: Gemini, tmp_path: Path) -> Iterator[kit.Server]:
-    """A server with the cloud switched on, and learning."""
-    with served(gemini_handler(gemini)) as address:
+@pytest.fixture(scope="session")
+def _cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gemini, kit.Server]]:
+    state = Gemini()
+    with served(gemini_handler(state)) as address:
         settings = {
             "GEMINI_API_KEY": "a-key-for-tests",
             "TSUKURIOKI_GEMINI_BASE_URL": address,
             "TSUKURIOKI_CHAT_TIERS": "learned,rules,cloud,fallback",
             "TSUKURIOKI_CHAT_LEARN": "on",
+            "TSUKURIOKI_CHAT_FAILURES": "1000",
         }
-        with kit.started(tmp_path, **settings) as server:
-            yield server
+        with kit.started(tmp_path_factory.mktemp("cloud"), **settings) as server:
+            yield state, server
+
+
+@pytest.fixture
+def gemini(_cloud: tuple[Gemini, kit.Server]) -> Gemini:
+    """The stand-in for the cloud, as at the beginning."""
+    _cloud[0].__init__()  # type: ignore[misc]  # all of it anew
+    return _cloud[0]
+
+
+@pytest.fixture
+def cloud(_cloud: tuple[Gemini, kit.Server], gemini: Gemini) -> kit.Server:
+    """A server with the cloud switched on, and learning."""
+    return _cloud[1]
