@@ -25,6 +25,22 @@ class QuietServer(ThreadingHTTPServer):
         """Nothing."""
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """What both have in common."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *told: Any) -> None:
+        """Nothing."""
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @contextmanager
 def served(handler: Handler) -> Iterator[str]:
     """A server for a handler; gives its address."""
@@ -77,136 +93,128 @@ class Ollama:
         self.loaded = False
 
 
-def ollama_handler(state: Ollama) -> Handler:
+class _OllamaHandler(_Handler):
     """Speaks /api/chat and /api/ps."""
 
-    class Handle(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    state: Ollama
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
+    def do_GET(self) -> None:
+        models = [{"model": self.state.asked[-1]["model"], "size": 1}] if self.state.loaded else []
+        self._json(200, {"models": models})
 
-        def do_GET(self) -> None:
-            models = [{"model": state.asked[-1]["model"], "size": 1}] if state.loaded else []
-            self._json(200, {"models": models})
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        asked = json.loads(self.rfile.read(length))
+        with self.state.lock:
+            self.state.asked.append(asked)
+            self.state.busy_now += 1
+            self.state.most_at_once = max(self.state.most_at_once, self.state.busy_now)
+        self.state.asking.set()
+        try:
+            self._reply(asked)
+        except (BrokenPipeError, ConnectionResetError):
+            self.state.gone.set()
+        finally:
+            with self.state.lock:
+                self.state.busy_now -= 1
 
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            asked = json.loads(self.rfile.read(length))
-            with state.lock:
-                state.asked.append(asked)
-                state.busy_now += 1
-                state.most_at_once = max(state.most_at_once, state.busy_now)
-            state.asking.set()
+    def _reply(self, asked: dict[str, Any]) -> None:
+        failures = {
+            "missing": (404, f"model '{asked['model']}' not found"),
+            "busy": (503, "server busy, please try again"),
+            "memory": (500, "model requires more system memory (1.2 GiB) than is available"),
+        }
+        if self.state.fault in failures:
+            status, told = failures[self.state.fault]
+            self._json(status, {"error": told})
+            return
+        if self.state.fault == "html":
+            self._send(200, b"<html>a proxy's page</html>", "text/html")
+            return
+        if self.state.fault == "reset":
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.rfile.close()
+            self.connection.close()
+            self.close_connection = True
+            return
+        if self.state.fault == "hang":
+            self._hang()
+            return
+        if not self.state.loaded:
+            self.state.loaded, self.state.loads = True, self.state.loads + 1
+        self._stream(asked)
+
+    def _hang(self) -> None:
+        """Wait for the release or for the client to leave, and say nothing."""
+        while not self.state.release.wait(0.05):
+            self.connection.setblocking(False)
             try:
-                self._reply(asked)
-            except (BrokenPipeError, ConnectionResetError):
-                state.gone.set()
+                if self.connection.recv(1, socket.MSG_PEEK) == b"":
+                    self.state.gone.set()
+                    return
+            except BlockingIOError:
+                continue
+            except OSError:
+                self.state.gone.set()
+                return
             finally:
-                with state.lock:
-                    state.busy_now -= 1
+                self.connection.setblocking(True)
 
-        def _reply(self, asked: dict[str, Any]) -> None:
-            failures = {
-                "missing": (404, f"model '{asked['model']}' not found"),
-                "busy": (503, "server busy, please try again"),
-                "memory": (500, "model requires more system memory (1.2 GiB) than is available"),
-            }
-            if state.fault in failures:
-                status, told = failures[state.fault]
-                self._json(status, {"error": told})
+    def _stream(self, asked: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        pieces = [self.state.answer(asked)] if self.state.answer else self.state.pieces
+        for number, piece in enumerate(pieces):
+            if number and self.state.fault == "cut":
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            if state.fault == "html":
-                self._send(200, b"<html>a proxy's page</html>", "text/html")
-                return
-            if state.fault == "reset":
-                linger = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                self.rfile.close()
-                self.connection.close()
-                self.close_connection = True
-                return
-            if state.fault == "hang":
+            if number and self.state.fault == "in_stream":
+                self._chunk({"error": "an error was encountered while running the model"})
+                break
+            self._part(asked, piece)
+            if number and self.state.fault == "hang_in_stream":
                 self._hang()
                 return
-            if not state.loaded:
-                state.loaded, state.loads = True, state.loads + 1
-            self._stream(asked)
-
-        def _hang(self) -> None:
-            """Wait for the release or for the client to leave, and say nothing."""
-            while not state.release.wait(0.05):
-                self.connection.setblocking(False)
-                try:
-                    if self.connection.recv(1, socket.MSG_PEEK) == b"":
-                        state.gone.set()
-                        return
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    state.gone.set()
+            while self.state.fault == "drip":
+                if self.state.release.wait(0.05):
                     return
-                finally:
-                    self.connection.setblocking(True)
+                self._part(asked, "ね")
+        else:
+            self._done(asked)
+        self.wfile.write(b"0\r\n\r\n")
 
-        def _stream(self, asked: dict[str, Any]) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-ndjson")
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            pieces = [state.answer(asked)] if state.answer else state.pieces
-            for number, piece in enumerate(pieces):
-                if number and state.fault == "cut":
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                    return
-                if number and state.fault == "in_stream":
-                    self._chunk({"error": "an error was encountered while running the model"})
-                    break
-                self._part(asked, piece)
-                if number and state.fault == "hang_in_stream":
-                    self._hang()
-                    return
-                while state.fault == "drip":
-                    if state.release.wait(0.05):
-                        return
-                    self._part(asked, "ね")
-            else:
-                self._done(asked)
-            self.wfile.write(b"0\r\n\r\n")
+    def _part(self, asked: dict[str, Any], piece: str) -> None:
+        message = {"role": "assistant", "content": piece}
+        self._chunk({"model": asked["model"], "message": message, "done": False})
 
-        def _part(self, asked: dict[str, Any], piece: str) -> None:
-            message = {"role": "assistant", "content": piece}
-            self._chunk({"model": asked["model"], "message": message, "done": False})
+    def _done(self, asked: dict[str, Any]) -> None:
+        self._chunk(
+            {
+                "model": asked["model"],
+                "message": {"role": "assistant", "content": ""},
+                "done": True,
+                "done_reason": self.state.done_reason,
+                "prompt_eval_count": 120,
+                "eval_count": 12,
+                "total_duration": 1_300_000_000,
+            }
+        )
 
-        def _done(self, asked: dict[str, Any]) -> None:
-            self._chunk(
-                {
-                    "model": asked["model"],
-                    "message": {"role": "assistant", "content": ""},
-                    "done": True,
-                    "done_reason": state.done_reason,
-                    "prompt_eval_count": 120,
-                    "eval_count": 12,
-                    "total_duration": 1_300_000_000,
-                }
-            )
+    def _chunk(self, value: dict[str, Any]) -> None:
+        line = json.dumps(value).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
+        self.wfile.flush()
 
-        def _chunk(self, value: dict[str, Any]) -> None:
-            line = json.dumps(value).encode() + b"\n"
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
-            self.wfile.flush()
+    def _json(self, status: int, value: dict[str, Any]) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json")
 
-        def _json(self, status: int, value: dict[str, Any]) -> None:
-            self._send(status, json.dumps(value).encode(), "application/json")
 
-        def _send(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handle
+def ollama_handler(state: Ollama) -> Handler:
+    """A handler of the protocol, for one stand-in."""
+    return type("Handler", (_OllamaHandler,), {"state": state})
 
 
 @dataclass
@@ -220,44 +228,39 @@ class Gemini:
     keys: list[str] = field(default_factory=list)
 
 
-def gemini_handler(state: Gemini) -> Handler:
+class _GeminiHandler(_Handler):
     """Speaks streamGenerateContent."""
 
-    class Handle(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    state: Gemini
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        model = self.path.partition("/models/")[2].partition(":")[0]
+        self.state.asked.append((model, body))
+        self.state.keys.append(self.headers["x-goog-api-key"])
+        if self.state.status != 200:
+            told = {"error": {"code": self.state.status, "message": "no", "status": "NO"}}
+            self._send(self.state.status, json.dumps(told).encode(), "application/json")
+            return
+        half = len(self.state.text) // 2
+        parts = [
+            self._part(model, self.state.text[:half]),
+            self._part(model, self.state.text[half:]),
+        ]
+        parts[-1]["candidates"][0]["finishReason"] = self.state.finish
+        parts[-1]["usageMetadata"] = {
+            "promptTokenCount": 300,
+            "candidatesTokenCount": 20,
+            "totalTokenCount": 320,
+        }
+        lines = b"".join(b"data: %b\r\n\r\n" % json.dumps(part).encode() for part in parts)
+        self._send(200, lines, "text/event-stream")
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            model = self.path.partition("/models/")[2].partition(":")[0]
-            state.asked.append((model, body))
-            state.keys.append(self.headers["x-goog-api-key"])
-            if state.status != 200:
-                told = {"error": {"code": state.status, "message": "no", "status": "NO"}}
-                self._send(json.dumps(told).encode(), "application/json", state.status)
-                return
-            half = len(state.text) // 2
-            parts = [self._part(model, state.text[:half]), self._part(model, state.text[half:])]
-            parts[-1]["candidates"][0]["finishReason"] = state.finish
-            parts[-1]["usageMetadata"] = {
-                "promptTokenCount": 300,
-                "candidatesTokenCount": 20,
-                "totalTokenCount": 320,
-            }
-            lines = b"".join(b"data: %b\r\n\r\n" % json.dumps(part).encode() for part in parts)
-            self._send(lines, "text/event-stream", 200)
+    def _part(self, model: str, text: str) -> dict[str, Any]:
+        content = {"parts": [{"text": text}], "role": "model"}
+        return {"candidates": [{"content": content, "index": 0}], "modelVersion": model}
 
-        def _part(self, model: str, text: str) -> dict[str, Any]:
-            content = {"parts": [{"text": text}], "role": "model"}
-            return {"candidates": [{"content": content, "index": 0}], "modelVersion": model}
 
-        def _send(self, body: bytes, kind: str, status: int) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handle
+def gemini_handler(state: Gemini) -> Handler:
+    """A handler of the protocol, for one stand-in."""
+    return type("Handler", (_GeminiHandler,), {"state": state})

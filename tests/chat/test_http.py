@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_no_line_twice_in_a_row_and_all_before_any_repeats(
     """Over two workers a conversation hears every line that fits before it hears one again."""
     moment = {"character": "kasho", "conversation": "rounds"}
     texts = [plain.say("疲れた", **moment)["text"] for _ in range(40)]
-    assert all(one != other for one, other in zip(texts, texts[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(texts))
     lines = deck.lines["kasho"]["tired"]
     always = {line.text for line in lines if not line.when and not line.named}
     distinct = len(set(texts))

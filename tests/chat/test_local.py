@@ -220,12 +220,14 @@ def test_little_memory_keeps_the_model_out(ollama: Ollama, tmp_path: Path) -> No
 def test_after_failures_the_model_is_left_alone(ollama: Ollama, tmp_path: Path) -> None:
     """After three failures in a row nobody asks it for a while."""
     ollama.fault = "missing"
-    with served(ollama_handler(ollama)) as address:
-        with kit.started(tmp_path, OLLAMA_HOST=address) as server:
-            for _ in range(6):
-                assert server.say(UNKNOWN)["tier"] == "fallback"
-            assert len(ollama.asked) == 3
-            assert server.passed() == {"fault": {"missing": 3}, "guard": {"resting": 3}}
+    with (
+        served(ollama_handler(ollama)) as address,
+        kit.started(tmp_path, OLLAMA_HOST=address) as server,
+    ):
+        for _ in range(6):
+            assert server.say(UNKNOWN)["tier"] == "fallback"
+        assert len(ollama.asked) == 3
+        assert server.passed() == {"fault": {"missing": 3}, "guard": {"resting": 3}}
 
 
 def test_a_hanging_model_holds_nobody_up(ollama: Ollama, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_all_lines_before_any_repeats(count: int, seed: str) -> None:
         )
     given_lines = rounds[0]
     assert rounds[0] == rounds[1]
-    assert all(a != b for a, b in zip(given_lines, given_lines[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(given_lines))
     for start in range(0, 4 * count, count):
         assert sorted(given_lines[start : start + count]) == list(range(count))
 
