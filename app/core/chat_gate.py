@@ -46,6 +46,7 @@ _CHINESE = re.compile(
 _AGAIN = re.compile(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
 _SIGNS = re.compile(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
 _ECHO_RUN = 10
+_REPEATED = 0.15
 
 
 def grams(text: str, size: int = 2) -> list[str]:
@@ -58,6 +59,13 @@ def likeness(one: str, other: str) -> float:
     """How alike two texts are, from 0 to 1: the share of their runs that they have in common."""
     a, b = set(grams(one)), set(grams(other))
     return len(a & b) / len(a | b) if a and b else float(one == other)
+
+
+def repetition(text: str, size: int) -> float:
+    """The share of a text's runs of `size` signs, marks and spaces left out, that it has said before."""
+    signs = _SIGNS.sub("", normalise(text))
+    runs = [signs[i : i + size] for i in range(len(signs) - size + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 @dataclass(frozen=True)
@@ -238,6 +246,9 @@ class ChatGate:
         again = _AGAIN.search(spoken.plain)
         if again:
             return Refusal("senseless", again.group()[:20], "not the same again and again")
+        repeated = repetition(spoken.plain, 4 if self.deck.rules.script == "ja" else 7)
+        if repeated > _REPEATED:
+            return Refusal("senseless", f"{repeated:.2f} said again", f"at most {_REPEATED}")
         if spoken.free:
             return None
         size = 2 if self.deck.rules.script == "ja" else 3
