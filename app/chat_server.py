@@ -91,13 +91,13 @@ def require_token(settings: Settings) -> None:
     if not settings.token:
         return
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    expected = settings.token.reveal().encode()
+    expected = settings.token.encode()
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
         raise RequestError(
             401,
             "Token needed",
             "send Authorization: Bearer with the token of TSUKURIOKI_TOKEN",
-            "合言葉が必要です。",
+            "合言葉が要ります。",
             (("WWW-Authenticate", 'Bearer realm="tsukurioki"'),),
         )
 

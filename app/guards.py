@@ -11,29 +11,55 @@ from pathlib import Path
 MIB = 1 << 20
 
 
-class OneAtATime:
-    """One reply at a time over all workers: a lock in this process, and a locked file between them."""
+class FileLock:
+    """A lock over threads and processes.
+
+    flock is held by an open file, which threads and forked children share: so threads have a lock of
+    their own, and a child opens the file anew.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._mine = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._path = path
+        self._open()
 
-    def take(self) -> bool:
-        """Whether the place was free; it is ours then."""
-        if not self._mine.acquire(blocking=False):
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._mine = threading.Lock()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Whether it was free, or, waiting for it, True."""
+        if self._process != os.getpid():
+            self._open()
+        if not self._mine.acquire(blocking=wait):
             return False
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             self._mine.release()
             return False
         return True
 
     def give(self) -> None:
-        """Give the place back."""
+        """Give it back."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()
+
+
+class OneAtATime:
+    """One reply at a time over all workers."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path)
+
+    def take(self) -> bool:
+        """Whether the place was free; it is ours then."""
+        return self._lock.take()
+
+    def give(self) -> None:
+        """Give the place back."""
+        self._lock.give()
 
 
 class SomeAtATime:

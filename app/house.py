@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,6 +32,9 @@ from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 
 WHOLE_TIERS = frozenset({"exact", "same_hand"})
+# What a request may be: bytes of its body, and variants of an answer.
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
 
 
 def utc_now() -> str:
@@ -185,13 +188,23 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-def stored_body(house: House, key: str, variant: int) -> bytes | None:
+class Stored(NamedTuple):
+    """A stored answer's finished body, and whose deck's it is."""
+
+    deck: str
+    body: bytes
+
+
+def stored_answer(house: House, key: str, variant: int) -> Stored | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    sources = [table.index for table in house.tables.values()]
-    sources += [chat.index for chat in house.chats.values()]
-    bodies = (index.get(raw, variant) for source in sources if (index := source()))
-    return next((body for body in bodies if body is not None), None)
+    tables: dict[str, Table | ChatTable] = {**house.tables, **house.chats}
+    for deck, table in tables.items():
+        index = table.index()
+        body = index.get(raw, variant) if index else None
+        if body is not None:
+            return Stored(deck, body)
+    return None
 
 
 def parse_json(raw: bytes) -> Any:

@@ -10,21 +10,21 @@ import flask
 import orjson
 import xxhash
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import stats
+from app.booth import booth
 from app.chat_server import chat_api
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
-from app.house import House, Table, parse_json, stored_body
+from app.fastpath import FastPath
+from app.house import MAX_BODY, MAX_VARIANT, House, Table, parse_json, stored_answer
 from app.settings import Settings
 from app.site import Site
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-MAX_BODY = 64 * 1024
-MAX_VARIANT = 999
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -39,18 +39,26 @@ SENTENCE = "うまく受け取れませんでした。"
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def create_app(settings: Settings, house: House | None = None) -> Flask:
-    """The application. Raises OperatorError where a deck or a setting is wrong."""
+def create_app(settings: Settings, house: House | None = None, *, fast: bool = True) -> Flask:
+    """The application; with `fast`, what is plain is answered before Flask.
+
+    Raises OperatorError where a deck or a setting is wrong.
+    """
     app = Flask(__name__, static_folder="static", template_folder="templates")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.extensions["tsukurioki"] = house or House(settings)
+    # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    house = house or House(settings)
+    app.extensions["tsukurioki"] = house
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
+    app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
     if settings.site:
         Site(settings.site, SECURITY_HEADERS).init_app(app)
+    if fast:
+        FastPath(house, SECURITY_HEADERS).init_app(app)
     return app
 
 
@@ -70,7 +78,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 def generate_poem() -> Response:
     """The game's own call: whole card objects, or only their ids."""
     house = _house()
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [_pair(item) for item in _list(body, "selectedPairs")]
     return _answer(house, house.table(house.settings.deck), picks, body)
 
@@ -80,7 +88,7 @@ def answer(deck: str) -> Response:
     """An answer for a hand of ids."""
     house = _house()
     table = house.table(deck)
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [
         (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
         for item in map(_object, _list(body, "hand"))
@@ -97,26 +105,28 @@ def _answer(
 
 
 @api.get("/api/answers/<key>")
-def stored_answer(key: str) -> Response:
+def answer_by_key(key: str) -> Response:
     """A stored answer. It may be replaced by a better source's, so caches ask again by its ETag."""
     variant = request.args.get("variant", "0")
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
-    body = stored_body(_house(), key, _variant(number))
-    if body is None:
+    house = _house()
+    found = stored_answer(house, key, _variant(number))
+    if found is None:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
-    return _cached(body)
+    house.counters.fetched(found.deck)
+    return _cached(found.body)
 
 
 @api.post("/api/answers/<key>/feedback")
 def feedback(key: str) -> Response:
     """A player's vote on an answer. The deck is the game's unless the body names another."""
     house = _house()
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     vote = body.get("vote")
@@ -196,14 +206,11 @@ def health() -> Response:
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
-@api.get("/")
-def page() -> Response:
-    """The page."""
-    house = _house()
-    if not house.tables:
-        return Response(status=302, headers={"Location": "/chat"})
-    text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
-    return Response(text, content_type="text/html; charset=utf-8")
+def _body() -> dict[str, Any]:
+    raw = request.get_data(cache=False)
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    return _object(parse_json(raw))
 
 
 def _object(value: Any) -> dict[str, Any]:

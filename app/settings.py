@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,8 @@ TABLE = (
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
+    Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
+    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _text),
     Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
     Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
     Setting("TSUKURIOKI_GEMINI_BASE_URL", "gemini_base_url", "https://generativelanguage.googleapis.com", "where Gemini is", _text),
@@ -116,7 +118,6 @@ TABLE = (
     Setting("TSUKURIOKI_OLLAMA_KEEP_ALIVE", "ollama_keep_alive", "300", "seconds for which Ollama keeps an idle model in memory", _seconds),
     Setting("TSUKURIOKI_OLLAMA_FREE_MB", "ollama_free_mb", "600", "available memory, in MiB, without which no model is loaded on this machine", _whole(0, 1_000_000)),
     Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON) whose models replace those of the one in the box", _optional_path),
-    Setting("TSUKURIOKI_TOKEN", "token", "", "a bearer token without which nothing is asked that writes or costs; none by default", _secret),
     Setting("TSUKURIOKI_PROXIES", "proxies", "0", "how many proxies of yours stand before the server and name the client in X-Forwarded-For", _whole(0, 10)),
     Setting("TSUKURIOKI_CHAT_DECK", "chat_deck", "", "the deck of patterns that `/chat` and `POST /api/chat` use; `chat` where it is there, else the first", _text),
     Setting("TSUKURIOKI_CHAT_TIERS", "chat_tiers", "learned,rules,local,fallback", "the ladder of a chat, in order; cloud is left out until you name it", _words_of(CHAT_TIERS)),
@@ -160,6 +161,8 @@ class Settings:
     workers: int
     cors_origins: tuple[str, ...]
     site: Path | None
+    idle: int
+    token: str = field(repr=False)
     gemini_api_key: Secret
     google_api_key: Secret
     gemini_base_url: str
@@ -169,7 +172,6 @@ class Settings:
     ollama_keep_alive: float
     ollama_free_mb: int
     prices: Path | None
-    token: Secret
     proxies: int
     chat_deck: str
     chat_tiers: tuple[str, ...]

@@ -9,16 +9,16 @@ Row: key (u64), time of last use (f64, seconds of a clock that the workers share
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
+
+from app.guards import FileLock
 
 _HEAD = struct.Struct("<Qd")
 _WAYS = 8
@@ -36,30 +36,28 @@ class SharedTable:
         self._forget = forget
         self._clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         length = self._buckets * _WAYS * self._stride
-        if os.fstat(self._file).st_size < length:
-            os.ftruncate(self._file, length)
-        self._map = mmap.mmap(self._file, length)
-        # flock is held by the open file: threads of one worker need a lock of their own.
-        self._lock = threading.Lock()
+        self._lock = FileLock(path)
+        with path.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size < length:
+                os.ftruncate(file.fileno(), length)
+            self._map = mmap.mmap(file.fileno(), length)
 
     @contextmanager
     def row(self, key: str) -> Iterator[bytearray]:
         """A row to read and change; what it holds at the end is kept. Zeros where it is new."""
         digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) or 1
-        with self._lock:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                place, found = self._find(digest)
-                start = place + _HEAD.size
-                held = self._map[start : start + self._size] if found else bytes(self._size)
-                value = bytearray(held)
-                yield value
-                _HEAD.pack_into(self._map, place, digest, self._clock())
-                self._map[start : start + self._size] = bytes(value)
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        assert self._lock.take(wait=True)
+        try:
+            place, found = self._find(digest)
+            start = place + _HEAD.size
+            held = self._map[start : start + self._size] if found else bytes(self._size)
+            value = bytearray(held)
+            yield value
+            _HEAD.pack_into(self._map, place, digest, self._clock())
+            self._map[start : start + self._size] = bytes(value)
+        finally:
+            self._lock.give()
 
     def _find(self, digest: int) -> tuple[int, bool]:
         first = digest % self._buckets * _WAYS * self._stride

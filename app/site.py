@@ -15,7 +15,7 @@ from whitenoise import WhiteNoise
 if TYPE_CHECKING:
     from flask import Flask
 
-OURS = frozenset({"api", "stats", "healthz", "metrics"})
+OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall", "chat"})
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 

@@ -257,8 +257,8 @@ class _Attempt:
         if not (opening and closing and self._take(opening) and self._take(closing)):
             return None
         order = self._order(ranks, attempt)
-        split = self._split(len(order))
-        turn = self._turn([ranks[i] for i in order], split)
+        split, threshold = self._split([ranks[i][0] for i in order])
+        turn = self._turn(split, len(order), threshold=threshold)
         used = opening.length + closing.length + (turn.length if turn else 0)
         sentences = self._sentences([candidates[i] for i in order], used, opening, attempt)
         if sentences is None or closing.head == sentences[-1].head:
@@ -303,17 +303,28 @@ class _Attempt:
             order.sort(key=drawn.__getitem__)
         return order[::-1] if self._frames.theme.outward else order
 
-    def _split(self, count: int) -> int:
-        """After how many sentences the development turns."""
-        return count // 2 + self._choices.below(2) if count > 2 else count
+    def _split(self, sides: Sequence[int]) -> tuple[int, bool]:
+        """After how many sentences the development turns, and whether that is at the threshold.
 
-    def _turn(self, ranks: Sequence[tuple[int, int]], split: int) -> Piece | None:
-        """A turn, where there is one to make: at the threshold, or one that fits anywhere."""
-        if not 0 < split < len(ranks):
+        The threshold is where nothing before it is of the far side and nothing after it of the near
+        one; what is of neither side may stand on both. Where there is one, the turn stands there, as
+        near to the middle as can be: a door that opens after the room was praised opens nothing.
+        """
+        count = len(sides)
+        near, far = (1, -1) if self._frames.theme.outward else (-1, 1)
+        first = max((i + 1 for i, side in enumerate(sides) if side == near), default=0)
+        last = min((i for i, side in enumerate(sides) if side == far), default=count)
+        middle = count // 2 + self._choices.below(2)
+        places = range(max(first, 1), min(last, count - 1) + 1)
+        if not places or (first == 0 and last == count):
+            return middle, False
+        return min(places, key=lambda place: abs(place - middle)), True
+
+    def _turn(self, split: int, count: int, *, threshold: bool) -> Piece | None:
+        """A turn, where there is room for one."""
+        if not 0 < split < count:
             return None
-        before, after = ranks[split - 1][0], ranks[split][0]
-        crosses = {before, after} == {-1, 1} or (before != after and 0 in (before, after))
-        turn = self._draw(self._frames.threshold_turns if crosses else self._frames.turns)
+        turn = self._draw(self._frames.threshold_turns if threshold else self._frames.turns)
         return turn if turn and self._take(turn) else None
 
     def _sentences(

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 import xxhash
 
-from app.core.key import HAND, Query
+from app.core.key import HAND, Pick, Query, pick
 from app.errors import DeckError, RequestError
 
 DECK_FILE = "deck.json"
@@ -187,21 +187,44 @@ class Deck:
         """The query of these phrases; the caller vouches that the hand is legal."""
         return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
 
+    @cached_property
+    def _seats(self) -> Mapping[tuple[str, str], tuple[Pick, str]]:
+        return {
+            (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
+            for card in self.cards
+            for phrase in card.phrases
+        }
+
+    def _seated(self, picks: Sequence[tuple[str, str]]) -> list[Pick] | None:
+        """The picks of a legal hand just as the deck writes them; None for anything else."""
+        seats = self._seats
+        try:
+            seated = [seats[ids] for ids in picks]
+        except (KeyError, TypeError):
+            return None
+        size = self.hand_size
+        if len(seated) != size or len({category for _, category in seated}) != size:
+            return None
+        return [one for one, _ in seated]
+
+    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
+        """The query of picks just as the deck writes them; None where anything is not as usual."""
+        seated = self._seated(picks)
+        return None if seated is None else Query.seated(HAND, self.id, seated)
+
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
         return tuple(self.phrase_by_id[pick] for pick in query.picks)
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
-        if query.kind != HAND or len(query.picks) != self.hand_size:
-            return False
-        if not all(pick in self.phrase_by_id for pick in query.picks):
-            return False
-        categories = {self.card_by_id[card].category for card, _ in query.picks}
-        return len(categories) == self.hand_size
+        return query.kind == HAND and self._seated(query.picks) is not None
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""
+        return self.known_play(picks) or self._judged_play(picks)
+
+    def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
         if len(picks) != self.hand_size:
             raise RequestError(
                 400,
@@ -385,7 +408,8 @@ def _load_card(reader: Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
@@ -497,10 +521,12 @@ def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
     reader = Reader(folder, FRAMES_FILE)
-    themes = []
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
