@@ -211,6 +211,10 @@ class Deck:
         seated = self._seated(picks)
         return None if seated is None else Query.seated(HAND, self.id, seated)
 
+    def phrases(self, query: Query) -> tuple[Phrase, ...]:
+        """The phrases of a play. Raises KeyError where the deck does not have one of them."""
+        return tuple([self.phrase_by_id[ids] for ids in query.picks])
+
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
         return query.kind == HAND and self._seated(query.picks) is not None
