@@ -88,6 +88,7 @@ def counters_folder() -> Iterator[None]:
     try:
         yield
     finally:
+        del os.environ[FOLDER_VARIABLE]
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -204,7 +204,7 @@ def serving(
 ) -> Iterator[Server]:
     """Start a server on a free port, wait until it answers, and end it by its id."""
     port = free_port()
-    filled = {"TSUKURIOKI_PORT": port, **settings}
+    filled = {"TSUKURIOKI_PORT": port, "TSUKURIOKI_WORKERS": 1, **settings}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [word.format(port=port) for word in command],

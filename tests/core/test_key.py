@@ -24,10 +24,12 @@ SURROGATES = st.text(alphabet=st.characters(categories=["Cs", "Ll"]), max_size=3
     [
         (
             Query.play("poem", PICKS),
-            b"12:tsukurioki-1,4:hand,4:poem,"
-            b"13:condition-001,10:poem-001-a,13:condition-002,10:poem-002-b,"
-            b"13:condition-003,10:poem-003-c,13:condition-004,10:poem-004-a,"
-            b"13:condition-005,10:poem-005-b,",
+            (
+                b"12:tsukurioki-1,4:hand,4:poem,"
+                b"13:condition-001,10:poem-001-a,13:condition-002,10:poem-002-b,"
+                b"13:condition-003,10:poem-003-c,13:condition-004,10:poem-004-a,"
+                b"13:condition-005,10:poem-005-b,"
+            ),
             "cc64a61ee567f52c981ba9b85fe1dafc",
         ),
         (

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.core import log as logs
 from app.core.answer import exact_body
 from app.core.deal import random_play
 from app.core.deck import Deck
@@ -72,7 +71,7 @@ def bring_up(store: Path, deck: Deck, radius: int = 1) -> str:
 def contents(store: Path, deck: Deck) -> dict[tuple[str, int], bytes]:
     """Everything that the index answers."""
     index = Index(store, deck.id)
-    found = {name: index.get(bytes.fromhex(name[0]), name[1]) for name in index.keys()}
+    found = {name: index.get(bytes.fromhex(name[0]), name[1]) for name in list(index.keys())}
     index.close()
     return {name: body for name, body in found.items() if body is not None}
 
@@ -386,7 +385,8 @@ def test_other_settings_build_the_index_again(store: Path, deck: Deck, what: str
     """An index for another radius, order of sources or deck of the same id is not continued."""
     append(store, deck, entries_of(deck, 3))
     bring_up(store, deck)
-    radius, order, changed = 1, DEFAULT_ORDER, deck
+    radius, changed = 1, deck
+    order: tuple[str, ...] = DEFAULT_ORDER
     if what == "radius":
         radius = 2
     elif what == "order":
@@ -533,7 +533,7 @@ def test_a_full_disk_keeps_every_whole_batch(mounted: Path, deck: Deck) -> None:
     made = entries_of(deck, 600)
     kept = 0
     with LogWriter(store, deck.id) as log:
-        with pytest.raises(StoreWriteError, match="the disk is full") as told:
+        with pytest.raises(StoreWriteError, match="the disk is full") as told:  # noqa: PT012 it is the count that matters
             for start in range(0, 600, 7):
                 log.append([entry(e.query, "詩" * 2000) for e in made[start : start + 7]])
                 kept += 7
@@ -592,7 +592,7 @@ def test_other_write_faults_are_named(
     with LogWriter(store, deck.id) as log:
         log.append(made[:1])
         with monkeypatch.context() as patched:
-            patched.setattr(logs.os, "fsync", broken)
+            patched.setattr(os, "fsync", broken)
             with pytest.raises(StoreWriteError, match="writing failed: Input/output error"):
                 log.append(made[1:])
         log.append(made[1:])
@@ -653,7 +653,7 @@ class StoreMachine(RuleBasedStateMachine):
             path.unlink()
         self.current = False
 
-    @precondition(lambda self: self.current and index_paths(self.store, self.deck.id))
+    @precondition(lambda self: self.current and bool(index_paths(self.store, self.deck.id)))
     @invariant()
     def the_index_says_what_the_log_says(self) -> None:
         assert contents(self.store, self.deck) == bodies(list(self.model.values()))
