@@ -12,6 +12,7 @@ from typing import Any
 
 from app.core.index import DEFAULT_ORDER
 from app.errors import SettingError
+from app.providers.secret import Secret
 
 TIERS = ("exact", "same_hand", "composed", "template")
 
@@ -63,6 +64,20 @@ def _words_of(known: tuple[str, ...]) -> Callable[[str, str], tuple[str, ...]]:
     return read
 
 
+def _secret(name: str, value: str) -> Secret:
+    return Secret(value.strip())
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise SettingError(name, value, "seconds, more than 0 and at most 86400")
+    return seconds
+
+
 def _switch(name: str, value: str) -> bool:
     if value.lower() not in ("on", "off", "1", "0", "yes", "no", "true", "false"):
         raise SettingError(name, value, "on or off")
@@ -84,6 +99,24 @@ TABLE = (
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
+    Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
+    Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
+    Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy", _text),
+    Setting("TSUKURIOKI_GEMINI_BASE_URL", "gemini_base_url", "https://generativelanguage.googleapis.com", "where Gemini is", _text),
+    Setting("TSUKURIOKI_GEMINI_API_VERSION", "gemini_api_version", "v1", "version of Gemini's API; models named *-latest are in v1beta only", _text),
+    Setting("OLLAMA_HOST", "ollama_host", "http://127.0.0.1:11434", "where Ollama is", _text),
+    Setting("TSUKURIOKI_OLLAMA_MODEL", "ollama_model", "qwen2.5:0.5b", "the model of ollama", _text),
+    Setting("TSUKURIOKI_OLLAMA_KEEP_ALIVE", "ollama_keep_alive", "300", "seconds for which Ollama keeps an idle model in memory", _seconds),
+    Setting("TSUKURIOKI_OLLAMA_FREE_MB", "ollama_free_mb", "600", "available memory, in MiB, without which no model is loaded on this machine", _whole(0, 1_000_000)),
+    Setting("OPENAI_API_KEY", "openai_api_key", "", "the key for an OpenAI-compatible server; local ones need none", _secret),
+    Setting("OPENAI_BASE_URL", "openai_base_url", "", "where the OpenAI-compatible server is, with its /v1; OpenAI itself where only a key is set", _text),
+    Setting("TSUKURIOKI_OPENAI_MODEL", "openai_model", "", "the model of openai; where none is named, the first that the server lists", _text),
+    Setting("TSUKURIOKI_TIMEOUT", "timeout", "120", "seconds for one reply of a provider, while cooking", _seconds),
+    Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON) whose models replace those of the one in the box", _optional_path),
+    Setting("TSUKURIOKI_RPM", "rpm", "60", "requests a minute to a provider on the network", _whole(1, 1_000_000)),
+    Setting("TSUKURIOKI_TPM", "tpm", "250000", "tokens a minute to a provider on the network", _whole(1_000, 1_000_000_000)),
+    Setting("TSUKURIOKI_BATCH_POLL", "batch_poll", "20", "seconds between two looks at a batch job", _seconds),
+    Setting("TSUKURIOKI_CONCURRENCY", "concurrency", "4", "requests to a provider on the network at once", _whole(1, 256)),
 )  # fmt: skip
 
 
@@ -105,6 +138,24 @@ class Settings:
     workers: int
     cors_origins: tuple[str, ...]
     site: Path | None
+    gemini_api_key: Secret
+    google_api_key: Secret
+    gemini_model: str
+    gemini_base_url: str
+    gemini_api_version: str
+    ollama_host: str
+    ollama_model: str
+    ollama_keep_alive: float
+    ollama_free_mb: int
+    openai_api_key: Secret
+    openai_base_url: str
+    openai_model: str
+    timeout: float
+    prices: Path | None
+    rpm: int
+    tpm: int
+    batch_poll: float
+    concurrency: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

@@ -58,11 +58,15 @@ _DEALS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One query to cook, and where in the plan it comes from."""
+    """One query to cook, and where in the plan it comes from.
+
+    `again`: it is cooked although the store has an answer that is as good.
+    """
 
     query: Query
     variant: int
     origin: str
+    again: bool = False
 
 
 def strength_class(card: Card) -> str:
