@@ -110,7 +110,7 @@ class Intake:
         for draft in batch.drafts:
             if draft.task.name not in again:
                 continue
-            packed, refused = self._examine(draft, fresh)
+            packed, refused = self._examine(draft)
             self._count_first(draft.task, refused)
             if refused:
                 refusals.append((draft, refused))
@@ -154,15 +154,15 @@ class Intake:
         if self.price:
             self.report.cost_usd += self.price.cost(usage)
 
-    def _examine(
-        self, draft: Draft, fresh: Sequence[tuple[Entry, bytes]]
-    ) -> tuple[bytes, tuple[Refusal, ...]]:
+    def _examine(self, draft: Draft) -> tuple[bytes, tuple[Refusal, ...]]:
         """The sketch of a draft, and everything that speaks against it."""
         task = draft.task
         if self._gate.examine(task.query, draft.response):
             return b"", self._gate.refusals(task.query, draft.response)
         packed = sketch(str(draft.response["poem"]))
-        copy = self._copies.examine(packed, task.name, fresh)
+        copy = self._copies.examine(packed, task.name)
+        if copy is None:
+            self._copies.expect(packed, task.name)
         return packed, (copy,) if copy else ()
 
     def _count_first(self, task: Task, refused: Sequence[Refusal]) -> None:

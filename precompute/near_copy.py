@@ -18,6 +18,7 @@ it and built again from it where it does not fit. (Sketching the whole log at ev
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -60,13 +61,11 @@ def sketch(text: str) -> bytes:
 
 def likeness(a: bytes, b: bytes) -> float:
     """The share of the filled bins in which two sketches agree: 0 unlike, 1 the same."""
-    pairs = [
-        (x, y)
-        for x, y in zip(_SKETCH.unpack(a), _SKETCH.unpack(b), strict=True)
-        if x != _EMPTY or y != _EMPTY
-    ]
-    same: int = sum(x == y for x, y in pairs)
-    return same / max(1, len(pairs))
+    left, right = _SKETCH.unpack(a), _SKETCH.unpack(b)
+    same = sum(map(operator.eq, left, right))
+    # Bins that both texts leave empty, because they are short, say nothing.
+    empty = sum(x == y == _EMPTY for x, y in zip(left, right, strict=True)) if same else 0
+    return (same - empty) / max(1, BINS - empty)
 
 
 def _bands(packed: bytes) -> Iterator[bytes]:
@@ -93,6 +92,8 @@ class NearCopies:
         self._log = log_path(store, deck)
         self._field = field
         self._path = store / f"{deck}.copies.lmdb"
+        # What was accepted and is not in the log yet: name and sketch by band.
+        self._expected: dict[bytes, tuple[bytes, bytes]] = {}
         try:
             self._open_fitting()
             self.catch_up(progress)
@@ -171,12 +172,14 @@ class NearCopies:
 
     def remember(self, sketched: Iterable[tuple[Entry, bytes]], end: int) -> None:
         """The same, of entries that are sketched already."""
+        self._expected.clear()
         with self._env.begin(write=True) as txn:
             number = txn.stat(self._sketches)["entries"]
             for entry, packed in sketched:
                 place = _NUMBER.pack(number)
-                name = _NAME.pack(bytes.fromhex(entry.key), entry.variant)
-                txn.put(place, name + packed, db=self._sketches, append=True)
+                txn.put(
+                    place, _name(entry.key, entry.variant) + packed, db=self._sketches, append=True
+                )
                 for band in _bands(packed):
                     txn.put(band, place, db=self._band_db)
                 number += 1
@@ -184,33 +187,42 @@ class NearCopies:
             if not txn.get(b"first", db=self._meta):
                 txn.put(b"first", self._first(), db=self._meta)
 
-    def examine(
-        self, packed: bytes, own: tuple[str, int], fresh: Iterable[tuple[Entry, bytes]] = ()
-    ) -> Refusal | None:
-        """A refusal where a sketch is of a near-copy of a text that is known, or of one of `fresh`.
+    def examine(self, packed: bytes, own: tuple[str, int]) -> Refusal | None:
+        """A refusal where a sketch is of a near-copy of a text that is known.
 
         The text that is known of this very answer (another source's, or an older one) is passed
         over: it is there to be replaced.
         """
-        share, like = self._nearest(packed, own)
-        for entry, other in fresh:
-            likely = likeness(packed, other)
-            if likely > share:
-                share, like = likely, entry.key
+        me = _name(*own)
+        share, like = max(
+            (
+                (likeness(packed, other), name)
+                for name, other in self._candidates(packed)
+                if name != me
+            ),
+            default=(0.0, b""),
+        )
         if share < LIMIT:
             return None
-        return Refusal(CHECK, f"{share:.0%} like {like[:8]}", f"less than {LIMIT:.0%}")
+        return Refusal(CHECK, f"{share:.0%} like {like[:4].hex()}", f"less than {LIMIT:.0%}")
 
-    def _nearest(self, packed: bytes, own: tuple[str, int]) -> tuple[float, str]:
-        me = _NAME.pack(bytes.fromhex(own[0]), own[1])
-        best, like = 0.0, ""
+    def expect(self, packed: bytes, own: tuple[str, int]) -> None:
+        """Know a text that is about to be in the log."""
+        for band in _bands(packed):
+            self._expected[band] = (_name(*own), packed)
+
+    def _candidates(self, packed: bytes) -> set[tuple[bytes, bytes]]:
+        """Names and sketches of the texts that share a band."""
+        bands = list(_bands(packed))
+        found = {self._expected[band] for band in bands if band in self._expected}
         with self._env.begin() as txn:
-            places = {txn.get(band, b"", db=self._band_db) for band in _bands(packed)}
-            for place in places - {b""}:
+            places = {txn.get(band, b"", db=self._band_db) for band in bands} - {b""}
+            for place in places:
                 value = bytes(txn.get(place, b"", db=self._sketches))
-                if not value or value[: _NAME.size] == me:
-                    continue
-                share = likeness(packed, value[_NAME.size :])
-                if share > best:
-                    best, like = share, value[:16].hex()
-        return best, like
+                if value:
+                    found.add((value[: _NAME.size], value[_NAME.size :]))
+        return found
+
+
+def _name(key: str, variant: int) -> bytes:
+    return _NAME.pack(bytes.fromhex(key), variant)

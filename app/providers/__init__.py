@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from app.core.entry import Usage
 from app.core.key import Query
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
     """One answer to write: a query, which of its variants, and why it was refused before."""
 
@@ -24,9 +25,9 @@ class Task:
     variant: int = 0
     refusals: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, int]:
-        """What identifies it: key and variant."""
+        """What identifies it: key and variant. Kept, for the key is a hash over the whole query."""
         return self.query.key, self.variant
 
 
