@@ -62,10 +62,10 @@ def sketch(text: str) -> bytes:
 def likeness(a: bytes, b: bytes) -> float:
     """The share of the filled bins in which two sketches agree: 0 unlike, 1 the same."""
     left, right = _SKETCH.unpack(a), _SKETCH.unpack(b)
-    same = sum(map(operator.eq, left, right))
+    same: int = sum(map(operator.eq, left, right))
     # Bins that both texts leave empty, because they are short, say nothing.
-    empty = sum(x == y == _EMPTY for x, y in zip(left, right, strict=True)) if same else 0
-    return (same - empty) / max(1, BINS - empty)
+    empty: int = sum(x == y == _EMPTY for x, y in zip(left, right, strict=True)) if same else 0
+    return float((same - empty) / max(1, BINS - empty))
 
 
 def _bands(packed: bytes) -> Iterator[bytes]:

@@ -306,7 +306,8 @@ class Runner:
         again = self._intake.take(chunk.tasks, batch)
         if batch.drafts:
             self._barren = 0
-        if batch.fault and not batch.drafts:
+        # A service that blocks an answer is up.
+        if batch.fault and not batch.drafts and not batch.fault.startswith("blocked"):
             self._count_barren(1, f"the reply was {batch.fault}")
         if batch.fault and len(again) > 1:
             # One of them may be what the service balks at, or they are too many: cut in two.

@@ -226,13 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
         # Small replies at once: without this each waits 40 ms for an acknowledgement.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def do_GET(self) -> None:  # noqa: N802  # the base's name
+    def do_GET(self) -> None:  # the base's name
         self._handle()
 
-    def do_POST(self) -> None:  # noqa: N802  # the base's name
+    def do_POST(self) -> None:  # the base's name
         self._handle()
 
-    def do_DELETE(self) -> None:  # noqa: N802  # the base's name
+    def do_DELETE(self) -> None:  # the base's name
         self._handle()
 
     def _handle(self) -> None:

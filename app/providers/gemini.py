@@ -10,7 +10,14 @@ from typing import Any
 from app.core.entry import Usage
 from app.errors import ProviderRetryError
 from app.providers import Completion, Prompt, deadline
-from app.providers.google import details_of, error_of, finish_fault, plain, thinking_of
+from app.providers.google import (
+    details_of,
+    error_of,
+    finish_fault,
+    google_schema,
+    plain,
+    thinking_of,
+)
 from app.providers.secret import Secret
 
 # Accepted and without effect on 3.5 and later, where variety comes from the prompt; older models
@@ -27,6 +34,7 @@ class Gemini:
         self, key: Secret, model: str, base_url: str, api_version: str, timeout: float
     ) -> None:
         import httpx2
+        import pydantic
         from google import genai
         from google.genai import errors, types
 
@@ -34,6 +42,12 @@ class Gemini:
         self._key = key
         self._types = types
         self._errors = errors
+        self._unreadable_errors = (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            pydantic.ValidationError,  # JSON, but not a reply
+            errors.UnknownApiResponseError,
+        )
         self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
         self._timeout_error = httpx2.TimeoutException
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
@@ -68,7 +82,8 @@ class Gemini:
             temperature=TEMPERATURE,
             max_output_tokens=prompt.most_tokens,
             response_mime_type="application/json",
-            response_schema=dict(prompt.schema),
+            # A copy: the library writes into what it is given.
+            response_schema=google_schema(prompt.schema),
             thinking_config=self._types.ThinkingConfig(**thinking) if thinking else None,
             automatic_function_calling=self._types.AutomaticFunctionCallingConfig(disable=True),
         )
@@ -99,8 +114,7 @@ class Gemini:
             raise error_of(
                 code, message or str(error.message), details, self._key, self.model
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
-            # pydantic's ValidationError is a ValueError: JSON, but not a reply.
+        except self._unreadable_errors as error:
             fault = f"Gemini's reply cannot be read ({type(error).__name__})"
             raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
         except self._transport_errors as error:

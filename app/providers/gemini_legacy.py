@@ -69,7 +69,7 @@ class GeminiLegacy:
             kind = "connection" if isinstance(error, connection) else "unreadable"
             sent = "refused" not in told
             raise ProviderRetryError(f"Gemini: {told}", kind=kind, sent=sent) from None
-        except (self._parse_error, ValueError) as error:
+        except self._parse_error as error:
             fault = f"Gemini's reply cannot be read ({type(error).__name__})"
             raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
         return self._completion(reply)

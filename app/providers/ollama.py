@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,7 @@ class Ollama:
     ) -> None:
         import httpx
         import ollama
+        import pydantic
 
         self.model = model
         self._host = host
@@ -53,6 +55,11 @@ class Ollama:
         self._free = free_mb * MIB
         self._memory = memory
         self._http_error = httpx.HTTPError
+        self._unreadable_errors = (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            pydantic.ValidationError,
+        )
         self._timeout_error = httpx.TimeoutException
         self._response_error = ollama.ResponseError
         # Without trust_env=False requests to this machine go through a proxy where one is set.
@@ -74,7 +81,7 @@ class Ollama:
                 model=self.model,
                 messages=messages,
                 stream=False,
-                format=dict(prompt.schema) or None,
+                format=deepcopy(dict(prompt.schema)) or None,
                 options={"num_predict": prompt.most_tokens, "temperature": 0.9},
                 keep_alive=self._keep_alive,
             )
@@ -131,7 +138,7 @@ class Ollama:
             told = plain(str(error), _NO_KEY) or type(error).__name__
             fault = f"Ollama at {self._host}: {told}"
             raise ProviderRetryError(fault, kind="connection") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
+        except self._unreadable_errors as error:
             fault = f"Ollama's reply cannot be read ({type(error).__name__})"
             raise ProviderRetryError(fault, kind="unreadable") from None
 

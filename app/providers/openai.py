@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from app.core.entry import Usage
@@ -32,6 +33,7 @@ class OpenAICompatible:
         try:
             import httpx2
             import openai
+            import pydantic
         except ImportError:
             raise ProviderStopError(
                 "the openai library is not installed",
@@ -45,6 +47,11 @@ class OpenAICompatible:
         self._key = key
         self._library = openai
         self._http_error = httpx2.HTTPError
+        self._unreadable_errors = (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            pydantic.ValidationError,
+        )
         self._forms = [_SCHEMA, _OBJECT, _FREE]
         self._base_url = base_url or OPENAI
         self._client = openai.OpenAI(
@@ -83,7 +90,7 @@ class OpenAICompatible:
             messages.insert(0, {"role": "system", "content": prompt.fixed})
         wanted: dict[str, Any] = {"type": form}
         if form == _SCHEMA:
-            wanted["json_schema"] = {"name": "answers", "schema": dict(prompt.schema)}
+            wanted["json_schema"] = {"name": "answers", "schema": deepcopy(dict(prompt.schema))}
         return self._client.chat.completions.create(
             model=self.model,
             messages=messages,
@@ -93,6 +100,7 @@ class OpenAICompatible:
         )
 
     def _completion(self, reply: Any) -> Completion:
+        # A 200 that is not JSON comes back from the library as a text.
         choices = getattr(reply, "choices", None)
         if not choices:
             return Completion("", self.model, _usage(reply), "empty")
@@ -127,8 +135,7 @@ class OpenAICompatible:
             raise ProviderRetryError(
                 f"{self._base_url}: {told}", kind="connection", sent=True
             ) from None
-        except (library.APIError, json.JSONDecodeError, ValueError, AttributeError) as error:
-            # A 200 that is not JSON comes back from the library as a text: it has no `choices`.
+        except (library.APIError, *self._unreadable_errors) as error:
             fault = f"the reply of {self._base_url} cannot be read ({type(error).__name__})"
             raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
 
