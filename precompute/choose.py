@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from app.core.compose import MODEL as COMPOSER_MODEL
 from app.core.deck import Deck
 from app.errors import PlanError
 from app.providers import Completion, Model, Prompt, Provider, Task
 from app.providers.composer import ComposerProvider
+from app.providers.deadline import is_local
+from app.providers.openai import OPENAI
 from app.providers.secret import Secret
 from app.providers.writer import SmallWriter, Writer
 from app.settings import Settings
@@ -21,7 +22,6 @@ PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
 PROMPTS = ("whole", "small")
 PER_REQUEST = 10
-_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def fingerprints(deck: Deck) -> dict[str, str]:
 def is_limited(choice: Choice, settings: Settings) -> bool:
     """Whether somebody counts our requests: services do, a server on this machine does not."""
     if choice.name == "openai":
-        return urlsplit(settings.openai_base_url or "//").hostname not in _HERE
+        return not is_local(settings.openai_base_url or OPENAI)
     return choice.name in GEMINI
 
 

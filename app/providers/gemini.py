@@ -51,7 +51,7 @@ class Gemini:
         self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
         self._timeout_error = httpx2.TimeoutException
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
-        self._http = deadline.client(httpx2, timeout)
+        self._http = deadline.client(httpx2, timeout, base_url)
         self.client = genai.Client(
             api_key=key.reveal(),
             vertexai=False,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
-from urllib.parse import urlsplit
 
 from app.core.entry import Usage
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
@@ -16,7 +15,6 @@ from app.providers.google import plain
 from app.providers.secret import Secret
 
 _NO_KEY = Secret("")
-_LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 MIB = 1 << 20
 
 
@@ -67,7 +65,7 @@ class Ollama:
             host=host,
             timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
             trust_env=False,
-            transport=deadline.transport(httpx, timeout),
+            transport=deadline.transport(httpx, timeout, host),
         )
 
     def complete(self, prompt: Prompt) -> Completion:
@@ -92,18 +90,13 @@ class Ollama:
 
     def _guard(self) -> None:
         """Loading a model into too little memory brings the whole machine down."""
-        if not self._is_local or self._memory() >= self._free or self._listed():
+        if not deadline.is_local(self._host) or self._memory() >= self._free or self._listed():
             return
         raise ProviderStopError(
             f"{self._memory() // MIB} MiB of memory are available, {self._free // MIB} are asked "
             f"for before {self.model} is loaded",
             "free memory, choose a smaller model, or lower TSUKURIOKI_OLLAMA_FREE_MB",
         )
-
-    @property
-    def _is_local(self) -> bool:
-        host = self._host if "//" in self._host else f"//{self._host}"
-        return (urlsplit(host).hostname or "localhost") in _LOCAL
 
     def _listed(self) -> bool:
         return any(m.model == self.model for m in self._client.ps().models)

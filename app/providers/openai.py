@@ -59,7 +59,7 @@ class OpenAICompatible:
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=deadline.client(httpx2, timeout),
+            http_client=deadline.client(httpx2, timeout, self._base_url),
         )
         self.model = model or self._first_model()
 
