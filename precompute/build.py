@@ -30,6 +30,7 @@ from precompute.choose import (
     pace_of,
 )
 from precompute.clock import Clock
+from precompute.cook_pieces import cook_pieces
 from precompute.cost import Price, load_prices
 from precompute.intake import Intake, Report
 from precompute.limiter import Limiter
@@ -82,6 +83,8 @@ def build(order: Order, kitchen: Kitchen) -> int:
     settings = kitchen.settings
     if order.wanted is None and not (order.refresh or order.pieces):
         raise PlanError("say how many entries the store shall have, for example --n 1000")
+    if order.pieces:
+        return cook_pieces(order, kitchen)
     choice = choose(settings, order.provider, order.model, order.prompt)
     if choice.why:
         kitchen.err.print(f"provider: {choice.name} ({choice.why})", highlight=False)

@@ -67,7 +67,16 @@ def _requests(
     settings = kitchen.settings
     estimate = estimate_all(settings, kitchen.deck, choice, tasks, order.per_request)
     per_request = pace_of(choice, settings, order.per_request, None).per_request
-    yield "requests", f"{estimate.requests:,}, of {per_request} answers each"
+    yield "answers a request", f"{per_request}"
+    yield from told_estimate(order, kitchen, choice, estimate)
+
+
+def told_estimate(
+    order: Order, kitchen: Kitchen, choice: Choice, estimate: Estimate
+) -> Iterator[tuple[str, object]]:
+    """Requests, tokens, price and time."""
+    settings = kitchen.settings
+    yield "requests", f"{estimate.requests:,}"
     yield "tokens, about", f"{estimate.prompt:,.0f} in, {estimate.output:,.0f} out"
     prices = load_prices(settings.prices)
     today = kitchen.clock.stamp()

@@ -13,18 +13,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from app.core.index import IndexWriter
 from app.errors import ProviderRetryError, ProviderStopError, UnfinishedError
 from app.providers import Batch, Provider, Task
 from precompute.clock import Clock
 from precompute.cost import NOTHING, Estimate, Estimator, Price
-from precompute.intake import Intake, Progress, Report
+from precompute.intake import Progress, Report
 from precompute.limiter import Limiter
 from precompute.plan import Job
 
 __all__ = ["Pace", "Report", "Runner"]
+
+
+class Stock(Protocol):
+    """What is there already. The index, for entries."""
+
+    def source_of(self, key: str, variant: int = 0) -> str | None:
+        """The source of what is there under this key."""
+
+    def catch_up(self) -> object:
+        """Take in what the log has."""
+
+
+class Takes(Protocol):
+    """What drafts are handed to. The intake, for entries."""
+
+    report: Report
+
+    @property
+    def owed_usd(self) -> float:
+        """What was billed and stands in nothing that was kept."""
+
+    def take(self, tasks: Sequence[Task], batch: Batch) -> list[Task]:
+        """Keep what passes; returns the tasks to ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +105,16 @@ class _Here(Executor):
 
 
 class Runner:
-    """Cooks the jobs of a plan into a store."""
+    """Cooks the jobs of a plan into a store.
+
+    `keep_awake`: other runs follow on the same clock, so that a good end does not wake it.
+    """
 
     def __init__(
         self,
         provider: Provider,
-        intake: Intake,
-        index: IndexWriter,
+        intake: Takes,
+        index: Stock,
         clock: Clock,
         pace: Pace = Pace(),
         limiter: Limiter | None = None,
@@ -97,7 +122,10 @@ class Runner:
         sources: Sequence[str] = (),
         rng: Random | None = None,
         progress: Progress = lambda report: None,
+        *,
+        keep_awake: bool = False,
     ) -> None:
+        self._keep_awake = keep_awake
         self._provider = provider
         self._intake = intake
         self._index = index
@@ -136,7 +164,8 @@ class Runner:
             self._drain()
             raise
         finally:
-            self._end()
+            if not self._keep_awake:
+                self._end()
             pool.shutdown(wait=False, cancel_futures=True)
             self.report.owed_usd = self._intake.owed_usd
             self._index.catch_up()

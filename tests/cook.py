@@ -104,8 +104,8 @@ class Cook:
             ],
         }
 
-    def _frames(self, name: str, _: str) -> Answer:
-        theme = next(theme for theme in self.deck.themes if theme.id == name)
+    def _frames(self, name: str, told: str) -> Answer:
+        theme = next(theme for theme in self.deck.themes if theme.name == told)
         numbers = {title: n for n, title in enumerate(self.deck.titles, 1)}
         return {
             "id": name,

@@ -121,7 +121,7 @@ class Writer:
         answers = [
             self._answer(name, task, manner)
             for (name, task), manner in zip(
-                _named(tasks).items(), self._manners(tasks), strict=True
+                named_tasks(tasks).items(), self._manners(tasks), strict=True
             )
         ]
         asked = self._file.fill(
@@ -181,7 +181,7 @@ class Writer:
         self, tasks: Sequence[Task], answers: Sequence[Mapping[str, Any]]
     ) -> tuple[list[Draft], dict[tuple[str, int], str], int]:
         """Each answer to its task: the first of its id, and only with the angle of that id."""
-        waiting = _named(tasks)
+        waiting = named_tasks(tasks)
         angles = dict(zip(waiting, self._manners(tasks), strict=True))
         lost = {task.name: "missing" for task in tasks}
         drafts: list[Draft] = []
@@ -201,7 +201,7 @@ class Writer:
         return drafts, lost, strays
 
 
-def _named(tasks: Sequence[Task]) -> dict[str, Task]:
+def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
     """Short ids: a number for order, and a scrap of the key so that no id fits another request."""
     return {f"{n}-{task.query.key[:4]}": task for n, task in enumerate(tasks, 1)}
 
