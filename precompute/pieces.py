@@ -76,8 +76,7 @@ def _schema(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 _SENTENCES_SCHEMA = _schema({"items": {"type": "array", "items": _ITEM}})
 _FRAMES_SCHEMA = _schema(
-    dict.fromkeys(FRAME_KINDS, _TEXTS)
-    | {"titles": {"type": "array", "items": {"type": "integer"}}}
+    dict.fromkeys(FRAME_KINDS, _TEXTS) | {"titles": {"type": "array", "items": {"type": "integer"}}}
 )
 
 
