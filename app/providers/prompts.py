@@ -213,15 +213,16 @@ def load_reasons(folder: Path) -> dict[str, str]:
 
 
 def told_reasons(reasons: Mapping[str, str], refusals: Iterable[str]) -> str:
-    """What a model is told of earlier refusals, newest last and each once; empty where none was."""
-    told = dict.fromkeys(_told(reasons, refusal) for refusal in refusals)
+    """What a model is told of earlier refusals, one a line, each once; empty where none was."""
+    single = (line for refusal in refusals for line in refusal.split("\n"))
+    told = dict.fromkeys(_told(reasons, refusal) for refusal in single)
     return "\n　前回の不合格：" + "。".join(told) + "。" if told else ""
 
 
 def _told(reasons: Mapping[str, str], refusal: str) -> str:
     parts = _REFUSAL.fullmatch(refusal)
     if parts is None:
-        return reasons.get(refusal, refusal)
+        return reasons.get(refusal.partition(":")[0], refusal)
     known = reasons.get(parts["check"])
     if known is None:
         return refusal
