@@ -25,7 +25,7 @@ from precompute.build import build as cook
 from precompute.choose import PROMPTS, PROVIDERS
 from precompute.clock import SystemClock
 from precompute.plan import STRATEGIES
-from precompute.refresh import REFRESH
+from precompute.refresh import REFRESH, told_ages
 from precompute.report import counts, one_in, table
 
 INTERRUPTED = 130
@@ -242,6 +242,9 @@ def check(repair: bool) -> int:
             f"{summary.themes} themes with {summary.frames} frames; a card is dealt "
             f"{summary.least_dealt:.2f} to {summary.most_dealt:.2f} times as often as the mean"
         )
+        ages = told_ages(settings, deck, SystemClock().stamp())
+        if ages:
+            click.echo(ages)
     for finding in findings:
         click.echo(str(finding))
     errors = sum(finding.error for finding in findings)

@@ -166,6 +166,14 @@ def survey(settings: Settings, deck: Deck, today: str) -> Survey:
     )
 
 
+def told_ages(settings: Settings, deck: Deck, today: str) -> str:
+    """The survey as a sentence for `check`; empty where there is no store."""
+    try:
+        return f"deck {deck.id}: {survey(settings, deck, today)}"
+    except IndexUnusableError:
+        return ""
+
+
 def estimate_all(
     settings: Settings,
     deck: Deck,
