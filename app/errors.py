@@ -14,7 +14,8 @@
     │   │   └── IndexUnusableError   the index is missing, foreign or broken; it can be built again
     │   └── ProviderError        a provider did not give a text
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
-    │       └── ProviderStopError    it will not work without a person: key, quota, model
+    │       ├── ProviderStopError    it will not work without a person: key, quota, model
+    │       └── UnfinishedError      a build ended early: what is safe, and how to go on
     ├── ModelFaultError          a model did not answer a chat message; the next tier does
     └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
 
@@ -88,15 +89,40 @@ class ProviderError(OperatorError):
 
 
 class ProviderRetryError(ProviderError):
-    """It may work later. `retry_after` is what the service asked for, in seconds, if it said."""
+    """It may work later.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `kind` is what it is counted under, `retry_after` what the service asked for, in seconds, if it
+    said so. `hold`: nothing else should be asked of the service before that time either. `sent`:
+    the request may have been answered, and billed, without our seeing it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        kind: str = "fault",
+        hold: bool = False,
+        sent: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.kind = kind
+        self.hold = hold
+        self.sent = sent
 
 
 class ProviderStopError(ProviderError):
-    """It will not work without a person."""
+    """It will not work without a person. `next_step` says what that person can do."""
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(f"{message}; {next_step}" if next_step else message)
+        self.message = message
+        self.next_step = next_step
+
+
+class UnfinishedError(ProviderError):
+    """A build ended early. The sentence says what happened, what is safe and how to go on."""
 
 
 class ModelFaultError(TsukuriokiError):

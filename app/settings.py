@@ -114,6 +114,7 @@ TABLE = (
     Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _text),
     Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
     Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
+    Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy", _text),
     Setting("TSUKURIOKI_GEMINI_BASE_URL", "gemini_base_url", "https://generativelanguage.googleapis.com", "where Gemini is", _text),
     Setting("TSUKURIOKI_GEMINI_API_VERSION", "gemini_api_version", "v1", "version of Gemini's API; models named *-latest are in v1beta only", _text),
     Setting("OLLAMA_HOST", "ollama_host", "http://127.0.0.1:11434", "where Ollama is", _text),
@@ -142,6 +143,14 @@ TABLE = (
     Setting("TSUKURIOKI_CHAT_CONVERSATIONS", "chat_conversations", "4096", "conversations that are remembered; of more, the oldest are forgotten", _whole(1, 10_000_000)),
     Setting("TSUKURIOKI_CHAT_FORGET", "chat_forget", "3600", "seconds after which a conversation is forgotten", _seconds),
     Setting("TSUKURIOKI_CHAT_SEED", "chat_seed", "0", "another seed, another order of lines", _text),
+    Setting("OPENAI_API_KEY", "openai_api_key", "", "the key for an OpenAI-compatible server; local ones need none", _secret),
+    Setting("OPENAI_BASE_URL", "openai_base_url", "", "where the OpenAI-compatible server is, with its /v1; OpenAI itself where only a key is set", _text),
+    Setting("TSUKURIOKI_OPENAI_MODEL", "openai_model", "", "the model of openai; where none is named, the first that the server lists", _text),
+    Setting("TSUKURIOKI_TIMEOUT", "timeout", "120", "seconds for one reply of a provider, while cooking", _seconds),
+    Setting("TSUKURIOKI_RPM", "rpm", "60", "requests a minute to a provider on the network", _whole(1, 1_000_000)),
+    Setting("TSUKURIOKI_TPM", "tpm", "250000", "tokens a minute to a provider on the network", _whole(1_000, 1_000_000_000)),
+    Setting("TSUKURIOKI_BATCH_POLL", "batch_poll", "20", "seconds between two looks at a batch job", _seconds),
+    Setting("TSUKURIOKI_CONCURRENCY", "concurrency", "4", "requests to a provider on the network at once", _whole(1, 256)),
 )  # fmt: skip
 
 
@@ -171,6 +180,7 @@ class Settings:
     token: str = field(repr=False)
     gemini_api_key: Secret
     google_api_key: Secret
+    gemini_model: str
     gemini_base_url: str
     gemini_api_version: str
     ollama_host: str
@@ -199,6 +209,14 @@ class Settings:
     chat_conversations: int
     chat_forget: float
     chat_seed: str
+    openai_api_key: Secret
+    openai_base_url: str
+    openai_model: str
+    timeout: float
+    rpm: int
+    tpm: int
+    batch_poll: float
+    concurrency: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

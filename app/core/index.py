@@ -285,6 +285,12 @@ class Index:
             found = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
             return found is not None
 
+    def source_of(self, key: str, variant: int = 0) -> str | None:
+        """The source of the entry in force for this key."""
+        with self._env.begin() as txn:
+            value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
+            return None if value is None else _source(txn, self._meta, self.path, value)
+
     def offset(self, key: str, variant: int = 0) -> int | None:
         """Where the line of the entry in force begins in the log."""
         with self._env.begin(buffers=True) as txn:
@@ -344,6 +350,11 @@ def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
     if fields.get("format") != FORMAT:
         raise IndexUnusableError(f"{path}: has format {fields.get('format')}, this is {FORMAT}")
     return Meta(**fields)
+
+
+def _source(txn: lmdb.Transaction, database: Any, path: Path, value: bytes) -> str:
+    origin = _PREFIX.unpack_from(value)[0]
+    return str(_read_meta(txn, database, path).origins[origin][0])
 
 
 class IndexWriter:
@@ -450,10 +461,18 @@ class IndexWriter:
         """The source of the entry in force for this key."""
         with self._env.begin() as txn:
             value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
+            return None if value is None else _source(txn, self._meta_db, self._store, value)
+
+    def created(self, key: str, variant: int = 0) -> str:
+        """When the entry in force for this key was made; empty where there is none."""
+        with self._env.begin() as txn:
+            value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
             if value is None:
-                return None
-            origin = _PREFIX.unpack_from(value)[0]
-            return str(_read_meta(txn, self._meta_db, self._store).origins[origin][0])
+                return ""
+            offset = _PREFIX.unpack_from(value)[1]
+        with self._log.open("rb") as file:
+            file.seek(offset)
+            return Entry.from_line(file.readline()).created
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
         """Take in what the log has beyond the index; returns what the index then says.
