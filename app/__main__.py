@@ -77,7 +77,8 @@ def _check_port(host: str, port: int) -> None:
 
 def _serve(settings: Settings) -> None:
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     Granian(
         "wsgi:application",
@@ -90,6 +91,13 @@ def _serve(settings: Settings) -> None:
         workers_kill_timeout=STOP_WITHIN,
         websockets=False,
         log_access=False,
+        # Told beforehand, a connection costs no guess at its protocol.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * settings.header_seconds),
+        # Threads are made as they are needed. A body is read within one: few threads would let as
+        # few slow clients stop a worker.
+        blocking_threads=settings.threads,
+        backlog=settings.backlog,
     ).serve()
 
 

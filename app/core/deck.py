@@ -214,7 +214,7 @@ class Deck:
 
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
-        return tuple(self.phrase_by_id[pick] for pick in query.picks)
+        return tuple([self.phrase_by_id[ids] for ids in query.picks])
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
