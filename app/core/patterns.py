@@ -21,7 +21,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,12 @@ class Expressions:
 
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
     take seconds; so it is matched once for a clause, and the rests wherever it can end. `some` is all
-    the rests in one: where it does not match, which is nearly always, none of them has to be tried.
+    the rests in one: where it does not match, which is nearly always, none of them has to be tried,
+    and each is compiled when it is tried first.
     """
 
     head: re.Pattern[str] | None
-    rests: tuple[re.Pattern[str], ...]
+    rests: tuple[str, ...]
     some: re.Pattern[str]
 
 
@@ -293,6 +294,10 @@ class PatternDeck:
                     yield character, intent, line
 
 
+# As many as the decks have expressions; no message makes another.
+_rest = cache(re.compile)
+
+
 class _Clause:
     """A clause, and where in it each head can end."""
 
@@ -306,11 +311,11 @@ class _Clause:
         if alike.head is None:
             if alike.some.search(self.text):
                 for rest in alike.rests:
-                    yield from (found.span() for found in rest.finditer(self.text))
+                    yield from (found.span() for found in _rest(rest).finditer(self.text))
             return
         for end in self._ends_of(alike.head):
             if alike.some.match(self.text, end):
-                whole = (rest.match(self.text, end) for rest in alike.rests)
+                whole = (_rest(rest).match(self.text, end) for rest in alike.rests)
                 yield from ((0, found.end()) for found in whole if found)
 
     def _ends_of(self, head: re.Pattern[str]) -> list[int]:
@@ -549,11 +554,16 @@ class _Expressions:
         return head[1:], self._expand(text[first.end() :], place, 0)
 
     def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
-        compiled = tuple(self._compile(rest, place) for rest in rests)
-        if any(rest.groups for rest in compiled):
+        try:
+            some = re.compile("|".join(f"(?:{rest})" for rest in rests))
+        except re.error:
+            # Tell which of them it is.
+            for rest in rests:
+                self._compile(rest, place)
+            raise
+        if some.groups:
             raise self._reader.fail(place, "use groups that do not capture: (?:…)")
-        some = self._compile("|".join(f"(?:{rest})" for rest in rests), place)
-        return Expressions(self._compile(head, place) if head else None, compiled, some)
+        return Expressions(self._compile(head, place) if head else None, tuple(rests), some)
 
     def _expand(self, text: str, place: str, depth: int) -> str:
         def fragment(found: re.Match[str]) -> str:

@@ -69,19 +69,19 @@ def test_what_the_gate_lets_through(tmp_path: Path) -> None:
     with served(ollama_handler(state)) as address:
         settings = {"OLLAMA_HOST": address, "TSUKURIOKI_CHAT_DEADLINE": "600"}
         with kit.started(tmp_path, **settings) as server:
-            for number in range(REPLIES):
-                text = ASKED[number % len(ASKED)]
+            # A message right after a refused reply may find the model still busy: it does not count.
+            while len(written) < REPLIES:
+                before = len(written)
+                text = ASKED[before % len(ASKED)]
                 told = _patiently(server, text)
                 assert told["text"]
                 if told["tier"] == "local":
                     passed.append(told["text"])
-                print(
-                    f"\n{'passed ' if told['tier'] == 'local' else 'refused'} {written[-1]!r}",
-                    end="",
-                )
+                if len(written) > before:
+                    verdict = "passed " if told["tier"] == "local" else "refused"
+                    print(f"\n{verdict} {written[-1]!r}", end="")
             gate = Counter(server.stats("harbour")["passed"].get("local", {}).get("gate", {}))
     print(f"\nlet through: {len(passed)} of {REPLIES}; refused: {dict(gate.most_common())}")
-    assert len(written) == REPLIES
     assert len(passed) + gate.total() == REPLIES
 
 
