@@ -22,8 +22,8 @@ from app.core.answer import exact_body
 from app.core.deal import random_play
 from app.core.deck import Deck
 from app.core.entry import Entry, Usage, seal, unseal
-from app.core.index import DEFAULT_ORDER, Index, IndexWriter, index_paths, phrase_hash, query_at
-from app.core.key import Query
+from app.core.index import DEFAULT_ORDER, Index, IndexWriter, index_paths, query_at
+from app.core.key import Query, phrase_hash
 from app.core.log import Damage, LogWriter, Record, line_number, log_path, read_log
 from app.errors import (
     DamagedLineError,
