@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from app.core.deck import Deck, load_decks
+from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
 from app.counters import counters_folder
@@ -30,9 +30,10 @@ def _main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         # Before the house, which holds its indexes open: a file is opened once in a process.
-        for deck in load_decks(settings.decks).values():
+        decks = load_all(settings.decks)
+        for deck in decks.values():
             _bring_index_up(settings, deck)
-        House(settings)
+        House(settings, decks=decks)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -42,7 +43,7 @@ def _main() -> int:
     return 0
 
 
-def _bring_index_up(settings: Settings, deck: Deck) -> None:
+def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
     """Index what the log has and the index lacks: a deleted index is no reason to serve less.
 
     Where a build is writing, or the folder cannot be written, what is there is served as it is.
@@ -76,7 +77,8 @@ def _check_port(host: str, port: int) -> None:
 
 def _serve(settings: Settings) -> None:
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     Granian(
         "wsgi:application",
@@ -89,6 +91,13 @@ def _serve(settings: Settings) -> None:
         workers_kill_timeout=STOP_WITHIN,
         websockets=False,
         log_access=False,
+        # Told beforehand, a connection costs no guess at its protocol.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * settings.header_seconds),
+        # Threads are made as they are needed. A body is read within one: few threads would let as
+        # few slow clients stop a worker.
+        blocking_threads=settings.threads,
+        backlog=settings.backlog,
     ).serve()
 
 

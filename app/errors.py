@@ -15,6 +15,7 @@
     │   └── ProviderError        a provider did not give a text
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
     │       └── ProviderStopError    it will not work without a person: key, quota, model
+    ├── ModelFaultError          a model did not answer a chat message; the next tier does
     └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
 
 An operator's error carries a sentence that says what is wrong and what to do. A client's error
@@ -98,15 +99,32 @@ class ProviderStopError(ProviderError):
     """It will not work without a person."""
 
 
+class ModelFaultError(TsukuriokiError):
+    """A model did not answer a chat message, or not in time. `reason` is what it is counted under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class RequestError(TsukuriokiError):
     """A client sent something that cannot be answered.
 
-    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language.
+    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language;
+    `headers` go with it (Retry-After).
     """
 
-    def __init__(self, status: int, title: str, detail: str, sentence: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        sentence: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
         self.sentence = sentence
+        self.headers = headers

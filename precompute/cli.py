@@ -14,19 +14,21 @@ import click
 import orjson
 from rich.console import Console
 
-from app.core.deck import Deck, load_decks
+from app.core.deck import PATTERN, Deck, deck_folders, load_decks
+from app.core.decks import AnyDeck, load_all
 from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
 from app.core.ledger import MissCounts, read_ledger
 from app.core.log import LogWriter
+from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.providers import Provider
 from app.providers.composer import ComposerProvider
 from app.settings import Settings
 from precompute import bundle as bundles
+from precompute import chat_command, progress
 from precompute import check as checks
-from precompute import progress
 from precompute import rehearse as rehearsal
 from precompute.picture import draw
 from precompute.plan import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
@@ -69,8 +71,17 @@ def _settings() -> Settings:
     return Settings.read(os.environ)
 
 
+def _patterns(settings: Settings, name: str | None) -> PatternDeck | None:
+    """The deck, where it is one of patterns."""
+    folders = dict(deck_folders(settings.decks))
+    found = (load_pattern_deck(path) for path, kind in folders.items() if kind == PATTERN)
+    return next((deck for deck in found if deck.id == name), None) if name else None
+
+
 def _deck(settings: Settings, name: str | None) -> Deck:
     decks = load_decks(settings.decks)
+    if name and name not in decks and _patterns(settings, name):
+        raise PlanError(f"{name!r} is a deck of patterns; this is for decks of cards")
     wanted = name or settings.deck
     if wanted not in decks:
         raise PlanError(
@@ -92,8 +103,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     "--n",
     "wanted",
     type=click.IntRange(1, 100_000_000),
-    required=True,
-    help="Entries that the store shall have of the plan.",
+    help="Entries that the store shall have of the plan; needed, but for a chat's --strategy misses.",
 )
 @deck_option
 @click.option("--provider", "provider_name", type=click.Choice(PROVIDERS), help="Who writes.")
@@ -110,18 +120,36 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     help="Stock so that every play is within so many phrases of an entry.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
+@click.option("--review", is_flag=True, help="Ask a person about each answer a chat has learned.")
 @click.option("--dry-run", is_flag=True, help="Say what would be cooked, and cook nothing.")
 def build(
-    wanted: int,
+    wanted: int | None,
     deck_name: str | None,
     provider_name: str | None,
     strategy: str,
     radius: int | None,
     seed: int,
+    review: bool,
     dry_run: bool,
 ) -> int:
     """Cook answers into the store."""
     settings = _settings()
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        return chat_command.build(
+            settings,
+            patterns,
+            wanted,
+            provider_name,
+            strategy,
+            _now,
+            review=review,
+            dry_run=dry_run,
+        )
+    if review:
+        raise PlanError("--review is for what a chat has learned; name its --deck")
+    if wanted is None:
+        raise PlanError("say how many entries the store shall have, for example --n 1000")
     deck = _deck(settings, deck_name)
     err = Console(stderr=True)
     radius = settings.radius if radius is None else radius
@@ -213,6 +241,15 @@ def _tell_report(
 def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
     """Say what is in the store, what it covers, what it cost."""
     settings = _settings()
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        today = time.strftime("%Y-%m-%d")
+        told = chat_command.stats(settings, patterns, today)
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            table(Console(), f"deck {patterns.id}", chat_command.stats_rows(told))
+        return 0
     deck = _deck(settings, deck_name)
     try:
         index: Index | None = Index(settings.store, deck.id)
@@ -335,9 +372,15 @@ def check(repair: bool) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
     settings = _settings()
     findings: list[checks.Finding] = []
-    for deck in load_decks(settings.decks).values():
+    for deck in load_all(settings.decks).values():
         if repair:
             _repair(settings, deck)
+        if isinstance(deck, PatternDeck):
+            findings += chat_command.check(deck)
+            findings += checks.check_store(settings.store, deck)
+            findings += checks.check_entries(settings.store, deck)
+            click.echo(chat_command.summary(deck))
+            continue
         findings += checks.check_deck(deck)
         findings += checks.check_store(settings.store, deck)
         findings += checks.check_entries(settings.store, deck)
@@ -355,7 +398,7 @@ def check(repair: bool) -> int:
     return 1 if errors else 0
 
 
-def _repair(settings: Settings, deck: Deck) -> None:
+def _repair(settings: Settings, deck: AnyDeck) -> None:
     if not Path(settings.store).exists():
         return
     with (

@@ -17,7 +17,6 @@ from app.core.deck import Card, Deck
 from app.core.key import Query
 
 FIELDS = ("title", "poem")
-_BREAKS = re.compile(r"[\r\n]+")
 _SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
@@ -68,7 +67,7 @@ class Candidate:
     @cached_property
     def flat(self) -> str:
         """The poem without line breaks: what lengths are counted on."""
-        return _BREAKS.sub("", self.poem)
+        return self.poem.replace("\n", "").replace("\r", "")
 
     @cached_property
     def own(self) -> str:
@@ -135,7 +134,7 @@ def check_paragraphs(least: int, most: int) -> Rule:
     """A world, an experience, a meaning: so many paragraphs."""
 
     def paragraphs(candidate: Candidate) -> Refusal | None:
-        count = sum(bool(part.strip()) for part in _BREAKS.split(candidate.poem))
+        count = sum(bool(part.strip()) for part in candidate.poem.replace("\r", "\n").split("\n"))
         if least <= count <= most:
             return None
         return Refusal("paragraphs", str(count), f"{least}-{most}")
@@ -261,6 +260,12 @@ def check_wording(most: int) -> Rule:
 
 
 def _longest_run(phrase: str, text: str, length: int) -> str:
+    # A run holds one whole of the pieces of half its length that the phrase is cut into: where none
+    # of them is in the text, which is as good as always, no run is.
+    step = (length + 1) // 2
+    pieces = range(0, len(phrase) - step + 1, step)
+    if not any([phrase[at : at + step] in text for at in pieces]):
+        return ""
     runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
     return next((run for run in runs if run in text), "")
 
@@ -291,14 +296,16 @@ def check_japanese(candidate: Candidate) -> Refusal | None:
     own = candidate.own
     if not _KANA.search(candidate.poem):
         return Refusal("script", "no kana", "Japanese")
-    foreign = foreign_han(own)
-    if foreign:
-        return Refusal("script", foreign[:10], "no Chinese-only character")
-    for pattern, limit in ((_HANGUL, "no Hangul"), (_LATIN, "no Latin run")):
-        found = pattern.search(own)
-        if found:
-            return Refusal("script", found.group(), limit)
-    return None
+    try:
+        own.encode("cp932")
+    except UnicodeEncodeError:
+        foreign, hangul = foreign_han(own), _HANGUL.search(own)
+        if foreign:
+            return Refusal("script", foreign[:10], "no Chinese-only character")
+        if hangul:
+            return Refusal("script", hangul.group(), "no Hangul")
+    latin = _LATIN.search(own)
+    return Refusal("script", latin.group(), "no Latin run") if latin else None
 
 
 def check_echo(words: Iterable[str]) -> Rule:

@@ -40,7 +40,7 @@ import xxhash
 
 from app.core.answer import exact_body
 from app.core.coverage import Word, is_stocked, sphere_bound
-from app.core.deck import Deck
+from app.core.decks import AnyDeck
 from app.core.entry import Entry
 from app.core.key import HAND, Query, phrase_hash
 from app.core.log import Damage, log_path, read_log
@@ -268,6 +268,17 @@ class Index:
             value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
             return None if value is None else bytes(value[_PREFIX.size :])
 
+    def variants(self, key: bytes, most: int) -> list[bytes]:
+        """The finished bodies of a key's variants in order, at most so many."""
+        with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
+            found: list[bytes] = []
+            if cursor.set_range(key):
+                for stored, value in cursor:
+                    if stored[:16] != key or len(found) == most:
+                        break
+                    found.append(bytes(value[_PREFIX.size :]))
+            return found
+
     def has(self, key: str, variant: int = 0) -> bool:
         """Whether there is an entry for this key."""
         with self._env.begin(buffers=True) as txn:
@@ -344,7 +355,7 @@ class IndexWriter:
     """
 
     def __init__(
-        self, store: Path, deck: Deck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
+        self, store: Path, deck: AnyDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
     ) -> None:
         self._store = store
         self._deck = deck

@@ -88,7 +88,7 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     deck["chat"] = {"refusals": {"length": 2, "echo": 3}}
     page.route("**/stats", lambda route: route.fulfill(json=stats))
     page.wait_for_selector(".panel.votes:not([hidden])")
-    assert shown(page, "dealt") == "30"
+    until(page, "document.querySelector('.dealt .value').textContent === '30'")
     assert shown(page, "votes") == "75 %"
     assert shown(page, "money") == "$0.5000"
     assert "12.00" in (page.locator(".panel.money").text_content() or "")

@@ -154,7 +154,7 @@ def test_votes(visit: Visit, server: Server) -> None:
     play(page, "touch")
     with page.expect_request("**/api/answers/*/feedback") as voted:
         page.tap('[data-vote="up"]')
-    assert voted.value.post_data_json == {"vote": "up"}
+    assert voted.value.post_data_json == {"vote": "up", "variant": 0, "deck": "poem"}
     assert page.locator('[data-vote="up"]').get_attribute("aria-pressed") == "true"
     assert page.locator('[data-vote="down"]').is_disabled()
 

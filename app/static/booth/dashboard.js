@@ -48,11 +48,10 @@ const PANELS = {
     const columns = past.columns(f.tiers);
     return [`${w.overTime}（${w.every(w.seconds(columns.width / 1000))}）`, stacked(columns, f.tiers, w), legend(f)];
   },
-  expected: (f, w) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w) : note(w.noAnswers), f.expected ? null : note(w.onlySeen)],
+  expected: (f, w) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w) : note(w.noAnswers), note(f.expected ? (f.rehearsed ? w.rehearsed(rounded(f.rehearsed.plays), f.rehearsed.deal) : "") : w.onlySeen)],
   dealt: (f, w) => {
     if (!f.deals) return null;
     const { dealt, stocked } = f.deals;
-    if (!stocked) return [w.dealt, big(rounded(dealt)), note(w.noStock)];
     const round = Math.max(1, Math.ceil(dealt / stocked));
     return [w.dealt, big(rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
   },

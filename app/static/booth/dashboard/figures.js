@@ -33,6 +33,7 @@ export function read(stats, deck) {
     latency: slowest(byTier, tiers, total),
     seen: Object.fromEntries(tiers.map((tier) => [tier, byTier[tier].share])),
     expected: shares(of.expected),
+    rehearsed: of.expected?.plays ? { plays: of.expected.plays, deal: of.expected.deal ?? "" } : null,
     deals: deals(of, stats),
     misses: of.misses?.kept ? of.misses : null,
     votes: of.feedback ? { up: of.feedback.up ?? 0, down: of.feedback.down ?? 0 } : null,
@@ -53,7 +54,8 @@ function slowest(byTier, tiers, total) {
 function deals(of, stats) {
   const found = of.deals ?? stats.deals;
   const dealt = number(found?.dealt);
-  return dealt === null ? null : { dealt, stocked: number(found.stocked) ?? of.coverage?.stocked_hands?.count ?? 0 };
+  // Where nothing is stocked the hands are dealt at random, and nobody counts them.
+  return dealt === null || found.stocked === 0 ? null : { dealt, stocked: number(found.stocked) ?? of.coverage?.stocked_hands?.count ?? 0 };
 }
 
 function money(of) {

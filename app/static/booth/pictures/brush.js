@@ -95,11 +95,12 @@ export function residence(ctx, x, foot, height, ink, hour) {
   ctx.fillRect(x - w * 0.32, foot - height * 1.05, w * 0.64, height * 0.06);
   ctx.fillRect(x - height * 0.005, foot - height * 1.19, height * 0.01, height * 0.16);
   const [wx, wy, ww, wh] = [x - w * 0.2, foot - height * 0.8, w * 0.4, height * 0.05];
-  const glow = ctx.createRadialGradient(x, wy + wh / 2, 0, x, wy + wh / 2, height * 0.3);
+  const [middle, reach] = [wy + wh / 2, height * 0.3];
+  const glow = ctx.createRadialGradient(x, middle, 0, x, middle, reach);
   glow.addColorStop(0, clear(hour.gold, 0.6));
   glow.addColorStop(1, clear(hour.gold, 0));
   ctx.fillStyle = glow;
-  ctx.fillRect(x - height * 0.3, wy - height * 0.3, height * 0.6, height * 0.6);
+  ctx.fillRect(x - reach, middle - reach, reach * 2, reach * 2);
   ctx.fillStyle = mix(hour.gold, "#ffffff", 0.35);
   ctx.fillRect(wx, wy, ww, wh);
 }
