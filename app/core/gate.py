@@ -264,7 +264,7 @@ def _longest_run(phrase: str, text: str, length: int) -> str:
     # of them is in the text, which is as good as always, no run is.
     step = (length + 1) // 2
     pieces = range(0, len(phrase) - step + 1, step)
-    if not any([phrase[at : at + step] in text for at in pieces]):
+    if not any(phrase[at : at + step] in text for at in pieces):
         return ""
     runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
     return next((run for run in runs if run in text), "")
