@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from app.core.deck import Deck, load_decks
+from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
 from app.counters import counters_folder
@@ -30,9 +30,10 @@ def _main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         # Before the house, which holds its indexes open: a file is opened once in a process.
-        for deck in load_decks(settings.decks).values():
+        decks = load_all(settings.decks)
+        for deck in decks.values():
             _bring_index_up(settings, deck)
-        House(settings)
+        House(settings, decks=decks)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -42,7 +43,7 @@ def _main() -> int:
     return 0
 
 
-def _bring_index_up(settings: Settings, deck: Deck) -> None:
+def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
     """Index what the log has and the index lacks: a deleted index is no reason to serve less.
 
     Where a build is writing, or the folder cannot be written, what is there is served as it is.

@@ -67,7 +67,9 @@ def _table() -> Table:
 
 @booth.get("/")
 def game() -> Response:
-    """The game."""
+    """The game; the chat, where there are no cards to play with."""
+    if not _house().tables:
+        return Response(status=302, headers={"Location": "/chat"})
     return _page("game.html", titles=_table().deck.titles, feedback=_takes_votes())
 
 

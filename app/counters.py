@@ -216,6 +216,11 @@ class Counters:
         self._fetched = self.counter(
             "tsukurioki_fetched_answers", "Stored answers fetched by their key, by deck", ("deck",)
         )
+        self._passed = self.counter(
+            "tsukurioki_chat_passed",
+            "Times that a chat tier passed, by what stopped it (guard, fault, gate) and the reason",
+            ("deck", "tier", "why", "reason"),
+        )
         _forking.add(self)
 
     def _open(self) -> None:
@@ -241,6 +246,10 @@ class Counters:
     def answered(self, deck: str, tier: str, seconds: float) -> None:
         """Count an answer."""
         self._latency.observe(seconds, deck, tier)
+
+    def passed(self, deck: str, tier: str, why: str, reason: str) -> None:
+        """Count that a tier of a chat had no answer to give."""
+        self._passed.inc(deck, tier, why, reason)
 
     def refused(self, status: int) -> None:
         """Count a refused request."""
@@ -290,6 +299,15 @@ class Counters:
     def by_tier(self, deck: str) -> dict[str, TierFigures]:
         """Answers and latency by tier, over all workers since the start."""
         return tier_figures(self.sums(), deck)
+
+    def passes(self, deck: str) -> dict[str, dict[str, dict[str, int]]]:
+        """Why tiers of a chat passed: tier → guard, fault or gate → reason → times."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for name, numbers in self.sums().items():
+            if name[:2] == ("tsukurioki_chat_passed", deck):
+                _, _, tier, why, reason = name
+                found.setdefault(tier, {}).setdefault(why, {})[reason] = numbers[0]
+        return found
 
     def refusals(self) -> dict[str, int]:
         """Refused requests by status."""

@@ -14,7 +14,9 @@
     │   │   └── IndexUnusableError   the index is missing, foreign or broken; it can be built again
     │   └── ProviderError        a provider did not give a text
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
-    │       └── ProviderStopError    it will not work without a person: key, quota, model
+    │       ├── ProviderStopError    it will not work without a person: key, quota, model
+    │       └── UnfinishedError      a build ended early: what is safe, and how to go on
+    ├── ModelFaultError          a model did not answer a chat message; the next tier does
     └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
 
 An operator's error carries a sentence that says what is wrong and what to do. A client's error
@@ -87,26 +89,68 @@ class ProviderError(OperatorError):
 
 
 class ProviderRetryError(ProviderError):
-    """It may work later. `retry_after` is what the service asked for, in seconds, if it said."""
+    """It may work later.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `kind` is what it is counted under, `retry_after` what the service asked for, in seconds, if it
+    said so. `hold`: nothing else should be asked of the service before that time either. `sent`:
+    the request may have been answered, and billed, without our seeing it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        kind: str = "fault",
+        hold: bool = False,
+        sent: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.kind = kind
+        self.hold = hold
+        self.sent = sent
 
 
 class ProviderStopError(ProviderError):
-    """It will not work without a person."""
+    """It will not work without a person. `next_step` says what that person can do."""
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(f"{message}; {next_step}" if next_step else message)
+        self.message = message
+        self.next_step = next_step
+
+
+class UnfinishedError(ProviderError):
+    """A build ended early. The sentence says what happened, what is safe and how to go on."""
+
+
+class ModelFaultError(TsukuriokiError):
+    """A model did not answer a chat message, or not in time. `reason` is what it is counted under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RequestError(TsukuriokiError):
     """A client sent something that cannot be answered.
 
-    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language.
+    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language;
+    `headers` go with it (Retry-After).
     """
 
-    def __init__(self, status: int, title: str, detail: str, sentence: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        sentence: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
         self.sentence = sentence
+        self.headers = headers

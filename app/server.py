@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import stats
 from app.booth import booth
+from app.chat_server import chat_api
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
@@ -49,6 +50,7 @@ def create_app(settings: Settings, house: House | None = None, *, fast: bool = T
     house = house or House(settings)
     app.extensions["tsukurioki"] = house
     app.register_blueprint(api)
+    app.register_blueprint(chat_api)
     app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
@@ -155,8 +157,10 @@ def _cached(body: bytes) -> Response:
 
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
-    """The deck: cards, titles, and how many plays there are."""
-    return _cached(_house().table(deck).body)
+    """The deck: cards, titles, and how many plays there are; or characters and intents."""
+    house = _house()
+    chat = house.chats.get(deck)
+    return _cached(chat.body if chat else house.table(deck).body)
 
 
 @api.get("/api/decks/<deck>/deal")
@@ -193,10 +197,12 @@ def metrics() -> Response:
 @api.get("/healthz")
 def health() -> Response:
     """Liveness, and whether each deck has its index."""
-    decks = {
+    house = _house()
+    decks: dict[str, Any] = {
         deck: {"index": table.index() is not None, "composable": table.deck.composable}
-        for deck, table in _house().tables.items()
+        for deck, table in house.tables.items()
     }
+    decks |= {deck: {"index": chat.index() is not None} for deck, chat in house.chats.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
@@ -257,7 +263,10 @@ def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
 
 
 def _on_request_error(error: RequestError) -> Response:
-    return _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    for name, value in error.headers:
+        response.headers[name] = value
+    return response
 
 
 def _on_http_error(error: HTTPException) -> Response:

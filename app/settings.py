@@ -13,8 +13,10 @@ from typing import Any
 
 from app.core.index import DEFAULT_ORDER
 from app.errors import SettingError
+from app.providers.secret import Secret
 
 TIERS = ("exact", "same_hand", "composed", "template")
+CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,20 @@ def _words_of(known: tuple[str, ...]) -> Callable[[str, str], tuple[str, ...]]:
     return read
 
 
+def _secret(name: str, value: str) -> Secret:
+    return Secret(value.strip())
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise SettingError(name, value, "seconds, more than 0 and at most 86400")
+    return seconds
+
+
 def _switch(name: str, value: str) -> bool:
     if value.lower() not in ("on", "off", "1", "0", "yes", "no", "true", "false"):
         raise SettingError(name, value, "on or off")
@@ -95,7 +111,46 @@ TABLE = (
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
     Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
-    Setting("TSUKURIOKI_TOKEN", "token", "", "what a host must show to read figures and to tend the wall; none by default", _text),
+    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _text),
+    Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
+    Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
+    Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy", _text),
+    Setting("TSUKURIOKI_GEMINI_BASE_URL", "gemini_base_url", "https://generativelanguage.googleapis.com", "where Gemini is", _text),
+    Setting("TSUKURIOKI_GEMINI_API_VERSION", "gemini_api_version", "v1", "version of Gemini's API; models named *-latest are in v1beta only", _text),
+    Setting("OLLAMA_HOST", "ollama_host", "http://127.0.0.1:11434", "where Ollama is", _text),
+    Setting("TSUKURIOKI_OLLAMA_MODEL", "ollama_model", "qwen2.5:0.5b", "the model of ollama", _text),
+    Setting("TSUKURIOKI_OLLAMA_KEEP_ALIVE", "ollama_keep_alive", "300", "seconds for which Ollama keeps an idle model in memory", _seconds),
+    Setting("TSUKURIOKI_OLLAMA_FREE_MB", "ollama_free_mb", "600", "available memory, in MiB, without which no model is loaded on this machine", _whole(0, 1_000_000)),
+    Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON) whose models replace those of the one in the box", _optional_path),
+    Setting("TSUKURIOKI_PROXIES", "proxies", "0", "how many proxies of yours stand before the server and name the client in X-Forwarded-For", _whole(0, 10)),
+    Setting("TSUKURIOKI_CHAT_DECK", "chat_deck", "", "the deck of patterns that `/chat` and `POST /api/chat` use; `chat` where it is there, else the first", _text),
+    Setting("TSUKURIOKI_CHAT_TIERS", "chat_tiers", "learned,rules,local,fallback", "the ladder of a chat, in order; cloud is left out until you name it", _words_of(CHAT_TIERS)),
+    Setting("TSUKURIOKI_CHAT_VARY", "chat_vary", "off", "whether the local model varies the lines of the rules", _switch),
+    Setting("TSUKURIOKI_CHAT_TOKENS", "chat_tokens", "50", "tokens of a local reply at most", _whole(1, 1000)),
+    Setting("TSUKURIOKI_CHAT_DEADLINE", "chat_deadline", "5", "seconds for a local reply, loading included", _seconds),
+    Setting("TSUKURIOKI_CHAT_CHEAP", "chat_cheap", "gemini-3.5-flash-lite", "the cloud's model for ordinary messages", _text),
+    Setting("TSUKURIOKI_CHAT_STRONG", "chat_strong", "gemini-3.8-flash", "the cloud's model for important messages, and the one that costs are compared with", _text),
+    Setting("TSUKURIOKI_CHAT_CLOUD_TOKENS", "chat_cloud_tokens", "200", "tokens of a cloud reply at most", _whole(1, 8192)),
+    Setting("TSUKURIOKI_CHAT_CLOUD_DEADLINE", "chat_cloud_deadline", "10", "seconds for a cloud reply", _seconds),
+    Setting("TSUKURIOKI_CHAT_FAILURES", "chat_failures", "3", "failures in a row after which a model is left alone", _whole(1, 1000)),
+    Setting("TSUKURIOKI_CHAT_REST", "chat_rest", "30", "seconds for which it is left alone", _seconds),
+    Setting("TSUKURIOKI_CHAT_LEARN", "chat_learn", "off", "whether messages that the cloud answered are kept, with their answers, for the next build", _switch),
+    Setting("TSUKURIOKI_CHAT_HISTORY", "chat_history", "12", "messages that a model is shown at most, the newest", _whole(1, 200)),
+    Setting("TSUKURIOKI_CHAT_CHARACTERS", "chat_characters", "2000", "characters of messages that a model is shown at most", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_CHAT_PACE", "chat_pace", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000)),
+    Setting("TSUKURIOKI_CHAT_RATE", "chat_rate", "120", "chat messages a minute from one address; 0 sets no limit", _whole(0, 1_000_000)),
+    Setting("TSUKURIOKI_CHAT_BURST", "chat_burst", "20", "of these, how many may come at once", _whole(1, 1_000_000)),
+    Setting("TSUKURIOKI_CHAT_CONVERSATIONS", "chat_conversations", "4096", "conversations that are remembered; of more, the oldest are forgotten", _whole(1, 10_000_000)),
+    Setting("TSUKURIOKI_CHAT_FORGET", "chat_forget", "3600", "seconds after which a conversation is forgotten", _seconds),
+    Setting("TSUKURIOKI_CHAT_SEED", "chat_seed", "0", "another seed, another order of lines", _text),
+    Setting("OPENAI_API_KEY", "openai_api_key", "", "the key for an OpenAI-compatible server; local ones need none", _secret),
+    Setting("OPENAI_BASE_URL", "openai_base_url", "", "where the OpenAI-compatible server is, with its /v1; OpenAI itself where only a key is set", _text),
+    Setting("TSUKURIOKI_OPENAI_MODEL", "openai_model", "", "the model of openai; where none is named, the first that the server lists", _text),
+    Setting("TSUKURIOKI_TIMEOUT", "timeout", "120", "seconds for one reply of a provider, while cooking", _seconds),
+    Setting("TSUKURIOKI_RPM", "rpm", "60", "requests a minute to a provider on the network", _whole(1, 1_000_000)),
+    Setting("TSUKURIOKI_TPM", "tpm", "250000", "tokens a minute to a provider on the network", _whole(1_000, 1_000_000_000)),
+    Setting("TSUKURIOKI_BATCH_POLL", "batch_poll", "20", "seconds between two looks at a batch job", _seconds),
+    Setting("TSUKURIOKI_CONCURRENCY", "concurrency", "4", "requests to a provider on the network at once", _whole(1, 256)),
 )  # fmt: skip
 
 
@@ -123,6 +178,45 @@ class Settings:
     site: Path | None
     idle: int
     token: str = field(repr=False)
+    gemini_api_key: Secret
+    google_api_key: Secret
+    gemini_model: str
+    gemini_base_url: str
+    gemini_api_version: str
+    ollama_host: str
+    ollama_model: str
+    ollama_keep_alive: float
+    ollama_free_mb: int
+    prices: Path | None
+    proxies: int
+    chat_deck: str
+    chat_tiers: tuple[str, ...]
+    chat_vary: bool
+    chat_tokens: int
+    chat_deadline: float
+    chat_cheap: str
+    chat_strong: str
+    chat_cloud_tokens: int
+    chat_cloud_deadline: float
+    chat_failures: int
+    chat_rest: float
+    chat_learn: bool
+    chat_history: int
+    chat_characters: int
+    chat_pace: int
+    chat_rate: int
+    chat_burst: int
+    chat_conversations: int
+    chat_forget: float
+    chat_seed: str
+    openai_api_key: Secret
+    openai_base_url: str
+    openai_model: str
+    timeout: float
+    rpm: int
+    tpm: int
+    batch_poll: float
+    concurrency: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

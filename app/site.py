@@ -1,7 +1,7 @@
 """A front end that was built elsewhere, served at `/` from this process without a change to it.
 
 Its files are WhiteNoise's; a path without a dot that is neither a file nor ours is its own router's,
-and gets its index.html. `/api`, `/stats` and the rest stay ours.
+and gets its index.html. `/api`, `/chat`, `/stats` and the rest stay ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from whitenoise import WhiteNoise
 if TYPE_CHECKING:
     from flask import Flask
 
-OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall"})
+OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall", "chat"})
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 

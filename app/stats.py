@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from app.chat import ChatTable
+from app.core import chat_figures
 from app.core.figures import coverage, rehearsal_path, space, store
 from app.core.index import Meta
 from app.core.log import log_path
+from app.core.tally import read_tally
+from app.counters import TierFigures
 from app.house import WHOLE_TIERS, House, Table
 
 MOST_WANTED = 10
@@ -23,15 +28,19 @@ def answers(house: House, table: Table) -> dict[str, Any]:
     return {
         "total": total,
         "hit_rate": whole / total if total else None,
-        "by_tier": {
-            name: {
-                "answers": tier.answers,
-                "share": tier.answers / total if total else 0.0,
-                "p50_us": round(tier.p50 * 1e6, 1),
-                "p99_us": round(tier.p99 * 1e6, 1),
-            }
-            for name, tier in sorted(figures.items())
-        },
+        "by_tier": _by_tier(figures, total),
+    }
+
+
+def _by_tier(figures: Mapping[str, TierFigures], total: int) -> dict[str, Any]:
+    return {
+        name: {
+            "answers": tier.answers,
+            "share": tier.answers / total if total else 0.0,
+            "p50_us": round(tier.p50 * 1e6, 1),
+            "p99_us": round(tier.p99 * 1e6, 1),
+        }
+        for name, tier in sorted(figures.items())
     }
 
 
@@ -100,6 +109,28 @@ def of_table(house: House, table: Table) -> dict[str, Any]:
     }
 
 
+def of_chat(house: House, chat: ChatTable) -> dict[str, Any]:
+    """Everything that is known of a deck of patterns."""
+    deck, settings = chat.deck, house.settings
+    index = chat.index()
+    rows = list(read_tally(settings.ledger, deck.id))
+    figures = house.counters.by_tier(deck.id)
+    total = sum(tier.answers for tier in figures.values())
+    return {
+        "space": chat_figures.space(deck),
+        "store": {**store(index.meta() if index else None), "problem": chat.index.problem or None},
+        "tiers": list(settings.chat_tiers),
+        "answers": {"total": total, "by_tier": _by_tier(figures, total)},
+        "passed": house.counters.passes(deck.id),
+        "layers": chat_figures.layers(deck, rows),
+        "cost": chat_figures.cost(
+            deck, rows, chat.prices, settings.chat_strong, chat.local().date().isoformat()
+        ),
+        "conversations": chat.conversations.count(),
+        "texts_kept": settings.chat_learn and "cloud" in settings.chat_tiers,
+    }
+
+
 def collect(house: House) -> dict[str, Any]:
     """The whole of `/stats`."""
     return {
@@ -107,5 +138,6 @@ def collect(house: House) -> dict[str, Any]:
         "now": house.now(),
         "tiers": list(house.settings.tiers),
         "refused_requests": house.counters.refusals(),
-        "decks": {deck: of_table(house, table) for deck, table in house.tables.items()},
+        "decks": {deck: of_table(house, table) for deck, table in house.tables.items()}
+        | {deck: of_chat(house, chat) for deck, chat in house.chats.items()},
     }

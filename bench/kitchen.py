@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,10 +18,10 @@ from app.core.entry import Entry
 from app.core.index import Index, IndexWriter
 from app.core.key import Query
 from app.core.log import LogWriter, log_path
+from app.providers import Task
 from app.providers.composer import ComposerProvider
 from bench.load import Request
 from precompute.plan import plan_stock
-from precompute.runner import Runner
 
 DECKS = Path(__file__).parents[1] / "data" / "decks"
 NOW = "2026-01-01T00:00:00Z"
@@ -48,7 +48,26 @@ def stock(store: Path, deck: Deck, count: int) -> None:
     """A store as `precompute build --n` makes it."""
     with LogWriter(store, deck.id) as log, IndexWriter(store, deck) as index:
         jobs = itertools.islice(plan_stock(deck, 0, 1), count)
-        Runner(deck, ComposerProvider(deck), log, index, lambda: NOW).run(jobs)
+        log.append(cooked(deck, [job.query for job in jobs]))
+        index.catch_up()
+
+
+def cooked(deck: Deck, queries: Iterable[Query]) -> list[Entry]:
+    """Entries as the composer cooks them."""
+    batch = ComposerProvider(deck).write([Task(query) for query in queries])
+    return [
+        Entry(
+            key=draft.task.query.key,
+            variant=0,
+            query=draft.task.query,
+            response={name: str(text) for name, text in draft.response.items()},
+            source=ComposerProvider.name,
+            model=batch.model,
+            fingerprint="bench",
+            created=NOW,
+        )
+        for draft in batch.drafts
+    ]
 
 
 def menu(store: Path, deck: Deck, count: int, others: int) -> Menu:

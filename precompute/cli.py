@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console
 
-from app.core.deck import Deck, load_decks
+from app.core.deck import PATTERN, Deck, deck_folders, load_decks
+from app.core.decks import AnyDeck, load_all
 from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
-from app.core.ledger import MissCounts, read_ledger
+from app.core.ledger import MissCounts
 from app.core.log import LogWriter
+from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
-from app.providers import Provider
-from app.providers.composer import ComposerProvider
 from app.settings import Settings
 from precompute import bundle as bundles
+from precompute import chat_command, progress
 from precompute import check as checks
-from precompute import progress
 from precompute import rehearse as rehearsal
+from precompute.build import Kitchen, Order
+from precompute.build import build as cook
+from precompute.choose import PROMPTS, PROVIDERS
+from precompute.clock import SystemClock
 from precompute.picture import draw
-from precompute.plan import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
+from precompute.plan import STRATEGIES
+from precompute.refresh import REFRESH, told_ages
 from precompute.report import counts, one_in, table
-from precompute.runner import Report, Runner
 
-KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
 INTERRUPTED = 130
 
 
@@ -69,18 +70,23 @@ def _settings() -> Settings:
     return Settings.read(os.environ)
 
 
+def _patterns(settings: Settings, name: str | None) -> PatternDeck | None:
+    """The deck, where it is one of patterns."""
+    folders = dict(deck_folders(settings.decks))
+    found = (load_pattern_deck(path) for path, kind in folders.items() if kind == PATTERN)
+    return next((deck for deck in found if deck.id == name), None) if name else None
+
+
 def _deck(settings: Settings, name: str | None) -> Deck:
     decks = load_decks(settings.decks)
+    if name and name not in decks and _patterns(settings, name):
+        raise PlanError(f"{name!r} is a deck of patterns; this is for decks of cards")
     wanted = name or settings.deck
     if wanted not in decks:
         raise PlanError(
             f"there is no deck {wanted!r} in {settings.decks}; there is {sorted(decks)}"
         )
     return decks[wanted]
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
@@ -92,11 +98,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     "--n",
     "wanted",
     type=click.IntRange(1, 100_000_000),
-    required=True,
-    help="Entries that the store shall have of the plan.",
+    help="Entries that the store shall have of the plan; not needed for --refresh, --pieces and learning.",
 )
 @deck_option
-@click.option("--provider", "provider_name", type=click.Choice(PROVIDERS), help="Who writes.")
+@click.option("--provider", type=click.Choice(PROVIDERS), help="Who writes.")
+@click.option("--model", metavar="M", help="Which model of the provider.")
+@click.option(
+    "--prompt",
+    type=click.Choice(PROMPTS),
+    help="Many poems a request, or one in two steps for small models (the default of ollama).",
+)
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -105,103 +116,66 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     help="Which queries to cook.",
 )
 @click.option(
+    "--refresh",
+    type=click.Choice(REFRESH),
+    help="Cook again what became stale, or what players disliked.",
+)
+@click.option(
+    "--pieces", is_flag=True, help="Cook sentences and frames for composing, not whole answers."
+)
+@click.option(
+    "--take", is_flag=True, help="With --pieces: put them in place of the deck's; the old are kept."
+)
+@click.option(
     "--radius",
     type=click.IntRange(0, 12),
     help="Stock so that every play is within so many phrases of an entry.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
+@click.option("--review", is_flag=True, help="Ask a person about each answer a chat has learned.")
+@click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Requests at once.")
+@click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
+@click.option("--tpm", type=click.IntRange(1000), help="Tokens a minute.")
+@click.option(
+    "--budget-usd", type=click.FloatRange(0), help="Stop before this run costs more than that."
+)
+@click.option("--batch", is_flag=True, help="Gemini's batch job: half the price, within a day.")
+@click.option(
+    "--give-up-hours",
+    type=click.FloatRange(0),
+    default=24.0,
+    show_default=True,
+    help="Give a batch job up after so long, and ask for the rest directly.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be cooked, and cook nothing.")
-def build(
-    wanted: int,
-    deck_name: str | None,
-    provider_name: str | None,
-    strategy: str,
-    radius: int | None,
-    seed: int,
-    dry_run: bool,
-) -> int:
+def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
     settings = _settings()
-    deck = _deck(settings, deck_name)
-    err = Console(stderr=True)
-    radius = settings.radius if radius is None else radius
-    provider = _provider(provider_name, deck, err)
-    jobs = list(itertools.islice(_plan(settings, deck, strategy, seed, radius), wanted))
-    if dry_run:
-        return _tell_plan(settings, deck, jobs)
-    started = time.monotonic()
-    with (
-        LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, radius) as index,
-        progress.cooking(err, len(jobs)) as show,
-    ):
-        if log.repaired:
-            err.print(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
-        runner = Runner(deck, provider, log, index, _now, show)
-        report = runner.run(jobs)
-        meta = index.meta()
-    provider.close()
-    _tell_report(report, deck, store(meta), coverage(deck, meta), time.monotonic() - started)
-    return 0
-
-
-def _provider(name: str | None, deck: Deck, err: Console) -> Provider:
-    if name is None:
-        key = next((variable for variable in KEY_VARIABLES if os.environ.get(variable)), None)
-        name = "gemini" if key else "composer"
-        why = f"{key} is set" if key else f"no {KEY_VARIABLES[0]} is set; set it for Gemini"
-        err.print(f"provider: {name} ({why})", highlight=False)
-    if name == "composer":
-        return ComposerProvider(deck)
-    raise PlanError(f"provider {name!r} is not there yet")
-
-
-def _plan(settings: Settings, deck: Deck, strategy: str, seed: int, radius: int) -> Iterator[Job]:
-    if strategy == "stock":
-        return plan_stock(deck, seed, radius)
-    if strategy == "sampled":
-        return plan_sampled(deck, seed)
-    return plan_misses(deck, read_ledger(settings.ledger, deck.id))
-
-
-def _tell_plan(settings: Settings, deck: Deck, jobs: list[Job]) -> int:
-    try:
-        index: Index | None = Index(settings.store, deck.id)
-    except IndexUnusableError:
-        index = None
-    there = sum(1 for job in jobs if index and index.has(job.query.key, job.variant))
-    table(
+    review: bool = asked.pop("review")
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        return chat_command.build(
+            settings,
+            patterns,
+            asked["wanted"],
+            asked["provider"],
+            asked["strategy"],
+            SystemClock().stamp,
+            review=review,
+            dry_run=asked["dry_run"],
+        )
+    if review:
+        raise PlanError("--review is for what a chat has learned; name its --deck")
+    kitchen = Kitchen(
+        settings,
+        _deck(settings, deck_name),
         Console(),
-        "plan (nothing was cooked)",
-        [
-            ("entries planned", f"{len(jobs):,}"),
-            ("already there", f"{there:,}"),
-            ("to cook", f"{len(jobs) - there:,}"),
-            ("hands", f"{len({job.query.hand_key for job in jobs}):,}"),
-        ],
+        Console(stderr=True),
+        SystemClock(),
+        Random(),
     )
-    return 0
-
-
-def _tell_report(
-    report: Report, deck: Deck, stored: dict[str, Any], covers: dict[str, Any], seconds: float
-) -> None:
-    rows = [
-        ("cooked", f"{report.cooked:,}"),
-        ("already there", f"{report.already:,}"),
-        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
-        ("not cooked", f"{len(report.unmet):,}"),
-        ("by source", counts(stored["by_source"])),
-        ("exact plays", one_in(covers["exact"])),
-        (
-            "stocked hands",
-            f"{one_in(covers['stocked_hands'])}, within {covers['radius']} phrase(s)",
-        ),
-        ("plays of stocked hands", one_in(covers["stocked_plays"])),
-        ("plays that composing covers", one_in(covers["composed"])),
-        ("time", f"{seconds:.1f} s"),
-    ]
-    table(Console(), f"deck {deck.id}", rows)
+    return cook(Order(**asked), kitchen)
 
 
 @cli.command()
@@ -213,6 +187,15 @@ def _tell_report(
 def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
     """Say what is in the store, what it covers, what it cost."""
     settings = _settings()
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        today = time.strftime("%Y-%m-%d")
+        told = chat_command.stats(settings, patterns, today)
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            table(Console(), f"deck {patterns.id}", chat_command.stats_rows(told))
+        return 0
     deck = _deck(settings, deck_name)
     try:
         index: Index | None = Index(settings.store, deck.id)
@@ -335,9 +318,15 @@ def check(repair: bool) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
     settings = _settings()
     findings: list[checks.Finding] = []
-    for deck in load_decks(settings.decks).values():
+    for deck in load_all(settings.decks).values():
         if repair:
             _repair(settings, deck)
+        if isinstance(deck, PatternDeck):
+            findings += chat_command.check(deck)
+            findings += checks.check_store(settings.store, deck)
+            findings += checks.check_entries(settings.store, deck)
+            click.echo(chat_command.summary(deck))
+            continue
         findings += checks.check_deck(deck)
         findings += checks.check_store(settings.store, deck)
         findings += checks.check_entries(settings.store, deck)
@@ -348,6 +337,9 @@ def check(repair: bool) -> int:
             f"{summary.themes} themes with {summary.frames} frames; a card is dealt "
             f"{summary.least_dealt:.2f} to {summary.most_dealt:.2f} times as often as the mean"
         )
+        ages = told_ages(settings, deck, SystemClock().stamp())
+        if ages:
+            click.echo(ages)
     for finding in findings:
         click.echo(str(finding))
     errors = sum(finding.error for finding in findings)
@@ -355,7 +347,7 @@ def check(repair: bool) -> int:
     return 1 if errors else 0
 
 
-def _repair(settings: Settings, deck: Deck) -> None:
+def _repair(settings: Settings, deck: AnyDeck) -> None:
     if not Path(settings.store).exists():
         return
     with (

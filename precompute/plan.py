@@ -60,11 +60,15 @@ _REPEATS = 20
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One query to cook, and where in the plan it comes from."""
+    """One query to cook, and where in the plan it comes from.
+
+    `again`: it is cooked although the store has an answer that is as good.
+    """
 
     query: Query
     variant: int
     origin: str
+    again: bool = False
 
 
 def strength_class(card: Card) -> str:

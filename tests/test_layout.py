@@ -135,16 +135,6 @@ def test_a_room_loads_only_what_it_needs(module: str, without: list[str], tmp_pa
     assert told.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
-def test_every_setting_is_documented(name: str) -> None:
-    """Each setting of the table stands in both READMEs by its name."""
-    readme = REPO / name
-    if not readme.exists():
-        pytest.skip(f"{name} is not written yet")
-    text = readme.read_text("utf-8")
-    assert not [row.name for row in settings.TABLE if f"`{row.name}`" not in text]
-
-
 def test_the_table_of_settings_is_whole() -> None:
     """Each setting has a name of its own, a meaning, a default that can be read, and a field."""
     names = [row.name for row in settings.TABLE]

@@ -25,12 +25,29 @@ _SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens billed for an entry: its share of the request that brought it."""
+    """Tokens billed for an entry: its share of what was billed to get it, refused tries included.
+
+    `prompt` counts the cached ones too.
+    """
 
     prompt: float = 0.0
     output: float = 0.0
     thoughts: float = 0.0
     cached: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.output + other.output,
+            self.thoughts + other.thoughts,
+            self.cached + other.cached,
+        )
+
+    def share(self, count: int) -> Usage:
+        """The part of one among `count`."""
+        return Usage(
+            self.prompt / count, self.output / count, self.thoughts / count, self.cached / count
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ import xxhash
 
 from app.core.answer import exact_body
 from app.core.coverage import Word, is_stocked, sphere_bound
-from app.core.deck import Deck
+from app.core.decks import AnyDeck
 from app.core.entry import Entry
 from app.core.key import HAND, Query, phrase_hash
 from app.core.log import Damage, log_path, read_log
@@ -268,11 +268,28 @@ class Index:
             value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
             return None if value is None else bytes(value[_PREFIX.size :])
 
+    def variants(self, key: bytes, most: int) -> list[bytes]:
+        """The finished bodies of a key's variants in order, at most so many."""
+        with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
+            found: list[bytes] = []
+            if cursor.set_range(key):
+                for stored, value in cursor:
+                    if stored[:16] != key or len(found) == most:
+                        break
+                    found.append(bytes(value[_PREFIX.size :]))
+            return found
+
     def has(self, key: str, variant: int = 0) -> bool:
         """Whether there is an entry for this key."""
         with self._env.begin(buffers=True) as txn:
             found = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
             return found is not None
+
+    def source_of(self, key: str, variant: int = 0) -> str | None:
+        """The source of the entry in force for this key."""
+        with self._env.begin() as txn:
+            value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
+            return None if value is None else _source(txn, self._meta, self.path, value)
 
     def offset(self, key: str, variant: int = 0) -> int | None:
         """Where the line of the entry in force begins in the log."""
@@ -335,6 +352,11 @@ def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
     return Meta(**fields)
 
 
+def _source(txn: lmdb.Transaction, database: Any, path: Path, value: bytes) -> str:
+    origin = _PREFIX.unpack_from(value)[0]
+    return str(_read_meta(txn, database, path).origins[origin][0])
+
+
 class IndexWriter:
     """Brings the index up to the log. Whoever makes one holds the log's lock.
 
@@ -344,7 +366,7 @@ class IndexWriter:
     """
 
     def __init__(
-        self, store: Path, deck: Deck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
+        self, store: Path, deck: AnyDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
     ) -> None:
         self._store = store
         self._deck = deck
@@ -439,10 +461,18 @@ class IndexWriter:
         """The source of the entry in force for this key."""
         with self._env.begin() as txn:
             value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
+            return None if value is None else _source(txn, self._meta_db, self._store, value)
+
+    def created(self, key: str, variant: int = 0) -> str:
+        """When the entry in force for this key was made; empty where there is none."""
+        with self._env.begin() as txn:
+            value = txn.get(bytes.fromhex(key) + _VARIANT.pack(variant), db=self._answers)
             if value is None:
-                return None
-            origin = _PREFIX.unpack_from(value)[0]
-            return str(_read_meta(txn, self._meta_db, self._store).origins[origin][0])
+                return ""
+            offset = _PREFIX.unpack_from(value)[1]
+        with self._log.open("rb") as file:
+            file.seek(offset)
+            return Entry.from_line(file.readline()).created
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
         """Take in what the log has beyond the index; returns what the index then says.

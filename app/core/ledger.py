@@ -21,6 +21,10 @@ class Ledger:
         """Note a request that no stored entry answered; `at` is a UTC time in ISO 8601."""
         self._journal.append({**query.to_json(), "variant": variant, "tier": tier, "at": at})
 
+    def candidate(self, query: Query, tier: str, answer: dict[str, Any], at: str) -> None:
+        """Note an answer that the next build may store, if the gate and a person let it."""
+        self._journal.append({**query.to_json(), "tier": tier, "candidate": answer, "at": at})
+
 
 def read_ledger(folder: Path, deck: str) -> Iterator[dict[str, Any]]:
     """The lines of a ledger, oldest first."""

@@ -246,7 +246,7 @@ def visit(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
     ) -> Page:
         options.setdefault("reduced_motion", "reduce")
         context = browser.new_context(locale=language, **(options or KIOSK))
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         watch.attend(page, server.url)

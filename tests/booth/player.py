@@ -16,7 +16,7 @@ def screen(page: Page, name: str) -> None:
     page.wait_for_selector(f'#stage[data-screen="{name}"]')
 
 
-def until(page: Page, expression: str, seconds: float = 10) -> None:
+def until(page: Page, expression: str, seconds: float = 30) -> None:
     """Wait until something holds. (Playwright's own waiting evaluates a text within the page, which
     the page's policy forbids.)"""
     deadline = time.monotonic() + seconds

@@ -29,11 +29,10 @@ from app.core.log import LogWriter, log_path
 from app.counters import FOLDER_VARIABLE
 from app.fastpath import FastPath
 from app.house import House
-from app.providers.composer import ComposerProvider
 from app.server import create_app
 from app.settings import Settings
+from bench.kitchen import cooked
 from precompute.plan import plan_stock
-from precompute.runner import Runner
 
 DECKS = Path(__file__).parents[2] / "data" / "decks"
 NOW = "2026-01-01T00:00:00Z"
@@ -96,7 +95,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deck = House(known).tables["poem"].deck
     with LogWriter(folder, deck.id) as log, IndexWriter(folder, deck) as index:
         jobs = itertools.islice(plan_stock(deck, 0, 1), 54)
-        Runner(deck, ComposerProvider(deck), log, index, lambda: NOW).run(jobs)
+        log.append(cooked(deck, [job.query for job in jobs]))
+        index.catch_up()
     return folder
 
 

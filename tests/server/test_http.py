@@ -21,6 +21,8 @@ from app.core.index import Index
 from app.core.key import Query
 from tests.making import DECKS, Precompute, Server, game_body, wait_for
 
+# One server for all of it, however the tests are spread.
+pytestmark = pytest.mark.xdist_group("http")
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -192,7 +194,10 @@ def test_the_page_is_given_with_a_policy(client: httpx.Client) -> None:
     """The page has a content security policy, and everything it loads comes from here."""
     response = client.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in response.headers["content-security-policy"]
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith(("default-src 'none'", "default-src 'self'"))
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
     secure(response)
     for path in ("/static/page.css", "/static/page.js"):
         assert path in response.text

@@ -210,6 +210,7 @@ def visitor(site: Path) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.xdist_group("site")
 def test_a_site_is_served_without_a_change(visitor: httpx.Client, site: Path) -> None:
     """Every file of the site is served byte for byte, those without a dot in the name too."""
     for path in site.rglob("*"):
@@ -224,6 +225,7 @@ def test_a_site_is_served_without_a_change(visitor: httpx.Client, site: Path) ->
     assert visitor.get("/docs/").text == "<p>docs"
 
 
+@pytest.mark.xdist_group("site")
 @pytest.mark.parametrize(
     "path", ["/play", "/play/", "/play/5/result", "/statsx", "/apian", "/a/b/c/", "/長い道", "/" + "a" * 3000, "/..", "/%00", "/../outside", "/%2e%2e/outside", "/x%2f..%2f..%2foutside/", "//outside"]
 )  # fmt: skip
@@ -238,6 +240,7 @@ def test_a_path_of_the_sites_own_router_is_its_index(visitor: httpx.Client, path
     secure(response)
 
 
+@pytest.mark.xdist_group("site")
 def test_our_routes_stay_ours(visitor: httpx.Client) -> None:
     """/api, /stats, /healthz and /metrics are not the site's, whatever comes after them."""
     assert visitor.get("/stats").json()["decks"]
@@ -252,6 +255,7 @@ def test_our_routes_stay_ours(visitor: httpx.Client) -> None:
     problem(visitor.post("/"), 405)
 
 
+@pytest.mark.xdist_group("site")
 def test_a_sites_redirects_and_304s_are_secure(visitor: httpx.Client) -> None:
     """Not only files: redirects and "not modified" have the security headers too."""
     for path in ("/docs", "/index.html", "/docs/index.html"):

@@ -1,0 +1,125 @@
+"""Gemini's Batch API: half the price, a day's time, by keyed JSON Lines.
+
+Requests go up as a file and answers come back as one; inline answers come back in any order and
+without a key.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from app.core.entry import Usage
+from app.providers import Completion, Prompt
+from app.providers.gemini import TEMPERATURE, Gemini
+from app.providers.google import finish_fault, google_schema, thinking_of
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+_DONE = ("SUCCEEDED", "PARTIALLY_SUCCEEDED")
+_FAILED = ("FAILED", "CANCELLED", "EXPIRED")
+
+
+class GeminiBatch:
+    """Batch jobs of one model. Every method raises ProviderError."""
+
+    def __init__(self, model: Gemini) -> None:
+        self._gemini = model
+        self.model = model.model
+
+    def line(self, key: str, prompt: Prompt) -> bytes:
+        """One request as a line of the job's file."""
+        config: dict[str, Any] = {
+            "temperature": TEMPERATURE,
+            "maxOutputTokens": prompt.most_tokens,
+            "responseMimeType": "application/json",
+            "responseSchema": google_schema(prompt.schema),
+        }
+        thinking = thinking_of(self.model)
+        if thinking:
+            config["thinkingConfig"] = {_camel(name): v for name, v in thinking.items()}
+        request = {
+            "contents": [{"role": "user", "parts": [{"text": prompt.asked}]}],
+            "systemInstruction": {"parts": [{"text": prompt.fixed}]},
+            "generationConfig": config,
+        }
+        return orjson.dumps({"key": key, "request": request}, option=orjson.OPT_APPEND_NEWLINE)
+
+    def submit(self, lines: bytes, display_name: str) -> str:
+        """Start a job; returns its name."""
+        client = self._gemini.client
+        with self._gemini.faults():
+            file = client.files.upload(
+                file=io.BytesIO(lines),
+                config={"mime_type": "application/jsonl", "display_name": display_name},
+            )
+            job = client.batches.create(
+                model=self.model, src=str(file.name), config={"display_name": display_name}
+            )
+        return str(job.name)
+
+    def find(self, display_name: str) -> str | None:
+        """The name of the job that was started under this display name, if it was."""
+        with self._gemini.faults():
+            for job in self._gemini.client.batches.list():
+                if job.display_name == display_name:
+                    return str(job.name)
+        return None
+
+    def state(self, name: str) -> tuple[str, str]:
+        """running, done or failed, and the service's own word for it."""
+        with self._gemini.faults():
+            job = self._gemini.client.batches.get(name=name)
+        word = getattr(job.state, "name", str(job.state)).removeprefix("JOB_STATE_")
+        told = f"{word}: {job.error.message}" if job.error else word
+        if word in _DONE:
+            return DONE, told
+        return (FAILED if word in _FAILED else RUNNING), told
+
+    def results(self, name: str) -> Iterator[tuple[str, Completion | str]]:
+        """Each request's key with its completion, or with what went wrong with it."""
+        with self._gemini.faults():
+            job = self._gemini.client.batches.get(name=name)
+            file = job.dest.file_name if job.dest else None
+            raw = self._gemini.client.files.download(file=str(file)) if file else b""
+        for line in raw.splitlines():
+            try:
+                value = orjson.loads(line)
+                key = str(value["key"])
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                continue  # Its tasks are missing, and are asked for again.
+            yield key, self._result(value)
+
+    def _result(self, value: Mapping[str, Any]) -> Completion | str:
+        reply = value.get("response")
+        if not isinstance(reply, Mapping):
+            error = value.get("error")
+            return str(error.get("message") if isinstance(error, Mapping) else "no response")
+        candidates = reply.get("candidates") or [{}]
+        parts = (candidates[0].get("content") or {}).get("parts") or ()
+        text = "".join(str(p.get("text", "")) for p in parts if not p.get("thought"))
+        fault = finish_fault(str(candidates[0].get("finishReason", "")))
+        blocked = (reply.get("promptFeedback") or {}).get("blockReason")
+        if blocked:
+            fault = f"blocked: {blocked}"
+        used = reply.get("usageMetadata") or {}
+        usage = Usage(
+            prompt=used.get("promptTokenCount", 0),
+            output=used.get("candidatesTokenCount", 0),
+            thoughts=used.get("thoughtsTokenCount", 0),
+            cached=used.get("cachedContentTokenCount", 0),
+        )
+        model = str(reply.get("modelVersion") or self.model)
+        return Completion(text, model, usage, fault or ("" if text else "empty"))
+
+    def cancel(self, name: str) -> None:
+        """Give a job up."""
+        with self._gemini.faults():
+            self._gemini.client.batches.cancel(name=name)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)

@@ -1,0 +1,46 @@
+"""Time, handed in: what waits does so on a clock, so that tests need not wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time and waits."""
+
+    def now(self) -> float:
+        """Seconds from some moment on, never going back."""
+
+    def stamp(self) -> str:
+        """The time of day: UTC, ISO 8601."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless `wake` was called."""
+
+    def wake(self) -> None:
+        """End every sleep, those to come too: the run is over."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def stamp(self) -> str:
+        """UTC, to the second."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    def sleep(self, seconds: float) -> None:
+        """Wait on an event, so that the end of the run ends the wait."""
+        self._woken.wait(seconds)
+
+    def wake(self) -> None:
+        """Set the event."""
+        self._woken.set()
