@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.core.figures import coverage, misses, space, store
+from app.core.figures import coverage, misses, saved_usd, space, store
 from app.core.log import log_path
 from app.house import WHOLE_TIERS, House, Table
 
@@ -34,15 +34,18 @@ def of_table(house: House, table: Table) -> dict[str, Any]:
     index = table.index()
     meta = index.meta() if index else None
     path = log_path(house.settings.store, table.deck.id)
+    answered = answers(house, table)
+    hits = round((answered["hit_rate"] or 0) * answered["total"])
     return {
         "space": space(table.deck),
         "store": {
             **store(meta),
             "bytes": path.stat().st_size if path.exists() else 0,
+            "saved_usd": saved_usd(meta, hits),
             "problem": table.index.problem or None,
         },
         "coverage": coverage(table.deck, meta),
-        "answers": answers(house, table),
+        "answers": answered,
         "misses": misses(house.settings.ledger, table.deck.id),
     }
 

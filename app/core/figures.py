@@ -49,6 +49,11 @@ def store(meta: Meta | None) -> dict[str, Any]:
     }
 
 
+def saved_usd(meta: Meta | None, hits: int) -> float:
+    """What so many hits would have cost, had each been asked for at the mean price of an entry."""
+    return round(hits * meta.cost_usd / meta.entries, 6) if meta and meta.entries else 0.0
+
+
 def coverage(deck: Deck, meta: Meta | None) -> dict[str, Any]:
     """What the store and the pieces cover, each beside what it is a share of."""
     plays, hands = deck.count_plays(), deck.count_hands()
