@@ -4,7 +4,7 @@ N ?= 1000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo serve build test test-long bench check clean
+.PHONY: setup demo offline-demo serve build test test-long bench check clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,9 @@ serve: setup
 	$(BIN)/python -m app
 
 demo: build serve
+
+offline-demo: setup
+	$(BIN)/python -m demo.offline
 
 check: setup
 	$(BIN)/precompute check

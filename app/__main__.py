@@ -4,33 +4,60 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import sys
 
-from app.counters import prepare_folder
-from app.errors import OperatorError, SettingError
+from app.core.decks import AnyDeck, load_all
+from app.core.index import IndexWriter
+from app.core.log import LogWriter, log_path
+from app.counters import counters_folder
+from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
 from app.house import House
 from app.settings import Settings
+
+# Seconds that requests under way have to finish in, once the server is told to stop.
+STOP_WITHIN = 5
 
 
 def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
+    with counters_folder():
+        return _main()
+
+
+def _main() -> int:
     try:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
-        folder = prepare_folder()
-        House(settings)
+        # Before the house, which holds its indexes open: a file is opened once in a process.
+        decks = load_all(settings.decks)
+        for deck in decks.values():
+            _bring_index_up(settings, deck)
+        House(settings, decks=decks)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    try:
-        _serve(settings)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    _serve(settings)
     return 0
+
+
+def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
+    """Index what the log has and the index lacks: a deleted index is no reason to serve less.
+
+    Where a build is writing, or the folder cannot be written, what is there is served as it is.
+    """
+    if not log_path(settings.store, deck.id).exists():
+        return
+    try:
+        with (
+            LogWriter(settings.store, deck.id),
+            IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+        ):
+            index.catch_up()
+    except (StoreLockedError, StoreWriteError) as error:
+        print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -50,7 +77,8 @@ def _check_port(host: str, port: int) -> None:
 
 def _serve(settings: Settings) -> None:
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     Granian(
         "wsgi:application",
@@ -59,8 +87,18 @@ def _serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.workers,
         respawn_failed_workers=True,
+        # A worker that is told to stop while it is still starting misses it, and would never end.
+        workers_kill_timeout=STOP_WITHIN,
         websockets=False,
         log_access=False,
+        # Told beforehand, a connection costs no guess at its protocol.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * settings.header_seconds),
+        # Not granian's 512: threads that wait for the interpreter's lock double the price of a hit
+        # (17 µs with 4 or fewer, 19 with 8, 22 with 16, 34 with 64 and more). Not 1 either: a body
+        # is read within a thread, and as many slow clients as there are threads stop a worker.
+        blocking_threads=settings.threads,
+        backlog=settings.backlog,
     ).serve()
 
 

@@ -36,14 +36,12 @@ def _gcd(a: int, b: int) -> int:
 class DealCounter:
     """Numbers 0, 1, 2, … for one deck, none given twice to any worker; anew for another stock."""
 
-    def __init__(self, folder: Path | None, deck: str) -> None:
-        self._path = folder / f"{deck}.dealt" if folder else None
+    def __init__(self, folder: Path, deck: str) -> None:
+        self._path = folder / f"{deck}.dealt"
         self._own = itertools.count()
 
     def take(self, stock: int) -> int:
         """The next number, for a stock of so many hands."""
-        if self._path is None:
-            return next(self._own)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -59,6 +57,13 @@ class DealCounter:
             return number
         finally:
             os.close(descriptor)
+
+    def taken(self, stock: int) -> int:
+        """How many have been dealt from a stock of so many hands."""
+        try:
+            return _parse(self._path.read_bytes(), stock)
+        except OSError:
+            return 0
 
 
 def _parse(text: bytes, stock: int) -> int:

@@ -5,6 +5,7 @@
     │   ├── SettingError         a setting has a value that means nothing
     │   ├── DeckError            a deck's file is missing or wrong: file, place, fault
     │   ├── PlanError            the plan asked for cannot be made
+    │   ├── BundleError          a bundle is damaged, cut, foreign or cannot be written
     │   ├── StoreError           the log or its index
     │   │   ├── StoreLockedError     another process is writing
     │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
@@ -15,6 +16,7 @@
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
     │       ├── ProviderStopError    it will not work without a person: key, quota, model
     │       └── UnfinishedError      a build ended early: what is safe, and how to go on
+    ├── ModelFaultError          a model did not answer a chat message; the next tier does
     └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
 
 An operator's error carries a sentence that says what is wrong and what to do. A client's error
@@ -52,6 +54,10 @@ class DeckError(OperatorError):
 
 class PlanError(OperatorError):
     """The plan asked for cannot be made."""
+
+
+class BundleError(OperatorError):
+    """A bundle is damaged, cut, foreign or cannot be written."""
 
 
 class StoreError(OperatorError):
@@ -119,15 +125,32 @@ class UnfinishedError(ProviderError):
     """A build ended early. The sentence says what happened, what is safe and how to go on."""
 
 
+class ModelFaultError(TsukuriokiError):
+    """A model did not answer a chat message, or not in time. `reason` is what it is counted under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class RequestError(TsukuriokiError):
     """A client sent something that cannot be answered.
 
-    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language.
+    `detail` says in English what is wrong, `sentence` is for the player, in the deck's language;
+    `headers` go with it (Retry-After).
     """
 
-    def __init__(self, status: int, title: str, detail: str, sentence: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        sentence: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
         self.sentence = sentence
+        self.headers = headers

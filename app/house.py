@@ -8,70 +8,38 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from app.chat import ChatTable, rate_limit
 from app.core.answer import Answer
 from app.core.deal import deal
-from app.core.deck import Card, Deck, load_decks
-from app.core.index import Index
+from app.core.deck import Card, Deck
+from app.core.decks import AnyDeck, load_all
 from app.core.key import Query
-from app.core.ledger import Ledger
+from app.core.ledger import Ledger, MissCounts
+from app.core.votes import VoteBox, VoteCounts
 from app.counters import Counters
 from app.deals import DealCounter, permuted
-from app.errors import DeckError, IndexUnusableError, RequestError
+from app.errors import DeckError, RequestError
+from app.indexes import IndexHolder
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 
 WHOLE_TIERS = frozenset({"exact", "same_hand"})
-# How often a worker looks whether an index was replaced or has appeared. (What is added to the
-# index in force is seen at once.)
-LOOK_EVERY = 0.5
+# What a request may be: bytes of its body, and variants of an answer.
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
 
 
 def utc_now() -> str:
     """The time as ISO 8601 in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class IndexHolder:
-    """The index in force of one deck; looks for a newer file now and then, when it is asked."""
-
-    def __init__(self, settings: Settings, deck: str, clock: Callable[[], float]) -> None:
-        self._store = settings.store
-        self._deck = deck
-        self._clock = clock
-        self._index: Index | None = None
-        self.problem = ""
-        self._look_at = 0.0
-        self._open()
-
-    def __call__(self) -> Index | None:
-        """The index, or None where there is none that can be read."""
-        if self._clock() >= self._look_at:
-            self._look()
-        return self._index
-
-    def _open(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
-        try:
-            # An index that was replaced is left to the garbage collector: another thread may be
-            # reading it just now.
-            self._index = Index(self._store, self._deck)
-            self.problem = ""
-        except IndexUnusableError as error:
-            self._index = None
-            self.problem = str(error)
-
-    def _look(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
-        if self._index is None or self._index.outdated():
-            self._open()
 
 
 @dataclass(frozen=True)
@@ -82,7 +50,10 @@ class Table:
     index: IndexHolder
     ladder: Ladder
     ledger: Ledger | None
+    votes: VoteBox
     dealt: DealCounter
+    missed: MissCounts
+    voted: VoteCounts
 
     @cached_property
     def body(self) -> bytes:
@@ -113,39 +84,74 @@ class House:
         timer: Callable[[], float] = time.perf_counter,
         now: Callable[[], str] = utc_now,
         rng: Random | None = None,
+        decks: Mapping[str, AnyDeck] | None = None,
     ) -> None:
         self.settings = settings
         self.counters = Counters()
         self.now = now
         self._timer = timer
         self._rng = rng or Random(secrets.randbits(64))
-        decks = load_decks(settings.decks)
-        self.tables = {deck.id: self._table(deck, clock) for deck in decks.values()}
-        if settings.deck not in self.tables:
-            fault = f"TSUKURIOKI_DECK={settings.deck!r}, the decks here are {sorted(decks)}"
-            raise DeckError(str(settings.decks), "", fault)
+        found = (decks or load_all(settings.decks)).values()
+        self.tables = {d.id: self._table(d, clock) for d in found if isinstance(d, Deck)}
+        self.chats = {
+            deck.id: ChatTable(
+                deck, IndexHolder(settings, deck.id, clock), settings, self.counters, clock=clock
+            )
+            for deck in found
+            if not isinstance(deck, Deck)
+        }
+        self.rate_limit = rate_limit(settings, clock) if self.chats else None
+        self._check_named()
         self.started = now()
+
+    def _check_named(self) -> None:
+        """The decks that the settings name are here; a server of chats alone needs no deck of cards."""
+        for name, named, here in (
+            ("TSUKURIOKI_DECK", self.settings.deck, self.tables),
+            ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
+        ):
+            if named and here and named not in here:
+                fault = f"{name}={named!r}, the decks here are {sorted(here)}"
+                raise DeckError(str(self.settings.decks), "", fault)
 
     def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
         settings = self.settings
         index = IndexHolder(settings, deck.id, clock)
-        ledger = settings.ledger
+        folder, limit = settings.ledger, settings.ledger_mb << 20
         return Table(
             deck=deck,
             index=index,
             ladder=build_ladder(deck, settings.tiers, index, settings.radius),
-            ledger=Ledger(ledger, deck.id, settings.ledger_mb << 20, self.now) if ledger else None,
-            dealt=DealCounter(ledger, deck.id),
+            ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
+            votes=VoteBox(folder, deck.id, limit),
+            dealt=DealCounter(folder, deck.id),
+            missed=MissCounts(folder, deck.id),
+            voted=VoteCounts(folder, deck.id),
         )
 
     def table(self, deck: str) -> Table:
-        """A deck by its id. Raises RequestError (404)."""
+        """A deck of cards by its id. Raises RequestError (404)."""
+        if deck in self.chats:
+            detail = f"{deck!r} is a deck of patterns: it answers at POST /api/chat"
+            raise RequestError(404, "Not a deck of cards", detail)
         if deck not in self.tables:
             known = ", ".join(sorted(self.tables))
             raise RequestError(
                 404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
             )
         return self.tables[deck]
+
+    def chat(self, deck: str | None) -> ChatTable:
+        """A deck of patterns by its id, the one of the settings where none is named. RequestError."""
+        if not self.chats:
+            raise RequestError(404, "No chat", "there is no deck of patterns here")
+        usual = "chat" if "chat" in self.chats else next(iter(self.chats))
+        wanted = deck or self.settings.chat_deck or usual
+        if wanted not in self.chats:
+            known = ", ".join(self.chats)
+            detail = f"there is no deck of patterns {wanted[:60]!r}; there is {known}"
+            raise RequestError(404, "Unknown deck", detail)
+        return self.chats[wanted]
 
     def answer(self, table: Table, query: Query, variant: int) -> Answer:
         """Answer a query by the ladder, count it, and note a miss."""
@@ -160,7 +166,7 @@ class House:
             )
         self.counters.answered(table.deck.id, answer.tier, self._timer() - start)
         if answer.tier not in WHOLE_TIERS and table.ledger:
-            table.ledger.miss(query, variant, answer.tier)
+            table.ledger.miss(query, variant, answer.tier, self.now())
         return answer
 
     def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
@@ -182,13 +188,23 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-def stored_body(house: House, key: str, variant: int) -> bytes | None:
+class Stored(NamedTuple):
+    """A stored answer's finished body, and whose deck's it is."""
+
+    deck: str
+    body: bytes
+
+
+def stored_answer(house: House, key: str, variant: int) -> Stored | None:
     """The stored answer of a key in any deck."""
     raw = bytes.fromhex(key)
-    bodies = (
-        index.get(raw, variant) for table in house.tables.values() if (index := table.index())
-    )
-    return next((body for body in bodies if body is not None), None)
+    tables: dict[str, Table | ChatTable] = {**house.tables, **house.chats}
+    for deck, table in tables.items():
+        index = table.index()
+        body = index.get(raw, variant) if index else None
+        if body is not None:
+            return Stored(deck, body)
+    return None
 
 
 def parse_json(raw: bytes) -> Any:

@@ -10,19 +10,21 @@ import flask
 import orjson
 import xxhash
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import stats
+from app.booth import booth
+from app.chat_server import chat_api
 from app.core.key import Query
+from app.core.votes import DOWN, UP
 from app.errors import RequestError
-from app.house import House, Table, parse_json, stored_body
+from app.fastpath import FastPath
+from app.house import MAX_BODY, MAX_VARIANT, House, Table, parse_json, stored_answer
 from app.settings import Settings
 from app.site import Site
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-MAX_BODY = 64 * 1024
-MAX_VARIANT = 999
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -37,17 +39,26 @@ SENTENCE = "うまく受け取れませんでした。"
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def create_app(settings: Settings, house: House | None = None) -> Flask:
-    """The application. Raises OperatorError where a deck or a setting is wrong."""
+def create_app(settings: Settings, house: House | None = None, *, fast: bool = True) -> Flask:
+    """The application; with `fast`, what is plain is answered before Flask.
+
+    Raises OperatorError where a deck or a setting is wrong.
+    """
     app = Flask(__name__, static_folder="static", template_folder="templates")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.extensions["tsukurioki"] = house or House(settings)
+    # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    house = house or House(settings)
+    app.extensions["tsukurioki"] = house
     app.register_blueprint(api)
+    app.register_blueprint(chat_api)
+    app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
     if settings.site:
         Site(settings.site, SECURITY_HEADERS).init_app(app)
+    if fast:
+        FastPath(house, SECURITY_HEADERS).init_app(app)
     return app
 
 
@@ -67,7 +78,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 def generate_poem() -> Response:
     """The game's own call: whole card objects, or only their ids."""
     house = _house()
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [_pair(item) for item in _list(body, "selectedPairs")]
     return _answer(house, house.table(house.settings.deck), picks, body)
 
@@ -77,7 +88,7 @@ def answer(deck: str) -> Response:
     """An answer for a hand of ids."""
     house = _house()
     table = house.table(deck)
-    body = _object(parse_json(request.get_data(cache=False)))
+    body = _body()
     picks = [
         (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
         for item in map(_object, _list(body, "hand"))
@@ -88,31 +99,52 @@ def answer(deck: str) -> Response:
 def _answer(
     house: House, table: Table, picks: list[tuple[str, str]], body: dict[str, Any]
 ) -> Response:
-    variant = body.get("variant", 0)
-    if not isinstance(variant, int) or isinstance(variant, bool) or not 0 <= variant <= MAX_VARIANT:
-        raise RequestError(
-            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
-        )
+    variant = _variant(body.get("variant", 0))
     query: Query = table.deck.legal_query(picks)
     return _json(house.answer(table, query, variant).body)
 
 
 @api.get("/api/answers/<key>")
-def stored_answer(key: str) -> Response:
+def answer_by_key(key: str) -> Response:
     """A stored answer. It may be replaced by a better source's, so caches ask again by its ETag."""
     variant = request.args.get("variant", "0")
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
-    if not (variant.isascii() and variant.isdigit() and int(variant[:6]) <= MAX_VARIANT):
-        raise RequestError(
-            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
-        )
-    body = stored_body(_house(), key, int(variant))
-    if body is None:
+    # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
+    number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
+    house = _house()
+    found = stored_answer(house, key, _variant(number))
+    if found is None:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
-    return _cached(body)
+    house.counters.fetched(found.deck)
+    return _cached(found.body)
+
+
+@api.post("/api/answers/<key>/feedback")
+def feedback(key: str) -> Response:
+    """A player's vote on an answer. The deck is the game's unless the body names another."""
+    house = _house()
+    body = _body()
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    vote = body.get("vote")
+    if vote not in (UP, DOWN):
+        raise RequestError(400, "Bad vote", "'vote' is up or down", SENTENCE)
+    deck = body.get("deck", house.settings.deck)
+    if not isinstance(deck, str):
+        raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
+    house.table(deck).votes.vote(key, _variant(body.get("variant", 0)), vote, house.now())
+    return Response(status=204)
+
+
+def _variant(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_VARIANT:
+        raise RequestError(
+            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
+        )
+    return value
 
 
 def _cached(body: bytes) -> Response:
@@ -125,8 +157,10 @@ def _cached(body: bytes) -> Response:
 
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
-    """The deck: cards, titles, and how many plays there are."""
-    return _cached(_house().table(deck).body)
+    """The deck: cards, titles, and how many plays there are; or characters and intents."""
+    house = _house()
+    chat = house.chats.get(deck)
+    return _cached(chat.body if chat else house.table(deck).body)
 
 
 @api.get("/api/decks/<deck>/deal")
@@ -163,19 +197,20 @@ def metrics() -> Response:
 @api.get("/healthz")
 def health() -> Response:
     """Liveness, and whether each deck has its index."""
-    decks = {
+    house = _house()
+    decks: dict[str, Any] = {
         deck: {"index": table.index() is not None, "composable": table.deck.composable}
-        for deck, table in _house().tables.items()
+        for deck, table in house.tables.items()
     }
+    decks |= {deck: {"index": chat.index() is not None} for deck, chat in house.chats.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
-@api.get("/")
-def page() -> Response:
-    """The page."""
-    house = _house()
-    text = flask.render_template("index.html", deck=house.table(house.settings.deck).deck)
-    return Response(text, content_type="text/html; charset=utf-8")
+def _body() -> dict[str, Any]:
+    raw = request.get_data(cache=False)
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    return _object(parse_json(raw))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -228,7 +263,10 @@ def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
 
 
 def _on_request_error(error: RequestError) -> Response:
-    return _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    for name, value in error.headers:
+        response.headers[name] = value
+    return response
 
 
 def _on_http_error(error: HTTPException) -> Response:
@@ -242,6 +280,9 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _finish(response: Response) -> Response:
     house = _house()
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
+        # Werkzeug sets the status of a condition that failed, and leaves the whole body there.
+        response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
     if response.mimetype == "text/html" and not house.settings.site:

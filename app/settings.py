@@ -5,8 +5,9 @@ Only the server and the command line read settings; everything below is handed w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.errors import SettingError
 from app.providers.secret import Secret
 
 TIERS = ("exact", "same_hand", "composed", "template")
+CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +35,23 @@ def _text(name: str, value: str) -> str:
 
 
 def _path(name: str, value: str) -> Path:
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise SettingError(name, value, "a folder; there is no such user") from None
 
 
 def _optional_path(name: str, value: str) -> Path | None:
-    return Path(value).expanduser() if value else None
+    return _path(name, value) if value else None
 
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+        # Few digits first: int() refuses thousands of them.
+        number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
+        if not least <= number <= most:
             raise SettingError(name, value, f"a whole number from {least} to {most}")
-        return int(value)
+        return number
 
     return read
 
@@ -87,9 +94,10 @@ def _switch(name: str, value: str) -> bool:
 TABLE = (
     Setting("TSUKURIOKI_DATA", "data", "data", "the data folder", _path),
     Setting("TSUKURIOKI_DECKS", "decks", "", "the folder of decks; `decks` in the data folder", _optional_path),
-    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _text),
-    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder; `ledger` in the data folder; `off` writes none", _text),
-    Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "64", "how large a deck's ledger may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _optional_path),
+    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder, for misses, votes and deals; `ledger` in the data folder", _optional_path),
+    Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "16", "how large each journal in it may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
     Setting("TSUKURIOKI_DECK", "deck", "poem", "the deck that `POST /api/generate-poem` and the page play", _text),
     Setting("TSUKURIOKI_TIERS", "tiers", ",".join(TIERS), "the ladder, in order", _words_of(TIERS)),
     Setting("TSUKURIOKI_RADIUS", "radius", "1", "in how many phrases a same_hand answer may differ", _whole(0, 12)),
@@ -97,8 +105,13 @@ TABLE = (
     Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 for other machines", _text),
     Setting("TSUKURIOKI_PORT", "port", "8000", "port to listen on", _whole(1, 65535)),
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
+    Setting("TSUKURIOKI_THREADS", "threads", "8", "requests that a worker has in hand at once; a client that sends its body slowly holds one", _whole(1, 4096)),
+    Setting("TSUKURIOKI_BACKLOG", "backlog", "1024", "connections that may wait to be taken", _whole(1, 65535)),
+    Setting("TSUKURIOKI_HEADER_SECONDS", "header_seconds", "30", "how long a client may take to send its headers", _whole(1, 3600)),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
+    Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
+    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _text),
     Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
     Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
     Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy", _text),
@@ -108,11 +121,32 @@ TABLE = (
     Setting("TSUKURIOKI_OLLAMA_MODEL", "ollama_model", "qwen2.5:0.5b", "the model of ollama", _text),
     Setting("TSUKURIOKI_OLLAMA_KEEP_ALIVE", "ollama_keep_alive", "300", "seconds for which Ollama keeps an idle model in memory", _seconds),
     Setting("TSUKURIOKI_OLLAMA_FREE_MB", "ollama_free_mb", "600", "available memory, in MiB, without which no model is loaded on this machine", _whole(0, 1_000_000)),
+    Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON) whose models replace those of the one in the box", _optional_path),
+    Setting("TSUKURIOKI_PROXIES", "proxies", "0", "how many proxies of yours stand before the server and name the client in X-Forwarded-For", _whole(0, 10)),
+    Setting("TSUKURIOKI_CHAT_DECK", "chat_deck", "", "the deck of patterns that `/chat` and `POST /api/chat` use; `chat` where it is there, else the first", _text),
+    Setting("TSUKURIOKI_CHAT_TIERS", "chat_tiers", "learned,rules,local,fallback", "the ladder of a chat, in order; cloud is left out until you name it", _words_of(CHAT_TIERS)),
+    Setting("TSUKURIOKI_CHAT_VARY", "chat_vary", "off", "whether the local model varies the lines of the rules", _switch),
+    Setting("TSUKURIOKI_CHAT_TOKENS", "chat_tokens", "50", "tokens of a local reply at most", _whole(1, 1000)),
+    Setting("TSUKURIOKI_CHAT_DEADLINE", "chat_deadline", "5", "seconds for a local reply, loading included", _seconds),
+    Setting("TSUKURIOKI_CHAT_CHEAP", "chat_cheap", "gemini-3.5-flash-lite", "the cloud's model for ordinary messages", _text),
+    Setting("TSUKURIOKI_CHAT_STRONG", "chat_strong", "gemini-3.8-flash", "the cloud's model for important messages, and the one that costs are compared with", _text),
+    Setting("TSUKURIOKI_CHAT_CLOUD_TOKENS", "chat_cloud_tokens", "200", "tokens of a cloud reply at most", _whole(1, 8192)),
+    Setting("TSUKURIOKI_CHAT_CLOUD_DEADLINE", "chat_cloud_deadline", "10", "seconds for a cloud reply", _seconds),
+    Setting("TSUKURIOKI_CHAT_FAILURES", "chat_failures", "3", "failures in a row after which a model is left alone", _whole(1, 1000)),
+    Setting("TSUKURIOKI_CHAT_REST", "chat_rest", "30", "seconds for which it is left alone", _seconds),
+    Setting("TSUKURIOKI_CHAT_LEARN", "chat_learn", "off", "whether messages that the cloud answered are kept, with their answers, for the next build", _switch),
+    Setting("TSUKURIOKI_CHAT_HISTORY", "chat_history", "12", "messages that a model is shown at most, the newest", _whole(1, 200)),
+    Setting("TSUKURIOKI_CHAT_CHARACTERS", "chat_characters", "2000", "characters of messages that a model is shown at most", _whole(1, 100_000)),
+    Setting("TSUKURIOKI_CHAT_PACE", "chat_pace", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000)),
+    Setting("TSUKURIOKI_CHAT_RATE", "chat_rate", "120", "chat messages a minute from one address; 0 sets no limit", _whole(0, 1_000_000)),
+    Setting("TSUKURIOKI_CHAT_BURST", "chat_burst", "20", "of these, how many may come at once", _whole(1, 1_000_000)),
+    Setting("TSUKURIOKI_CHAT_CONVERSATIONS", "chat_conversations", "4096", "conversations that are remembered; of more, the oldest are forgotten", _whole(1, 10_000_000)),
+    Setting("TSUKURIOKI_CHAT_FORGET", "chat_forget", "3600", "seconds after which a conversation is forgotten", _seconds),
+    Setting("TSUKURIOKI_CHAT_SEED", "chat_seed", "0", "another seed, another order of lines", _text),
     Setting("OPENAI_API_KEY", "openai_api_key", "", "the key for an OpenAI-compatible server; local ones need none", _secret),
     Setting("OPENAI_BASE_URL", "openai_base_url", "", "where the OpenAI-compatible server is, with its /v1; OpenAI itself where only a key is set", _text),
     Setting("TSUKURIOKI_OPENAI_MODEL", "openai_model", "", "the model of openai; where none is named, the first that the server lists", _text),
     Setting("TSUKURIOKI_TIMEOUT", "timeout", "120", "seconds for one reply of a provider, while cooking", _seconds),
-    Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON) whose models replace those of the one in the box", _optional_path),
     Setting("TSUKURIOKI_RPM", "rpm", "60", "requests a minute to a provider on the network", _whole(1, 1_000_000)),
     Setting("TSUKURIOKI_TPM", "tpm", "250000", "tokens a minute to a provider on the network", _whole(1_000, 1_000_000_000)),
     Setting("TSUKURIOKI_BATCH_POLL", "batch_poll", "20", "seconds between two looks at a batch job", _seconds),
@@ -127,8 +161,9 @@ class Settings:
     data: Path
     decks: Path
     store: Path
-    ledger: Path | None
+    ledger: Path
     ledger_mb: int
+    misses: bool
     deck: str
     tiers: tuple[str, ...]
     radius: int
@@ -136,8 +171,13 @@ class Settings:
     host: str
     port: int
     workers: int
+    threads: int
+    backlog: int
+    header_seconds: int
     cors_origins: tuple[str, ...]
     site: Path | None
+    idle: int
+    token: str = field(repr=False)
     gemini_api_key: Secret
     google_api_key: Secret
     gemini_model: str
@@ -147,11 +187,32 @@ class Settings:
     ollama_model: str
     ollama_keep_alive: float
     ollama_free_mb: int
+    prices: Path | None
+    proxies: int
+    chat_deck: str
+    chat_tiers: tuple[str, ...]
+    chat_vary: bool
+    chat_tokens: int
+    chat_deadline: float
+    chat_cheap: str
+    chat_strong: str
+    chat_cloud_tokens: int
+    chat_cloud_deadline: float
+    chat_failures: int
+    chat_rest: float
+    chat_learn: bool
+    chat_history: int
+    chat_characters: int
+    chat_pace: int
+    chat_rate: int
+    chat_burst: int
+    chat_conversations: int
+    chat_forget: float
+    chat_seed: str
     openai_api_key: Secret
     openai_base_url: str
     openai_model: str
     timeout: float
-    prices: Path | None
     rpm: int
     tpm: int
     batch_poll: float
@@ -165,9 +226,13 @@ class Settings:
         }
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"
-        values["store"] = Path(values["store"]) if values["store"] else data / "store"
-        ledger = values["ledger"]
-        values["ledger"] = None if ledger == "off" else Path(ledger) if ledger else data / "ledger"
+        values["store"] = values["store"] or data / "store"
+        values["ledger"] = values["ledger"] or data / "ledger"
+        if values["ledger"].resolve() == values["store"].resolve():
+            # Both write <deck>.jsonl there: the misses would stand among the entries.
+            raise SettingError(
+                "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
+            )
         if values["site"] is not None and not (values["site"] / "index.html").is_file():
             raise SettingError("TSUKURIOKI_SITE", str(values["site"]), "a folder with index.html")
         return cls(**values)

@@ -14,7 +14,7 @@ from app.core.answer import Answer, made_body, same_hand_body
 from app.core.compose import Composer
 from app.core.deck import Deck
 from app.core.gate import Gate
-from app.core.index import Index, phrase_hash
+from app.core.index import Index
 from app.core.key import Query
 from app.core.template import Template
 
@@ -42,7 +42,7 @@ class ExactTier:
     def answer(self, query: Query, variant: int) -> bytes | None:
         """One lookup."""
         index = self._index()
-        return index.get(bytes.fromhex(query.key), variant) if index else None
+        return index.get(query.raw_key, variant) if index else None
 
 
 class SameHandTier:
@@ -59,18 +59,12 @@ class SameHandTier:
         index = self._index()
         if index is None:
             return None
-        wanted = [phrase_hash(phrase) for _, phrase in query.picks]
-        near = []
-        for key, hashes in index.same_hand(bytes.fromhex(query.hand_key)):
-            stored = [hashes[at : at + 8] for at in range(0, len(hashes), 8)]
-            shared = sum(a == b for a, b in zip(stored, wanted, strict=True))
-            if 0 < len(wanted) - shared <= self._radius:
-                near.append((-shared, key))
+        near = index.nearest(query.raw_hand_key, query.digests, self._radius)
         if len(near) <= variant:
             return None
-        shared, key = sorted(near)[variant]
+        differing, key = near[variant]
         body = index.get(key)
-        return None if body is None else same_hand_body(body, -shared)
+        return None if body is None else same_hand_body(body, len(query.picks) - differing)
 
 
 class ComposedTier:

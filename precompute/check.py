@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.chat_gate import ChatGate
 from app.core.compose import ending_class
 from app.core.deck import Card, Deck, deal_probabilities
+from app.core.decks import AnyDeck
 from app.core.gate import Gate
 from app.core.index import Index
 from app.core.log import Damage, line_number, log_path, read_log
+from app.core.patterns import PatternDeck
 from app.errors import IndexUnusableError
 
 
@@ -143,7 +146,7 @@ def _pieces(deck: Deck) -> Iterator[_Piece]:
                 yield _Piece(f"{kind} {number} of {theme.id}", text)
 
 
-def check_store(store: Path, deck: Deck) -> Iterator[Finding]:
+def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:
     """The log line by line, then whether the index agrees with it."""
     path = log_path(store, deck.id)
     if not path.exists():
@@ -164,7 +167,7 @@ def check_store(store: Path, deck: Deck) -> Iterator[Finding]:
 
 
 def _check_index(
-    store: Path, deck: Deck, path: Path, keys: set[tuple[str, int]]
+    store: Path, deck: AnyDeck, path: Path, keys: set[tuple[str, int]]
 ) -> Iterator[Finding]:
     try:
         index = Index(store, deck.id)
@@ -184,9 +187,9 @@ def _check_index(
     index.close()
 
 
-def check_entries(store: Path, deck: Deck) -> Iterator[Finding]:
+def check_entries(store: Path, deck: AnyDeck) -> Iterator[Finding]:
     """Entries that the deck of today would not let pass, or that no longer can be asked for."""
-    gate = Gate.of(deck)
+    gate = ChatGate(deck) if isinstance(deck, PatternDeck) else Gate.of(deck)
     for item in read_log(log_path(store, deck.id)):
         if isinstance(item, Damage):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,18 +13,25 @@ import click
 import orjson
 from rich.console import Console
 
-from app.core.deck import Deck, load_decks
-from app.core.figures import coverage, misses, space, store
+from app.core.deck import PATTERN, Deck, deck_folders, load_decks
+from app.core.decks import AnyDeck, load_all
+from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
+from app.core.ledger import MissCounts
 from app.core.log import LogWriter
+from app.core.patterns import PatternDeck, load_pattern_deck
+from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.settings import Settings
+from precompute import bundle as bundles
+from precompute import chat_command, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
 from precompute.build import Kitchen, Order
 from precompute.build import build as cook
 from precompute.choose import PROMPTS, PROVIDERS
 from precompute.clock import SystemClock
+from precompute.picture import draw
 from precompute.plan import STRATEGIES
 from precompute.refresh import REFRESH, told_ages
 from precompute.report import counts, one_in, table
@@ -35,11 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         click.echo(f"precompute: {error.format_message()}", err=True)
         return 2
     except OperatorError as error:
         click.echo(f"precompute: {error}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"precompute: {error.filename or 'file'}: {error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
@@ -56,8 +70,17 @@ def _settings() -> Settings:
     return Settings.read(os.environ)
 
 
+def _patterns(settings: Settings, name: str | None) -> PatternDeck | None:
+    """The deck, where it is one of patterns."""
+    folders = dict(deck_folders(settings.decks))
+    found = (load_pattern_deck(path) for path, kind in folders.items() if kind == PATTERN)
+    return next((deck for deck in found if deck.id == name), None) if name else None
+
+
 def _deck(settings: Settings, name: str | None) -> Deck:
     decks = load_decks(settings.decks)
+    if name and name not in decks and _patterns(settings, name):
+        raise PlanError(f"{name!r} is a deck of patterns; this is for decks of cards")
     wanted = name or settings.deck
     if wanted not in decks:
         raise PlanError(
@@ -74,8 +97,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--n",
     "wanted",
-    type=click.IntRange(1),
-    help="Entries that the store shall have of the plan; needed, but for --refresh and --pieces.",
+    type=click.IntRange(1, 100_000_000),
+    help="Entries that the store shall have of the plan; not needed for --refresh, --pieces and learning.",
 )
 @deck_option
 @click.option("--provider", type=click.Choice(PROVIDERS), help="Who writes.")
@@ -109,6 +132,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     help="Stock so that every play is within so many phrases of an entry.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
+@click.option("--review", is_flag=True, help="Ask a person about each answer a chat has learned.")
 @click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Requests at once.")
 @click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
@@ -128,6 +152,21 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
     settings = _settings()
+    review: bool = asked.pop("review")
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        return chat_command.build(
+            settings,
+            patterns,
+            asked["wanted"],
+            asked["provider"],
+            asked["strategy"],
+            SystemClock().stamp,
+            review=review,
+            dry_run=asked["dry_run"],
+        )
+    if review:
+        raise PlanError("--review is for what a chat has learned; name its --deck")
     kitchen = Kitchen(
         settings,
         _deck(settings, deck_name),
@@ -148,6 +187,15 @@ def build(deck_name: str | None, **asked: Any) -> int:
 def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
     """Say what is in the store, what it covers, what it cost."""
     settings = _settings()
+    patterns = _patterns(settings, deck_name)
+    if patterns:
+        today = time.strftime("%Y-%m-%d")
+        told = chat_command.stats(settings, patterns, today)
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            table(Console(), f"deck {patterns.id}", chat_command.stats_rows(told))
+        return 0
     deck = _deck(settings, deck_name)
     try:
         index: Index | None = Index(settings.store, deck.id)
@@ -155,19 +203,20 @@ def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
         index = None
         click.echo(f"precompute: {error}", err=True)
     meta = index.meta() if index else None
-    wanted = misses(settings.ledger, deck.id, 100 if show_misses else 10)
+    wanted = MissCounts(settings.ledger, deck.id).most_wanted(100 if show_misses else 10)
     told = {
         "deck": deck.id,
         "space": space(deck),
         "store": store(meta),
         "coverage": coverage(deck, meta),
         "misses": wanted,
+        "feedback": VoteCounts(settings.ledger, deck.id).totals(),
     }
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
     if show_misses:
-        for row in wanted.get("most_wanted", []):
+        for row in wanted["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
     _tell_stats(told)
@@ -190,7 +239,8 @@ def _tell_stats(told: dict[str, Any]) -> None:
             ("stocked hands", one_in(covers["stocked_hands"])),
             ("plays of stocked hands", one_in(covers["stocked_plays"])),
             ("plays that composing covers", one_in(covers["composed"])),
-            ("distinct misses", told["misses"].get("distinct", "not kept")),
+            ("misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"),
+            ("votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"),
         ],
     )
 
@@ -208,12 +258,51 @@ def _tell_stats(told: dict[str, Any]) -> None:
 )
 @deck_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other plays.")
+@click.option(
+    "--players",
+    type=click.IntRange(1),
+    default=rehearsal.PLAYERS_AN_HOUR,
+    show_default=True,
+    help="Players an hour.",
+)
+@click.option(
+    "--next",
+    "next_best",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Propose what to cook next with so many entries.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw coverage against n into this file.",
+)
 @json_option
-def rehearse(plays: int, dealt: str, deck_name: str | None, seed: int, as_json: bool) -> int:
+def rehearse(
+    plays: int,
+    dealt: str,
+    deck_name: str | None,
+    seed: int,
+    players: int,
+    next_best: int,
+    svg: Path | None,
+    as_json: bool,
+) -> int:
     """Play the game offline through the same ladder, and report."""
     settings = _settings()
     deck = _deck(settings, deck_name)
-    result = rehearsal.rehearse(settings, deck, plays, dealt, seed)
+    stage = rehearsal.Stage(settings, deck)
+    wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
+    with progress.counting(Console(stderr=True), "playing", plays) as count:
+        result = rehearsal.rehearse(stage, wanted, progress=count)
+    rehearsal.keep(settings.store, result)
+    if svg:
+        entries = stage.index.meta().entries if stage.index else 0
+        lines = rehearsal.coverage_lines(deck, settings.radius, max(entries, 1_000_000))
+        svg.write_text(
+            draw(f"What n entries cover of {deck.name}", lines, entries), encoding="utf-8"
+        )
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -229,9 +318,15 @@ def check(repair: bool) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
     settings = _settings()
     findings: list[checks.Finding] = []
-    for deck in load_decks(settings.decks).values():
+    for deck in load_all(settings.decks).values():
         if repair:
             _repair(settings, deck)
+        if isinstance(deck, PatternDeck):
+            findings += chat_command.check(deck)
+            findings += checks.check_store(settings.store, deck)
+            findings += checks.check_entries(settings.store, deck)
+            click.echo(chat_command.summary(deck))
+            continue
         findings += checks.check_deck(deck)
         findings += checks.check_store(settings.store, deck)
         findings += checks.check_entries(settings.store, deck)
@@ -252,7 +347,7 @@ def check(repair: bool) -> int:
     return 1 if errors else 0
 
 
-def _repair(settings: Settings, deck: Deck) -> None:
+def _repair(settings: Settings, deck: AnyDeck) -> None:
     if not Path(settings.store).exists():
         return
     with (
@@ -264,3 +359,53 @@ def _repair(settings: Settings, deck: Deck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+
+
+@cli.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
+def bundle(target: Path, wheels: bool) -> int:
+    """Pack decks, stores and settings without secrets into one tar for the event."""
+    manifest = bundles.pack(_settings(), target, os.environ, wheels=wheels)
+    size = sum(member.size for member in manifest.members)
+    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest[:16]}")
+    return 0
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+def verify(packed: Path) -> int:
+    """Prove every byte of a bundle."""
+    manifest = bundles.verify(packed)
+    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest[:16]}")
+    return 0
+
+
+place_option = click.option(
+    "--into",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("event"),
+    show_default=True,
+    help="Where bundles are unpacked.",
+)
+
+
+@cli.command()
+@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@place_option
+def unpack(packed: Path, place: Path) -> int:
+    """Install a bundle beside the one in force, and switch to it."""
+    release = bundles.unpack(packed, place, _settings())
+    click.echo(
+        f"{release.name} is in force; serve it with TSUKURIOKI_DATA={place / 'current' / 'data'}"
+    )
+    return 0
+
+
+@cli.command()
+@place_option
+def rollback(place: Path) -> int:
+    """Return to the release before."""
+    click.echo(f"{bundles.rollback(place).name} is in force again; start the server anew")
+    return 0

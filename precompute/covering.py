@@ -67,11 +67,12 @@ def _searched(options: Sequence[int], radius: int) -> tuple[Word, ...]:
     balls = [[number[near] for near in ball(word, options, radius)] for word in words]
     code = _greedy(balls)
     rng = random.Random(0)
-    while True:
+    while len(code) > 1:
         fewer = _mended(code[:-1], balls, rng)
         if fewer is None:
-            return tuple(words[i] for i in code)
+            break
         code = fewer
+    return tuple(words[i] for i in code)
 
 
 def _greedy(balls: Sequence[Sequence[int]]) -> list[int]:

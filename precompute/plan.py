@@ -54,6 +54,8 @@ STOCK_CYCLE = tuple(shape for _, shape in SAMPLED_CYCLE)
 # Of so many hands of the right shape the one that balances best is taken.
 _CANDIDATES = 24
 _DEALS = 2_000
+# After so many repeats in a row a small deck is nearly all planned; the rest is taken in order.
+_REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +168,18 @@ def plan_sampled(deck: Deck, seed: int) -> Iterator[Job]:
     rng = Random(f"sampled {seed}")
     chooser = HandChooser(deck, rng)
     seen: set[str] = set()
-    plays = deck.count_plays()
+    repeats = 0
     for origin, shape in itertools.cycle(SAMPLED_CYCLE):
-        if len(seen) >= plays:
-            return
         hand = chooser.choose(shape, frequent=origin == FREQUENT)
         query = deck.query([card.phrases[int(rng.random() * len(card.phrases))] for card in hand])
-        if query.key not in seen:
+        repeats = repeats + 1 if query.key in seen else 0
+        if repeats > _REPEATS:
+            break
+        if not repeats:
             seen.add(query.key)
             yield Job(query, 0, origin)
+    for hand in _every_hand(deck):
+        yield from (Job(q, 0, RANDOM) for q in deck.plays_of_hand(hand) if q.key not in seen)
 
 
 def plan_stock(deck: Deck, seed: int, radius: int) -> Iterator[Job]:
@@ -186,21 +191,41 @@ def plan_stock(deck: Deck, seed: int, radius: int) -> Iterator[Job]:
     rng = Random(f"stock {seed}")
     chooser = HandChooser(deck, rng)
     seen: set[str] = set()
-    hands = deck.count_hands()
+    repeats = 0
     for shape in itertools.cycle(STOCK_CYCLE):
-        if len(seen) >= hands:
-            return
         hand = chooser.choose(shape)
-        options = tuple(len(card.phrases) for card in hand)
-        _check_size(options)
-        shuffled = [_shuffled(card, rng) for card in hand]
-        key = deck.query([card.phrases[0] for card in hand]).hand_key
-        if key in seen:
-            continue
-        seen.add(key)
-        for word in covering(options, radius):
-            picked = [phrases[choice] for phrases, choice in zip(shuffled, word, strict=True)]
-            yield Job(deck.query(picked), 0, shape)
+        key = _hand_key(deck, hand)
+        repeats = repeats + 1 if key in seen else 0
+        if repeats > _REPEATS:
+            break
+        if not repeats:
+            seen.add(key)
+            yield from _coded(deck, hand, rng, radius, shape)
+    for hand in _every_hand(deck):
+        if _hand_key(deck, hand) not in seen:
+            yield from _coded(deck, hand, rng, radius, BALANCED)
+
+
+def _hand_key(deck: Deck, hand: Sequence[Card]) -> str:
+    return deck.query([card.phrases[0] for card in hand]).hand_key
+
+
+def _coded(
+    deck: Deck, hand: Sequence[Card], rng: Random, radius: int, origin: str
+) -> Iterator[Job]:
+    """A hand by a covering code of its plays."""
+    options = tuple(len(card.phrases) for card in hand)
+    _check_size(options)
+    shuffled = [_shuffled(card, rng) for card in hand]
+    for word in covering(options, radius):
+        picked = [phrases[choice] for phrases, choice in zip(shuffled, word, strict=True)]
+        yield Job(deck.query(picked), 0, origin)
+
+
+def _every_hand(deck: Deck) -> Iterator[tuple[Card, ...]]:
+    """All legal hands in order: what is left when choosing finds hardly anything new."""
+    for groups in itertools.combinations(deck.cards_by_category.values(), deck.hand_size):
+        yield from itertools.product(*groups)
 
 
 def _check_size(options: Sequence[int]) -> None:
@@ -233,7 +258,6 @@ def recorded_query(deck: Deck, line: Mapping[str, Any]) -> Query | None:
     """The play of a line of the ledger, or None where the deck has it no longer."""
     try:
         query = Query.from_json({"deck": deck.id, "hand": line["hand"]})
-        deck.phrases(query)
     except (KeyError, TypeError, AttributeError):
         return None
-    return query
+    return query if deck.has_play(query) else None

@@ -1,9 +1,10 @@
-"""How a build shows that it goes on: a bar on a terminal, a line now and then without one."""
+"""How long work shows that it goes on: a bar on a terminal, a line now and then without one."""
 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -102,3 +103,27 @@ class Lines(Show):
 def show(err: Console, total: int) -> Show:
     """What suits the terminal."""
     return Bar(err, total) if err.is_terminal else Lines(err, total)
+
+
+@contextmanager
+def counting(err: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """For work that is a plain count: gives a function of what is done."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        due = time.monotonic() + EVERY_SECONDS
+
+        def count(done: int) -> None:
+            nonlocal due
+            if err.is_terminal:
+                bar.update(task, completed=done)
+            elif time.monotonic() >= due:
+                due = time.monotonic() + EVERY_SECONDS
+                err.print(f"{what}: {done:,} of {total:,}", highlight=False)
+
+        yield count

@@ -5,9 +5,10 @@ The ladder is `app.tiers`', not one like it: a rehearsal on another stage would 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,49 +20,81 @@ import xxhash
 
 from app.core.deal import random_play
 from app.core.deck import Deck
+from app.core.figures import rehearsal_path
 from app.core.gate import Gate
 from app.core.index import Index
 from app.core.key import Query
 from app.errors import IndexUnusableError, PlanError
 from app.settings import Settings
-from app.tiers import build_ladder
+from app.tiers import Ladder, build_ladder
+from precompute.covering import covering
+from precompute.picture import Line
+from precompute.plan import recorded_query
 
 WHOLE = ("exact", "same_hand")
+RANDOM, STOCKED = "random", "stocked"
+# A visitor takes about a minute: the players an hour that one seat serves.
+PLAYERS_AN_HOUR = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What to play: so many plays, dealt at random, from stock, or as recorded in a file."""
+
+    plays: int
+    deal: str = RANDOM
+    seed: int = 0
+    players: int = PLAYERS_AN_HOUR
+    next_best: int = 1000
 
 
 @dataclass
 class _Tally:
     plays: int = 0
     errors: int = 0
-    gate_failures: Counter[str] = field(default_factory=Counter)
+    passed_over: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     tiers: Counter[str] = field(default_factory=Counter)
     times: dict[str, list[float]] = field(default_factory=dict)
-    shared: int = 0
+    phrases: int = 0
+    cards: int = 0
     poems: set[bytes] = field(default_factory=set)
     titles: set[str] = field(default_factory=set)
     first_repeat: int | None = None
+    missed: Counter[Query] = field(default_factory=Counter)
+
+
+class Stage:
+    """A deck with its index and ladder, as they will be at the event."""
+
+    def __init__(self, settings: Settings, deck: Deck) -> None:
+        self.deck = deck
+        self.radius = settings.radius
+        try:
+            self.index: Index | None = Index(settings.store, deck.id)
+        except IndexUnusableError:
+            self.index = None
+        self.ladder: Ladder = build_ladder(
+            deck, settings.tiers, lambda: self.index, settings.radius
+        )
+
+    def stocked_hands(self) -> int:
+        """How many hands there are to deal from stock."""
+        return self.index.meta().stocked_hands if self.index else 0
 
 
 def rehearse(
-    settings: Settings,
-    deck: Deck,
-    plays: int,
-    dealt: str,
-    seed: int,
+    stage: Stage,
+    wanted: Rehearsal,
     timer: Callable[[], float] = time.perf_counter,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Play, and report. Raises PlanError where there is nothing to deal from."""
-    try:
-        index: Index | None = Index(settings.store, deck.id)
-    except IndexUnusableError:
-        index = None
-    ladder = build_ladder(deck, settings.tiers, lambda: index, settings.radius)
-    gate = Gate.of(deck)
     tally = _Tally()
-    for query in _plays(deck, index, plays, dealt, Random(f"rehearse {seed}")):
+    gate = Gate.of(stage.deck)
+    for query in _plays(stage, wanted, tally):
         start = timer()
-        answer = ladder.answer(query)
+        answer = stage.ladder.answer(query)
         seconds = timer() - start
         tally.plays += 1
         if answer is None:
@@ -69,45 +102,87 @@ def rehearse(
             continue
         tally.tiers[answer.tier] += 1
         tally.times.setdefault(answer.tier, []).append(seconds)
-        _examine(tally, deck, gate, query, answer.tier, orjson.loads(answer.body))
+        if answer.tier not in WHOLE:
+            tally.missed[query] += 1
+        _examine(tally, stage.deck, gate, query, answer.tier, orjson.loads(answer.body))
         progress(tally.plays)
-    return _result(tally, deck, dealt, seed)
+    return _result(stage, wanted, tally)
 
 
-def _plays(deck: Deck, index: Index | None, plays: int, dealt: str, rng: Random) -> Iterator[Query]:
-    if dealt == "random":
-        for _ in range(plays):
-            yield random_play(deck, rng)
-    elif dealt == "stocked":
-        yield from _stocked(deck, index, plays, rng)
+def _plays(stage: Stage, wanted: Rehearsal, tally: _Tally) -> Iterator[Query]:
+    rng = Random(f"rehearse {wanted.seed}")
+    if wanted.deal == RANDOM:
+        for _ in range(wanted.plays):
+            yield random_play(stage.deck, rng)
+    elif wanted.deal == STOCKED:
+        yield from _stocked(stage, wanted.plays, rng)
     else:
-        yield from _recorded(deck, Path(dealt), plays)
+        yield from _recorded(stage.deck, Path(wanted.deal), tally)
 
 
-def _stocked(deck: Deck, index: Index | None, plays: int, rng: Random) -> Iterator[Query]:
-    stock = index.meta().stocked_hands if index else 0
-    if index is None or not stock:
-        raise PlanError(f"deck {deck.id!r} has no stocked hand; run: precompute build --n 1000")
-    hands = [[deck.card_by_id[card] for card in index.stocked(i)] for i in range(stock)]
+def _stocked(stage: Stage, plays: int, rng: Random) -> Iterator[Query]:
+    stock = stage.stocked_hands()
+    if stage.index is None or not stock:
+        raise PlanError(
+            f"deck {stage.deck.id!r} has no stocked hand; run: precompute build --n 1000"
+        )
     for number in range(plays):
-        hand = hands[number % stock]
-        yield deck.query([card.phrases[int(rng.random() * len(card.phrases))] for card in hand])
+        cards = stage.index.stocked(number % stock)
+        hand = [stage.deck.card_by_id[card] for card in cards]
+        yield stage.deck.query([c.phrases[int(rng.random() * len(c.phrases))] for c in hand])
 
 
-def _recorded(deck: Deck, path: Path, plays: int) -> Iterator[Query]:
-    raise PlanError(f"--deal {path}: expected random or stocked")
-    yield random_play(deck, Random(0))
+def _recorded(deck: Deck, path: Path, tally: _Tally) -> Iterator[Query]:
+    """The plays of a ledger, or of the game's own log of selectedPairs; others are counted."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise PlanError(
+            f"--deal {path}: expected random, stocked, or a file of recorded plays "
+            f"({error.strerror})"
+        ) from None
+    for line in lines:
+        query = _query_of(deck, line)
+        if query:
+            yield query
+        elif line.strip():
+            tally.passed_over += 1
+
+
+def _query_of(deck: Deck, line: bytes) -> Query | None:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    pairs = value.get("selectedPairs")
+    if isinstance(pairs, list):
+        value = {"hand": [_pick(pair) for pair in pairs]}
+    return recorded_query(deck, value)
+
+
+def _pick(pair: Any) -> dict[str, Any]:
+    """A pair as the game logs it, whole objects or ids, as a pick of the ledger."""
+    if not isinstance(pair, dict):
+        return {}
+    card, phrase = pair.get("conditionCard"), pair.get("selectedPoem")
+    return {
+        "card": card.get("id") if isinstance(card, dict) else card,
+        "phrase": phrase.get("id") if isinstance(phrase, dict) else phrase,
+    }
 
 
 def _examine(
-    tally: _Tally, deck: Deck, gate: Gate, query: Query, tier: str, body: dict[str, Any]
+    tally: _Tally, deck: Deck, gate: Gate, query: Query, tier: str, body: Mapping[str, Any]
 ) -> None:
     response = {"title": body["title"], "poem": body["poem"]}
     quoted = tuple(p.text for p in deck.phrases(query)) if tier == "template" else ()
     refusal = gate.examine(query, response, quoted)
     if refusal:
-        tally.gate_failures[str(refusal)] += 1
-    tally.shared += body.get("shared", len(query.picks))
+        tally.faults[str(refusal)] += 1
+    tally.cards += len(query.picks)
+    tally.phrases += body.get("shared", len(query.picks))
     tally.titles.add(body["title"])
     digest = xxhash.xxh3_128_digest(body["poem"].encode())
     if digest in tally.poems and tally.first_repeat is None:
@@ -115,16 +190,18 @@ def _examine(
     tally.poems.add(digest)
 
 
-def _result(tally: _Tally, deck: Deck, dealt: str, seed: int) -> dict[str, Any]:
-    answered = tally.tiers.total()
+def _result(stage: Stage, wanted: Rehearsal, tally: _Tally) -> dict[str, Any]:
+    answered = max(1, tally.tiers.total())
+    whole = sum(tally.tiers[tier] for tier in WHOLE)
     return {
-        "deck": deck.id,
-        "deal": dealt,
-        "seed": seed,
+        "deck": stage.deck.id,
+        "deal": wanted.deal,
+        "seed": wanted.seed,
         "plays": tally.plays,
+        "passed_over": tally.passed_over,
         "errors": tally.errors,
-        "gate_failures": dict(tally.gate_failures),
-        "gate_passed_share": (answered - tally.gate_failures.total()) / max(1, answered),
+        "gate_failures": dict(tally.faults),
+        "gate_passed_share": (tally.tiers.total() - tally.faults.total()) / answered,
         "tiers": {
             tier: {
                 "answers": count,
@@ -134,32 +211,117 @@ def _result(tally: _Tally, deck: Deck, dealt: str, seed: int) -> dict[str, Any]:
             }
             for tier, count in tally.tiers.most_common()
         },
-        "faithful_phrases": tally.shared / max(1, answered),
+        "whole_share": whole / max(1, tally.plays),
+        "faithful_cards": tally.cards / answered,
+        "faithful_phrases": tally.phrases / answered,
+        "hand_size": stage.deck.hand_size,
         "distinct_poems": len(tally.poems),
-        "distinct_share": len(tally.poems) / max(1, answered),
+        "distinct_share": len(tally.poems) / answered,
         "distinct_titles": len(tally.titles),
-        "titles": len(deck.titles),
+        "titles": len(stage.deck.titles),
         "first_repeat_at": tally.first_repeat,
+        "players_an_hour": wanted.players,
+        "whole_answers_an_hour": round(wanted.players * whole / max(1, tally.plays), 1),
+        "next_best": next_best(stage, tally.missed, wanted),
     }
 
 
-def _p99(times: list[float]) -> float:
+def _p99(times: Sequence[float]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
-def rows(result: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[dict[str, Any]]:
+    """What to cook next, best first: what each would add for so many entries, and the command.
+
+    A stocked hand is worth as many deals as it spares a visitor from seeing a hand again; a play
+    that was missed is worth the times that it was asked for.
+    """
+    stock = stage.stocked_hands()
+    words = len(covering(typical_options(stage.deck), stage.radius))
+    more = wanted.next_best // words
+    proposals = []
+    asked = missed.most_common(wanted.next_best)
+    gained = sum(times for _, times in asked)
+    repeated = sum(times for _, times in asked if times > 1)
+    if repeated:
+        proposals.append(
+            {
+                "what": "the plays that were missed more than once, and then the rest",
+                "entries": len(asked),
+                "adds": f"{gained} of {missed.total()} misses would be exact",
+                "command": f"precompute build --strategy misses --n {len(asked)}",
+            }
+        )
+    if more:
+        total = wanted.next_best + stock * words
+        proposals.append(
+            {
+                "what": f"{more} more hands to deal from stock",
+                "entries": more * words,
+                "adds": f"a visitor meets a hand again after {stock + more} deals, not {stock}",
+                "command": f"precompute build --strategy stock --n {total}",
+            }
+        )
+    return proposals
+
+
+def keep(store: Path, result: Mapping[str, Any]) -> None:
+    """Keep a rehearsal for `/stats` to show beside what is seen."""
+    path = rehearsal_path(store, str(result["deck"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    scratch.replace(path)
+
+
+def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """The report as a table."""
-    yield "plays", f"{result['plays']:,} ({result['deal']})"
-    yield "errors", result["errors"]
+    size = result["hand_size"]
+    yield "plays", f"{result['plays']:,} (dealt: {result['deal']})"
+    if result["passed_over"]:
+        yield "lines passed over", f"{result['passed_over']:,}, not plays of this deck"
+    yield "errors", f"{result['errors']} of {result['plays']:,}"
     yield "gate passed", f"{result['gate_passed_share']:.4%}"
     for fault, times in list(result["gate_failures"].items())[:5]:
         yield "gate refused", f"{times} × {fault}"
     for tier, figures in result["tiers"].items():
-        told = (
-            f"{figures['share']:.2%}, median {figures['median_us']} µs, p99 {figures['p99_us']} µs"
-        )
-        yield tier, told
-    yield "phrases said, of the hand's", f"{result['faithful_phrases']:.3f}"
-    yield "distinct poems", f"{result['distinct_poems']:,} ({result['distinct_share']:.3%})"
+        times = f"median {figures['median_us']} µs, p99 {figures['p99_us']} µs"
+        yield tier, f"{figures['share']:.2%} of plays, {times}"
+    yield "cards said", f"{result['faithful_cards']:.3f} of {size}"
+    yield "phrases said", f"{result['faithful_phrases']:.3f} of {size}"
+    told = f"{result['distinct_poems']:,} ({result['distinct_share']:.3%} of answers)"
+    yield "distinct poems", told
+    yield "first repeat", _at(result["first_repeat_at"])
     yield "distinct titles", f"{result['distinct_titles']} of {result['titles']}"
-    yield "first repeat after", result["first_repeat_at"] or "none"
+    hour = f"{result['whole_answers_an_hour']:g} an hour at {result['players_an_hour']} players"
+    yield "whole-poem answers", hour
+    for number, proposal in enumerate(result["next_best"], 1):
+        told = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries)"
+        yield f"next best {number}", f"{told}\n  {proposal['command']}"
+
+
+def _at(play: int | None) -> str:
+    return "none" if play is None else f"at play {play:,}"
+
+
+def typical_options(deck: Deck) -> tuple[int, ...]:
+    """The numbers of phrases of an ordinary hand: the commonest number, for each of its cards."""
+    commonest = Counter(len(card.phrases) for card in deck.cards).most_common(1)[0][0]
+    return (commonest,) * deck.hand_size
+
+
+def coverage_lines(deck: Deck, radius: int, upto: int) -> list[Line]:
+    """Share of all plays that n entries answer: exactly, by stocked hands, and by composing."""
+    plays = deck.count_plays()
+    options = typical_options(deck)
+    words = len(covering(options, radius))
+    decades = math.log10(max(10 * words, upto) / words)
+    steps = sorted({round(words * 10 ** (k / 8)) for k in range(math.ceil(8 * decades) + 1)})
+    stocked = [(n, min(1.0, n // words * math.prod(options) / plays)) for n in steps]
+    lines = [
+        Line(f"stocked, radius {radius}", "#1f6f4a", stocked),
+        Line("exact", "#2b4c7e", [(n, min(1.0, n / plays)) for n in steps]),
+    ]
+    if deck.composable:
+        lines.append(Line("composed", "#9a7b1f", [(1.0, 1.0), (float(steps[-1]), 1.0)]))
+    return lines

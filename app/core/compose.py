@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from functools import cached_property
 import xxhash
 
 from app.core.deck import Deck, Theme
-from app.core.gate import leak_pattern
+from app.core.gate import leak_in
 from app.core.key import Query
 
 SOURCE = "composer"
@@ -29,6 +30,7 @@ BREAK = "\n\n"
 ATTEMPTS = 48
 # A word that returns costs as much as being so many characters off the length aimed at.
 _REPEAT_COST = 7
+_HOUR_COST = 10
 # Two themes are served by two phrases in three, others by one in four: counted plainly, three themes
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
@@ -50,6 +52,7 @@ class Piece:
     leaks: int
     head: str
     ending: str
+    hour: int = 0
     themes: frozenset[str] = frozenset()
 
 
@@ -137,15 +140,10 @@ class Composer:
         }
         self._frames = tuple(map(self._frames_of, deck.themes))
 
-    @cached_property
-    def _leak_patterns(self) -> Mapping[str, re.Pattern[str]]:
-        return {card.id: leak_pattern(card.text, card.tells) for card in self.deck.cards}
-
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        leaks = sum(
-            self._card_bit[card] for card, p in self._leak_patterns.items() if p.search(text)
-        )
+        plain = unicodedata.normalize("NFKC", text)
+        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(plain, c))
         return Piece(
             text=text,
             length=len(text),
@@ -154,8 +152,18 @@ class Composer:
             leaks=leaks,
             head=text[:2],
             ending=ending_class(text),
+            hour=self._hour(text),
             themes=themes,
         )
+
+    def _hour(self, text: str) -> int:
+        """The time of day that a text speaks of, from 1 in the deck's order; 0: none, or several."""
+        hours = [
+            number
+            for number, words in enumerate(self.deck.hours, 1)
+            if any(word in text for word in words)
+        ]
+        return hours[0] if len(hours) == 1 else 0
 
     def _frames_of(self, theme: Theme) -> _Frames:
         def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
@@ -249,8 +257,8 @@ class _Attempt:
         if not (opening and closing and self._take(opening) and self._take(closing)):
             return None
         order = self._order(ranks, attempt)
-        split = self._split(len(order))
-        turn = self._turn([ranks[i] for i in order], split)
+        split, threshold = self._split([ranks[i][0] for i in order])
+        turn = self._turn(split, len(order), threshold=threshold)
         used = opening.length + closing.length + (turn.length if turn else 0)
         sentences = self._sentences([candidates[i] for i in order], used, opening, attempt)
         if sentences is None or closing.head == sentences[-1].head:
@@ -295,17 +303,28 @@ class _Attempt:
             order.sort(key=drawn.__getitem__)
         return order[::-1] if self._frames.theme.outward else order
 
-    def _split(self, count: int) -> int:
-        """After how many sentences the development turns."""
-        return count // 2 + self._choices.below(2) if count > 2 else count
+    def _split(self, sides: Sequence[int]) -> tuple[int, bool]:
+        """After how many sentences the development turns, and whether that is at the threshold.
 
-    def _turn(self, ranks: Sequence[tuple[int, int]], split: int) -> Piece | None:
-        """A turn, where there is one to make: at the threshold, or one that fits anywhere."""
-        if not 0 < split < len(ranks) or self._choices.below(4) == 0:
+        The threshold is where nothing before it is of the far side and nothing after it of the near
+        one; what is of neither side may stand on both. Where there is one, the turn stands there, as
+        near to the middle as can be: a door that opens after the room was praised opens nothing.
+        """
+        count = len(sides)
+        near, far = (1, -1) if self._frames.theme.outward else (-1, 1)
+        first = max((i + 1 for i, side in enumerate(sides) if side == near), default=0)
+        last = min((i for i, side in enumerate(sides) if side == far), default=count)
+        middle = count // 2 + self._choices.below(2)
+        places = range(max(first, 1), min(last, count - 1) + 1)
+        if not places or (first == 0 and last == count):
+            return middle, False
+        return min(places, key=lambda place: abs(place - middle)), True
+
+    def _turn(self, split: int, count: int, *, threshold: bool) -> Piece | None:
+        """A turn, where there is room for one."""
+        if not 0 < split < count:
             return None
-        before, after = ranks[split - 1][0], ranks[split][0]
-        crosses = {before, after} == {-1, 1} or (before != after and 0 in (before, after))
-        turn = self._draw(self._frames.threshold_turns if crosses else self._frames.turns)
+        turn = self._draw(self._frames.threshold_turns if threshold else self._frames.turns)
         return turn if turn and self._take(turn) else None
 
     def _sentences(
@@ -330,6 +349,7 @@ class _Attempt:
     ) -> Piece | None:
         theme = self._frames.theme.id
         before = chosen[-1]
+        hour = max(piece.hour for piece in chosen)
         drone = before.ending if len(chosen) > 1 and chosen[-2].ending == before.ending else ""
         best, least = None, math.inf
         start = self._choices.below(len(pieces))
@@ -343,6 +363,8 @@ class _Attempt:
             # A sentence of the theme is worth a detour; after some attempts, any sentence will do.
             cost += 0 if theme in piece.themes or attempt > ATTEMPTS // 4 else 12
             cost += 9 if piece.ending == before.ending else 0
+            # A poem that goes from night back to morning has five suns in its sky.
+            cost += _HOUR_COST if 0 < piece.hour < hour else 0
             cost += 99 if piece.ending == drone else 0
             # Where the best choices lead nowhere, each further attempt leaves more to chance.
             cost += self._choices.below(1 + 2 * attempt) if attempt else 0

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import xxhash
 
-from app.core.key import Query
+from app.core.key import HAND, Pick, Query, pick
 from app.errors import DeckError, RequestError
 
 DECK_FILE = "deck.json"
@@ -31,6 +32,7 @@ TITLES_FILE = "titles.json"
 SENTENCES_FILE = "sentences.json"
 FRAMES_FILE = "frames.json"
 
+CARDS, PATTERN = KINDS = ("cards", "pattern")
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 RESERVED_FIELDS = frozenset({"deck", "key", "variant", "tier", "source", "model", "shared"})
 # Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
@@ -128,6 +130,7 @@ class Deck:
     groups: Mapping[str, tuple[str, ...]]
     outside: tuple[str, ...]
     inside: tuple[str, ...]
+    hours: tuple[tuple[str, ...], ...] = ()
     sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     themes: tuple[Theme, ...] = ()
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -150,6 +153,14 @@ class Deck:
         for card in self.cards:
             grouped.setdefault(card.category, []).append(card)
         return {category: tuple(cards) for category, cards in grouped.items()}
+
+    @cached_property
+    def shape(self) -> str:
+        """Stands for the cards, categories and phrases, by their ids: what coverage depends on."""
+        parts = [
+            (card.id, card.category, *(phrase.id for phrase in card.phrases)) for card in self.cards
+        ]
+        return xxhash.xxh3_64_hexdigest(orjson.dumps([self.hand_size, *sorted(parts)]))
 
     @property
     def composable(self) -> bool:
@@ -176,12 +187,44 @@ class Deck:
         """The query of these phrases; the caller vouches that the hand is legal."""
         return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
 
+    @cached_property
+    def _seats(self) -> Mapping[tuple[str, str], tuple[Pick, str]]:
+        return {
+            (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
+            for card in self.cards
+            for phrase in card.phrases
+        }
+
+    def _seated(self, picks: Sequence[tuple[str, str]]) -> list[Pick] | None:
+        """The picks of a legal hand just as the deck writes them; None for anything else."""
+        seats = self._seats
+        try:
+            seated = [seats[ids] for ids in picks]
+        except (KeyError, TypeError):
+            return None
+        size = self.hand_size
+        if len(seated) != size or len({category for _, category in seated}) != size:
+            return None
+        return [one for one, _ in seated]
+
+    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
+        """The query of picks just as the deck writes them; None where anything is not as usual."""
+        seated = self._seated(picks)
+        return None if seated is None else Query.seated(HAND, self.id, seated)
+
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
-        return tuple(self.phrase_by_id[pick] for pick in query.picks)
+        return tuple([self.phrase_by_id[ids] for ids in query.picks])
+
+    def has_play(self, query: Query) -> bool:
+        """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
+        return query.kind == HAND and self._seated(query.picks) is not None
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""
+        return self.known_play(picks) or self._judged_play(picks)
+
+    def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
         if len(picks) != self.hand_size:
             raise RequestError(
                 400,
@@ -208,20 +251,21 @@ class Deck:
             raise RequestError(
                 400,
                 "Unknown card",
-                f"deck {self.id!r} has no card {_shorten(card)!r}",
+                f"deck {self.id!r} has no card {shorten(card)!r}",
                 "見つからないカードがあります。",
             )
         if (card, phrase) not in self.phrase_by_id:
             raise RequestError(
                 400,
                 "Unknown phrase",
-                f"card {card!r} has no phrase {_shorten(phrase)!r}",
+                f"card {card!r} has no phrase {shorten(phrase)!r}",
                 "見つからない言い換えがあります。",
             )
         return self.phrase_by_id[card, phrase]
 
 
-def _shorten(text: str, limit: int = 60) -> str:
+def shorten(text: str, limit: int = 60) -> str:
+    """A text as an error quotes it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -238,8 +282,8 @@ def telling_words(condition_text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_NOUN.findall(condition_text)))
 
 
-class _Reader:
-    """Reads one file of a deck and blames it by name."""
+class Reader:
+    """Reads one file of a deck, of either kind, and blames it by name."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.file = str(folder / name)
@@ -253,26 +297,30 @@ class _Reader:
             raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
 
     def fail(self, place: str, fault: str) -> DeckError:
+        """The error to raise: this file, the place in it, the fault."""
         return DeckError(self.file, place, fault)
 
     def items(self, value: Any, place: str) -> list[Any]:
+        """A value that must be a list. Raises DeckError, as all of these do."""
         if not isinstance(value, list):
             raise self.fail(place, "expected a list")
         return value
 
     def member(self, value: Any, name: str, kind: type[Any], place: str) -> Any:
+        """A member of an object, of a kind; a text must not be empty."""
         if not isinstance(value, dict):
             raise self.fail(place, "expected an object")
         if name not in value:
             raise self.fail(place, f"member {name!r} is missing")
         found = value[name]
         if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-            raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {_shorten(repr(found))}")
+            raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")
         if kind is str and not found.strip():
             raise self.fail(place, f"{name!r} is empty")
         return found
 
     def strings(self, value: Any, place: str) -> tuple[str, ...]:
+        """A list of texts that are not empty."""
         texts = self.items(value, place)
         for number, text in enumerate(texts, 1):
             if not isinstance(text, str) or not text.strip():
@@ -293,7 +341,7 @@ def load_deck(folder: Path) -> Deck:
 
     Raises DeckError, naming file, place and fault.
     """
-    reader = _Reader(folder, DECK_FILE)
+    reader = Reader(folder, DECK_FILE)
     root = reader.value
     hand = reader.member(root, "hand", dict, "")
     hand_size = reader.member(hand, "size", int, "hand")
@@ -310,7 +358,7 @@ def load_deck(folder: Path) -> Deck:
         raise reader.fail(
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
-    scenes = root.get("scenes", {})
+    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
     deck = Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -322,6 +370,10 @@ def load_deck(folder: Path) -> Deck:
         groups=_load_groups(reader, root, categories),
         outside=reader.strings(scenes.get("outside", []), "scenes outside"),
         inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        hours=tuple(
+            reader.strings(words, "scenes hours")
+            for words in reader.items(scenes.get("hours", []), "scenes hours")
+        ),
         sentences=_load_sentences(folder, cards),
         themes=_load_themes(folder),
         template=_load_template(reader, root),
@@ -332,7 +384,7 @@ def load_deck(folder: Path) -> Deck:
 
 
 def _load_cards(folder: Path) -> tuple[Card, ...]:
-    reader = _Reader(folder, CARDS_FILE)
+    reader = Reader(folder, CARDS_FILE)
     cards = []
     seen: set[str] = set()
     for number, raw in enumerate(reader.items(reader.value, ""), 1):
@@ -347,7 +399,7 @@ def _load_cards(folder: Path) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
+def _load_card(reader: Reader, raw: Any, place: str) -> Card:
     card_id = unicodedata.normalize("NFC", reader.member(raw, "id", str, place))
     phrases: list[Phrase] = []
     for number, item in enumerate(reader.member(raw, "poems", list, place), 1):
@@ -356,7 +408,8 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        phrases.append(Phrase(phrase_id, text, card_id))
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
@@ -375,7 +428,7 @@ def _load_card(reader: _Reader, raw: Any, place: str) -> Card:
 
 
 def _load_titles(folder: Path) -> tuple[str, ...]:
-    reader = _Reader(folder, TITLES_FILE)
+    reader = Reader(folder, TITLES_FILE)
     titles = reader.strings(reader.value, "title")
     if not titles:
         raise reader.fail("", "there is no title")
@@ -385,7 +438,7 @@ def _load_titles(folder: Path) -> tuple[str, ...]:
     return titles
 
 
-def _load_rules(reader: _Reader, root: Any) -> Rules:
+def _load_rules(reader: Reader, root: Any) -> Rules:
     answer = root.get("answer", {})
     if not isinstance(answer, dict):
         raise reader.fail("answer", "expected an object")
@@ -408,7 +461,7 @@ def _load_rules(reader: _Reader, root: Any) -> Rules:
     return Rules(**values)
 
 
-def _load_range(reader: _Reader, value: Any, place: str) -> tuple[int, int]:
+def _load_range(reader: Reader, value: Any, place: str) -> tuple[int, int]:
     numbers = reader.items(value, place)
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
     if len(numbers) != 2 or not whole or not 1 <= numbers[0] <= numbers[1]:
@@ -416,7 +469,7 @@ def _load_range(reader: _Reader, value: Any, place: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _load_groups(reader: _Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
+def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
     named = root.get("groups", {})
     if not isinstance(named, dict):
         raise reader.fail("groups", "expected an object")
@@ -430,7 +483,7 @@ def _load_groups(reader: _Reader, root: Any, categories: set[str]) -> dict[str, 
     return groups
 
 
-def _load_template(reader: _Reader, root: Any) -> dict[str, tuple[str, ...]]:
+def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     """A deck's own frames for the template tier, where the built-in ones do not suit it."""
     given = root.get("template", {})
     if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
@@ -441,7 +494,7 @@ def _load_template(reader: _Reader, root: Any) -> dict[str, tuple[str, ...]]:
 def _load_sentences(folder: Path, cards: Sequence[Card]) -> Mapping[str, tuple[Sentence, ...]]:
     if not (folder / SENTENCES_FILE).exists():
         return {}
-    reader = _Reader(folder, SENTENCES_FILE)
+    reader = Reader(folder, SENTENCES_FILE)
     if not isinstance(reader.value, dict):
         raise reader.fail("", "expected an object: phrase id → sentences")
     phrase_ids = Counter(phrase.id for card in cards for phrase in card.phrases)
@@ -467,11 +520,13 @@ def _load_sentences(folder: Path, cards: Sequence[Card]) -> Mapping[str, tuple[S
 def _load_themes(folder: Path) -> tuple[Theme, ...]:
     if not (folder / FRAMES_FILE).exists():
         return ()
-    reader = _Reader(folder, FRAMES_FILE)
-    themes = []
+    reader = Reader(folder, FRAMES_FILE)
+    themes: list[Theme] = []
     for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
         theme_id = reader.member(raw, "id", str, f"theme {number}")
         place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
         movement = reader.member(raw, "movement", str, place)
         if movement not in ("inward", "outward"):
             raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
@@ -510,13 +565,28 @@ def _check_links(folder: Path, deck: Deck, categories: set[str]) -> None:
         raise DeckError(str(folder / DECK_FILE), "scenes", fault)
 
 
-def load_decks(folder: Path) -> dict[str, Deck]:
-    """Every deck below a folder, by id. Raises DeckError where there is none."""
+def deck_folders(folder: Path) -> list[tuple[Path, str]]:
+    """The folders of decks below a folder, each with its kind. Raises DeckError where there is none."""
     folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
     if not folders:
         raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
+    return [(path, _kind(path)) for path in folders]
+
+
+def _kind(folder: Path) -> str:
+    reader = Reader(folder, DECK_FILE)
+    kind = reader.value.get("kind", CARDS) if isinstance(reader.value, dict) else CARDS
+    if kind not in KINDS:
+        raise reader.fail("kind", f"expected one of {', '.join(KINDS)}, not {kind!r}")
+    return str(kind)
+
+
+def load_decks(folder: Path) -> dict[str, Deck]:
+    """Every deck of cards below a folder, by id. Raises DeckError where there is no deck at all."""
     decks: dict[str, Deck] = {}
-    for path in folders:
+    for path, kind in deck_folders(folder):
+        if kind != CARDS:
+            continue
         deck = load_deck(path)
         if deck.id in decks:
             raise DeckError(str(path / DECK_FILE), "id", f"another deck has the id {deck.id!r}")

@@ -17,6 +17,8 @@ import xxhash
 from app.core.key import Query
 from app.errors import DamagedLineError
 
+# What the index has room for: two bytes.
+MAX_VARIANT = 0xFFFF
 _SUFFIX = b',"checksum":"%b"}'
 _SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
 
@@ -98,7 +100,7 @@ class Entry:
         record = unseal(line)
         try:
             usage = record["usage"]
-            return cls(
+            entry = cls(
                 key=record["key"],
                 variant=record["variant"],
                 query=Query.from_json(record["query"]),
@@ -110,8 +112,24 @@ class Entry:
                 usage=None if usage is None else Usage(**usage),
                 cost_usd=record["cost_usd"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            entry._check()
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DamagedLineError(f"not an entry: {error}") from None
+        return entry
+
+    def _check(self) -> None:
+        """A checksum says that a line is as it was written, not that an entry was written."""
+        if len(bytes.fromhex(self.key)) != 16:
+            raise ValueError("the key is not 32 hex digits")
+        if type(self.variant) is not int or not 0 <= self.variant <= MAX_VARIANT:
+            raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
+        texts = (self.source, self.model, self.fingerprint, self.created, *self.response.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a member that should be a text is none")
+        usage = self.usage or Usage()
+        numbers = (self.cost_usd, usage.prompt, usage.output, usage.thoughts, usage.cached)
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError("a member that should be a number is none")
 
 
 def seal(body: bytes) -> bytes:

@@ -11,9 +11,11 @@ from typing import Any
 
 from app.core.deck import Deck
 from app.core.index import Meta
-from app.core.ledger import read_ledger
 
-MOST_WANTED = 10
+
+def rehearsal_path(store_folder: Path, deck: str) -> Path:
+    """Where the result of the last rehearsal is kept, for `/stats` to show beside what is seen."""
+    return store_folder / f"{deck}.rehearsal.json"
 
 
 def space(deck: Deck) -> dict[str, Any]:
@@ -45,22 +47,18 @@ def store(meta: Meta | None) -> dict[str, Any]:
         "generation": meta.generation,
         "newest": meta.newest,
         "spent_usd": round(meta.cost_usd, 6),
+        "paid_entries": meta.paid,
         "tokens": round(meta.tokens),
     }
-
-
-def saved_usd(meta: Meta | None, hits: int) -> float:
-    """What so many hits would have cost, had each been asked for at the mean price of an entry."""
-    return round(hits * meta.cost_usd / meta.entries, 6) if meta and meta.entries else 0.0
 
 
 def coverage(deck: Deck, meta: Meta | None) -> dict[str, Any]:
     """What the store and the pieces cover, each beside what it is a share of."""
     plays, hands = deck.count_plays(), deck.count_hands()
-    entries = meta.entries if meta else 0
+    exact = meta.plays if meta else 0
     stocked = meta.stocked_hands if meta else 0
     return {
-        "exact": _share(entries, plays),
+        "exact": _share(exact, plays),
         "stocked_hands": _share(stocked, hands),
         "stocked_plays": _share(meta.stocked_plays if meta else 0, plays),
         "radius": meta.radius if meta else None,
@@ -75,18 +73,3 @@ def _share(part: int, whole: int) -> dict[str, Any]:
         "share": part / whole if whole else 0.0,
         "one_in": round(whole / part) if part else None,
     }
-
-
-def misses(folder: Path | None, deck: str, most: int = MOST_WANTED) -> dict[str, Any]:
-    """Distinct plays that no whole entry answered, the most wanted first."""
-    if folder is None:
-        return {"kept": False}
-    counted: Counter[str] = Counter()
-    for line in read_ledger(folder, deck):
-        hand = line.get("hand")
-        if isinstance(hand, list):
-            counted[
-                "+".join(sorted(str(p.get("phrase")) for p in hand if isinstance(p, dict)))
-            ] += 1
-    wanted = [{"phrases": k.split("+"), "times": n} for k, n in counted.most_common(most)]
-    return {"kept": True, "total": counted.total(), "distinct": len(counted), "most_wanted": wanted}

@@ -17,13 +17,17 @@ from app.core.deck import Card, Deck
 from app.core.key import Query
 
 FIELDS = ("title", "poem")
-_BREAKS = re.compile(r"[\r\n]+")
 _SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
+# Controls, halves of surrogate pairs, private use, invisible marks, the replacement character.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
+    r"\ud800-\udfff\ue000-\uf8ff]"
+)
 _DIGITS = re.compile(r"\d+")
 
 
@@ -63,7 +67,7 @@ class Candidate:
     @cached_property
     def flat(self) -> str:
         """The poem without line breaks: what lengths are counted on."""
-        return _BREAKS.sub("", self.poem)
+        return self.poem.replace("\n", "").replace("\r", "")
 
     @cached_property
     def own(self) -> str:
@@ -94,6 +98,14 @@ def check_shape(candidate: Candidate) -> Refusal | None:
     return Refusal("shape", ", ".join(map(str, response)) or "nothing", "exactly title and poem")
 
 
+def check_printable(candidate: Candidate) -> Refusal | None:
+    """What cannot be printed: broken text, half characters, marks that nobody sees."""
+    found = _UNPRINTABLE.search(candidate.own)
+    if found is None:
+        return None
+    return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
+
+
 def check_title(titles: Iterable[str]) -> Rule:
     """The title stands verbatim in the deck: the game prints it on prepared art."""
     known = frozenset(titles)
@@ -122,7 +134,7 @@ def check_paragraphs(least: int, most: int) -> Rule:
     """A world, an experience, a meaning: so many paragraphs."""
 
     def paragraphs(candidate: Candidate) -> Refusal | None:
-        count = sum(bool(part.strip()) for part in _BREAKS.split(candidate.poem))
+        count = sum(bool(part.strip()) for part in candidate.poem.replace("\r", "\n").split("\n"))
         if least <= count <= most:
             return None
         return Refusal("paragraphs", str(count), f"{least}-{most}")
@@ -201,23 +213,34 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def leak_pattern(condition_text: str, tells: tuple[str, ...]) -> re.Pattern[str]:
-    """What would give a card away: its text, its telling words, its numbers in any writing."""
-    numbers = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
+    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
+    numbers = _DIGITS.findall(text)
     written = [word for digits in numbers for word in kanji_numerals(digits)]
-    words = _any_of([condition_text, *tells, *written])
-    digits = "|".join(rf"(?<!\d){int(number)}(?!\d)" for number in numbers)
-    assert words is not None  # the condition's text is always among them
-    return re.compile(f"{words.pattern}|{digits}" if digits else words.pattern)
+    words = tuple(dict.fromkeys((text, *telling, *written)))
+    return words, frozenset(str(int(digits)) for digits in numbers)
+
+
+def leak_in(text: str, card: Card) -> str:
+    """The word in a text that gives a card away, or an empty text. The text is NFKC-normalised."""
+    # `in` for each word beats one alternation of them all by far: it searches as memmem does.
+    words, digits = _telling(card.text, card.tells)
+    for word in words:
+        if word in text:
+            return word
+    if digits:
+        return next((n for n in _DIGITS.findall(text) if str(int(n)) in digits), "")
+    return ""
 
 
 def check_leak(candidate: Candidate) -> Refusal | None:
     """The flaw behind a card stays hidden: that is the game."""
     own = unicodedata.normalize("NFKC", candidate.own)
     for card in candidate.cards:
-        found = leak_pattern(card.text, card.tells).search(own)
+        found = leak_in(own, card)
         if found:
-            return Refusal("leak", f"{found.group()} of {card.id}", "no word that tells a card")
+            return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
     return None
 
 
@@ -237,6 +260,12 @@ def check_wording(most: int) -> Rule:
 
 
 def _longest_run(phrase: str, text: str, length: int) -> str:
+    # A run holds one whole of the pieces of half its length that the phrase is cut into: where none
+    # of them is in the text, which is as good as always, no run is.
+    step = (length + 1) // 2
+    pieces = range(0, len(phrase) - step + 1, step)
+    if not any(phrase[at : at + step] in text for at in pieces):
+        return ""
     runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
     return next((run for run in runs if run in text), "")
 
@@ -267,14 +296,16 @@ def check_japanese(candidate: Candidate) -> Refusal | None:
     own = candidate.own
     if not _KANA.search(candidate.poem):
         return Refusal("script", "no kana", "Japanese")
-    foreign = foreign_han(own)
-    if foreign:
-        return Refusal("script", foreign[:10], "no Chinese-only character")
-    for pattern, limit in ((_HANGUL, "no Hangul"), (_LATIN, "no Latin run")):
-        found = pattern.search(own)
-        if found:
-            return Refusal("script", found.group(), limit)
-    return None
+    try:
+        own.encode("cp932")
+    except UnicodeEncodeError:
+        foreign, hangul = foreign_han(own), _HANGUL.search(own)
+        if foreign:
+            return Refusal("script", foreign[:10], "no Chinese-only character")
+        if hangul:
+            return Refusal("script", hangul.group(), "no Hangul")
+    latin = _LATIN.search(own)
+    return Refusal("script", latin.group(), "no Latin run") if latin else None
 
 
 def check_echo(words: Iterable[str]) -> Rule:
@@ -303,6 +334,7 @@ class Gate:
         rules = deck.rules
         checks = [
             Check("title", check_title(deck.titles)),
+            Check("printable", check_printable, of_texts=True),
             Check("length", check_length(*rules.characters)),
             Check("paragraphs", check_paragraphs(*rules.paragraphs)),
             Check("sentence", check_sentences(rules.sentence), of_texts=True),

@@ -9,7 +9,8 @@ order of sources, a replaced log), it is built anew beside the old one and put i
 Databases of the file:
 
     answers   key (16 bytes) + variant (u16, big endian)  →  origin (u16) + offset (u64) + body
-    hands     hand key (16)  →  many of: key (16) + 8 bytes a card, the hash of its phrase
+    hands     hand key (16)  →  number of cards (u8) + a record for each entry of variant 0:
+                                key (16) + 8 bytes a card, the hash of its phrase
     stock     position (u32, big endian)  →  JSON list of card ids
     stocked   hand key (16)  →  position in `stock`
     meta      b"meta"        →  JSON, see `Meta`
@@ -19,61 +20,87 @@ Databases of the file:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import operator
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 import orjson
 import xxhash
 
 from app.core.answer import exact_body
-from app.core.coverage import Word, is_stocked
-from app.core.deck import Deck
+from app.core.coverage import Word, is_stocked, sphere_bound
+from app.core.decks import AnyDeck
 from app.core.entry import Entry
-from app.core.key import HAND, Query
-from app.core.log import Damage, Record, log_path, read_log
+from app.core.key import HAND, Query, phrase_hash
+from app.core.log import Damage, log_path, read_log
 from app.errors import DamagedLineError, IndexUnusableError, KeyCollisionError, StoreWriteError
 
-FORMAT = 2
+FORMAT = 5
 # Sources, best first: an entry replaces another of its key where its source is as good or better.
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # The map is address space, not memory: reserving much once spares every reader a remapping.
 MAP_SIZE = 1 << 36
-MAX_VARIANT = 0xFFFF
 
 _PREFIX = struct.Struct("<HQ")
 _VARIANT = struct.Struct(">H")
 _POSITION = struct.Struct(">I")
 _META = b"meta"
+_KEY_SIZE = 16
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
+# Entries taken in with one transaction: enough that sorting them pays, and 32 MB at most.
 _BATCH = 20_000
+_READERS = 1024
+# A line of the processor's cache a reader, and a page for what stands before them.
+_LOCK_SIZE = 64 * _READERS + 4096
+
+
+class _Item(NamedTuple):
+    """An entry as it goes in: what the index keeps of it, and nothing else, for a batch is held."""
+
+    key: bytes
+    start: int
+    origin: int
+    body: bytes
+    is_play: bool
+    hand: bytes
+    record: bytes
+    cards: tuple[str, ...]
 
 
 @dataclass
 class Meta:
     """What the index says of itself.
 
-    `offset` is how much of the log it holds, `first` the checksum of the log's first bytes,
-    `origins` are [source, model, entries in force].
+    `offset` is how much of the log it holds, `first` the checksum of the log's first line, `last`
+    that of the bytes before `offset`,
+    `plays` counts the entries that answer a play of the deck of today (variant 0), `shape` stands
+    for its cards and phrases, `origins` are [source, model, entries in force].
     """
 
     deck: str
+    shape: str
     order: list[str]
     radius: int
     format: int = FORMAT
     first: str = ""
+    last: str = ""
     offset: int = 0
     lines: int = 0
     damaged: int = 0
     entries: int = 0
+    plays: int = 0
+    paid: int = 0
     generation: int = 0
     origins: list[list[object]] = field(default_factory=list)
     cost_usd: float = 0.0
@@ -92,12 +119,24 @@ def index_paths(store: Path, deck: str) -> list[Path]:
         return []
 
 
-def phrase_hash(phrase: str) -> bytes:
-    """Eight bytes that stand for a phrase within its card."""
-    return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
+def _reserve_lock(path: Path) -> None:
+    """Give the lock file its room on the disk. Raises OSError where there is none.
+
+    LMDB makes it a sparse file and maps it: on a full disk the process would die of a bus error at
+    the first reader, and not be told of it.
+    """
+    descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size < _LOCK_SIZE or status.st_blocks * 512 < status.st_size:
+            os.posix_fallocate(descriptor, 0, max(_LOCK_SIZE, status.st_size))
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> lmdb.Environment:
+    if lock and hasattr(os, "posix_fallocate"):
+        _reserve_lock(path)
     return lmdb.open(
         str(path),
         subdir=False,
@@ -106,9 +145,14 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
         sync=sync,
         map_size=MAP_SIZE,
         max_dbs=len(_DATABASES),
-        max_readers=1024,
+        max_readers=_READERS,
         readahead=False,
     )
+
+
+def _least_size(env: lmdb.Environment) -> int:
+    """The length of a file that holds all of its pages."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
 
 
 def _first_of(path: Path) -> str:
@@ -118,6 +162,55 @@ def _first_of(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return xxhash.xxh3_64_hexdigest(line) if line.endswith(b"\n") else ""
+
+
+def _last_of(path: Path, offset: int) -> str:
+    # As many bytes as hold the last line's checksum.
+    length = min(offset, 64)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset - length)
+            return xxhash.xxh3_64_hexdigest(file.read(length))
+    except FileNotFoundError:
+        return ""
+
+
+def _records(joined: bytes) -> list[bytes]:
+    width = _KEY_SIZE + 8 * joined[0] if joined else 1
+    return [joined[at : at + width] for at in range(1, len(joined), width)]
+
+
+@lru_cache(maxsize=64)
+def _runs(cards: int, count: int) -> tuple[slice, ...]:
+    edges = [8 * (i * cards // count) for i in range(count + 1)]
+    return tuple(map(slice, edges, edges[1:]))
+
+
+def nearest_records(joined: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
+    """Of a hand's records those that differ in 1 to `radius` phrases, as (how many, key), sorted.
+
+    Where the digests are cut into one run more than may differ, a record that is near has one of
+    the runs whole: searching for runs looks closely at few records. (Comparing every record's
+    digests one by one cost ten times as much for the 27 of a stocked hand.)
+    """
+    width = _KEY_SIZE + len(digests)
+    near = set()
+    for run in _runs(len(digests) // 8, radius + 1):
+        part, first = digests[run], 1 + _KEY_SIZE + run.start
+        at = joined.find(part)
+        while at >= 0:
+            number, astray = divmod(at - first, width)
+            if not astray and number >= 0:
+                record = joined[1 + number * width : 1 + (number + 1) * width]
+                differing = _differing(record[_KEY_SIZE:], digests)
+                if 0 < differing <= radius:
+                    near.add((differing, record[:_KEY_SIZE]))
+            at = joined.find(part, at + 1)
+    return sorted(near)
+
+
+def _differing(some: bytes, others: bytes) -> int:
+    return sum(some[at : at + 8] != others[at : at + 8] for at in range(0, len(others), 8))
 
 
 class Index:
@@ -140,17 +233,25 @@ class Index:
         # reuse a page under us can write there either, as far as this account knows.
         lock = os.access(self.path.parent, os.W_OK)
         try:
-            self._env = _open(self.path, write=False, lock=lock)
-            handles = [
-                self._env.open_db(name.encode(), create=False, dupsort=name == "hands")
-                for name in _DATABASES
-            ]
-        except lmdb.Error as error:
+            inode = self.path.stat().st_ino
+            try:
+                self._env = _open(self.path, write=False, lock=lock)
+            except OSError:
+                # A full disk has no room for a reader table, and none for a writer either.
+                self._env = _open(self.path, write=False, lock=False)
+            # A page that is not there is no error to a memory map: the process would die of it.
+            if self.path.stat().st_size < _least_size(self._env):
+                self._env.close()
+                raise IndexUnusableError(f"{self.path}: is cut short")
+            handles = [self._env.open_db(name.encode(), create=False) for name in _DATABASES]
+        except (OSError, lmdb.Error) as error:
             raise IndexUnusableError(f"{self.path}: cannot be read: {error}") from None
         self._answers, self._hands, self._stock, self._stocked, self._meta = handles
-        if self.meta().deck != deck:
+        self._inode = inode
+        found = self.meta().deck
+        if found != deck:
             self.close()
-            raise IndexUnusableError(f"{self.path}: belongs to deck {self.meta().deck!r}")
+            raise IndexUnusableError(f"{self.path}: belongs to deck {found!r}")
 
     def close(self) -> None:
         """Give the map back."""
@@ -166,6 +267,17 @@ class Index:
         with self._env.begin(buffers=True) as txn:
             value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
             return None if value is None else bytes(value[_PREFIX.size :])
+
+    def variants(self, key: bytes, most: int) -> list[bytes]:
+        """The finished bodies of a key's variants in order, at most so many."""
+        with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
+            found: list[bytes] = []
+            if cursor.set_range(key):
+                for stored, value in cursor:
+                    if stored[:16] != key or len(found) == most:
+                        break
+                    found.append(bytes(value[_PREFIX.size :]))
+            return found
 
     def has(self, key: str, variant: int = 0) -> bool:
         """Whether there is an entry for this key."""
@@ -187,10 +299,18 @@ class Index:
 
     def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
         """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
-        with self._env.begin() as txn, txn.cursor(self._hands) as cursor:
-            if not cursor.set_key(hand_key):
-                return []
-            return [(bytes(v[:16]), bytes(v[16:])) for v in cursor.iternext_dup()]
+        with self._env.begin() as txn:
+            joined = txn.get(hand_key, b"", db=self._hands)
+        return [(record[:_KEY_SIZE], record[_KEY_SIZE:]) for record in _records(joined)]
+
+    def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
+        """The entries of a hand that differ in 1 to `radius` phrases, the nearest first.
+
+        As pairs of how many phrases differ and the key of 16 bytes.
+        """
+        with self._env.begin() as txn:
+            records = txn.get(hand_key, b"", db=self._hands)
+        return nearest_records(records, digests, radius)
 
     def stocked(self, position: int) -> list[str]:
         """The cards of a stocked hand by its position."""
@@ -213,9 +333,13 @@ class Index:
                 yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
 
     def outdated(self) -> bool:
-        """Whether a newer file has been put in place."""
+        """Whether a newer file has been put in place, or one of the same name after a deletion."""
         paths = index_paths(self.path.parent, self.path.name.split(".")[0])
-        return bool(paths) and paths[-1] != self.path
+        if not paths:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            return paths[-1] != self.path or self.path.stat().st_ino != self._inode
+        return False
 
 
 def _read_meta(txn: lmdb.Transaction, database: Any, path: Path) -> Meta:
@@ -242,12 +366,12 @@ class IndexWriter:
     """
 
     def __init__(
-        self, store: Path, deck: Deck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
+        self, store: Path, deck: AnyDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
     ) -> None:
         self._store = store
         self._deck = deck
         self._log = log_path(store, deck.id)
-        self._fresh = Meta(deck=deck.id, order=list(order), radius=radius)
+        self._fresh = Meta(deck=deck.id, shape=deck.shape, order=list(order), radius=radius)
         self.why_rebuilt = ""
         try:
             store.mkdir(parents=True, exist_ok=True)
@@ -259,7 +383,7 @@ class IndexWriter:
     def _opened(self, path: Path, *, sync: bool) -> lmdb.Environment:
         env = _open(path, write=True, sync=sync)
         env.reader_check()
-        handles = [env.open_db(name.encode(), dupsort=name == "hands") for name in _DATABASES]
+        handles = [env.open_db(name.encode()) for name in _DATABASES]
         self._answers, self._hands, self._stock, self._stocked, self._meta_db = handles
         return env
 
@@ -284,9 +408,14 @@ class IndexWriter:
             return "the order of sources has changed"
         if meta.radius != self._fresh.radius:
             return "the radius has changed"
-        if size < meta.offset or (meta.lines and meta.first != _first_of(self._log)):
+        if meta.shape != self._fresh.shape:
+            return "cards or phrases of the deck have changed"
+        if size < meta.offset or (meta.lines and not self._continues(meta)):
             return "the log is not the one it was built from"
         return ""
+
+    def _continues(self, meta: Meta) -> bool:
+        return meta.first == _first_of(self._log) and meta.last == _last_of(self._log, meta.offset)
 
     def _rebuild(self) -> Path:
         paths = index_paths(self._store, self._deck.id)
@@ -346,36 +475,80 @@ class IndexWriter:
             return Entry.from_line(file.readline()).created
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
-        """Take in what the log has beyond the index; returns what the index then says."""
+        """Take in what the log has beyond the index; returns what the index then says.
+
+        Raises StoreWriteError where the disk is full, KeyCollisionError.
+        """
+        try:
+            return self._catch_up(progress)
+        except (OSError, lmdb.Error) as error:
+            raise StoreWriteError(
+                f"{self._store}: the index cannot be written: {error}; what is in the log is safe, "
+                "make room and start again"
+            ) from None
+
+    def _catch_up(self, progress: Callable[[int], None]) -> Meta:
         while True:
             with self._env.begin(write=True) as txn:
                 meta = _read_meta(txn, self._meta_db, self._store)
-                records = list(itertools.islice(read_log(self._log, meta.offset), _BATCH))
-                whole = [r for r in records if not (isinstance(r, Damage) and r.torn)]
-                if not whole:
+                before = meta.lines
+                items = list(self._read(meta))
+                if meta.lines == before:
                     return meta
-                self._take_in(txn, meta, whole)
+                self._take_in(txn, meta, items)
                 meta.generation += 1
                 self._write_meta(txn, meta)
+            self._pad()
             progress(meta.offset)
 
-    def _take_in(
-        self, txn: lmdb.Transaction, meta: Meta, records: Iterable[Record | Damage]
-    ) -> None:
+    def _read(self, meta: Meta) -> Iterator[_Item]:
+        """The next entries of the log, which `meta` then accounts for."""
         if not meta.first:
             meta.first = _first_of(self._log)
-        touched: dict[bytes, tuple[str, ...]] = {}
-        for record in records:
-            meta.lines += 1
+        for record in itertools.islice(read_log(self._log, meta.offset), _BATCH):
             if isinstance(record, Damage):
+                if record.torn:
+                    break
                 meta.damaged += 1
                 meta.offset = self._next_line(record.offset)
-                continue
-            self._put(txn, meta, record.entry, meta.offset, touched)
-            meta.offset = record.end
-            self._account(meta, record.entry)
-        for hand, cards in touched.items():
-            self._update_stock(txn, meta, hand, cards)
+            else:
+                yield self._item(meta, record.entry)
+                meta.offset = record.end
+                self._account(meta, record.entry)
+            meta.lines += 1
+        meta.last = _last_of(self._log, meta.offset)
+
+    def _item(self, meta: Meta, entry: Entry) -> _Item:
+        query = entry.query
+        raw_key = bytes.fromhex(entry.key)
+        in_hand = query.kind == HAND and entry.variant == 0
+        return _Item(
+            raw_key + _VARIANT.pack(entry.variant),
+            meta.offset,
+            _origin(meta, entry),
+            exact_body(entry),
+            in_hand and self._deck.has_play(query),
+            query.raw_hand_key if in_hand else b"",
+            raw_key + query.digests,
+            tuple([card for card, _ in query.picks]) if in_hand else (),
+        )
+
+    def _take_in(self, txn: lmdb.Transaction, meta: Meta, items: list[_Item]) -> None:
+        # In the order of the keys, for the tree's sake; of one key, in the order of the log.
+        items.sort(key=_by_key)
+        touched: dict[bytes, list[_Item]] = {}
+        for item in items:
+            if self._put(txn, meta, item) and item.hand:
+                touched.setdefault(item.hand, []).append(item)
+        for hand in sorted(touched):
+            self._seat(txn, meta, hand, touched[hand])
+
+    def _pad(self) -> None:
+        """LMDB need not write a last page that it freed at once; readers count on the full length."""
+        path = Path(self._env.path())
+        least = _least_size(self._env)
+        if path.stat().st_size < least:
+            os.truncate(path, least)
 
     def _next_line(self, offset: int) -> int:
         with self._log.open("rb") as file:
@@ -384,71 +557,68 @@ class IndexWriter:
 
     def _account(self, meta: Meta, entry: Entry) -> None:
         meta.cost_usd += entry.cost_usd
+        meta.paid += entry.cost_usd > 0
         if entry.usage:
             meta.tokens += entry.usage.prompt + entry.usage.output + entry.usage.thoughts
         meta.newest = max(meta.newest, entry.created)
 
-    def _put(
-        self,
-        txn: lmdb.Transaction,
-        meta: Meta,
-        entry: Entry,
-        offset: int,
-        touched: dict[bytes, tuple[str, ...]],
-    ) -> None:
-        key = bytes.fromhex(entry.key) + _VARIANT.pack(entry.variant)
-        origin = _origin(meta, entry)
-        value = _PREFIX.pack(origin, offset) + exact_body(entry)
-        if not txn.put(key, value, db=self._answers, overwrite=False):
-            old_origin, old_offset = _PREFIX.unpack_from(txn.get(key, b"", db=self._answers))
-            self._compare(entry, offset, old_offset)
-            if self._rank(meta, origin) > self._rank(meta, old_origin):
-                return
-            txn.put(key, value, db=self._answers)
-            _count(meta, old_origin, -1)
-        else:
+    def _put(self, txn: lmdb.Transaction, meta: Meta, item: _Item) -> bool:
+        """Put an entry in force where it is as good as what is there; whether its key is new."""
+        value = _PREFIX.pack(item.origin, item.start) + item.body
+        new = txn.put(item.key, value, db=self._answers, overwrite=False)
+        if new:
             meta.entries += 1
-        _count(meta, origin, 1)
-        if entry.query.kind == HAND and entry.variant == 0:
-            hand = bytes.fromhex(entry.query.hand_key)
-            hashes = b"".join(phrase_hash(phrase) for _, phrase in entry.query.picks)
-            txn.put(hand, key[:16] + hashes, db=self._hands, dupdata=False)
-            touched[hand] = tuple(card for card, _ in entry.query.picks)
+            meta.plays += item.is_play
+        else:
+            old_origin, old_start = _PREFIX.unpack_from(txn.get(item.key, b"", db=self._answers))
+            self._compare(item, old_start)
+            if self._rank(meta, item.origin) > self._rank(meta, old_origin):
+                return False
+            txn.put(item.key, value, db=self._answers)
+            _count(meta, old_origin, -1)
+        _count(meta, item.origin, 1)
+        return bool(new)
 
     def _rank(self, meta: Meta, origin: int) -> int:
         source = meta.origins[origin][0]
         return meta.order.index(str(source)) if source in meta.order else len(meta.order)
 
-    def _compare(self, entry: Entry, offset: int, old_offset: int) -> None:
+    def _compare(self, item: _Item, old_start: int) -> None:
         """Hash to find, compare to confirm."""
-        with self._log.open("rb") as file:
-            file.seek(old_offset)
-            try:
-                old = Entry.from_line(file.readline())
-            except DamagedLineError:
-                return
-        if old.query.canonical != entry.query.canonical:
+        try:
+            old = query_at(self._log, old_start)
+        except DamagedLineError:
+            return
+        if old.canonical != query_at(self._log, item.start).canonical:
             raise KeyCollisionError(
-                f"{self._log}: the lines at bytes {old_offset} and {offset} share key {entry.key} "
-                "but ask different things; remove the wrong one"
+                f"{self._log}: the lines at bytes {old_start} and {item.start} share key "
+                f"{item.key[:_KEY_SIZE].hex()} but ask different things; remove the wrong one"
             )
 
+    def _seat(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, items: list[_Item]) -> None:
+        """Add new entries to the records of their hand, and the hand to the stock once it is whole."""
+        cards = next((item.cards for item in items if item.is_play), ())
+        joined = bytes(txn.get(hand, b"", db=self._hands)) or bytes([len(items[0].cards)])
+        joined += b"".join([item.record for item in items])
+        txn.put(hand, joined, db=self._hands)
+        if cards and txn.get(hand, db=self._stocked) is None:
+            self._update_stock(txn, meta, hand, cards, _records(joined))
+
     def _update_stock(
-        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, card_ids: tuple[str, ...]
+        self,
+        txn: lmdb.Transaction,
+        meta: Meta,
+        hand: bytes,
+        card_ids: tuple[str, ...],
+        records: Sequence[bytes],
     ) -> None:
-        cards = [self._deck.card_by_id.get(card) for card in card_ids]
-        if txn.get(hand, db=self._stocked) is not None:
+        cards = [self._deck.card_by_id[card] for card in card_ids]
+        options = tuple([len(card.phrases) for card in cards])
+        if len(records) < _fewest(options, meta.radius):
             return
-        with txn.cursor(self._hands) as cursor:
-            cursor.set_key(hand)
-            values = [bytes(value[16:]) for value in cursor.iternext_dup()]
-        known = [card for card in cards if card is not None]
-        if len(known) < len(cards):
-            return
-        options = [len(card.phrases) for card in known]
-        places = [{phrase_hash(p.id): i for i, p in enumerate(card.phrases)} for card in known]
-        words = [word for word in (_word(value, places) for value in values) if word]
-        if is_stocked(words, options, meta.radius):
+        places = [{phrase_hash(p.id): i for i, p in enumerate(card.phrases)} for card in cards]
+        found = (_word(record[_KEY_SIZE:], places) for record in records)
+        if is_stocked([word for word in found if word], options, meta.radius):
             txn.put(_POSITION.pack(meta.stocked_hands), orjson.dumps(card_ids), db=self._stock)
             txn.put(hand, _POSITION.pack(meta.stocked_hands), db=self._stocked)
             meta.stocked_hands += 1
@@ -456,6 +626,10 @@ class IndexWriter:
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
         txn.put(_META, orjson.dumps(asdict(meta)), db=self._meta_db)
+
+
+_by_key = operator.attrgetter("key")
+_fewest = lru_cache(maxsize=1 << 10)(sphere_bound)
 
 
 def _word(hashes: bytes, places: Sequence[dict[bytes, int]]) -> Word | None:

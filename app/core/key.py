@@ -9,9 +9,12 @@ Python nor of a library empties the store. Ids are NFC-normalised; wording is no
 
 from __future__ import annotations
 
+import itertools
+import operator
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import xxhash
@@ -32,6 +35,7 @@ def netstring(text: str) -> bytes:
     return b"%d:%b," % (len(raw), raw)
 
 
+@lru_cache(maxsize=256)
 def head(kind: str, deck: str) -> bytes:
     """The part of the canonical form that comes before the picks."""
     return netstring(FORMAT) + netstring(kind) + netstring(deck)
@@ -43,30 +47,72 @@ def digest(canonical: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Pick:
+    """One pick with all that keys are made of: what a deck knows of each of its phrases beforehand.
+
+    `canonical` are the netstrings of both ids, `card` that of the first, `digest` eight bytes that
+    stand for the phrase within its card.
+    """
+
+    ids: tuple[str, str]
+    canonical: bytes
+    card: bytes
+    digest: bytes
+
+
+@lru_cache(maxsize=1 << 13)
+def pick(first: str, second: str) -> Pick:
+    """The pick of two ids. Kept, for a deck has few and a build reads each of them many times."""
+    first, second = _nfc(first), _nfc(second)
+    card = netstring(first)
+    return Pick((first, second), card + netstring(second), card, phrase_hash(second))
+
+
+def phrase_hash(phrase: str) -> bytes:
+    """Eight bytes that stand for a phrase within its card."""
+    return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A normalised request: a play (card → phrase) or a pattern (attribute → value).
 
-    `picks` is in canonical order; make queries with `play` and `pattern`, which see to it.
+    `picks` is in canonical order; make queries with `play`, `pattern` and `seated`, which see to it.
+    `canonical` is what is hashed, and compared where two queries must be told apart for certain;
+    `cards` is the same of the cards alone, `digests` the phrases' digests. They are made with the
+    query, for a request needs each of them more than once.
     """
 
     kind: str
     deck: str
     picks: tuple[tuple[str, str], ...]
+    canonical: bytes = field(compare=False, repr=False)
+    cards: bytes = field(compare=False, repr=False)
+    digests: bytes = field(compare=False, repr=False)
+
+    @classmethod
+    def seated(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
+        """The query of picks that are known, in whatever order; `deck` is an id in NFC."""
+        ordered = sorted(picks, key=_canonical)
+        return cls(
+            kind,
+            deck,
+            tuple([one.ids for one in ordered]),
+            head(kind, deck) + b"".join([one.canonical for one in ordered]),
+            # Netstrings are prefix-free: what is sorted with the phrases is sorted without them.
+            head(_CARDS, deck) + b"".join([one.card for one in ordered]),
+            b"".join([one.digest for one in ordered]),
+        )
 
     @classmethod
     def play(cls, deck: str, picks: Iterable[tuple[str, str]]) -> Query:
         """A hand with one phrase picked for each card."""
-        return cls(HAND, _nfc(deck), _ordered(picks))
+        return cls.seated(HAND, _nfc(deck), itertools.starmap(pick, picks))
 
     @classmethod
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
         """A chat pattern: character, intent, and what else the deck distinguishes."""
-        return cls(PATTERN, _nfc(deck), _ordered(attributes))
-
-    @property
-    def canonical(self) -> bytes:
-        """What is hashed; compared where two queries must be told apart for certain."""
-        return head(self.kind, self.deck) + b"".join(map(_pair, self.picks))
+        return cls.seated(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
 
     @property
     def key(self) -> str:
@@ -74,9 +120,19 @@ class Query:
         return digest(self.canonical)
 
     @property
+    def raw_key(self) -> bytes:
+        """The key as 16 bytes."""
+        return xxhash.xxh3_128_digest(self.canonical)
+
+    @property
     def hand_key(self) -> str:
         """The key of the cards alone, whatever the phrases."""
-        return hand_key(self.deck, (card for card, _ in self.picks))
+        return digest(self.cards)
+
+    @property
+    def raw_hand_key(self) -> bytes:
+        """The key of the cards alone as 16 bytes."""
+        return xxhash.xxh3_128_digest(self.cards)
 
     def to_json(self) -> dict[str, Any]:
         """The form that stands in the log."""
@@ -93,12 +149,7 @@ class Query:
         return cls.pattern(value["deck"], value["pattern"].items())
 
 
-def _pair(pick: tuple[str, str]) -> bytes:
-    return netstring(pick[0]) + netstring(pick[1])
-
-
-def _ordered(picks: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(((_nfc(a), _nfc(b)) for a, b in picks), key=_pair))
+_canonical = operator.attrgetter("canonical")
 
 
 def hand_key(deck: str, cards: Iterable[str]) -> str:

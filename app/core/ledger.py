@@ -1,91 +1,61 @@
-"""The ledger: what was asked and not found as a whole, one JSON object a line.
-
-Lines are appended with one write to a file opened for appending, which the system keeps whole
-between processes; nothing is synced, for a lost line costs a count and not an answer. A ledger that
-reaches half its limit is set aside as `<deck>.1.jsonl`, over the one set aside before.
-"""
+"""The ledger: what was asked and not answered by a whole entry. A journal, one a deck."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from app.core.journal import Journal, JournalReader, read_journal
 from app.core.key import Query
-
-Clock = Callable[[], str]
-
-
-def ledger_path(folder: Path, deck: str) -> Path:
-    """Where the ledger of a deck is."""
-    return folder / f"{deck}.jsonl"
 
 
 class Ledger:
-    """Appends misses. `clock` gives a UTC time in ISO 8601; `limit` is in bytes."""
+    """Notes misses."""
 
-    def __init__(self, folder: Path, deck: str, limit: int, clock: Clock) -> None:
-        self._folder = folder
-        self._path = ledger_path(folder, deck)
-        self._aside = folder / f"{deck}.1.jsonl"
-        self._half = limit // 2
-        self._clock = clock
-        self._file = -1
-        self._left = 0
+    def __init__(self, folder: Path, deck: str, limit: int) -> None:
+        self._journal = Journal(folder, deck, limit)
 
-    def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        size = os.fstat(self._file).st_size
-        if size >= self._half:
-            self._set_aside()
-            return
-        # Look again before the file could have doubled, whatever other workers write meanwhile.
-        self._left = max(1, (self._half - size) // 1024)
+    def miss(self, query: Query, variant: int, tier: str, at: str) -> None:
+        """Note a request that no stored entry answered; `at` is a UTC time in ISO 8601."""
+        self._journal.append({**query.to_json(), "variant": variant, "tier": tier, "at": at})
 
-    def _set_aside(self) -> None:
-        if os.fstat(self._file).st_ino == self._path.stat().st_ino:
-            self._path.replace(self._aside)
-        os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._left = max(1, self._half // 1024)
-
-    def miss(self, query: Query, variant: int, tier: str) -> None:
-        """Note a request that no stored entry answered. A full disk loses the line, not the answer."""
-        line = orjson.dumps(
-            {**query.to_json(), "variant": variant, "tier": tier, "at": self._clock()},
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-        try:
-            if self._left <= 0:
-                self._open()
-            os.write(self._file, line)
-        except OSError:
-            return
-        self._left -= 1
+    def candidate(self, query: Query, tier: str, answer: dict[str, Any], at: str) -> None:
+        """Note an answer that the next build may store, if the gate and a person let it."""
+        self._journal.append({**query.to_json(), "tier": tier, "candidate": answer, "at": at})
 
 
 def read_ledger(folder: Path, deck: str) -> Iterator[dict[str, Any]]:
-    """The lines of a ledger, oldest first; lines that are not ours are passed over."""
-    for path in (folder / f"{deck}.1.jsonl", ledger_path(folder, deck)):
-        yield from _read(path)
+    """The lines of a ledger, oldest first."""
+    return read_journal(folder, deck)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(value, dict):
-                yield value
+class MissCounts:
+    """How often each distinct play was missed; follows the ledger as it grows."""
+
+    def __init__(self, folder: Path, deck: str) -> None:
+        self._reader = JournalReader(folder, deck)
+        self._counts: Counter[tuple[str, ...]] = Counter()
+
+    def most_wanted(self, most: int) -> dict[str, Any]:
+        """Misses in all, distinct ones, and the phrases of the most wanted."""
+        again, lines = self._reader.news()
+        if again:
+            self._counts.clear()
+        self._counts.update(phrases for line in lines if (phrases := _phrases(line)))
+        return {
+            "total": self._counts.total(),
+            "distinct": len(self._counts),
+            "most_wanted": [
+                {"phrases": list(phrases), "times": times}
+                for phrases, times in self._counts.most_common(most)
+            ],
+        }
+
+
+def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
+    hand = line.get("hand")
+    if not isinstance(hand, list):
+        return ()
+    return tuple(sorted(str(pick.get("phrase")) for pick in hand if isinstance(pick, dict)))

@@ -109,16 +109,16 @@ class LogWriter:
                 f"{self.path}: another process is writing to this store; wait until it has ended"
             ) from None
         try:
+            self.repaired = self._set_torn_tail_aside()
             file = self.path.open("ab", buffering=0)
         except OSError as error:
             self._lock.close()
             raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
-        self.repaired = self._set_torn_tail_aside()
         return file
 
     def _set_torn_tail_aside(self) -> int:
         """Move bytes after the last line break to the side file; returns how many."""
-        with self.path.open("r+b") as file:
+        with self.path.open("a+b") as file:
             size = file.seek(0, os.SEEK_END)
             tail = _bytes_after_last_break(file, size)
             if tail:

@@ -14,7 +14,7 @@ import xxhash
 
 from app.core.compose import BREAK
 from app.core.deck import Card, Deck, Phrase
-from app.core.gate import Gate, leak_pattern
+from app.core.gate import Gate, leak_in
 from app.core.key import Query
 
 SOURCE = "template"
@@ -204,7 +204,7 @@ def _shuffled(items: Sequence[str], rng: random.Random) -> list[str]:
 
 
 def _hides(text: str, cards: Sequence[Card]) -> bool:
-    return not any(leak_pattern(card.text, card.tells).search(text) for card in cards)
+    return not any(leak_in(text, card) for card in cards)
 
 
 def _first_that_hides(titles: Sequence[str], cards: Sequence[Card]) -> str:

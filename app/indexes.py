@@ -1,0 +1,56 @@
+"""The index in force, as a worker sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from app.core.index import Index
+from app.errors import IndexUnusableError
+from app.settings import Settings
+
+# How often a worker looks whether an index was replaced or has appeared. (What is added to the
+# index in force is seen at once.)
+LOOK_EVERY = 0.5
+
+
+class IndexHolder:
+    """The index in force of one deck; looks for a newer file now and then, when it is asked."""
+
+    def __init__(self, settings: Settings, deck: str, clock: Callable[[], float]) -> None:
+        self._store = settings.store
+        self._deck = deck
+        self._clock = clock
+        self._index: Index | None = None
+        self.problem = ""
+        self._look_at = 0.0
+        self._looking = threading.Lock()
+        self._open()
+
+    def __call__(self) -> Index | None:
+        """The index, or None where there is none that can be read."""
+        if self._clock() >= self._look_at:
+            self._look()
+        return self._index
+
+    def _open(self) -> None:
+        self._look_at = self._clock() + LOOK_EVERY
+        try:
+            # An index that was replaced is left to the garbage collector: another thread may be
+            # reading it just now.
+            self._index = Index(self._store, self._deck)
+            self.problem = ""
+        except IndexUnusableError as error:
+            # What was open before, if anything, goes on answering.
+            self.problem = str(error)
+
+    def _look(self) -> None:
+        # One thread looks; two would open one file twice, which a process may not.
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._look_at = self._clock() + LOOK_EVERY
+            if self._index is None or self._index.outdated():
+                self._open()
+        finally:
+            self._looking.release()

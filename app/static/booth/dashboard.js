@@ -1,0 +1,153 @@
+// The dashboard: what a host reads from across the room. `/stats` is all it knows.
+import { rememberedToken } from "./api.js";
+import { compared, part, percent, stacked } from "./dashboard/charts.js";
+import { TIERS, advice, read } from "./dashboard/figures.js";
+import { history } from "./dashboard/history.js";
+import { make } from "./dom.js";
+import { admit, languageSwitch, poll } from "./host.js";
+
+const POLL = 2000;
+const STATS = "/stats";
+const { deck, name, guarded } = document.body.dataset;
+const stage = document.querySelector("#stage");
+const notice = document.querySelector("#notice");
+const past = history(deck);
+const view = { figures: null, panels: {} };
+const host = languageSwitch(() => { lay(); show(); });
+
+const rounded = (value) => (value >= 10 || Number.isInteger(value) ? Math.round(value).toLocaleString("en") : value.toFixed(1));
+const dollars = (value) => `$${value.toFixed(value && value < 1 ? 4 : 2)}`;
+
+function time(microseconds) {
+  if (microseconds < 1000) return [String(Math.round(microseconds)), "µs"];
+  if (microseconds < 1e6) return [(microseconds / 1000).toFixed(microseconds < 1e4 ? 1 : 0), "ms"];
+  return [(microseconds / 1e6).toFixed(1), "s"];
+}
+
+function ago(since, now, words) {
+  const minutes = Math.max(0, Math.round((now - since) / 60_000));
+  if (minutes < 120) return words.minutes(minutes);
+  return minutes < 48 * 60 ? words.hours(Math.round(minutes / 60)) : words.days(Math.round(minutes / 1440));
+}
+
+const big = (value, unit = "") => make("p.big", {}, make("span.value", {}, value), unit ? make("span.unit", {}, unit) : null);
+const note = (text) => make("p.note", {}, text);
+
+function perHour(found, words) {
+  if (!found) return null;
+  return [make("p.big", {}, found.about ? make("span.unit", {}, words.about) : null, make("span.value", {}, rounded(Math.round(found.value))))];
+}
+
+/** Each panel: its heading, and what stands in it; null where the server does not tell. */
+const PANELS = {
+  visitors: (f, w) => f.deals && [w.visitors, ...(perHour(past.lastHour((s) => s.dealt), w) ?? [big("0")]), note(w.handsDealt(rounded(f.deals.dealt)))],
+  answers: (f, w) => [w.answers, ...(perHour(past.lastHour((s) => Object.values(s.counts).reduce((a, b) => a + b, 0)), w) ?? [big(rounded(f.total))])],
+  hits: (f, w) => [w.hits, big(f.total ? percent(f.whole / f.total) : "–"), note(w.ofAnswers(rounded(f.total)))],
+  latency: (f, w) => [w.latency, big(...(f.latency ? time(f.latency.p50) : ["–"])), note(f.latency ? `${w.latencyNote}: ${time(f.latency.p99).join(" ")}` : w.noAnswers)],
+  time: (f, w) => {
+    const columns = past.columns(f.tiers);
+    return [`${w.overTime}（${w.every(w.seconds(columns.width / 1000))}）`, stacked(columns, f.tiers, w), legend(f)];
+  },
+  expected: (f, w) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w) : note(w.noAnswers), note(f.expected ? (f.rehearsed ? w.rehearsed(rounded(f.rehearsed.plays), f.rehearsed.deal) : "") : w.onlySeen)],
+  dealt: (f, w) => {
+    if (!f.deals) return null;
+    const { dealt, stocked } = f.deals;
+    const round = Math.max(1, Math.ceil(dealt / stocked));
+    return [w.dealt, big(rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
+  },
+  votes: (f, w) => {
+    if (!f.votes) return null;
+    const { up, down } = f.votes;
+    if (!up && !down) return [w.votes, big("–"), note(w.noVotes)];
+    return [w.votes, big(percent(up / (up + down))), part(up / (up + down)), note(`${w.up} ${rounded(up)} · ${w.down} ${rounded(down)}`)];
+  },
+  money: (f, w) => f.money && [w.money, big(dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.saved} ${dollars(f.money.saved)}`)],
+  store: (f, w) => [w.store, big(w.entries(rounded(f.store.entries ?? 0))), note([f.store.generation ? w.generation(f.store.generation) : "", f.store.newest ? w.age(ago(Date.parse(f.store.newest), f.now, w)) : ""].filter(Boolean).join(" · "))],
+  refusals: (f, w) => f.refusals && [w.refusals, big(rounded(f.refusals.refused)), f.refusals.asked === null ? null : note(w.ofAsked(rounded(f.refusals.asked)))],
+  misses: (f, w) => f.misses && [`${w.wanted}（${w.wantedNote(rounded(f.misses.distinct ?? 0))}）`, wanted(f.misses.most_wanted ?? [], w)],
+  next: (f, w) => {
+    const { kind, count, command } = advice(f, deck);
+    const text = kind === "misses" ? w.advice.misses(rounded(count)) : w.advice[kind];
+    return [w.next, make("p.advice", {}, text), copyable(command, w)];
+  },
+};
+
+/** What stands side by side; a panel that this server cannot fill leaves its room to the others. */
+const ROWS = [["visitors", "answers", "hits", "latency"], ["time", "expected"], ["dealt", "votes", "money", "store", "refusals"], ["misses", "next"]];
+
+const both = (f) => TIERS.filter((tier) => f.tiers.includes(tier) || f.expected?.[tier]);
+const legend = (f) => make("ul.legend", {}, ...f.tiers.map((tier) => make("li", {}, make(`i.dot.tier-${tier}`), `${tier} ${rounded(f.counts[tier])}`)));
+
+/** Plays by the ids of their phrases, which is what the ledger knows; their common head is left out. */
+function wanted(plays, words) {
+  if (!plays.length) return note(words.none);
+  const short = (phrase) => String(phrase).replace(/^poem-/, "");
+  return make("ol.wanted", {}, ...plays.slice(0, 4).map(({ phrases, times }) => make("li", {},
+    make("span.times", {}, `×${times}`), make("span.phrases", {}, phrases.map(short).join("  ")))));
+}
+
+function copyable(command, words) {
+  const button = make("button.copy", { type: "button" }, words.copy);
+  const code = make("code", {}, command);
+  button.addEventListener("click", async () => {
+    await copy(command, code);
+    button.textContent = words.copied;
+    document.querySelector("#said").textContent = words.copied;
+  });
+  return make("div.command", {}, code, button);
+}
+
+/** By the clipboard where the address is trusted with it; otherwise the text is selected for the hand. */
+async function copy(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    getSelection().selectAllChildren(element);
+  }
+}
+
+function lay() {
+  const { words } = host;
+  view.panels = Object.fromEntries(Object.keys(PANELS).map((id) => [id, make(`section.panel.${id}`, { "aria-labelledby": `panel-${id}`, hidden: true })]));
+  stage.replaceChildren(make("header.head", {}, make("h1", {}, words.dashboard), make("p", { lang: "ja" }, name), make("p.clock", {})),
+    make("p.trouble", { role: "alert", hidden: true }), make("div.panels", {}, ...ROWS.map((row) => make("div.row", {}, ...row.map((id) => view.panels[id])))));
+}
+
+function show() {
+  const { figures } = view;
+  if (!figures || !stage.querySelector(".panels")) return;
+  const { words } = host;
+  for (const [id, draw] of Object.entries(PANELS)) fill(view.panels[id], id, draw(figures, words));
+  stage.querySelector(".clock").textContent = new Date(figures.now).toLocaleTimeString(host.language);
+  const trouble = stage.querySelector(".trouble");
+  trouble.hidden = !figures.store.problem;
+  trouble.textContent = figures.store.problem ? `${words.problem}: ${figures.store.problem}` : "";
+}
+
+/** A panel is only made anew where something has changed: a focused button stays where it is. */
+function fill(panel, id, content) {
+  panel.hidden = !content;
+  if (!content) return;
+  const fresh = make("div", {}, make("h2", { id: `panel-${id}` }, content[0]), ...content.slice(1));
+  if (panel.dataset.shown === fresh.innerHTML) return;
+  panel.dataset.shown = fresh.innerHTML;
+  panel.replaceChildren(...fresh.childNodes);
+}
+
+function got(stats) {
+  view.figures = read(stats, deck);
+  past.add(view.figures);
+  if (!stage.querySelector(".panels")) lay();
+  show();
+}
+
+document.body.dataset.ready = "yes";
+if (guarded === "yes" && !rememberedToken()) got(await admit(stage, host.words, STATS));
+poll(STATS, POLL, {
+  got,
+  away(away) {
+    notice.hidden = !away;
+    notice.textContent = away ? host.words.away : "";
+  },
+  refused: async () => got(await admit(stage, host.words, STATS, true)),
+});

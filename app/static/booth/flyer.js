@@ -1,0 +1,47 @@
+// The flyer as it stands on a screen or on paper: a front to believe, a back to read.
+import { fit, headline, make, paragraphs, vertical } from "./dom.js";
+import { pictureElement, toneOf } from "./picture.js";
+
+/**
+ * @typedef {object} Text
+ * @property {string} play   the play's name; the picture follows from it
+ * @property {string} title
+ * @property {string} poem
+ * @property {string} tier
+ * @property {string} name   the development's, which is the deck's
+ */
+
+/** @param {Text} text @param {typeof import("./strings.js").STRINGS.ja} words */
+export function front(text, words) {
+  const lines = make("div.poem", { lang: "ja" }, ...paragraphs(text.poem).map((part) => make("p", {}, ...vertical(part))));
+  const box = make("div.poem-box", {}, lines);
+  const refit = () => fit(box, lines, { least: 9, most: Math.min(64, box.clientHeight / 15) });
+  new ResizeObserver(refit).observe(box);
+  document.fonts.ready.then(refit);
+  return make("div.face.front", { "data-tone": toneOf(text.play) },
+    make("div.view", {},
+      pictureElement(text.play, { veil: 0.42 }),
+      headline(make("h1.title", { lang: "ja", tabindex: -1 }), text.title),
+      make("p.estate", { lang: "ja" }, text.name)),
+    make("div.paper", {}, box,
+      make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.tiers[text.tier] ?? text.tier))));
+}
+
+/** @param {{said: string, fact: string, category: string}[]} matters */
+export function back(matters, words, name) {
+  return make("div.face.back", {},
+    make("div.matters-head", {},
+      make("h1", { tabindex: -1 }, words.matters),
+      make("p", {}, words.mattersLead)),
+    make("div.matters-body", {},
+      make("div.matter.columns", { "aria-hidden": "true" }, make("span"), make("span", {}, words.said), make("span", {}, words.fact)),
+      make("dl.matters", { lang: "ja" }, ...matters.map(matter))),
+    make("p.small", {}, make("span", {}, words.backPrint), make("span.estate", { lang: "ja" }, name)));
+}
+
+function matter({ said, fact, category }) {
+  return make("div.matter", {},
+    make("dt.category", {}, category),
+    make("dd.said", {}, `「${said}」`),
+    make("dd.fact", {}, fact));
+}

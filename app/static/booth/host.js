@@ -1,0 +1,73 @@
+// What the host's two pages share: the language, the token, and polling that never gives up.
+import { Refused, ask, rememberToken } from "./api.js";
+import { make } from "./dom.js";
+import { HOST_STRINGS } from "./host-strings.js";
+import { STRINGS, firstLanguage } from "./strings.js";
+
+/** The page's language, kept, with the button that changes it. @param {() => void} changed */
+export function languageSwitch(changed) {
+  let language = firstLanguage(location, false);
+  const button = document.querySelector("#language");
+  const dress = () => {
+    document.documentElement.lang = language;
+    button.textContent = STRINGS[language].other;
+    button.lang = language === "ja" ? "en" : "ja";
+  };
+  button.addEventListener("click", () => {
+    language = language === "ja" ? "en" : "ja";
+    localStorage.setItem("tsukurioki-language", language);
+    dress();
+    changed();
+  });
+  dress();
+  return {
+    get language() { return language; },
+    get words() { return { ...STRINGS[language], ...HOST_STRINGS[language] }; },
+  };
+}
+
+/**
+ * Ask for the token until the server takes it.
+ * @param {HTMLElement} stage @param {typeof HOST_STRINGS.ja} words @param {string} path  what it opens
+ */
+export function admit(stage, words, path, wrong = false) {
+  return new Promise((opened) => {
+    const input = make("input", { type: "password", autocomplete: "current-password", required: true, "aria-labelledby": "token-title", "aria-describedby": "token-wrong" });
+    const told = make("p.wrong", { id: "token-wrong", role: "alert" }, wrong ? words.tokenWrong : "");
+    const form = make("form.token", {}, make("h1", { id: "token-title" }, words.tokenTitle), make("p", {}, words.tokenLead),
+      input, told, make("button.primary", { type: "submit" }, words.tokenSend));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      rememberToken(input.value);
+      try {
+        const value = await ask(path);
+        form.remove();
+        opened(value);
+      } catch (error) {
+        told.textContent = error instanceof Refused ? words.tokenWrong : words.away;
+        input.select();
+      }
+    });
+    stage.replaceChildren(form);
+    input.focus();
+  });
+}
+
+/**
+ * Ask again and again.
+ * @param {number} every  milliseconds
+ * @param {{got: (value: any) => void, away: (away: boolean) => void, refused: () => Promise<void>}} hooks
+ */
+export async function poll(path, every, { got, away, refused }) {
+  for (;;) {
+    try {
+      const value = await ask(path);
+      away(false);
+      got(value);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) await refused();
+      else away(true);
+    }
+    await new Promise((resume) => { setTimeout(resume, every); });
+  }
+}

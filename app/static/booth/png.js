@@ -1,0 +1,107 @@
+// The flyer as an image: drawn, not photographed off the page, so that it is the same everywhere.
+import { column, columns, setting } from "./tategaki.js";
+import { paint, toneOf } from "./picture.js";
+import { paragraphs } from "./dom.js";
+
+// A Japanese postcard, 100 × 148 mm, at 305 dots an inch.
+const [WIDTH, HEIGHT] = [1200, 1776];
+const PAPER = "#f6f1e6";
+const INK = "#211d18";
+const GOLD = "#7a5c1e";
+const MINCHO = '"Tsukurioki Mincho", serif';
+
+/** @typedef {import("./flyer.js").Text} Text */
+
+async function fontsFor(text) {
+  const sample = text.slice(0, 400);
+  await Promise.all(['"Tsukurioki Mincho"', '"Tsukurioki Tate"'].map((family) => document.fonts.load(`40px ${family}`, sample)));
+}
+
+function blank() {
+  const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
+  const ctx = canvas.getContext("2d");
+  ctx.fillStyle = PAPER;
+  ctx.fillRect(0, 0, WIDTH, HEIGHT);
+  return { canvas, ctx };
+}
+
+function label(ctx, text, x, y, size, { align = "left", colour = INK, spacing = 0 } = {}) {
+  ctx.font = `${size}px ${MINCHO}`;
+  ctx.letterSpacing = `${spacing}px`;
+  ctx.textAlign = align;
+  ctx.textBaseline = "alphabetic";
+  ctx.fillStyle = colour;
+  ctx.fillText(text, x, y);
+  ctx.letterSpacing = "0px";
+}
+
+function rule(ctx, y) {
+  ctx.fillStyle = "#b99c5a";
+  ctx.fillRect(80, y, WIDTH - 160, 2);
+}
+
+/** @param {Text} text */
+function drawFront(ctx, text, words) {
+  const split = 1000;
+  const view = document.createElement("canvas");
+  [view.width, view.height] = [WIDTH, split];
+  paint(view.getContext("2d"), WIDTH, split, text.play, { veil: 0.42 });
+  ctx.drawImage(view, 0, 0);
+  ctx.fillStyle = toneOf(text.play) === "dark" ? "#fbf5e6" : INK;
+  const size = Math.min(76, (split - 200) / (text.title.length * 1.1));
+  columns(text.title, 14).forEach((line, i) => column(ctx, line, WIDTH - 130 - i * size * 1.4, 96, size, 1.1));
+  label(ctx, text.name, 80, split - 56, 30, { colour: ctx.fillStyle, spacing: 8 });
+  const { size: type, lines, step } = setting(paragraphs(text.poem), WIDTH - 160, 630, { least: 18, most: 40 });
+  const left = (WIDTH - 160 - lines.length * step) / 2;
+  ctx.fillStyle = INK;
+  lines.forEach((line, i) => column(ctx, line, WIDTH - 80 - left - (i + 0.5) * step, split + 60, type));
+  rule(ctx, 1690);
+  label(ctx, words.frontPrint, 80, 1732, 20, { colour: "#5b5145" });
+}
+
+function wrap(ctx, text, width) {
+  const lines = [""];
+  for (const sign of text) {
+    if (ctx.measureText(lines[lines.length - 1] + sign).width > width) lines.push("");
+    lines[lines.length - 1] += sign;
+  }
+  return lines;
+}
+
+function drawBack(ctx, matters, words, name) {
+  label(ctx, words.matters, WIDTH / 2, 190, 72, { align: "center", spacing: 16 });
+  label(ctx, words.mattersLead, WIDTH / 2, 266, 28, { align: "center", colour: "#5b5145" });
+  matters.forEach(({ said, fact, category }, i) => {
+    const y = 350 + i * 256;
+    rule(ctx, y);
+    label(ctx, category, 80, y + 62, 24, { colour: GOLD, spacing: 4 });
+    label(ctx, `「${said}」`, 68, y + 114, 32, { colour: "#5b5145" });
+    ctx.font = `46px ${MINCHO}`;
+    wrap(ctx, fact, WIDTH - 160).forEach((line, row) => label(ctx, line, 80, y + 182 + row * 56, 46));
+  });
+  rule(ctx, 1690);
+  label(ctx, words.backPrint, 80, 1732, 20, { colour: "#5b5145" });
+  label(ctx, name, WIDTH - 80, 1732, 22, { align: "right", spacing: 4 });
+}
+
+/**
+ * One side of the flyer as a PNG.
+ * @param {"front"|"back"} side @param {Text} text
+ * @param {{said: string, fact: string, category: string}[]} matters
+ * @returns {Promise<Blob>}
+ */
+export async function image(side, text, matters, words) {
+  await fontsFor(text.title + text.poem + matters.map((m) => m.said + m.fact).join(""));
+  const { canvas, ctx } = blank();
+  if (side === "front") drawFront(ctx, text, words);
+  else drawBack(ctx, matters, words, text.name);
+  return new Promise((give) => { canvas.toBlob(give, "image/png"); });
+}
+
+/** Hand a file to the visitor. @param {Blob} blob @param {string} name */
+export function handOver(blob, name) {
+  const address = URL.createObjectURL(blob);
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}

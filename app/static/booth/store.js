@@ -1,0 +1,52 @@
+// The one place where the page keeps what changes. Screens read it; `set` tells whoever listens.
+
+/**
+ * @typedef {{id: string, poem_text: string}} Phrase
+ * @typedef {{id: string, category: string, condition_text: string, poems: Phrase[]}} Card
+ * @typedef {{title: string, poem: string, tier: string, key: string, variant: number}} Answer
+ * @typedef {object} State
+ * @property {"start"|"deal"|"pick"|"wait"|"flyer"|"sorry"} screen
+ * @property {import("./strings.js").Language} language
+ * @property {boolean} kiosk
+ * @property {number} game      grows with every game, so that what arrives late can be dropped
+ * @property {Card[]} cards
+ * @property {Phrase[]} picks   in the order of the cards
+ * @property {Answer|null} answer
+ * @property {number} variant
+ * @property {"front"|"back"} side
+ * @property {"up"|"down"|null} vote
+ * @property {boolean} away     the server does not answer just now
+ * @property {number} leaving   seconds until the kiosk goes back to its start, 0 when it does not
+ * @property {string} trouble   a sentence of the server's
+ * @property {string} said      what is told to whoever listens to the page
+ */
+
+/** @type {Omit<State, "language"|"kiosk"|"game"|"away">} */
+const FRESH = {
+  screen: "start", cards: [], picks: [], answer: null, variant: 0, side: "front", vote: null,
+  leaving: 0, trouble: "", said: "",
+};
+
+const listeners = new Set();
+
+export const store = {
+  /** @type {State} */
+  state: { ...FRESH, language: "ja", kiosk: false, game: 0, away: false },
+
+  /** @param {Partial<State>} change */
+  set(change) {
+    const before = this.state;
+    this.state = { ...before, ...change };
+    for (const listener of listeners) listener(this.state, before);
+  },
+
+  /** Back to the start; answers that are still on their way belong to a game that is over. */
+  reset(change = {}) {
+    this.set({ ...FRESH, game: this.state.game + 1, ...change });
+  },
+
+  /** @param {(state: State, before: State) => void} listener */
+  listen(listener) {
+    listeners.add(listener);
+  },
+};

@@ -1,0 +1,143 @@
+// A conversation without a framework: send the whole history, show the events as they come.
+const deck = document.body.dataset.deck;
+const talk = document.querySelector("#talk");
+const who = document.querySelector("#who");
+const say = document.querySelector("#say");
+const message = document.querySelector("#message");
+const stop = document.querySelector("#stop");
+const state = document.querySelector("#state");
+const token = document.querySelector("#token");
+
+// One history and one conversation for each character.
+const talks = new Map();
+let running = null;
+
+function current() {
+  const character = new FormData(who).get("character");
+  if (!talks.has(character)) talks.set(character, { character, messages: [], id: undefined });
+  return talks.get(character);
+}
+
+function bubble(role, speaker) {
+  const item = document.createElement("li");
+  item.className = role;
+  const name = document.createElement("b");
+  name.textContent = speaker;
+  const text = document.createElement("p");
+  item.append(name, text);
+  talk.append(item);
+  item.scrollIntoView({ block: "end" });
+  return { item, text };
+}
+
+function label(item, answer) {
+  const told = document.createElement("small");
+  const near = answer.near ? "≈" : "";
+  told.textContent = [answer.tier + near, answer.intent, answer.model].filter(Boolean).join(" ・ ");
+  item.append(told);
+}
+
+// Server-sent events over fetch: EventSource can only GET.
+async function* eventsOf(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    rest += value;
+    const blocks = rest.split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(
+        block.split("\n").filter((line) => !line.startsWith(":"))
+          .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
+      );
+      if (fields.event) yield { name: fields.event, data: JSON.parse(fields.data) };
+    }
+  }
+}
+
+async function ask(conversation, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  const name = document.querySelector("#name").value.trim();
+  const response = await fetch("/api/chat", {
+    method: "POST",
+    headers,
+    signal,
+    body: JSON.stringify({
+      deck,
+      character: conversation.character,
+      conversation: conversation.id,
+      messages: conversation.messages.slice(-40),
+      name: name || undefined,
+      stream: true,
+    }),
+  });
+  if (response.ok) return response.body;
+  if (response.status === 401) document.querySelector("#token-label").hidden = false;
+  throw new Error((await response.json()).error);
+}
+
+async function answer(conversation, signal) {
+  const speaker = who.querySelector("input:checked").parentElement.textContent.trim();
+  const shown = bubble("assistant", speaker);
+  try {
+    for await (const { name, data } of eventsOf(await ask(conversation, signal))) {
+      if (name === "start") conversation.id = data.conversation;
+      if (name === "delta") shown.text.append(data.text);
+      if (name === "discard") shown.text.textContent = "";
+      if (name === "error") throw new Error(data.error);
+      if (name === "done") {
+        shown.text.textContent = data.text;
+        label(shown.item, data);
+        conversation.messages.push({ role: "assistant", content: data.text });
+      }
+      shown.item.scrollIntoView({ block: "end" });
+    }
+  } finally {
+    if (!shown.text.textContent) shown.item.remove();
+  }
+}
+
+say.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const content = message.value.trim();
+  if (!content || running) return;
+  const conversation = current();
+  conversation.messages.push({ role: "user", content });
+  bubble("user", document.querySelector("#name").value.trim() || "—").text.textContent = content;
+  message.value = "";
+  state.textContent = "";
+  running = new AbortController();
+  stop.disabled = false;
+  try {
+    await answer(conversation, running.signal);
+  } catch (error) {
+    if (error.name !== "AbortError") state.textContent = error.message;
+  } finally {
+    running = null;
+    stop.disabled = true;
+    message.focus();
+  }
+});
+
+message.addEventListener("keydown", (event) => {
+  // While an input method is composing, Enter is its own.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    say.requestSubmit();
+  }
+});
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") running?.abort(); });
+stop.addEventListener("click", () => running?.abort());
+who.addEventListener("submit", (event) => event.preventDefault());
+who.addEventListener("change", (event) => {
+  if (event.target.name !== "character") return;
+  const conversation = current();
+  const speaker = event.target.parentElement.textContent.trim();
+  talk.replaceChildren();
+  for (const { role, content } of conversation.messages) {
+    bubble(role, role === "user" ? "—" : speaker).text.textContent = content;
+  }
+});

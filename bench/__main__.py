@@ -1,0 +1,81 @@
+"""`python -m bench`: speed side by side, scale, and what of the goals is met.
+
+python -m bench            all of it but the largest sizes; some ten minutes
+python -m bench --quick    under two minutes
+python -m bench --scale    1,000 to 10,000,000 entries as well, where the disk has the room
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from bench import scale, speed, table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Run, print the tables, keep the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="short rounds, small sizes")
+    parser.add_argument("--scale", action="store_true", help="up to 10,000,000 entries")
+    parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
+    wanted = parser.parse_args()
+    told = Console(stderr=True)
+
+    def say(text: str) -> None:
+        told.print(text, style="dim", highlight=False)
+
+    start = time.perf_counter()
+    result: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    if wanted.only in (None, "speed"):
+        rounds, seconds = (3, 1.0) if wanted.quick else (5, 3.0)
+        result["speed"] = speed.measure(rounds, seconds, say)
+    if wanted.only in (None, "scale"):
+        result["scale"] = scale.measure(_sizes(quick=wanted.quick, large=wanted.scale), say)
+    if wanted.only in (None, "build"):
+        result["build"] = _build_overhead(say)
+    result["took_s"] = round(time.perf_counter() - start, 1)
+    # Wide enough for the table where the output is a file.
+    table.show(result, Console(width=None if sys.stdout.isatty() else 140))
+    _keep(result)
+    return 0
+
+
+def _sizes(*, quick: bool, large: bool) -> list[int]:
+    sizes = [1_000, 100_000]
+    if not quick:
+        sizes.append(1_000_000)
+    if large:
+        sizes.append(10_000_000)
+    return sizes
+
+
+def _build_overhead(say: Any) -> dict[str, Any] | None:
+    """What cooking costs beside the provider, where that part of the bench is there."""
+    if importlib.util.find_spec("bench.build_overhead") is None:
+        return None
+    say("overhead of a build")
+    told: dict[str, Any] = importlib.import_module("bench.build_overhead").run()
+    return told
+
+
+def _keep(result: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{result['started'].replace(':', '')}.json"
+    path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    print(f"figures: bench/results/{path.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What the bench asks for and of: stores of any size, and plays that hit each tier."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import orjson
+
+from app.core.compose import Composer
+from app.core.deal import random_play
+from app.core.deck import Deck, load_deck
+from app.core.entry import Entry
+from app.core.index import Index, IndexWriter
+from app.core.key import Query
+from app.core.log import LogWriter, log_path
+from app.providers import Task
+from app.providers.composer import ComposerProvider
+from bench.load import Request
+from precompute.plan import plan_stock
+
+DECKS = Path(__file__).parents[1] / "data" / "decks"
+NOW = "2026-01-01T00:00:00Z"
+_CHUNK = 20_000
+
+
+def poem_deck() -> Deck:
+    """The deck in the box."""
+    return load_deck(DECKS / "poem")
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Requests that hit each tier, and what stands behind the stored ones."""
+
+    by_key: list[Request]
+    exact: list[Request]
+    same_hand: list[Request]
+    other: list[Request]
+    answers: dict[str, object]
+
+
+def stock(store: Path, deck: Deck, count: int) -> None:
+    """A store as `precompute build --n` makes it."""
+    with LogWriter(store, deck.id) as log, IndexWriter(store, deck) as index:
+        jobs = itertools.islice(plan_stock(deck, 0, 1), count)
+        log.append(cooked(deck, [job.query for job in jobs]))
+        index.catch_up()
+
+
+def cooked(deck: Deck, queries: Iterable[Query]) -> list[Entry]:
+    """Entries as the composer cooks them."""
+    batch = ComposerProvider(deck).write([Task(query) for query in queries])
+    return [
+        Entry(
+            key=draft.task.query.key,
+            variant=0,
+            query=draft.task.query,
+            response={name: str(text) for name, text in draft.response.items()},
+            source=ComposerProvider.name,
+            model=batch.model,
+            fingerprint="bench",
+            created=NOW,
+        )
+        for draft in batch.drafts
+    ]
+
+
+def menu(store: Path, deck: Deck, count: int, others: int) -> Menu:
+    """Requests for a store that `stock` made. Plays of no stored hand for the tiers that compose."""
+    queries = [job.query for job in itertools.islice(plan_stock(deck, 0, 1), count)]
+    index = Index(store, deck.id)
+    near = [other for query in queries for other in _neighbours(deck, query)]
+    answers: dict[str, object] = {}
+    for query in queries:
+        answers[query.key] = answers[_dict_key(query)] = orjson.loads(
+            index.get(query.raw_key) or b"{}"
+        )
+    rng = Random(1)
+    made = Menu(
+        [Request("GET", f"/api/answers/{query.key}") for query in queries],
+        [_game(deck, query) for query in queries],
+        [_game(deck, query) for query in near if index.get(query.raw_key) is None],
+        [_game(deck, random_play(deck, rng)) for _ in range(others)],
+        answers,
+    )
+    index.close()
+    return made
+
+
+def _neighbours(deck: Deck, query: Query) -> Iterator[Query]:
+    card = deck.card_by_id[query.picks[0][0]]
+    for phrase in card.phrases:
+        yield Query.play(deck.id, [(card.id, phrase.id), *query.picks[1:]])
+
+
+def _dict_key(query: Query) -> str:
+    """The key that the rival with a dict makes."""
+    picks = orjson.dumps(query.picks).replace(b",", b", ")
+    return hashlib.sha256(picks).hexdigest()
+
+
+def _game(deck: Deck, query: Query) -> Request:
+    """A play as the game posts it: whole card objects."""
+    pairs = []
+    for card_id, phrase_id in query.picks:
+        raw = deck.card_by_id[card_id].raw
+        chosen = next(p for p in raw["poems"] if p["id"] == phrase_id)
+        pairs.append({"conditionCard": raw, "selectedPoem": chosen})
+    return Request("POST", "/api/generate-poem", orjson.dumps({"selectedPairs": pairs}))
+
+
+def many(deck: Deck, count: int, seed: int = 0) -> Iterator[Entry]:
+    """Entries of random plays, whose poems come from a small pool: composing is not what is timed."""
+    rng = Random(seed)
+    composer = Composer(deck)
+    pool: list[dict[str, str]] = []
+    while len(pool) < 500:
+        made = composer.compose(random_play(deck, rng))
+        if made:
+            pool.append(made.response)
+    for number in range(count):
+        query = random_play(deck, rng)
+        response = pool[number % len(pool)]
+        yield Entry(query.key, 0, query, response, "composer", "composer-1", "bench", NOW)
+
+
+def write_log(store: Path, deck: Deck, count: int, seed: int = 0) -> Path:
+    """Append so many entries to the log; the index is left behind."""
+    entries = many(deck, count, seed)
+    with LogWriter(store, deck.id) as log:
+        while batch := list(itertools.islice(entries, _CHUNK)):
+            log.append(batch)
+    return log_path(store, deck.id)

@@ -1,0 +1,201 @@
+"""Growth: start, memory, building, looking up, appending and reloading at different sizes.
+
+Entries are random plays with poems from a pool; a size of its own folder, removed before the next.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import psutil
+
+from app.core.deck import Deck
+from app.core.index import Index, IndexWriter
+from app.core.log import LogWriter
+from bench import kitchen, servers
+from bench.load import Request, ask
+from bench.servers import PATIENCE, Server
+
+NEW = 1_000
+LOOKUPS = 20_000
+STARTS = 5
+# Bytes on disk for an entry, log and index together, and what is kept free.
+_EACH = 4_000
+_SPARE = 5 << 30
+# Builds in a process of its own, whose greatest memory is then the build's.
+_BUILD = """
+import resource, sys, time, pathlib, orjson
+from app.core.index import IndexWriter
+from bench.kitchen import poem_deck
+deck = poem_deck()
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter(); cpu = time.process_time()
+with IndexWriter(pathlib.Path(sys.argv[1]), deck) as writer:
+    entries = writer.catch_up().entries
+print(orjson.dumps({"entries": entries, "seconds": time.perf_counter() - start,
+    "cpu": time.process_time() - cpu, "private_mb": private() }).decode())
+"""
+
+
+def measure(sizes: list[int], say: Callable[[str], None]) -> dict[str, Any]:
+    """A row for each size that the disk has room for."""
+    rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    deck = kitchen.poem_deck()
+    for size in sizes:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if size * _EACH + _SPARE > free:
+            left_out.append(f"{size:,} entries: {free >> 30} GiB are free, too few")
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            rows.append(_size(Path(name), deck, size, say))
+    return {"rows": rows, "left_out": left_out, "service": service(say)}
+
+
+def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> dict[str, Any]:
+    store = folder / "store"
+    say(f"{size:,} entries: writing the log")
+    kitchen.write_log(store, deck, size)
+    say(f"{size:,} entries: building the index")
+    built = _build(store)
+    row: dict[str, Any] = {
+        "entries": built["entries"],
+        "build_per_s": round(size / built["seconds"]),
+        "build_cpu_us": round(1e6 * built["cpu"] / size, 1),
+        "build_private_mb": round(built["private_mb"], 1),
+        "index_bytes": sum(path.stat().st_size for path in store.glob("*.lmdb")),
+    }
+    say(f"{size:,} entries: looking up")
+    row |= _lookups(store, deck, Random(1))
+    say(f"{size:,} entries: starting")
+    row["start_s"] = round(statistics.median(_starts(store, folder)), 3)
+    row |= _memory_and_reload(store, folder, deck)
+    return row
+
+
+def _build(store: Path) -> dict[str, Any]:
+    program = "from bench.scale import peak_private as private\\n" + _BUILD
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(store)],
+        capture_output=True, text=True, check=True, cwd=servers.ROOT,
+    )  # fmt: skip
+    told: dict[str, Any] = orjson.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def peak_private() -> float:
+    """The most anonymous memory that this process has had, in MB, as near as the system tells."""
+    status = Path("/proc/self/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    peak, file = (int(fields[name].split()[0]) for name in ("VmHWM", "RssFile"))
+    return max(peak - file, int(fields["RssAnon"].split()[0])) / 1e3
+
+
+def _lookups(store: Path, deck: Deck, rng: Random) -> dict[str, Any]:
+    index = Index(store, deck.id)
+    keys = [bytes.fromhex(key) for key, _ in _some(index, LOOKUPS)]
+    rng.shuffle(keys)
+    took = []
+    for _ in range(5):
+        start = time.process_time()
+        for key in keys:
+            index.get(key)
+        took.append((time.process_time() - start) / len(keys))
+    index.close()
+    return {"lookup_us": round(1e6 * min(took), 2)}
+
+
+def _some(index: Index, most: int) -> list[tuple[str, int]]:
+    """Keys from all over the index: every so-manieth."""
+    step = max(1, index.meta().entries // most)
+    return [key for number, key in enumerate(index.keys()) if number % step == 0][:most]
+
+
+def _starts(store: Path, folder: Path) -> list[float]:
+    """Seconds from the command to the first answer."""
+    took = []
+    for _ in range(STARTS):
+        start = time.perf_counter()
+        with servers.ours(store, folder):
+            took.append(time.perf_counter() - start)
+    return took
+
+
+def _memory_and_reload(store: Path, folder: Path, deck: Deck) -> dict[str, Any]:
+    index = Index(store, deck.id)
+    requests = [Request("GET", f"/api/answers/{key}") for key, _ in _some(index, LOOKUPS)]
+    index.close()
+    with servers.ours(store, folder) as server:
+        ask(server.process, server.port, requests, 2)
+        worker = _workers(server)[0]
+        return {"worker_private_mb": round(_private(worker), 1), **_append(store, deck, server)}
+
+
+def _append(store: Path, deck: Deck, server: Server) -> dict[str, Any]:
+    """What it takes to add new entries, and until a running server gives one of them."""
+    new = list(kitchen.many(deck, NEW, seed=99))
+    start = time.perf_counter()
+    with LogWriter(store, deck.id) as log, IndexWriter(store, deck) as writer:
+        log.append(new)
+        writer.catch_up()
+    appended = time.perf_counter() - start
+    url = f"http://127.0.0.1:{server.port}/api/answers/{new[-1].key}"
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url, timeout=5).read()
+            break
+        except OSError:
+            time.sleep(0.001)
+    seen = time.perf_counter() - start - appended
+    return {"append_ms": round(1e3 * appended, 1), "seen_ms": round(1e3 * seen, 1)}
+
+
+def _workers(server: Server) -> list[psutil.Process]:
+    """The processes that answer: those below the one that was started, the largest first."""
+    below = server.process.children(recursive=True)
+    return sorted(below, key=_private, reverse=True)
+
+
+def _private(process: psutil.Process) -> float:
+    """Memory that is this process's alone, in MB."""
+    return float(process.memory_full_info().uss) / 1e6
+
+
+def service(say: Callable[[str], None]) -> dict[str, Any]:
+    """The memory of the whole service with two workers after some of everything, in MB.
+
+    The sum of proportional shares: what processes share is counted once.
+    """
+    say("memory of the whole service")
+    deck = kitchen.poem_deck()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kitchen.stock(folder / "store", deck, 999)
+        menu = kitchen.menu(folder / "store", deck, 999, 2_000)
+        with servers.ours(folder / "store", folder, TSUKURIOKI_WORKERS=2) as server:
+            for requests in (menu.by_key, menu.exact, menu.same_hand, menu.other):
+                ask(server.process, server.port, requests, 1)
+            for path in ("/", "/stats", "/metrics", "/api/decks/poem"):
+                for _ in range(8):
+                    urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}").read()
+            everyone = [server.process, *server.process.children(recursive=True)]
+            shares = [process.memory_full_info() for process in everyone]
+            return {
+                "processes": len(everyone),
+                "service_mb": round(sum(share.pss for share in shares) / 1e6, 1),
+                "worker_private_mb": round(max(map(_private, _workers(server))), 1),
+                "cores": os.cpu_count(),
+            }

@@ -1,0 +1,229 @@
+"""The contestants: each started on the server's core, each told from the outside only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import psutil
+
+from bench.kitchen import DECKS, Menu
+from bench.load import cores
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 30.0
+# What is installed for rivals, in an environment of their own. GPTCache would install a client of
+# OpenAI's by itself when it is imported.
+RIVAL_PACKAGES = {
+    "flask_dict": ("flask", "gunicorn"),
+    "gptcache": ("gptcache", "fastapi", "uvicorn", "openai<1"),
+}
+_NGINX = """
+worker_processes 1; daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log;
+events { worker_connections 4096; }
+http {
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=4096;
+  default_type application/json;
+  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
+  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
+  server {
+    listen 127.0.0.1:%(port)d; root %(folder)s/root;
+    add_header Cache-Control no-cache;
+    add_header X-Content-Type-Options nosniff;
+    add_header X-Frame-Options DENY;
+    add_header Referrer-Policy no-referrer;
+    add_header Permissions-Policy "camera=(), microphone=(), geolocation=()";
+  }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A contestant that listens."""
+
+    port: int
+    process: psutil.Process
+
+
+class CannotStartError(Exception):
+    """A contestant is missing here, or does not come up; the bench goes on without it."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str], port: int, environ: Mapping[str, str], log: Path, path: str = "/"
+) -> Iterator[Server]:
+    """A process on the server's core, from when it answers until the end of the block."""
+    with log.open("wb") as out:
+        try:
+            process = subprocess.Popen(
+                ["taskset", "-c", str(cores()[0]), *command],
+                env={**_plain_environment(), **environ},
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        except FileNotFoundError as error:
+            raise CannotStartError(str(error)) from None
+    try:
+        wait_for_answer(port, path, process, log)
+        yield Server(port, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _plain_environment() -> dict[str, str]:
+    """The environment without anybody's settings."""
+    foreign = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OPENAI_", "OLLAMA_", "PROMETHEUS_", "GRANIAN_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+def wait_for_answer(port: int, path: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until something answers. Raises CannotStartError."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).read()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.002)
+        else:
+            return
+    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise CannotStartError(f"{Path(log).stem} did not answer: {' '.join(tail)[:200]}")
+
+
+def ours(
+    store: Path, folder: Path, **settings: object
+) -> contextlib.AbstractContextManager[Server]:
+    """Tsukurioki as an operator starts it, with one worker unless the settings say otherwise."""
+    port = free_port()
+    known: dict[str, object] = {
+        "TSUKURIOKI_DECKS": DECKS,
+        "TSUKURIOKI_STORE": store,
+        "TSUKURIOKI_LEDGER": folder / "ledger",
+        "TSUKURIOKI_PORT": port,
+        "TSUKURIOKI_WORKERS": 1,
+        **settings,
+    }
+    environ = {name: str(value) for name, value in known.items()}
+    return started([sys.executable, "-m", "app"], port, environ, folder / "ours.log", "/healthz")
+
+
+def nginx(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """nginx with the same bytes as files and the same headers."""
+    root, port = folder / "nginx" / "root", free_port()
+    for request in menu.by_key:
+        file = root / request.path.strip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(orjson.dumps(menu.answers[file.name]))
+    # Its worker is not root's, and temporary folders are closed to others.
+    for part in (folder, *folder.parents[: len(folder.parents) - 2]):
+        part.chmod(part.stat().st_mode | 0o055)
+    config = folder / "nginx" / "nginx.conf"
+    config.write_text(_NGINX % {"folder": folder / "nginx", "port": port})
+    command = [_program("nginx"), "-c", str(config), "-p", str(folder)]
+    return started(command, port, {}, folder / "nginx.log", menu.by_key[0].path)
+
+
+def flask_dict(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """Flask and a dict behind gunicorn."""
+    python, port = _rival(folder, "flask_dict"), free_port()
+    command = [python, "-m", "gunicorn", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    command += ["--threads", "4", "--keep-alive", "60", "bench.rivals.flask_dict:app"]
+    return started(command, port, _answers(menu, folder), folder / "flask.log", menu.by_key[0].path)
+
+
+def gptcache(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """GPTCache's server with its exact cache."""
+    python, port = _rival(folder, "gptcache"), free_port()
+    command = [python, "-m", "bench.rivals.gptcache_exact", str(port)]
+    environ = {**_answers(menu, folder), "HOME": str(folder)}
+    return started(command, port, environ, folder / "gptcache.log")
+
+
+def _answers(menu: Menu, folder: Path) -> dict[str, str]:
+    path = folder / "answers.json"
+    path.write_bytes(orjson.dumps(menu.answers))
+    return {"BENCH_ANSWERS": str(path)}
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        raise CannotStartError(f"{name} is not installed")
+    return found
+
+
+def _rival(folder: Path, name: str) -> str:
+    """The interpreter of an environment with what a rival needs."""
+    python = folder / f"venv-{name}" / "bin" / "python"
+    packages = RIVAL_PACKAGES[name]
+    steps = (
+        [sys.executable, "-m", "venv", str(python.parents[1])],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
+    )
+    for step in steps:
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, timeout=300, check=False)
+        except subprocess.TimeoutExpired:
+            raise CannotStartError(f"{', '.join(packages)}: installing took too long") from None
+        if done.returncode:
+            fault = (done.stderr.strip().splitlines() or ["?"])[-1]
+            raise CannotStartError(f"{', '.join(packages)} cannot be installed: {fault[:160]}")
+    return str(python)
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[Server]:
+    """A redis-server with nothing on disk."""
+    program, port = _program("redis-server"), free_port()
+    command = [
+        "taskset",
+        "-c",
+        str(cores()[0]),
+        program,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+    ]
+    command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
+    with (folder / "redis.log").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(500):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.01)
+        yield Server(port, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,172 @@
+"""Requests a second side by side: every contestant up at once, asked in turn, several rounds.
+
+Two figures stand for speed. The rate is what wrk got. The processor time per request is what the
+server's processes took of their core for it; on a core of its own the rate is its inverse, and where
+something else runs on the machine too, it is the figure that can be trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import kitchen, servers
+from bench.load import CONNECTIONS, Measure, Request, ask, cores, cpu_seconds
+from bench.servers import CannotStartError, Server
+
+ENTRIES = 999  # 37 whole hands
+OTHERS = 20_000
+BASE = "nginx, static file"
+
+
+@dataclass(frozen=True)
+class Course:
+    """One row of the table: whom to ask what. `goal` is a share of nginx's speed."""
+
+    name: str
+    run: Callable[[float, float | None], Measure]
+    goal: float | None = None
+
+
+def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """The table of speeds, and what was left out."""
+    deck = kitchen.poem_deck()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        store = folder / "store"
+        kitchen.stock(store, deck, ENTRIES)
+        menu = kitchen.menu(store, deck, ENTRIES, OTHERS)
+        courses, left_out = _courses(stack, menu, store, folder)
+        for reason in left_out:
+            say(f"left out: {reason}")
+        full: dict[str, list[Measure]] = {course.name: [] for course in courses}
+        half: dict[str, list[Measure]] = {course.name: [] for course in courses}
+        for number in range(rounds):
+            for course in courses:
+                say(f"round {number + 1} of {rounds}: {course.name}")
+                found = course.run(seconds, None)
+                full[course.name].append(found)
+                half[course.name].append(course.run(seconds, found.rate / 2))
+        rows = [_row(course, full, half) for course in courses]
+    return {"rows": rows, "left_out": left_out, "rounds": rounds, "seconds": seconds}
+
+
+class _Courses:
+    """The rows in the making; whoever cannot start is left out and named."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self.found: list[Course] = []
+        self.left_out: list[str] = []
+
+    def enter(
+        self, starting: Callable[[], contextlib.AbstractContextManager[Server]]
+    ) -> Server | None:
+        """Start somebody for the rest of the bench."""
+        try:
+            return self._stack.enter_context(starting())
+        except CannotStartError as error:
+            self.left_out.append(str(error))
+            return None
+
+    def add(
+        self, name: str, server: Server | None, requests: list[Request], goal: float | None = None
+    ) -> None:
+        """A row: these requests, to this server."""
+        asked = 0
+
+        def run(seconds: float, rate: float | None) -> Measure:
+            nonlocal asked
+            assert server
+            asked += 1
+            # Each round begins elsewhere in the list: what was composed before is not asked again.
+            first = asked * 7919 % len(requests)
+            return ask(server.process, server.port, requests, seconds, rate=rate, first=first)
+
+        if server:
+            self.found.append(Course(name, run, goal))
+
+
+def _courses(
+    stack: contextlib.ExitStack, menu: kitchen.Menu, store: Path, folder: Path
+) -> tuple[list[Course], list[str]]:
+    courses = _Courses(stack)
+    courses.add(BASE, courses.enter(lambda: servers.nginx(menu, folder)), menu.by_key)
+    server = courses.enter(lambda: servers.ours(store, _sub(folder, "ladder")))
+    courses.add("GET a stored answer", server, menu.by_key, 1.0)
+    courses.add("POST a play: exact", server, menu.exact, 0.75)
+    courses.add("POST a play: same_hand", server, menu.same_hand)
+    courses.add("POST a play: composed", server, menu.other, 0.2)
+    tiers = {"TSUKURIOKI_TIERS": "template"}
+    server = courses.enter(lambda: servers.ours(store, _sub(folder, "template"), **tiers))
+    courses.add("POST a play: template", server, menu.other)
+    server = courses.enter(lambda: servers.flask_dict(menu, folder))
+    courses.add("Flask + dict, gunicorn: GET", server, menu.by_key)
+    courses.add("Flask + dict, gunicorn: POST", server, [_as_json(post) for post in menu.exact])
+    prompts = [Path(request.path).name for request in menu.by_key]
+    posts = [Request("POST", "/get", orjson.dumps({"prompt": prompt})) for prompt in prompts]
+    server = courses.enter(lambda: servers.gptcache(menu, folder))
+    courses.add("GPTCache, exact hit", server, [_as_json(post) for post in posts])
+    if redis := courses.enter(lambda: servers.redis(folder)):
+        run = functools.partial(_redis, redis)
+        courses.found.append(Course("redis GET (no HTTP)", run))
+    return courses.found, courses.left_out
+
+
+def _as_json(request: Request) -> Request:
+    """For those who read JSON only under its name."""
+    return Request(request.method, request.path, request.body, "application/json")
+
+
+def _sub(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.mkdir()
+    return path
+
+
+def _redis(server: Server, seconds: float, rate: float | None) -> Measure:
+    """redis-benchmark, which asks as fast as it can: at half the rate it is not measured."""
+    count = int(60_000 * seconds)
+    program = ["taskset", "-c", str(cores()[1]), "redis-benchmark", "-p", str(server.port)]
+    asking = [*program, "-c", str(CONNECTIONS), "-n", str(count), "-d", "950", "-t", "get", "--csv"]
+    subprocess.run([*program, "-n", "1000", "-d", "950", "-t", "set", "-q"], capture_output=True, check=True)  # fmt: skip
+    before = cpu_seconds(server.process)
+    told = subprocess.run(asking, capture_output=True, text=True, check=True).stdout
+    cpu = cpu_seconds(server.process) - before
+    row = next(line for line in told.splitlines() if line.startswith('"GET"'))
+    fields = [float(field) for field in re.findall(r'"([\d.]+)"', row)]
+    return Measure(fields[0], fields[3] * 1e3, fields[5] * 1e3, 1e6 * cpu / count, 0)
+
+
+def _row(
+    course: Course, full: dict[str, list[Measure]], half: dict[str, list[Measure]]
+) -> dict[str, Any]:
+    own, calm = full[course.name], half[course.name]
+    row: dict[str, Any] = {
+        "name": course.name,
+        "rate": round(statistics.median(m.rate for m in own)),
+        "cpu_us": round(statistics.median(m.cpu for m in own), 1),
+        "rate_half": round(statistics.median(m.rate for m in calm)),
+        "p50_us": round(statistics.median(m.p50 for m in calm)),
+        "p99_us": round(statistics.median(m.p99 for m in calm)),
+        "failed": sum(m.failed for m in (*own, *calm)),
+        "rates": [round(m.rate) for m in own],
+        "goal": course.goal,
+    }
+    if BASE in full:
+        # Of each round its own ratio: what disturbs a round disturbs both.
+        pairs = list(zip(own, full[BASE], strict=True))
+        row["ratio"] = round(statistics.median(a.rate / b.rate for a, b in pairs), 3)
+        row["cpu_ratio"] = round(statistics.median(b.cpu / a.cpu for a, b in pairs if a.cpu), 3)
+        row["met"] = None if course.goal is None else row["ratio"] >= course.goal
+    return row

@@ -1,0 +1,103 @@
+"""The figures as tables, with the goals beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# Goals of scale, by figure: (goal, whether it is a least).
+GOALS = {
+    "build_per_s": (50_000.0, True),
+    "start_s": (0.5, False),
+    "worker_private_mb": (45.0, False),
+    "service_mb": (100.0, False),
+    "lookup_growth": (2.0, False),
+}
+
+
+def show(result: dict[str, Any], out: Console) -> None:
+    """Print what was measured."""
+    if "speed" in result:
+        _show_speed(result["speed"], out)
+    if "scale" in result:
+        _show_scale(result["scale"], out)
+    if result.get("build"):
+        table = _table("a build beside its provider", ["figure", ""])
+        for name, value in result["build"].items():
+            table.add_row(name, str(value))
+        out.print(table)
+    out.print(f"took {result['took_s']} s", highlight=False)
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _show_speed(told: dict[str, Any], out: Console) -> None:
+    columns = ["one worker on one core", "requests/s", "× nginx", "CPU µs", "× nginx (CPU)"]
+    table = _table("speed", [*columns, "p50 µs", "p99 µs", "at/s", "goal", "met"])
+    for row in told["rows"]:
+        goal = row["goal"]
+        table.add_row(
+            row["name"] + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            f"{row['rate']:,}",
+            f"{row.get('ratio', 0):.2f}",
+            f"{row['cpu_us']:.1f}",
+            f"{row.get('cpu_ratio', 0):.2f}",
+            f"{row['p50_us']:,}",
+            f"{row['p99_us']:,}",
+            f"{row['rate_half']:,}",
+            "" if goal is None else f"≥ {goal:.2f}",
+            _met(row.get("met")),
+        )
+    out.print(table)
+    out.print(
+        f"medians of {told['rounds']} rounds of {told['seconds']:g} s, every contestant in turn; "
+        "p50 and p99 at about half of the rate; CPU: the server's processor time for a request",
+        highlight=False,
+    )
+    for reason in told["left_out"]:
+        out.print(f"left out: {reason}", highlight=False)
+
+
+def _met(met: bool | None) -> str:
+    return "" if met is None else "yes" if met else "no"
+
+
+def _show_scale(told: dict[str, Any], out: Console) -> None:
+    rows = told["rows"]
+    for row in rows:
+        row["lookup_growth"] = round(row["lookup_us"] / rows[0]["lookup_us"], 2)
+    table = _table("scale", ["", *(f"{row['entries']:,}" for row in rows), "goal", "met"])
+    for name, title in {
+        "build_per_s": "index build, entries/s",
+        "build_private_mb": "its greatest private memory, MB",
+        "start_s": "start to first answer, s",
+        "worker_private_mb": "private memory of a worker, MB",
+        "lookup_us": "a lookup, µs",
+        "lookup_growth": "times that of the smallest",
+        "append_ms": "appending 1,000 entries, ms",
+        "seen_ms": "until a server gives them, ms",
+        "index_bytes": "bytes of the index",
+    }.items():
+        values = [row[name] for row in rows]
+        table.add_row(title, *(f"{value:,}" for value in values), *_judged(name, values))
+    memory = told["service"]["service_mb"]
+    title = f"whole service, {told['service']['processes']} processes, MB"
+    table.add_row(title, f"{memory:,}", *[""] * (len(rows) - 1), *_judged("service_mb", [memory]))
+    out.print(table)
+    for reason in told["left_out"]:
+        out.print(f"left out: {reason}", highlight=False)
+
+
+def _judged(name: str, values: list[float]) -> tuple[str, str]:
+    if name not in GOALS or not values:
+        return "", ""
+    goal, least = GOALS[name]
+    met = min(values) >= goal if least else max(values) <= goal
+    return f"{'≥' if least else '≤'} {goal:,g}", _met(met)

@@ -1,0 +1,1 @@
+"""The event played through, with the network taken away."""

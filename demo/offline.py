@@ -1,0 +1,246 @@
+"""`make offline-demo`: the whole event with no network, and proof that nobody tried to use one.
+
+Outside: cook, pack, verify. Then in a network namespace that has a loopback and nothing else:
+unpack, serve, play 1,000 visitors, chat, stop, start again. The kernel counts what finds no route
+out of a namespace; a single one fails the demo. Where namespaces are not allowed, every Python
+process runs with sockets that refuse to leave the machine and write down who tried.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+
+VISITORS = 1000
+PATIENCE = 60.0
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_NAMESPACES = (
+    ("unshare", "--net"),
+    ("unshare", "--user", "--map-root-user", "--net"),
+)
+# Put before everything else on the path of every Python process where there is no namespace.
+_GUARD = """
+import os, socket
+_connect = socket.socket.connect
+def _guarded(self, address):
+    host = address[0] if isinstance(address, tuple) else "local"
+    if host not in ("local", "localhost", "::1") and not host.startswith("127."):
+        with open(os.environ["OFFLINE_DEMO_TRIES"], "a") as file:
+            file.write(f"{os.getpid()} {host}\\n")
+        raise OSError(101, "Network is unreachable")
+    return _connect(self, address)
+socket.socket.connect = _guarded
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How the network is taken away: words before a command, and settings for it."""
+
+    told: str
+    words: tuple[str, ...]
+    settings: Mapping[str, str]
+    tries: Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo. Returns the exit status: 0 where everything worked and nobody tried to leave."""
+    if arguments[:1] == ["--inside"]:
+        return _inside(Path(arguments[1]), Path(arguments[2]))
+    folder = Path(tempfile.mkdtemp(prefix="tsukurioki-offline-"))
+    try:
+        _say("cooking and packing")
+        bundle = _packed(folder)
+        isolation = isolate(folder)
+        _say(f"network taken away: {isolation.told}")
+        words = [*isolation.words, sys.executable, "-m", "demo.offline", "--inside"]
+        environment = {**_environment(), **isolation.settings}
+        done = subprocess.run([*words, str(bundle), str(folder)], check=False, env=environment)
+        if isolation.tries.exists():
+            _say(f"somebody tried to leave the machine:\n{isolation.tries.read_text()}")
+            return 1
+        return done.returncode
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"offline-demo: {text}\n")
+    sys.stdout.flush()
+
+
+def _environment(**settings: object) -> dict[str, str]:
+    """Our environment without anybody's keys and settings, and these."""
+    foreign = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OPENAI_", "OLLAMA_", "PROMETHEUS_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    return {**kept, **{name: str(value) for name, value in settings.items()}}
+
+
+def _precompute(*words: object, **settings: object) -> None:
+    command = [sys.executable, "-m", "precompute", *map(str, words)]
+    subprocess.run(command, check=True, env=_environment(**settings))
+
+
+def _packed(folder: Path) -> Path:
+    decks = Path(__file__).parent.parent / "data" / "decks"
+    settings = {"TSUKURIOKI_DATA": folder / "kitchen", "TSUKURIOKI_DECKS": decks}
+    bundle = folder / "event.tar"
+    _precompute("build", "--n", 1000, **settings)
+    _precompute("bundle", bundle, **settings)
+    _precompute("verify", bundle)
+    return bundle
+
+
+def isolate(folder: Path) -> Isolation:
+    """The strongest isolation that this system allows."""
+    tries = folder / "tries"
+    for words in _NAMESPACES:
+        try:
+            done = subprocess.run([*words, "true"], check=False, capture_output=True)
+        except FileNotFoundError:
+            break
+        if done.returncode == 0:
+            return Isolation("a namespace with a loopback only", words, {}, tries)
+    guard = folder / "guard"
+    guard.mkdir()
+    (guard / "sitecustomize.py").write_text(_GUARD)
+    path = os.pathsep.join(filter(None, (str(guard), os.environ.get("PYTHONPATH"))))
+    settings = {"PYTHONPATH": path, "OFFLINE_DEMO_TRIES": str(tries)}
+    return Isolation("sockets that refuse to leave (no namespaces here)", (), settings, tries)
+
+
+def raise_loopback() -> bool:
+    """Bring the loopback up, in a namespace where it is down; True where we are in a namespace."""
+    if [name for _, name in socket.if_nameindex()] != ["lo"]:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = struct.pack("16sH14x", b"lo", 0)
+        (flags,) = struct.unpack_from("H", fcntl.ioctl(handle, _SIOCGIFFLAGS, request), 16)
+        fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    return True
+
+
+def tries_to_leave() -> int:
+    """How many packets or connections of this namespace found no route, by the kernel's count."""
+    count = 0
+    lines = Path("/proc/self/net/snmp").read_text().splitlines()
+    names, values = [line.split()[1:] for line in lines if line.startswith("Ip:")]
+    count += int(dict(zip(names, values, strict=True))["OutNoRoutes"])
+    six = Path("/proc/self/net/snmp6")
+    if six.exists():
+        rows = (line.split() for line in six.read_text().splitlines())
+        count += int({row[0]: row[1] for row in rows}.get("Ip6OutNoRoutes", "0"))
+    return count
+
+
+def _inside(bundle: Path, folder: Path) -> int:
+    namespace = raise_loopback()
+    place = folder / "event"
+    _precompute("unpack", bundle, "--into", place)
+    data = place / "current" / "data"
+    with _served(data) as url:
+        tiers = _play(url, VISITORS)
+        chats = _chat(url)
+        first = _ask(url, "/api/decks/poem/deal?mode=random")["cards"]
+        before = _answer(url, first)
+    _say(f"{VISITORS} visitors: {dict(tiers)}; {chats} chat messages answered")
+    with _served(data) as url:
+        again = _answer(url, first)
+        _play(url, 50)
+    if again != before:
+        _say("after starting again, the same play had another answer")
+        return 1
+    tried = tries_to_leave() if namespace else 0
+    _say(f"stopped and started again: the same answers; tries to leave the machine: {tried}")
+    return 1 if tried else 0
+
+
+@contextmanager
+def _served(data: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = _environment(TSUKURIOKI_DATA=data, TSUKURIOKI_PORT=port)
+    with (data.parent.parent.parent / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "app"], env=environment, stdout=log, stderr=log
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_it_answers(server, url)
+        yield url
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE)
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            _ask(url, "/healthz")
+        except urllib.error.URLError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit("offline-demo: the server did not start")
+
+
+def _ask(url: str, path: str, body: object = None) -> dict[str, Any]:
+    request = urllib.request.Request(url + path, method="GET" if body is None else "POST")
+    if body is not None:
+        request.data = orjson.dumps(body)
+        request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        told: dict[str, Any] = orjson.loads(answer.read())
+        return told
+
+
+def _answer(url: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    pairs = [{"conditionCard": card, "selectedPoem": card["poems"][0]} for card in cards]
+    return _ask(url, "/api/generate-poem", {"selectedPairs": pairs})
+
+
+def _play(url: str, visitors: int) -> Counter[str]:
+    rng = Random(1)
+    tiers: Counter[str] = Counter()
+    for _ in range(visitors):
+        cards = _ask(url, "/api/decks/poem/deal")["cards"]
+        pairs = [{"conditionCard": c, "selectedPoem": rng.choice(c["poems"])} for c in cards]
+        tiers[_ask(url, "/api/generate-poem", {"selectedPairs": pairs})["tier"]] += 1
+    return tiers
+
+
+def _chat(url: str) -> int:
+    """Chat with each character, where there is a chat deck."""
+    decks = _ask(url, "/healthz")["decks"]
+    if "chat" not in decks:
+        return 0
+    said = [("botan", "おはよう"), ("kasho", "ありがとう"), ("yuri", "おやすみ")]
+    for character, text in said:
+        messages = [{"role": "user", "content": text}]
+        _ask(url, "/api/chat", {"deck": "chat", "character": character, "messages": messages})
+    return len(said)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""Fixtures: the deck in the box, a command runner and a running server, each with its own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from app.core.deck import Deck, load_deck
+from tests.making import DECKS, Precompute, Server, serving
+
+# Two busy cores: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def poem() -> Deck:
+    """The deck in the box."""
+    return load_deck(DECKS / "poem")
+
+
+@pytest.fixture
+def precompute(tmp_path: Path) -> Precompute:
+    """Runs `precompute` on the decks in the box, in a data folder of its own."""
+    return Precompute({"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS})
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts servers on the data folder of `precompute`; they end with the test."""
+    with ExitStack() as stack:
+        count = iter(range(100))
+
+        def start(**more: object) -> Server:
+            known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS}
+            log = tmp_path / f"server-{next(count)}.log"
+            return stack.enter_context(serving({**known, **more}, log))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with two workers and a stocked store, for all tests of the group "http"."""
+    folder = tmp_path_factory.mktemp("server")
+    known = {"TSUKURIOKI_DATA": folder / "data", "TSUKURIOKI_DECKS": DECKS}
+    Precompute(known)("build", "--n", 270)
+    with serving({**known, "TSUKURIOKI_WORKERS": 2}, folder / "server.log") as started:
+        yield started

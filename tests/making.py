@@ -1,0 +1,234 @@
+"""Makes what tests need: small decks, stores, processes to talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from app.core.deck import Deck, load_deck
+from app.core.entry import Entry
+from app.core.key import Query
+
+REPO = Path(__file__).parent.parent
+DECKS = REPO / "data" / "decks"
+# How long something that must happen may take before a test gives up: never a figure to meet.
+PATIENCE = 60.0
+FOREIGN = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OPENAI_", "OLLAMA_", "PROMETHEUS_")
+KANA = "あいうえおかきくけこさしすせそなにぬねのはひふへほまみむめもやゆよらりるれろわをん"
+KANJI = "朝夕空雲雪霧丘谷泉森庭橋船鐘糸布紙墨筆香"
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """The environment of a command: ours without anybody's settings, and these."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+    return {**kept, "COLUMNS": "200", **{name: str(value) for name, value in settings.items()}}
+
+
+def wait_for(happened: Any, what: str) -> Any:
+    """Wait until a function gives something true; gives that back."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = happened()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def written(text_length: int, rng: random.Random) -> str:
+    """A phrase of nonsense that is Japanese to the eye, of so many characters."""
+    return "".join(rng.choice(KANA + KANJI) for _ in range(text_length))
+
+
+def card(number: int, category: str, phrases: Sequence[str], **more: object) -> dict[str, Any]:
+    """A card as the game's cards.json has it."""
+    return {
+        "id": f"card-{number}",
+        "category": category,
+        "condition_text": f"第{number}条の難点",
+        "strength": more.pop("strength", -3),
+        "poems": [
+            {"id": f"p-{number}-{letter}", "poem_text": text}
+            for letter, text in zip("abcdefghijkl", phrases, strict=False)
+        ],
+        **more,
+    }
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(orjson.dumps(value))
+
+
+def write_deck(
+    folder: Path,
+    *,
+    cards: Sequence[Mapping[str, object]],
+    titles: Sequence[str] = ("題の一", "題の二", "題の三"),
+    size: int = 5,
+    **rest: object,
+) -> Path:
+    """Write a deck in the game's own form: cards, titles and a minimal deck.json."""
+    name = folder.name
+    write_json(folder / "deck.json", {"id": name, "hand": {"size": size}, **rest})
+    write_json(folder / "cards.json", list(cards))
+    write_json(folder / "titles.json", list(titles))
+    return folder
+
+
+def small_cards(
+    rng: random.Random, *, categories: int = 6, each: int = 2, phrases: int = 3, length: int = 18
+) -> list[dict[str, Any]]:
+    """Some cards in some categories, with phrases of nonsense."""
+    return [
+        card(
+            c * each + i,
+            f"分類{c}",
+            [written(length, rng) for _ in range(phrases)],
+            strength=-((c * each + i) % 6),
+        )
+        for c in range(categories)
+        for i in range(each)
+    ]
+
+
+def small_deck(folder: Path, **wanted: Any) -> Deck:
+    """A small deck, written and loaded."""
+    size = wanted.pop("size", 5)
+    rest = wanted.pop("rest", {})
+    cards = small_cards(random.Random(1), **wanted)
+    return load_deck(write_deck(folder, cards=cards, size=size, **rest))
+
+
+def entry(query: Query, poem: str = "詩", variant: int = 0, source: str = "composer") -> Entry:
+    """An entry for a query."""
+    return Entry(
+        key=query.key,
+        variant=variant,
+        query=query,
+        response={"title": "題の一", "poem": poem},
+        source=source,
+        model=f"{source}-1",
+        fingerprint="test",
+        created="2026-01-01T00:00:00Z",
+    )
+
+
+def game_body(deck: Deck, query: Query) -> dict[str, Any]:
+    """A play as the game's client posts it: whole card objects, whole phrases."""
+    pairs = []
+    for card_id, phrase_id in query.picks:
+        raw = dict(deck.card_by_id[card_id].raw)
+        phrase = next(p for p in raw["poems"] if p["id"] == phrase_id)
+        pairs.append({"conditionCard": raw, "selectedPoem": phrase})
+    return {"selectedPairs": pairs}
+
+
+@dataclass(frozen=True)
+class Precompute:
+    """Runs the command in a process of its own."""
+
+    settings: Mapping[str, object]
+
+    def __call__(
+        self, *arguments: object, status: int = 0, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.words(*arguments),
+            cwd=REPO,
+            env=environment(**{**self.settings, **settings}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE * 4,
+            check=False,
+        )
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def words(self, *arguments: object) -> list[str]:
+        """The command with its arguments."""
+        return [sys.executable, "-m", "precompute", *map(str, arguments)]
+
+    def start(self, *arguments: object, **settings: object) -> subprocess.Popen[str]:
+        """Start it and go on."""
+        return subprocess.Popen(
+            self.words(*arguments),
+            cwd=REPO,
+            env=environment(**{**self.settings, **settings}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client that keeps its connection."""
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, **options)
+
+
+@contextlib.contextmanager
+def serving(
+    settings: Mapping[str, object],
+    log: Path,
+    command: Sequence[str] = (sys.executable, "-m", "app"),
+) -> Iterator[Server]:
+    """Start a server on a free port, wait until it answers, and end it by its id."""
+    port = free_port()
+    filled = {"TSUKURIOKI_PORT": port, "TSUKURIOKI_WORKERS": 1, **settings}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [word.format(port=port) for word in command],
+            cwd=REPO,
+            env=environment(**filled),
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(f"http://127.0.0.1:{port}", Path(str(settings["TSUKURIOKI_DATA"])), process)
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_for(answers, "the server")
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

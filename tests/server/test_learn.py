@@ -1,0 +1,222 @@
+"""Dealing from stock, votes, misses, and learning from them, over HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from app.core.deal import random_play
+from app.core.deck import Deck
+from app.core.key import Query
+from tests.conftest import Serve
+from tests.making import Precompute, Server, game_body, wait_for
+
+
+def ids(cards: list[dict[str, Any]]) -> frozenset[str]:
+    return frozenset(card["id"] for card in cards)
+
+
+def play(client: httpx.Client, cards: list[dict[str, Any]], rng: Random) -> dict[str, Any]:
+    """Pick a phrase for each card and post the hand as the game's client does."""
+    pairs = [{"conditionCard": c, "selectedPoem": rng.choice(c["poems"])} for c in cards]
+    answer = client.post("/api/generate-poem", json={"selectedPairs": pairs})
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def ask(client: httpx.Client, deck: Deck, query: Query) -> dict[str, Any]:
+    answer = client.post("/api/generate-poem", json=game_body(deck, query))
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_no_hand_comes_twice_before_all_have_come(precompute: Precompute, serve: Serve) -> None:
+    """Two workers, and a server started anew, deal each stocked hand once before any repeats."""
+    precompute("build", "--n", 270)
+    dealt = []
+    for _ in range(2):
+        with serve(TSUKURIOKI_WORKERS=2).client() as client:
+            for _ in range(5):
+                answer = client.get("/api/decks/poem/deal", headers={"Connection": "close"}).json()
+                assert answer["mode"] == "stocked"
+                dealt.append(ids(answer["cards"]))
+    assert len(set(dealt)) == 10
+
+
+def test_deals_under_a_rush(precompute: Precompute, serve: Serve) -> None:
+    """Sixteen askers at once are dealt each hand of the stock equally often."""
+    precompute("build", "--n", 270)
+    server = serve(TSUKURIOKI_WORKERS=2)
+
+    def deals(_: int) -> list[frozenset[str]]:
+        with server.client() as client:
+            return [ids(client.get("/api/decks/poem/deal").json()["cards"]) for _ in range(10)]
+
+    with ThreadPoolExecutor(16) as pool:
+        dealt = Counter(hand for hands in pool.map(deals, range(16)) for hand in hands)
+    assert set(dealt.values()) == {16}
+    assert len(dealt) == 10
+
+
+def test_random_deals_are_legal(server: Server, poem: Deck) -> None:
+    """A random deal has five cards of distinct categories, and says that it is random."""
+    with server.client() as client:
+        for _ in range(50):
+            answer = client.get("/api/decks/poem/deal", params={"mode": "random"}).json()
+            assert answer["mode"] == "random"
+            assert len({card["category"] for card in answer["cards"]}) == 5
+            assert all(card == poem.card_by_id[card["id"]].raw for card in answer["cards"])
+
+
+def test_nothing_stocked(serve: Serve) -> None:
+    """Without stock the default deal is random, and one that insists on stock is told why not."""
+    with serve().client() as client:
+        assert client.get("/api/decks/poem/deal").json()["mode"] == "random"
+        refused = client.get("/api/decks/poem/deal", params={"mode": "stocked"})
+        assert refused.status_code == 409
+        assert "precompute build" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("plays", [400, pytest.param(20_000, marks=pytest.mark.long)])
+def test_the_house_deals(precompute: Precompute, serve: Serve, plays: int) -> None:
+    """Plays of dealt hands are answered whole, with four of five phrases at least; 37 hands first."""
+    precompute("build", "--n", 1000)
+    rng = Random(5)
+    tiers: Counter[str] = Counter()
+    hands = []
+    with serve(TSUKURIOKI_WORKERS=2).client() as client:
+        for _ in range(plays):
+            dealt = client.get("/api/decks/poem/deal").json()
+            hands.append(ids(dealt["cards"]))
+            answer = play(client, dealt["cards"], rng)
+            tiers[answer["tier"]] += 1
+            assert answer.get("shared", 5) >= 4
+        figures = client.get("/stats").json()["decks"]["poem"]
+    assert set(tiers) <= {"exact", "same_hand"}
+    assert len(set(hands[:37])) == 37
+    assert figures["answers"]["hit_rate"] == 1.0
+    assert figures["answers"]["total"] == plays
+    assert figures["deals"] == {"dealt": plays, "stocked": 37, "rounds": plays / 37}
+
+
+@pytest.mark.parametrize("plays", [400, pytest.param(20_000, marks=pytest.mark.long)])
+def test_seen_is_what_was_foretold(
+    precompute: Precompute, serve: Serve, poem: Deck, plays: int
+) -> None:
+    """The shares of the tiers over HTTP are the rehearsal's, within five standard errors."""
+    precompute("build", "--n", 1000)
+    done = precompute("rehearse", "--json", "--plays", plays, "--deal", "stocked")
+    foretold = orjson.loads(done.stdout)["tiers"]["exact"]["share"]
+    rng = Random(6)
+    exact = 0
+    with serve().client() as client:
+        for _ in range(plays):
+            cards = client.get("/api/decks/poem/deal").json()["cards"]
+            exact += play(client, cards, rng)["tier"] == "exact"
+    error = (foretold * (1 - foretold) / plays) ** 0.5
+    assert abs(exact / plays - foretold) < 5 * 2**0.5 * error
+
+
+def test_a_same_hand_answer_is_of_the_same_cards(
+    precompute: Precompute, serve: Serve, poem: Deck
+) -> None:
+    """A same_hand answer names an entry of just these cards, nearest in phrases, and says how near."""
+    precompute("build", "--n", 27)
+    rng = Random(7)
+    with serve().client() as client:
+        cards = client.get("/api/decks/poem/deal").json()["cards"]
+        for _ in range(60):
+            answer = play(client, cards, rng)
+            stored = client.get(f"/api/answers/{answer['key']}").json()
+            assert stored["poem"] == answer["poem"]
+            assert answer["tier"] == "exact" or answer["shared"] == 4
+
+
+def test_votes(precompute: Precompute, serve: Serve, poem: Deck) -> None:
+    """Votes are counted with their denominator, and a nonsense vote is refused."""
+    precompute("build", "--n", 27)
+    key = "0" * 32
+    with serve(TSUKURIOKI_WORKERS=2).client() as client:
+        for vote in ("up", "up", "down"):
+            done = client.post(f"/api/answers/{key}/feedback", json={"vote": vote})
+            assert done.status_code == 204
+        nonsense: list[object] = [
+            {},
+            {"vote": "sideways"},
+            {"vote": 1},
+            {"vote": "up", "variant": -1},
+        ]
+        for body in [*nonsense, []]:
+            assert client.post(f"/api/answers/{key}/feedback", json=body).status_code == 400
+        assert client.post("/api/answers/x/feedback", json={"vote": "up"}).status_code == 400
+        told = client.get("/stats").json()["decks"]["poem"]["feedback"]
+    assert told == {"up": 2, "down": 1, "of": 3, "share_up": 2 / 3}
+
+
+def test_misses_become_exact_hits(precompute: Precompute, serve: Serve, poem: Deck) -> None:
+    """What was missed most is listed first, cooked first, and then answered as a whole."""
+    rng = Random(8)
+    wanted, other = random_play(poem, rng), random_play(poem, rng)
+    server = serve()
+    with server.client() as client:
+        for query in (other, wanted, wanted, wanted):
+            assert ask(client, poem, query)["tier"] == "composed"
+        told = client.get("/stats").json()["decks"]["poem"]["misses"]
+        assert (told["total"], told["distinct"]) == (4, 2)
+        phrases = sorted(phrase for _, phrase in wanted.picks)
+        assert told["most_wanted"][0] == {"phrases": phrases, "times": 3}
+        assert phrases[0] in precompute("stats", "--misses").stdout.splitlines()[0]
+        precompute("build", "--strategy", "misses", "--n", 1)
+        wait_for(lambda: ask(client, poem, wanted)["tier"] == "exact", "the new entry")
+        assert ask(client, poem, other)["tier"] == "composed"
+        precompute("build", "--strategy", "misses", "--n", 10)
+        wait_for(lambda: ask(client, poem, other)["tier"] == "exact", "the other entry")
+
+
+def test_no_misses_are_noted_where_a_setting_says_so(serve: Serve, poem: Deck) -> None:
+    """With TSUKURIOKI_MISSES=off nothing of what was asked is written."""
+    server = serve(TSUKURIOKI_MISSES="off")
+    with server.client() as client:
+        ask(client, poem, random_play(poem, Random(9)))
+        assert client.get("/stats").json()["decks"]["poem"]["misses"]["kept"] is False
+    assert not (server.data / "ledger" / "poem.jsonl").exists()
+
+
+def test_builds_under_load(precompute: Precompute, serve: Serve, poem: Deck) -> None:
+    """While builds add entries, eight askers get no failure, and the new entries right after."""
+    server = serve(TSUKURIOKI_WORKERS=2)
+    over = threading.Event()
+
+    def asking(seed: int) -> int:
+        rng, asked = Random(seed), 0
+        with server.client() as client:
+            while not over.is_set():
+                ask(client, poem, random_play(poem, rng))
+                asked += 1
+        return asked
+
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(asking, seed) for seed in range(8)]
+        for hands in (1, 2, 3):
+            precompute("build", "--n", 27 * hands)
+            with server.client() as client:
+                wait_for(
+                    lambda n=hands, c=client: (
+                        c.get("/stats").json()["decks"]["poem"]["coverage"]["stocked_hands"][
+                            "count"
+                        ]
+                        == n
+                    ),
+                    "the new hand",
+                )
+        over.set()
+        assert all(future.result() > 0 for future in running)
