@@ -48,7 +48,7 @@ def _optional_path(name: str, value: str) -> Path | None:
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
         # Few digits first: int() refuses thousands of them.
-        number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else -1
+        number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
         if not least <= number <= most:
             raise SettingError(name, value, f"a whole number from {least} to {most}")
         return number
@@ -105,7 +105,7 @@ TABLE = (
     Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 for other machines", _text),
     Setting("TSUKURIOKI_PORT", "port", "8000", "port to listen on", _whole(1, 65535)),
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
-    Setting("TSUKURIOKI_THREADS", "threads", "64", "requests that a worker has in hand at once; a client that sends slowly holds one", _whole(1, 4096)),
+    Setting("TSUKURIOKI_THREADS", "threads", "8", "requests that a worker has in hand at once; a client that sends its body slowly holds one", _whole(1, 4096)),
     Setting("TSUKURIOKI_BACKLOG", "backlog", "1024", "connections that may wait to be taken", _whole(1, 65535)),
     Setting("TSUKURIOKI_HEADER_SECONDS", "header_seconds", "30", "how long a client may take to send its headers", _whole(1, 3600)),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
