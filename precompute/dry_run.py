@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.core.index import Index
+from app.core.prices import PriceTable, load_prices
 from app.errors import IndexUnusableError
 from app.providers import Task
 from precompute.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
-from precompute.cost import Estimate, PriceTable, load_prices
+from precompute.cost import Estimate
 from precompute.plan import Job
 from precompute.refresh import estimate_all, may_replace
 from precompute.report import table

@@ -19,8 +19,8 @@ import pytest
 
 from app.core.entry import Usage
 from app.core.log import Damage, log_path, read_log
+from app.core.prices import load_prices
 from precompute.clock import SystemClock
-from precompute.cost import load_prices
 from tests.cook import Answer
 from tests.kit import Booth, assert_good, poem_deck
 from tests.providers.test_gemini_faults import RETRIED, UNFIT
