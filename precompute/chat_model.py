@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.chat_models import GeminiChat, OllamaChat
 from app.core.entry import Usage
 from app.errors import ModelFaultError, PlanError, ProviderRetryError, ProviderStopError
-from app.guards import SomeAtATime, available_memory
-from app.relay import Ask, ChatModel, Finish, relay
+from app.providers.chat_models import GeminiChat, OllamaChat
+from app.providers.guards import SomeAtATime, available_memory
+from app.providers.relay import Ask, ChatModel, Finish, relay
 from app.settings import Settings
 
 # Seconds for one reply of a build: nobody waits at the other end.
