@@ -29,6 +29,7 @@ import xxhash
 
 from app.core.entry import Entry
 from app.core.gate import Refusal
+from app.core.index import least_size
 from app.core.log import Record, log_path, read_log
 from app.errors import StoreWriteError
 
@@ -117,6 +118,10 @@ class NearCopies:
         self._env = lmdb.open(
             str(self._path), subdir=False, map_size=MAP_SIZE, max_dbs=3, sync=False, lock=False
         )
+        # A page that is not there is no error to a memory map: the process would die of it.
+        if self._path.stat().st_size < least_size(self._env):
+            self._env.close()
+            raise lmdb.CorruptedError("cut short")
         self._sketches, self._band_db, self._meta = (
             self._env.open_db(name) for name in (b"sketches", b"bands", b"meta")
         )
