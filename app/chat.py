@@ -14,7 +14,6 @@ from pathlib import Path
 
 import orjson
 
-from app.chat_models import GeminiChat, OllamaChat
 from app.chat_tiers import (
     ChatTier,
     CloudTier,
@@ -38,8 +37,9 @@ from app.core.patterns import PatternDeck
 from app.core.prices import load_prices
 from app.core.tally import Tally, Use
 from app.counters import Counters, prepare_folder
-from app.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.indexes import IndexHolder
+from app.providers.chat_models import GeminiChat, OllamaChat
+from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.settings import Settings
 from app.shared import RateLimit, SharedTable
 

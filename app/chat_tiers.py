@@ -30,8 +30,8 @@ from app.core.patterns import (
 )
 from app.core.rotation import LINES, next_line
 from app.errors import ModelFaultError
-from app.guards import Breaker
-from app.relay import Ask, ChatModel, Finish, Slot, relay
+from app.providers.guards import Breaker
+from app.providers.relay import Ask, ChatModel, Finish, Slot, relay
 from app.shared import SharedTable
 from app.tiers import IndexSource
 

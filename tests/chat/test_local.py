@@ -298,9 +298,9 @@ def test_a_hanging_model_holds_nobody_up(ollama: Ollama, tmp_path: Path) -> None
 
 def test_a_port_where_nobody_listens_is_refused_without_the_client() -> None:
     """Where there is no Ollama its client library is not even imported."""
-    from app.chat_models import OllamaChat
     from app.errors import ModelFaultError
-    from app.relay import Abort, Ask
+    from app.providers.chat_models import OllamaChat
+    from app.providers.relay import Abort, Ask
 
     model = OllamaChat(f"http://127.0.0.1:{closed_port()}", 300, 0, lambda: 0)
     with pytest.raises(ModelFaultError) as caught:

@@ -18,7 +18,7 @@ from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.prices import load_prices
 from app.core.tally import Tally, Use, read_tally
 from app.errors import DeckError, SettingError
-from app.guards import Breaker, OneAtATime
+from app.providers.guards import Breaker, OneAtATime
 from app.shared import RateLimit, SharedTable
 from tests.chat import kit
 
