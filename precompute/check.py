@@ -5,6 +5,7 @@ An error makes the exit status 1; a warning is told and served all the same.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from app.core.chat_gate import ChatGate
 from app.core.compose import ending_class
 from app.core.deck import Card, Deck, deal_probabilities
 from app.core.decks import AnyDeck
-from app.core.gate import Gate
+from app.core.gate import Gate, leak_in
 from app.core.index import Index
 from app.core.log import Damage, line_number, log_path, read_log
 from app.core.patterns import PatternDeck
@@ -107,16 +108,29 @@ def _check_pieces(deck: Deck) -> Iterator[Finding]:
             yield Finding(place, f"{refusal}: {piece.text}")
     for card in deck.cards:
         for p in card.phrases:
-            yield from _check_sentences(deck, p.id)
+            yield from _check_sentences(deck, card, p.id)
 
 
-def _check_sentences(deck: Deck, phrase: str) -> Iterator[Finding]:
+def _check_sentences(deck: Deck, card: Card, phrase: str) -> Iterator[Finding]:
     sentences = deck.sentences.get(phrase, ())
     where = f"{deck.id}: phrase {phrase}"
     if len(sentences) < 2:
         yield Finding(where, f"has {len(sentences)} sentences, two are needed to compose well")
     elif len({ending_class(s.text) for s in sentences}) < 2:
         yield Finding(where, "all its sentences end alike", error=False)
+    told = [_told_by(deck, card, sentence.text) for sentence in sentences]
+    if told and all(told):
+        fault = (
+            f"each sentence tells another card ({', '.join(told)}): not composed beside them all"
+        )
+        yield Finding(where, fault)
+
+
+def _told_by(deck: Deck, card: Card, text: str) -> str:
+    """A card that a text tells and that may lie in a hand with this card, or an empty text."""
+    plain = unicodedata.normalize("NFKC", text)
+    others = (other for other in deck.cards if other.category != card.category)
+    return next((other.id for other in others if leak_in(plain, other)), "")
 
 
 @dataclass(frozen=True, slots=True)

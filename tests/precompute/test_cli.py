@@ -367,7 +367,16 @@ def _twice(folder: Path) -> str:
     return "the same text as sentence 1 of poem-001-a"
 
 
-@pytest.mark.parametrize("harm", [_deck_fault, _twice])
+def _telling(folder: Path) -> str:
+    path = folder / "sentences.json"
+    sentences: dict[str, Any] = orjson.loads(path.read_bytes())
+    for sentence in sentences["poem-075-a"]:
+        sentence["text"] = f"墓のある{sentence['text']}"
+    write_json(path, sentences)
+    return "phrase poem-075-a: each sentence tells another card (condition-001, condition-001"
+
+
+@pytest.mark.parametrize("harm", [_deck_fault, _twice, _telling])
 def test_check_names_bad_pieces(run: Run, tmp_path: Path, harm: Callable[[Path], str]) -> None:
     """A piece that breaks a rule or stands twice is an error that names the piece."""
     decks = tmp_path / "decks"
