@@ -27,7 +27,7 @@ from app.core.key import Query
 SOURCE = "composer"
 MODEL = "composer-1"
 BREAK = "\n\n"
-ATTEMPTS = 192
+ATTEMPTS = 48
 # A word that returns costs as much as being so many characters off the length aimed at.
 _REPEAT_COST = 7
 _HOUR_COST = 10
