@@ -13,6 +13,7 @@ from app.core.log import LogWriter, log_path
 from app.counters import counters_folder
 from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
 from app.house import House
+from app.indexes import publish
 from app.settings import Settings
 
 # Seconds that requests under way have to finish in, once the server is told to stop.
@@ -56,6 +57,7 @@ def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
             IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
         ):
             index.catch_up()
+        publish(settings, deck.id)
     except (StoreLockedError, StoreWriteError) as error:
         print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 

@@ -22,6 +22,7 @@ from app.core.log import LogWriter
 from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
+from app.indexes import publish
 from app.settings import Settings
 from precompute import bundle as bundles
 from precompute import chat_command, progress
@@ -155,7 +156,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
     review: bool = asked.pop("review")
     patterns = _patterns(settings, deck_name)
     if patterns:
-        return chat_command.build(
+        status = chat_command.build(
             settings,
             patterns,
             asked["wanted"],
@@ -165,6 +166,8 @@ def build(deck_name: str | None, **asked: Any) -> int:
             review=review,
             dry_run=asked["dry_run"],
         )
+        publish(settings, patterns.id)
+        return status
     if review:
         raise PlanError("--review is for what a chat has learned; name its --deck")
     kitchen = Kitchen(
@@ -175,7 +178,11 @@ def build(deck_name: str | None, **asked: Any) -> int:
         SystemClock(),
         Random(),
     )
-    return cook(Order(**asked), kitchen)
+    try:
+        return cook(Order(**asked), kitchen)
+    finally:
+        # What was cooked before a build broke off is served too.
+        publish(settings, kitchen.deck.id)
 
 
 @cli.command()
@@ -359,6 +366,7 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+    publish(settings, deck.id)
 
 
 @cli.command()
