@@ -6,13 +6,14 @@ import errno
 import os
 import socket
 import sys
+from pathlib import Path
 
 from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
-from app.counters import counters_folder
+from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
-from app.house import House
+from app.house import House, utc_now
 from app.indexes import publish
 from app.settings import Settings
 
@@ -40,7 +41,11 @@ def _main() -> int:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    _serve(settings)
+    before, started = read_sums(Path(prepare_folder())), utc_now()
+    try:
+        _serve(settings)
+    finally:
+        keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
     return 0
 
 

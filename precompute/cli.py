@@ -25,7 +25,7 @@ from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.indexes import publish
 from app.settings import Settings
 from precompute import bundle as bundles
-from precompute import chat_command, progress
+from precompute import chat_command, merge, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
 from precompute.build import Kitchen, Order
@@ -191,9 +191,20 @@ def build(deck_name: str | None, **asked: Any) -> int:
 @click.option(
     "--misses", "show_misses", is_flag=True, help="List what was asked and not found as a whole."
 )
-def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
+@click.option(
+    "--merge",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Put together what several machines have seen: their data folders. Once for each.",
+)
+def stats(
+    deck_name: str | None, as_json: bool, show_misses: bool, folders: tuple[Path, ...]
+) -> int:
     """Say what is in the store, what it covers, what it cost."""
     settings = _settings()
+    if folders:
+        return _merged(folders, deck_name or settings.deck, as_json=as_json)
     patterns = _patterns(settings, deck_name)
     if patterns:
         today = time.strftime("%Y-%m-%d")
@@ -227,6 +238,15 @@ def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
     _tell_stats(told)
+    return 0
+
+
+def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
+    result = merge.merged(folders, deck, 10)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        table(Console(), f"deck {deck} on {result['machines']} machines", merge.rows(result))
     return 0
 
 
