@@ -14,7 +14,6 @@ from pathlib import Path
 
 import orjson
 
-from app.chat_models import GeminiChat, OllamaChat
 from app.chat_tiers import (
     ChatTier,
     CloudTier,
@@ -35,11 +34,12 @@ from app.core.key import Query
 from app.core.ledger import Ledger
 from app.core.message import normalise
 from app.core.patterns import PatternDeck
-from app.core.prices import Prices, load_prices
+from app.core.prices import load_prices
 from app.core.tally import Tally, Use
 from app.counters import Counters, prepare_folder
-from app.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.indexes import IndexHolder
+from app.providers.chat_models import GeminiChat, OllamaChat
+from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.settings import Settings
 from app.shared import RateLimit, SharedTable
 
@@ -68,11 +68,6 @@ Event = Piece | Discard | Reply
 def local_now() -> datetime.datetime:
     """The time where the server is: what a greeting goes by."""
     return datetime.datetime.now().astimezone()
-
-
-def price_file(settings: Settings) -> Path:
-    """The price table in force."""
-    return settings.prices or settings.data / "prices.json"
 
 
 class ChatTable:
@@ -106,7 +101,7 @@ class ChatTable:
             settings.chat_forget,
             clock,
         )
-        self.prices: Prices = load_prices(price_file(settings))
+        self.prices = load_prices(settings.prices)
         self.tally = Tally(settings.ledger, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
         self.tiers = self._ladder()
@@ -218,8 +213,8 @@ class ChatTable:
         shown = turn.history(self._settings.chat_history, self._settings.chat_characters)
         characters = len(system_prompt(turn)) + sum(len(m["content"]) for m in shown)
         usd = 0.0
-        for written in turn.bill:
-            price = self.prices.of(written.model, day)
+        for source, written in turn.bill:
+            price = self.prices.price(source, written.model, day)
             usd += price.cost(written.usage) if price else 0.0
         self.tally.add(
             day,
@@ -227,8 +222,8 @@ class ChatTable:
             Use(
                 characters,
                 len(reply.text),
-                round(sum(f.usage.prompt for f in turn.bill)),
-                round(sum(f.usage.output + f.usage.thoughts for f in turn.bill)),
+                round(sum(f.usage.prompt for _, f in turn.bill)),
+                round(sum(f.usage.output + f.usage.thoughts for _, f in turn.bill)),
                 usd,
             ),
         )

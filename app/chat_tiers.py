@@ -30,8 +30,8 @@ from app.core.patterns import (
 )
 from app.core.rotation import LINES, next_line
 from app.errors import ModelFaultError
-from app.guards import Breaker
-from app.relay import Ask, ChatModel, Finish, Slot, relay
+from app.providers.guards import Breaker
+from app.providers.relay import Ask, ChatModel, Finish, Slot, relay
 from app.shared import SharedTable
 from app.tiers import IndexSource
 
@@ -47,7 +47,7 @@ class Turn:
     """One message to answer, and all that is known of it.
 
     `messages` is the whole history with this message last, `name` the user's (empty: unknown).
-    `bill` gathers what models wrote for it, refused answers too.
+    `bill` gathers what models wrote for it, each with its source, refused answers too.
     """
 
     deck: PatternDeck
@@ -56,7 +56,7 @@ class Turn:
     conversation: str
     name: str
     at: datetime.datetime
-    bill: list[Finish] = field(default_factory=list)
+    bill: list[tuple[str, Finish]] = field(default_factory=list)
 
     @cached_property
     def text(self) -> str:
@@ -272,7 +272,7 @@ class ModelTier:
             for piece in pieces:
                 if isinstance(piece, Finish):
                     engine.breaker.worked()
-                    turn.bill.append(piece)
+                    turn.bill.append((engine.model.name, piece))
                     return self._judged(replace(facts, text=text.strip()), piece)
                 text += piece
                 refusal = piece and engine.gate.judge_part(replace(facts, text=text.strip()))

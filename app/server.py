@@ -280,6 +280,9 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _finish(response: Response) -> Response:
     house = _house()
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
+        # Werkzeug sets the status of a condition that failed, and leaves the whole body there.
+        response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
     if response.mimetype == "text/html" and not house.settings.site:

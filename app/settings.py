@@ -55,7 +55,7 @@ def _store(name: str, value: str) -> Path | str | None:
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
         # Few digits first: int() refuses thousands of them.
-        number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else -1
+        number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
         if not least <= number <= most:
             raise SettingError(name, value, f"a whole number from {least} to {most}")
         return number

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import xxhash
 
-from app.guards import FileLock
+from app.providers.guards import FileLock
 
 _HEAD = struct.Struct("<Qd")
 _WAYS = 8

@@ -20,11 +20,12 @@ import xxhash
 
 from app.core.index import IndexWriter
 from app.core.key import Query
+from app.core.prices import Price
 from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, UnfinishedError
 from app.providers import Batch, Completion, Prompt, Task
 from app.providers.writer import Writer
 from precompute.clock import Clock
-from precompute.cost import Estimate, Price
+from precompute.cost import Estimate
 from precompute.intake import Intake
 from precompute.plan import Job
 from precompute.progress import Show

@@ -15,6 +15,7 @@ from app.core.figures import coverage, store
 from app.core.index import IndexWriter
 from app.core.ledger import read_ledger
 from app.core.log import LogWriter
+from app.core.prices import Price, load_prices
 from app.errors import PlanError, UnfinishedError
 from app.providers import Model, Task
 from app.settings import Settings
@@ -31,7 +32,6 @@ from precompute.choose import (
 )
 from precompute.clock import Clock
 from precompute.cook_pieces import cook_pieces
-from precompute.cost import Price, load_prices
 from precompute.intake import Intake, Report
 from precompute.limiter import Limiter
 from precompute.near_copy import NearCopies

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
+from app.core.prices import MILLION, Price, PriceTable
 from app.errors import ProviderError
 from app.providers import Task
 from app.providers.tokens import estimate_tokens
 from precompute.choose import PER_REQUEST, Cook
-from precompute.cost import MILLION, Price, PriceTable
 from precompute.plan import Job
 
 # Long enough for a thousand entries at a request a second, and no more: it is paid by the hour.

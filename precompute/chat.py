@@ -24,7 +24,7 @@ from app.core.index import IndexWriter
 from app.core.key import Query
 from app.core.log import LogWriter
 from app.core.patterns import ANY, PLAIN, Character, Intent, PatternDeck
-from app.core.prices import Prices
+from app.core.prices import PriceTable
 from app.errors import ProviderRetryError
 from precompute.chat_model import Writer
 
@@ -90,7 +90,7 @@ class LineCook:
         log: LogWriter,
         index: IndexWriter,
         now: Callable[[], str],
-        prices: Prices,
+        prices: PriceTable,
     ) -> None:
         self._deck = deck
         self._gate = ChatGate(deck)
@@ -138,7 +138,7 @@ class LineCook:
             self.report.faults += 1
             return list(jobs)
         texts = read_lines(written.text)
-        price = self._prices.of(written.model, self._now())
+        price = self._prices.price(self._writer.name, written.model, self._now())
         usd = price.cost(written.usage) if price else 0.0
         self.report.usd += usd
         left, entries = [], []

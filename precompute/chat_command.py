@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import click
@@ -45,6 +46,7 @@ def build(
     deck: PatternDeck,
     wanted: int | None,
     provider: str | None,
+    model: str | None,
     strategy: str,
     now: Callable[[], str],
     *,
@@ -56,7 +58,7 @@ def build(
     if strategy == "misses":
         report = _learn(settings, deck, wanted, now, review=review, dry_run=dry_run)
     else:
-        report = _cook(settings, deck, wanted, provider, now, dry_run=dry_run)
+        report = _cook(settings, deck, wanted, provider, model, now, dry_run=dry_run)
     if dry_run:
         return 0
     rows = [
@@ -78,6 +80,7 @@ def _cook(
     deck: PatternDeck,
     wanted: int | None,
     provider: str | None,
+    model: str | None,
     now: Callable[[], str],
     *,
     dry_run: bool,
@@ -90,10 +93,11 @@ def _cook(
         rows = [("lines planned", f"{len(jobs):,}"), ("by intent", counts(intents))]
         table(Console(), "plan (nothing was cooked)", rows)
         return ChatReport()
-    writer = writer_of(provider, settings)
+    writer = writer_of(provider, model, settings)
     Console(stderr=True).print(f"provider: {writer.name}", highlight=False)
-    prices = load_prices(settings.prices or settings.data / "prices.json")
+    prices = load_prices(settings.prices)
     with (
+        closing(writer),
         LogWriter(settings.store, deck.id) as log,
         IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
     ):
@@ -155,7 +159,7 @@ def stats(settings: Settings, deck: PatternDeck, today: str) -> dict[str, Any]:
     except IndexUnusableError:
         index = None
     rows = list(read_tally(settings.ledger, deck.id))
-    prices = load_prices(settings.prices or settings.data / "prices.json")
+    prices = load_prices(settings.prices)
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
     return {
         "deck": deck.id,

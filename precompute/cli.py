@@ -161,6 +161,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
             patterns,
             asked["wanted"],
             asked["provider"],
+            asked["model"],
             asked["strategy"],
             SystemClock().stamp,
             review=review,

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.core.index import Index
+from app.core.prices import PriceTable, load_prices
 from app.errors import IndexUnusableError
 from app.providers import Task
-from precompute.choose import Choice, Planned, is_limited, make_cook, pace_of
-from precompute.cost import Estimate, PriceTable, load_prices
+from precompute.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
+from precompute.cost import Estimate
 from precompute.plan import Job
 from precompute.refresh import estimate_all, may_replace
 from precompute.report import table
@@ -80,7 +81,7 @@ def told_estimate(
     yield "tokens, about", f"{estimate.prompt:,.0f} in, {estimate.output:,.0f} out"
     prices = load_prices(settings.prices)
     today = kitchen.clock.stamp()
-    yield from _price(prices, choice, estimate, today)
+    yield from _price(order, prices, choice, estimate, today)
     closes = prices.closes(choice.model)
     if closes:
         yield "note", f"{choice.model} is shut down on {closes}"
@@ -94,7 +95,7 @@ def told_estimate(
 
 
 def _price(
-    prices: PriceTable, choice: Choice, estimate: Estimate, today: str
+    order: Order, prices: PriceTable, choice: Choice, estimate: Estimate, today: str
 ) -> Iterator[tuple[str, object]]:
     price = prices.price(choice.name, choice.model, today)
     if price is None:
@@ -102,8 +103,10 @@ def _price(
         return
     told = f"{estimate.cost(price):.4f} USD by the prices of {prices.dated}"
     yield "price, about", told
+    if choice.name in GEMINI and "lite" not in choice.model:
+        yield "besides", "the thoughts of this model, billed as output; --budget-usd holds them too"
     half = prices.price(choice.name, choice.model, today, batch=True)
-    if half and half != price:
+    if half and half != price and not order.pieces:
         yield "price with --batch, about", f"{estimate.cost(half):.4f} USD"
 
 

@@ -20,9 +20,9 @@ from app.core.gate import Gate, Refusal
 from app.core.index import IndexWriter
 from app.core.key import Query
 from app.core.log import LogWriter
+from app.core.prices import Price
 from app.errors import StoreWriteError
 from app.providers import Batch, Draft, Task
-from precompute.cost import Price
 from precompute.near_copy import NearCopies, sketch
 
 # After so many entries the index is brought up to the log, so that a running server has them too.

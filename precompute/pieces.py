@@ -22,6 +22,7 @@ from app.core.deck import FRAMES_FILE, SENTENCES_FILE, Card, Deck, Phrase
 from app.core.entry import Usage, seal, unseal
 from app.core.gate import Gate
 from app.core.key import Query
+from app.core.prices import Price
 from app.errors import DamagedLineError, DeckError, PlanError, StoreWriteError
 from app.providers import Batch, Draft, Model, Prompt, Task
 from app.providers.prompts import (
@@ -36,7 +37,7 @@ from app.providers.prompts import (
 from app.providers.reply import UnreadableError, read_answers
 from app.providers.tokens import estimate_tokens
 from app.providers.writer import FAULT_UNREADABLE, named_tasks
-from precompute.cost import Estimate, Price
+from precompute.cost import Estimate
 from precompute.intake import Report
 from precompute.plan import Job
 

@@ -21,11 +21,12 @@ from app.core.entry import Entry
 from app.core.gate import Gate
 from app.core.index import Index
 from app.core.log import Record, log_path, read_log
+from app.core.prices import Price, load_prices
 from app.errors import IndexUnusableError, PlanError
 from app.providers import Task
 from app.settings import Settings
 from precompute.choose import Choice, Planned, choose, fingerprints, group, make_cook, pace_of
-from precompute.cost import NOTHING, Estimate, Price, load_prices
+from precompute.cost import NOTHING, Estimate
 from precompute.intake import entry_fingerprint
 from precompute.plan import Job
 

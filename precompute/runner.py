@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
+from app.core.prices import Price
 from app.errors import ProviderRetryError, ProviderStopError, UnfinishedError
 from app.providers import Batch, Provider, Task
 from precompute.clock import Clock
-from precompute.cost import NOTHING, Estimate, Estimator, Price
+from precompute.cost import NOTHING, Estimate, Estimator
 from precompute.intake import Progress, Report
 from precompute.limiter import Limiter
 from precompute.plan import Job

@@ -45,9 +45,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         yield start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with two workers and a stocked store, for all tests of a module."""
+    """A server with two workers and a stocked store, for all tests of the group "http"."""
     folder = tmp_path_factory.mktemp("server")
     known = {"TSUKURIOKI_DATA": folder / "data", "TSUKURIOKI_DECKS": DECKS}
     Precompute(known)("build", "--n", 270)

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.entry import Usage
 from app.core.patterns import FALLBACK, PatternDeck
-from app.core.prices import Prices
+from app.core.prices import PriceTable
 from app.core.tally import Row
 
 # Rules of thumb of the tokenizers in use: Japanese takes about a token a sign, English a quarter.
@@ -67,7 +67,7 @@ def _beside(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dict[
 
 
 def cost(
-    deck: PatternDeck, rows: Sequence[Row], prices: Prices, strong: str, today: str
+    deck: PatternDeck, rows: Sequence[Row], prices: PriceTable, strong: str, today: str
 ) -> dict[str, Any]:
     """What was spent, what the strong model alone would have cost, and both for a month."""
     spent = sum(row.usd for row in rows)
@@ -84,11 +84,13 @@ def cost(
     }
 
 
-def _baseline(deck: PatternDeck, rows: Iterable[Row], prices: Prices, strong: str) -> float | None:
+def _baseline(
+    deck: PatternDeck, rows: Iterable[Row], prices: PriceTable, strong: str
+) -> float | None:
     each = TOKENS_A_CHARACTER.get(deck.language, TOKENS_A_LETTER)
     total = 0.0
     for row in rows:
-        price = prices.of(strong, row.day)
+        price = prices.price("gemini", strong, row.day)
         if price is None:
             return None
         total += price.cost(

@@ -143,7 +143,18 @@ class _OllamaHandler(_Handler):
             return
         if not self.state.loaded:
             self.state.loaded, self.state.loads = True, self.state.loads + 1
-        self._stream(asked)
+        if asked.get("stream"):
+            self._stream(asked)
+        else:
+            self._whole(asked)
+
+    def _pieces(self, asked: dict[str, Any]) -> Sequence[str]:
+        return [self.state.answer(asked)] if self.state.answer else self.state.pieces
+
+    def _whole(self, asked: dict[str, Any]) -> None:
+        message = {"role": "assistant", "content": "".join(self._pieces(asked))}
+        told = {"model": asked["model"], "message": message, "done": True, "done_reason": "stop"}
+        self._json(200, {**told, "prompt_eval_count": 120, "eval_count": 12})
 
     def _hang(self) -> None:
         """Wait for the release or for the client to leave, and say nothing."""
@@ -166,7 +177,7 @@ class _OllamaHandler(_Handler):
         self.send_header("Content-Type", "application/x-ndjson")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        pieces = [self.state.answer(asked)] if self.state.answer else self.state.pieces
+        pieces = self._pieces(asked)
         for number, piece in enumerate(pieces):
             if number and self.state.fault == "cut":
                 self.connection.shutdown(socket.SHUT_RDWR)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,6 +219,40 @@ def test_little_memory_keeps_the_model_out(ollama: Ollama, tmp_path: Path) -> No
             assert ollama.asked == []
 
 
+def test_more_lines_are_cooked_and_said(ollama: Ollama, tmp_path: Path) -> None:
+    """A build asks a provider for lines, refuses what is not hers, and the rules then say the rest."""
+
+    def write(asked: dict[str, Any]) -> str:
+        wanted = asked["messages"][-1]["content"].splitlines()
+        good = "おはよ！今日の朝ごはん{}個目の目玉焼き見せて！"
+        lines = [{"id": n, "text": good.format(n)} for n, _ in enumerate(wanted, 1)]
+        lines[0]["text"] = "おはようございます。本日もよろしくお願いいたします。"
+        return json.dumps({"lines": lines})
+
+    ollama.answer = write
+    with served(ollama_handler(ollama)) as address:
+        environ = kit.environment(tmp_path, OLLAMA_HOST=address)
+        words = ("build", "--deck", "chat", "--n", "3", "--provider", "ollama")
+        built = kit.command(environ, *words)
+        assert "cooked" in built.stdout, built.stderr
+        told = json.loads(kit.command(environ, "stats", "--deck", "chat", "--json").stdout)
+        cooked = told["store"]["entries"]
+        assert 0 < cooked < 3
+        assert "voice" in built.stdout
+        with kit.started(tmp_path, TSUKURIOKI_CHAT_TIERS="rules") as server:
+            asked = {"character": "botan", "conversation": "c", "name": "はる"}
+            sources = {server.say("おはよう", **asked)["source"] for _ in range(40)}
+            sources |= {
+                server.say("おはよう", **{**asked, "character": "kasho"})["source"]
+                for _ in range(40)
+            }
+            sources |= {
+                server.say("おはよう", **{**asked, "character": "yuri"})["source"]
+                for _ in range(40)
+            }
+    assert sources == {"deck", "ollama"}
+
+
 def test_after_failures_the_model_is_left_alone(ollama: Ollama, tmp_path: Path) -> None:
     """After three failures in a row nobody asks it for a while."""
     ollama.fault = "missing"
@@ -262,9 +298,9 @@ def test_a_hanging_model_holds_nobody_up(ollama: Ollama, tmp_path: Path) -> None
 
 def test_a_port_where_nobody_listens_is_refused_without_the_client() -> None:
     """Where there is no Ollama its client library is not even imported."""
-    from app.chat_models import OllamaChat
     from app.errors import ModelFaultError
-    from app.relay import Abort, Ask
+    from app.providers.chat_models import OllamaChat
+    from app.providers.relay import Abort, Ask
 
     model = OllamaChat(f"http://127.0.0.1:{closed_port()}", 300, 0, lambda: 0)
     with pytest.raises(ModelFaultError) as caught:

@@ -18,7 +18,7 @@ from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.prices import load_prices
 from app.core.tally import Tally, Use, read_tally
 from app.errors import DeckError, SettingError
-from app.guards import Breaker, OneAtATime
+from app.providers.guards import Breaker, OneAtATime
 from app.shared import RateLimit, SharedTable
 from tests.chat import kit
 
@@ -138,12 +138,14 @@ def test_a_tally_adds_up_over_workers(tmp_path: Path) -> None:
 
 def test_prices_are_of_a_day(tmp_path: Path) -> None:
     """A price holds until its day; a table that is none is an error that names the file."""
-    prices = load_prices(kit.ROOT / "data" / "prices.json")
-    before, after = (prices.of("gemini-3.8-flash", day) for day in ("2026-12-31", "2027-01-01"))
+    prices = load_prices()
+    before, after = (
+        prices.price("gemini", "gemini-3.8-flash", day) for day in ("2026-12-31", "2027-01-01")
+    )
     assert before
     assert after
     assert (before.input, after.input) == (0.75, 1.50)
-    assert prices.of("nobody", "2026-11-21") is None
+    assert prices.price("gemini", "nobody", "2026-11-21") is None
     (tmp_path / "p").write_text("[]")
     with pytest.raises(SettingError):
         load_prices(tmp_path / "p")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.core.entry import Usage
-from precompute.cost import load_prices
+from app.core.prices import load_prices
 from tests.cook import Answer
 from tests.kit import Booth, FakeClock, assert_good
 from tests.precompute.test_runner import forker

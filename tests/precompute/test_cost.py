@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.core.entry import Usage
+from app.core.prices import load_prices
 from app.errors import SettingError
-from precompute.cost import load_prices
 from tests.kit import Booth
 from tests.standin import StandIn
 

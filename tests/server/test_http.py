@@ -190,6 +190,12 @@ def test_the_deck_is_given_whole(client: httpx.Client, poem: Deck) -> None:
     assert client.get("/api/decks/poem", headers={"If-None-Match": tag}).status_code == 304
 
 
+def test_a_failed_condition_is_a_412(server: Server, client: httpx.Client) -> None:
+    """A condition that does not hold is refused with a problem document, not with the body."""
+    for path in ("/api/decks/poem", f"/api/answers/{stored(server)[0]}"):
+        problem(client.get(path, headers={"If-Match": '"x"'}), 412)
+
+
 def test_the_page_is_given_with_a_policy(client: httpx.Client) -> None:
     """The page has a content security policy, and everything it loads comes from here."""
     response = client.get("/")

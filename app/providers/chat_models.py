@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from app.core.entry import Usage
 from app.errors import ModelFaultError
-from app.guards import MIB
+from app.providers.guards import MIB
+from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
-from app.relay import Abort, Ask, Finish
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 # A connection to this machine is there at once or not at all.
