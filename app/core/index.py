@@ -58,8 +58,8 @@ _POSITION = struct.Struct(">I")
 _META = b"meta"
 _KEY_SIZE = 16
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
-# Entries taken in with one transaction: enough that sorting them pays, and 32 MB at most.
-_BATCH = 20_000
+# Entries taken in with one transaction: enough that sorting them pays, and some 10 MB.
+_BATCH = 5_000
 _READERS = 1024
 # A line of the processor's cache a reader, and a page for what stands before them.
 _LOCK_SIZE = 64 * _READERS + 4096
