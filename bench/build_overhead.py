@@ -7,6 +7,7 @@ What the stand-in takes to write its answers is measured by itself and is not pa
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,17 @@ def _cook(store: Path, deck: Deck, plays: Sequence[tuple[Job, dict[str, str]]]) 
     }
 
 
+def _bare_sync(folder: Path, times: int = 50) -> float:
+    """Microseconds an entry that this disk alone takes: a request's lines, written and synced."""
+    block = b"x" * 1_200 * PER_REQUEST
+    with (folder / "bare").open("ab", buffering=0) as file:
+        started = time.perf_counter()
+        for _ in range(times):
+            file.write(block)
+            os.fsync(file.fileno())
+        return (time.perf_counter() - started) / times / PER_REQUEST * 1e6
+
+
 def run() -> dict[str, float]:
     """Microseconds an entry and milliseconds to open, into an empty store and a large one."""
     deck = load_deck(_POEM)
@@ -105,12 +117,14 @@ def run() -> dict[str, float]:
         empty, large = Path(folder) / "empty", Path(folder) / "large"
         _fill(large, deck, itertools.islice(plays, STORED))
         _cook(Path(folder) / "warm", deck, cooked[:100])
+        sync = _bare_sync(Path(folder))
         small, big = _cook(empty, deck, cooked), _cook(large, deck, cooked)
     return {
         "entry_us_at_0": round(small["entry_us"], 1),
         "cpu_us_at_0": round(small["cpu_us"], 1),
         f"entry_us_at_{STORED}": round(big["entry_us"], 1),
         f"cpu_us_at_{STORED}": round(big["cpu_us"], 1),
+        "of_it_this_disks_sync_us": round(sync, 1),
         "ratio": round(big["entry_us"] / small["entry_us"], 2),
         "open_ms_at_0": round(small["open_ms"], 1),
         f"open_ms_at_{STORED}": round(big["open_ms"], 1),

@@ -18,7 +18,7 @@ from app.core.decks import AnyDeck, load_all
 from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
 from app.core.ledger import MissCounts
-from app.core.log import LogWriter
+from app.core.log import LogWriter, log_path
 from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
@@ -346,9 +346,11 @@ def check(repair: bool) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
     settings = _settings()
     findings: list[checks.Finding] = []
-    for deck in load_all(settings.decks).values():
-        if repair:
-            _repair(settings, deck)
+    decks = load_all(settings.decks).values()
+    # All of it first: where one store is locked, nothing has been told of the others.
+    for deck in decks if repair else ():
+        _repair(settings, deck)
+    for deck in decks:
         if isinstance(deck, PatternDeck):
             findings += chat_command.check(deck)
             findings += checks.check_store(settings.store, deck)
@@ -376,7 +378,8 @@ def check(repair: bool) -> int:
 
 
 def _repair(settings: Settings, deck: AnyDeck) -> None:
-    if not Path(settings.store).exists():
+    """Bring a deck's index up to its log; a deck that nothing was cooked for has neither."""
+    if not log_path(settings.store, deck.id).exists():
         return
     with (
         LogWriter(settings.store, deck.id) as log,

@@ -26,7 +26,8 @@ from app.providers import Batch, Draft, Task
 from precompute.near_copy import NearCopies, sketch
 
 # After so many entries the index is brought up to the log, so that a running server has them too.
-CATCH_UP = 200
+# Each time is a sync of its own, and dirties a page for nearly every entry.
+CATCH_UP = 500
 
 
 @dataclass

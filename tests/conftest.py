@@ -25,6 +25,14 @@ def poem() -> Deck:
     return load_deck(DECKS / "poem")
 
 
+@pytest.fixture(scope="session")
+def poem_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of decks with nothing but the poem deck: checking a chat deck takes its time."""
+    folder = tmp_path_factory.mktemp("decks")
+    (folder / "poem").symlink_to(DECKS / "poem")
+    return folder
+
+
 @pytest.fixture
 def precompute(tmp_path: Path) -> Precompute:
     """Runs `precompute` on the decks in the box, in a data folder of its own."""

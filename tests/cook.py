@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.core.compose import Composer
 from app.core.deck import Deck, Phrase
 from app.core.gate import Gate
+from precompute.near_copy import LIMIT, likeness, sketch
 
 _ANSWER = re.compile(
     r"^［(?P<id>[^］]+)］\n　角度：(?P<angle>.+)\n.*\n.*\n　句：(?P<phrases>.+)(?P<again>(?:\n　前回.*)?)",
@@ -41,6 +42,8 @@ class Cook:
         self.written: Counter[str] = Counter()
         self.replies = 0
         self.prompts: list[str] = []
+        # Poems for one hand share sentences; this model does not write the same poem twice.
+        self._sketches: defaultdict[str, list[bytes]] = defaultdict(list)
         self._composer = Composer(deck)
         self._gate = Gate.of(deck)
         self._lock = threading.Lock()
@@ -92,6 +95,11 @@ class Cook:
         for variant in range(first, first + 50):
             made = self._composer.compose(query, variant)
             if made and not self._gate.examine(query, made.response):
+                packed = sketch(made.poem)
+                alike = self._sketches[query.hand_key]
+                if any(likeness(packed, other) > LIMIT - 0.1 for other in alike):
+                    continue
+                alike.append(packed)
                 return {"title": title, "poem": made.poem.split("\n\n")}
         raise AssertionError(f"nothing can be composed for {query.picks}")
 

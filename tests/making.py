@@ -48,6 +48,12 @@ def wait_for(happened: Any, what: str) -> Any:
     raise AssertionError(f"waited in vain for {what}")
 
 
+def row(table: str, name: str) -> str:
+    """The value beside a name in a table that a command printed."""
+    found = next(line for line in table.splitlines() if line.startswith(f"{name}  "))
+    return found[len(name) :].strip()
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

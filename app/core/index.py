@@ -150,7 +150,7 @@ def _open(path: Path, *, write: bool, lock: bool = True, sync: bool = True) -> l
     )
 
 
-def _least_size(env: lmdb.Environment) -> int:
+def least_size(env: lmdb.Environment) -> int:
     """The length of a file that holds all of its pages."""
     return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
 
@@ -278,7 +278,7 @@ class Index:
                 # A full disk has no room for a reader table, and none for a writer either.
                 self._env = _open(self.path, write=False, lock=False)
             # A page that is not there is no error to a memory map: the process would die of it.
-            if self.path.stat().st_size < _least_size(self._env):
+            if self.path.stat().st_size < least_size(self._env):
                 self._env.close()
                 raise IndexUnusableError(f"{self.path}: is cut short")
             handles = [self._env.open_db(name.encode(), create=False) for name in _DATABASES]
@@ -605,7 +605,7 @@ class IndexWriter:
     def _pad(self) -> None:
         """LMDB need not write a last page that it freed at once; readers count on the full length."""
         path = Path(self._env.path())
-        least = _least_size(self._env)
+        least = least_size(self._env)
         if path.stat().st_size < least:
             os.truncate(path, least)
 

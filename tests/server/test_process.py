@@ -496,7 +496,7 @@ def test_a_server_beside_a_build_serves_on(
     """While a build writes, every request is answered, and the stock only grows."""
     precompute("build", "--n", 27)
     started = serve()
-    process = precompute.start("build", "--n", 2700)
+    process = precompute.start("build", "--n", 540)
     try:
         seen = 0
         with started.client() as client:
@@ -506,7 +506,7 @@ def test_a_server_beside_a_build_serves_on(
                 assert told["problem"] is None
                 assert told["entries"] >= seen
                 seen = told["entries"]
-            assert client.get("/stats").json()["decks"]["poem"]["store"]["entries"] == 2700
+            assert client.get("/stats").json()["decks"]["poem"]["store"]["entries"] == 540
     finally:
         process.communicate()
 
