@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import errno
+import functools
+import gc
 import os
 import socket
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
-from app.counters import counters_folder
+from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
-from app.house import House
+from app.house import House, utc_now
+from app.indexes import publish
+from app.server import create_app
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 # Seconds that requests under way have to finish in, once the server is told to stop.
 STOP_WITHIN = 5
@@ -39,7 +49,11 @@ def _main() -> int:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    _serve(settings)
+    before, started = read_sums(Path(prepare_folder())), utc_now()
+    try:
+        _serve(settings, decks)
+    finally:
+        keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
     return 0
 
 
@@ -56,6 +70,7 @@ def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
             IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
         ):
             index.catch_up()
+        publish(settings, deck.id)
     except (StoreLockedError, StoreWriteError) as error:
         print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 
@@ -75,12 +90,17 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _serve(settings: Settings) -> None:
+def _application(settings: Settings, decks: Mapping[str, AnyDeck]) -> Flask:
+    """The application of a worker. The decks are the ones that were read before it was forked."""
+    return create_app(settings, House(settings, decks=decks))
+
+
+def _serve(settings: Settings, decks: Mapping[str, AnyDeck]) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
-    Granian(
+    server = Granian(
         "wsgi:application",
         address=settings.host,
         port=settings.port,
@@ -99,7 +119,11 @@ def _serve(settings: Settings) -> None:
         # is read within a thread, and as many slow clients as there are threads stop a worker.
         blocking_threads=settings.threads,
         backlog=settings.backlog,
-    ).serve()
+    )
+    # Where workers are forked they share what is loaded by now, and neither read nor hold it twice.
+    gc.collect()
+    gc.freeze()
+    server.serve(target_loader=functools.partial(_application, settings, decks), wrap_loader=False)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from app.core.journal import Journal, read_journal
 from app.errors import SettingError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ BUCKETS = tuple(
     round(mantissa * 10.0**power, 9) for power in range(-6, 1) for mantissa in (1, 1.5, 2, 3, 5, 7)
 )
 
+# The journal of runs in the ledger's folder; no deck has a point in its name.
+JOURNAL = "service.counters"
 _SIZE = 1 << 16
 ANSWER_LABELS = ("deck", "tier")
 _HEAD = struct.Struct("=II")
@@ -341,6 +344,35 @@ def refusals(sums: Sums) -> dict[str, int]:
         for name, numbers in sums.items()
         if name[0] == "tsukurioki_refused_requests"
     }
+
+
+def keep_sums(ledger: Path, limit: int, before: Sums, started: str, ended: str) -> None:
+    """Note in the ledger's folder what was counted since `before`, once the workers have ended.
+
+    So that the counts of several machines, or of several runs, can be put together. What the run
+    before has counted in a folder that is kept is in that run's line.
+    """
+    sums = read_sums(Path(prepare_folder()))
+    for name, numbers in before.items():
+        add_to(sums, name, [-number for number in numbers])
+    line = {
+        "started": started,
+        "ended": ended,
+        "edges": list(BUCKETS),
+        "sums": [[list(name), numbers] for name, numbers in sorted(sums.items()) if any(numbers)],
+    }
+    Journal(ledger, JOURNAL, limit).append(line)
+
+
+def kept_sums(ledger: Path) -> Sums:
+    """The counts of every run that has ended, by a machine's ledger folder."""
+    sums: Sums = {}
+    for line in read_journal(ledger, JOURNAL):
+        # With other buckets, as another version may have, histograms cannot be added up.
+        if line.get("edges") == list(BUCKETS):
+            for name, numbers in line["sums"]:
+                add_to(sums, tuple(name), numbers)
+    return sums
 
 
 def cumulative(numbers: Sequence[int]) -> dict[float, float]:

@@ -45,8 +45,9 @@ class FastPath:
 
     def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
         self._house = house
-        self._game = house.table(house.settings.deck)
         self._tables = house.tables
+        # A server of chats alone has none.
+        self._game = house.tables.get(house.settings.deck)
         common = list(headers)
         origins = house.settings.cors_origins
         if origins:
@@ -69,7 +70,7 @@ class FastPath:
         body = None
         if method == "POST":
             if path == GAME:
-                body = self._played(environ, self._game, _game_picks)
+                body = self._played(environ, self._game, _game_picks) if self._game else None
             elif path.startswith(_DECK_HEAD) and path.endswith(_DECK_TAIL):
                 table = self._tables.get(path[len(_DECK_HEAD) : -len(_DECK_TAIL)])
                 body = self._played(environ, table, _picks) if table else None

@@ -183,7 +183,7 @@ class House:
         if index is None or not stock or mode == "random":
             return "random", deal(table.deck, self._rng)
         cards = index.stocked(permuted(table.dealt.take(stock), stock))
-        if not all(card in table.deck.card_by_id for card in cards):
+        if not cards or not all(card in table.deck.card_by_id for card in cards):
             return "random", deal(table.deck, self._rng)
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from app.core.index import Index
+from app.core.index import Index, IndexReader
+from app.core.log import log_path
 from app.errors import IndexUnusableError
 from app.settings import Settings
 
@@ -19,26 +20,34 @@ class IndexHolder:
 
     def __init__(self, settings: Settings, deck: str, clock: Callable[[], float]) -> None:
         self._store = settings.store
+        self._redis = settings.redis
         self._deck = deck
         self._clock = clock
-        self._index: Index | None = None
+        self._index: IndexReader | None = None
         self.problem = ""
         self._look_at = 0.0
         self._looking = threading.Lock()
         self._open()
 
-    def __call__(self) -> Index | None:
+    def __call__(self) -> IndexReader | None:
         """The index, or None where there is none that can be read."""
         if self._clock() >= self._look_at:
             self._look()
         return self._index
+
+    def _found(self) -> IndexReader:
+        if self._redis:
+            from app.redis_index import RedisIndex
+
+            return RedisIndex(self._redis, self._deck, self._clock)
+        return Index(self._store, self._deck)
 
     def _open(self) -> None:
         self._look_at = self._clock() + LOOK_EVERY
         try:
             # An index that was replaced is left to the garbage collector: another thread may be
             # reading it just now.
-            self._index = Index(self._store, self._deck)
+            self._index = self._found()
             self.problem = ""
         except IndexUnusableError as error:
             # What was open before, if anything, goes on answering.
@@ -54,3 +63,14 @@ class IndexHolder:
                 self._open()
         finally:
             self._looking.release()
+
+
+def publish(settings: Settings, deck: str) -> None:
+    """Bring what serves from elsewhere up to the local index; nothing where the folder serves itself.
+
+    Raises StoreWriteError, and SettingError where the library is missing.
+    """
+    if settings.redis and log_path(settings.store, deck).exists():
+        from app import redis_index
+
+        redis_index.publish(settings.store, deck, settings.redis)

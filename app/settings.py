@@ -45,6 +45,13 @@ def _optional_path(name: str, value: str) -> Path | None:
     return _path(name, value) if value else None
 
 
+def _store(name: str, value: str) -> Path | str | None:
+    # The schemes of app.redis_index, which is not imported for their sake.
+    if value.startswith(("redis://", "rediss://", "unix://")):
+        return value
+    return _optional_path(name, value)
+
+
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
         # Few digits first: int() refuses thousands of them.
@@ -94,7 +101,7 @@ def _switch(name: str, value: str) -> bool:
 TABLE = (
     Setting("TSUKURIOKI_DATA", "data", "data", "the data folder", _path),
     Setting("TSUKURIOKI_DECKS", "decks", "", "the folder of decks; `decks` in the data folder", _optional_path),
-    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder", _optional_path),
+    Setting("TSUKURIOKI_STORE", "store", "", "the store's folder; `store` in the data folder. Or redis://host:port/number: served from there, built in the folder", _store),
     Setting("TSUKURIOKI_LEDGER", "ledger", "", "the ledger's folder, for misses, votes and deals; `ledger` in the data folder", _optional_path),
     Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "16", "how large each journal in it may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
     Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
@@ -161,6 +168,7 @@ class Settings:
     data: Path
     decks: Path
     store: Path
+    redis: str
     ledger: Path
     ledger_mb: int
     misses: bool
@@ -226,7 +234,8 @@ class Settings:
         }
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"
-        values["store"] = values["store"] or data / "store"
+        values["redis"] = values["store"] if isinstance(values["store"], str) else ""
+        values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"
         if values["ledger"].resolve() == values["store"].resolve():
             # Both write <deck>.jsonl there: the misses would stand among the entries.

@@ -14,12 +14,12 @@ from app.core.answer import Answer, made_body, same_hand_body
 from app.core.compose import Composer
 from app.core.deck import Deck
 from app.core.gate import Gate
-from app.core.index import Index
+from app.core.index import IndexReader
 from app.core.key import Query
 from app.core.template import Template
 
 # Gives the index in force, or None where there is none: it may be replaced while we serve.
-IndexSource = Callable[[], Index | None]
+IndexSource = Callable[[], IndexReader | None]
 
 
 class Tier(Protocol):

@@ -36,18 +36,22 @@ def main() -> int:
     def say(text: str) -> None:
         told.print(text, style="dim", highlight=False)
 
+    # Wide enough for the tables where the output is a file.
+    out = Console(width=None if sys.stdout.isatty() else 140)
     start = time.perf_counter()
     result: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     if wanted.only in (None, "speed"):
         rounds, seconds = (3, 1.0) if wanted.quick else (5, 3.0)
         result["speed"] = speed.measure(rounds, seconds, say)
+        table.show_speed(result["speed"], out)
     if wanted.only in (None, "scale"):
         result["scale"] = scale.measure(_sizes(quick=wanted.quick, large=wanted.scale), say)
+        table.show_scale(result["scale"], out)
     if wanted.only in (None, "build"):
         result["build"] = _build_overhead(say)
+        table.show_build(result["build"], out)
     result["took_s"] = round(time.perf_counter() - start, 1)
-    # Wide enough for the table where the output is a file.
-    table.show(result, Console(width=None if sys.stdout.isatty() else 140))
+    out.print(f"took {result['took_s']} s", highlight=False)
     _keep(result)
     return 0
 

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import orjson
 import psutil
 
 from app.core.deck import Deck
-from app.core.index import Index, IndexWriter
+from app.core.index import Index, IndexWriter, index_paths
 from app.core.log import LogWriter
 from bench import kitchen, servers
 from bench.load import Request, ask
@@ -34,19 +35,6 @@ STARTS = 5
 # Bytes on disk for an entry, log and index together, and what is kept free.
 _EACH = 4_000
 _SPARE = 5 << 30
-# Builds in a process of its own, whose greatest memory is then the build's.
-_BUILD = """
-import resource, sys, time, pathlib, orjson
-from app.core.index import IndexWriter
-from bench.kitchen import poem_deck
-deck = poem_deck()
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter(); cpu = time.process_time()
-with IndexWriter(pathlib.Path(sys.argv[1]), deck) as writer:
-    entries = writer.catch_up().entries
-print(orjson.dumps({"entries": entries, "seconds": time.perf_counter() - start,
-    "cpu": time.process_time() - cpu, "private_mb": private() }).decode())
-"""
 
 
 def measure(sizes: list[int], say: Callable[[str], None]) -> dict[str, Any]:
@@ -75,7 +63,7 @@ def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> di
         "build_per_s": round(size / built["seconds"]),
         "build_cpu_us": round(1e6 * built["cpu"] / size, 1),
         "build_private_mb": round(built["private_mb"], 1),
-        "index_bytes": sum(path.stat().st_size for path in store.glob("*.lmdb")),
+        "index_bytes": sum(path.stat().st_size for path in index_paths(store, deck.id)),
     }
     say(f"{size:,} entries: looking up")
     row |= _lookups(store, deck, Random(1))
@@ -86,21 +74,39 @@ def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> di
 
 
 def _build(store: Path) -> dict[str, Any]:
-    program = "from bench.scale import peak_private as private\\n" + _BUILD
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(store)],
-        capture_output=True, text=True, check=True, cwd=servers.ROOT,
-    )  # fmt: skip
-    told: dict[str, Any] = orjson.loads(done.stdout.splitlines()[-1])
+    """The index of a log, made in a process of its own, whose memory is then the build's."""
+    program = "import bench.scale, sys; bench.scale.build_index(sys.argv[1])"
+    words = [sys.executable, "-c", program, str(store)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, cwd=servers.ROOT)
+    told: dict[str, Any] = orjson.loads(done.stdout)
     return told
 
 
-def peak_private() -> float:
-    """The most anonymous memory that this process has had, in MB, as near as the system tells."""
+def build_index(store: str) -> None:
+    """Build an index and print what it took, as JSON."""
+    deck = kitchen.poem_deck()
+    most, over = [_anonymous()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            most[0] = max(most[0], _anonymous())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    start, cpu = time.perf_counter(), time.process_time()
+    with IndexWriter(Path(store), deck) as writer:
+        entries = writer.catch_up().entries
+    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    over.set()
+    watching.join()
+    sys.stdout.buffer.write(orjson.dumps({"entries": entries, "private_mb": most[0], **took}))
+
+
+def _anonymous() -> float:
+    """Memory of this process that no file stands behind, in MB."""
     status = Path("/proc/self/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    peak, file = (int(fields[name].split()[0]) for name in ("VmHWM", "RssFile"))
-    return max(peak - file, int(fields["RssAnon"].split()[0])) / 1e3
+    found = next(line for line in status.splitlines() if line.startswith("RssAnon"))
+    return int(found.split()[1]) / 1e3
 
 
 def _lookups(store: Path, deck: Deck, rng: Random) -> dict[str, Any]:
@@ -170,8 +176,13 @@ def _workers(server: Server) -> list[psutil.Process]:
 
 
 def _private(process: psutil.Process) -> float:
-    """Memory that is this process's alone, in MB."""
-    return float(process.memory_full_info().uss) / 1e6
+    """Memory that this process has written and shares with nobody, in MB.
+
+    Not psutil's uss: that counts pages of the index, too, where only one process has looked at them.
+    """
+    rolled = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    found = next(line for line in rolled.splitlines() if line.startswith("Private_Dirty:"))
+    return int(found.split()[1]) / 1e3
 
 
 def service(say: Callable[[str], None]) -> dict[str, Any]:

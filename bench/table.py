@@ -17,18 +17,13 @@ GOALS = {
 }
 
 
-def show(result: dict[str, Any], out: Console) -> None:
-    """Print what was measured."""
-    if "speed" in result:
-        _show_speed(result["speed"], out)
-    if "scale" in result:
-        _show_scale(result["scale"], out)
-    if result.get("build"):
+def show_build(told: dict[str, Any] | None, out: Console) -> None:
+    """What a build costs beside its provider."""
+    if told:
         table = _table("a build beside its provider", ["figure", ""])
-        for name, value in result["build"].items():
+        for name, value in told.items():
             table.add_row(name, str(value))
         out.print(table)
-    out.print(f"took {result['took_s']} s", highlight=False)
 
 
 def _table(title: str, columns: list[str]) -> Table:
@@ -38,7 +33,8 @@ def _table(title: str, columns: list[str]) -> Table:
     return table
 
 
-def _show_speed(told: dict[str, Any], out: Console) -> None:
+def show_speed(told: dict[str, Any], out: Console) -> None:
+    """Contestants side by side."""
     columns = ["one worker on one core", "requests/s", "× nginx", "CPU µs", "× nginx (CPU)"]
     table = _table("speed", [*columns, "p50 µs", "p99 µs", "at/s", "goal", "met"])
     for row in told["rows"]:
@@ -69,7 +65,8 @@ def _met(met: bool | None) -> str:
     return "" if met is None else "yes" if met else "no"
 
 
-def _show_scale(told: dict[str, Any], out: Console) -> None:
+def show_scale(told: dict[str, Any], out: Console) -> None:
+    """Figures by the size of the store."""
     rows = told["rows"]
     for row in rows:
         row["lookup_growth"] = round(row["lookup_us"] / rows[0]["lookup_us"], 2)

@@ -22,9 +22,10 @@ from app.core.log import LogWriter, log_path
 from app.core.patterns import PatternDeck, load_pattern_deck
 from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
+from app.indexes import publish
 from app.settings import Settings
 from precompute import bundle as bundles
-from precompute import chat_command, progress
+from precompute import chat_command, merge, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
 from precompute.build import Kitchen, Order
@@ -155,7 +156,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
     review: bool = asked.pop("review")
     patterns = _patterns(settings, deck_name)
     if patterns:
-        return chat_command.build(
+        status = chat_command.build(
             settings,
             patterns,
             asked["wanted"],
@@ -166,6 +167,8 @@ def build(deck_name: str | None, **asked: Any) -> int:
             review=review,
             dry_run=asked["dry_run"],
         )
+        publish(settings, patterns.id)
+        return status
     if review:
         raise PlanError("--review is for what a chat has learned; name its --deck")
     kitchen = Kitchen(
@@ -176,7 +179,11 @@ def build(deck_name: str | None, **asked: Any) -> int:
         SystemClock(),
         Random(),
     )
-    return cook(Order(**asked), kitchen)
+    try:
+        return cook(Order(**asked), kitchen)
+    finally:
+        # What was cooked before a build broke off is served too.
+        publish(settings, kitchen.deck.id)
 
 
 @cli.command()
@@ -185,9 +192,20 @@ def build(deck_name: str | None, **asked: Any) -> int:
 @click.option(
     "--misses", "show_misses", is_flag=True, help="List what was asked and not found as a whole."
 )
-def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
+@click.option(
+    "--merge",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Put together what several machines have seen: their data folders. Once for each.",
+)
+def stats(
+    deck_name: str | None, as_json: bool, show_misses: bool, folders: tuple[Path, ...]
+) -> int:
     """Say what is in the store, what it covers, what it cost."""
     settings = _settings()
+    if folders:
+        return _merged(folders, deck_name or settings.deck, as_json=as_json)
     patterns = _patterns(settings, deck_name)
     if patterns:
         today = time.strftime("%Y-%m-%d")
@@ -221,6 +239,15 @@ def stats(deck_name: str | None, as_json: bool, show_misses: bool) -> int:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
     _tell_stats(told)
+    return 0
+
+
+def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
+    result = merge.merged(folders, deck, 10)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        table(Console(), f"deck {deck} on {result['machines']} machines", merge.rows(result))
     return 0
 
 
@@ -363,6 +390,7 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
         if index.why_rebuilt:
             click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
         index.catch_up()
+    publish(settings, deck.id)
 
 
 @cli.command()

@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import lmdb
 import orjson
@@ -58,8 +58,8 @@ _POSITION = struct.Struct(">I")
 _META = b"meta"
 _KEY_SIZE = 16
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
-# Entries taken in with one transaction: enough that sorting them pays, and 32 MB at most.
-_BATCH = 20_000
+# Entries taken in with one transaction: enough that sorting them pays, and some 10 MB.
+_BATCH = 5_000
 _READERS = 1024
 # A line of the processor's cache a reader, and a page for what stands before them.
 _LOCK_SIZE = 64 * _READERS + 4096
@@ -175,7 +175,8 @@ def _last_of(path: Path, offset: int) -> str:
         return ""
 
 
-def _records(joined: bytes) -> list[bytes]:
+def records_of(joined: bytes) -> list[bytes]:
+    """The records of a hand, as the database `hands` has them."""
     width = _KEY_SIZE + 8 * joined[0] if joined else 1
     return [joined[at : at + width] for at in range(1, len(joined), width)]
 
@@ -211,6 +212,43 @@ def nearest_records(joined: bytes, digests: bytes, radius: int) -> list[tuple[in
 
 def _differing(some: bytes, others: bytes) -> int:
     return sum(some[at : at + 8] != others[at : at + 8] for at in range(0, len(others), 8))
+
+
+class IndexReader(Protocol):
+    """What a server asks of an index, wherever it is kept."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+    def meta(self) -> Meta:
+        """What the index says of itself."""
+
+    def get(self, key: bytes, variant: int = 0) -> bytes | None:
+        """The finished body for a key of 16 bytes, or None."""
+
+    def variants(self, key: bytes, most: int) -> list[bytes]:
+        """The finished bodies of a key's variants in order, at most so many."""
+
+    def has(self, key: str, variant: int = 0) -> bool:
+        """Whether there is an entry for this key."""
+
+    def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
+        """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
+
+    def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
+        """The entries of a hand that differ in 1 to `radius` phrases, the nearest first."""
+
+    def stocked(self, position: int) -> list[str]:
+        """The cards of a stocked hand by its position."""
+
+    def is_stocked(self, hand_key: str) -> bool:
+        """Whether every play of this hand is within the radius of an entry."""
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """Every key and variant in force, in the order of the keys."""
+
+    def outdated(self) -> bool:
+        """Whether it must be opened again."""
 
 
 class Index:
@@ -301,7 +339,7 @@ class Index:
         """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
         with self._env.begin() as txn:
             joined = txn.get(hand_key, b"", db=self._hands)
-        return [(record[:_KEY_SIZE], record[_KEY_SIZE:]) for record in _records(joined)]
+        return [(record[:_KEY_SIZE], record[_KEY_SIZE:]) for record in records_of(joined)]
 
     def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
         """The entries of a hand that differ in 1 to `radius` phrases, the nearest first.
@@ -331,6 +369,27 @@ class Index:
         with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
             for key in cursor.iternext(values=False):
                 yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
+
+    def since(self, offset: int) -> Iterator[tuple[str, Iterator[tuple[bytes, bytes]]]]:
+        """What came in from the log from an offset on, by database; hands and stock as a whole.
+
+        For those who keep a copy: of answers the key and the body.
+        """
+        with self._env.begin() as txn:
+            yield "answers", self._answers_since(txn, offset)
+            for name, database in (
+                ("hands", self._hands),
+                ("stock", self._stock),
+                ("stocked", self._stocked),
+            ):
+                with txn.cursor(database) as cursor:
+                    yield name, ((bytes(key), bytes(value)) for key, value in cursor)
+
+    def _answers_since(self, txn: lmdb.Transaction, offset: int) -> Iterator[tuple[bytes, bytes]]:
+        with txn.cursor(self._answers) as cursor:
+            for key, value in cursor.iternext():
+                if _PREFIX.unpack_from(value)[1] >= offset:
+                    yield bytes(key), bytes(value[_PREFIX.size :])
 
     def outdated(self) -> bool:
         """Whether a newer file has been put in place, or one of the same name after a deletion."""
@@ -602,7 +661,7 @@ class IndexWriter:
         joined += b"".join([item.record for item in items])
         txn.put(hand, joined, db=self._hands)
         if cards and txn.get(hand, db=self._stocked) is None:
-            self._update_stock(txn, meta, hand, cards, _records(joined))
+            self._update_stock(txn, meta, hand, cards, records_of(joined))
 
     def _update_stock(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,25 @@ class MissCounts:
         again, lines = self._reader.news()
         if again:
             self._counts.clear()
-        self._counts.update(phrases for line in lines if (phrases := _phrases(line)))
-        return {
-            "total": self._counts.total(),
-            "distinct": len(self._counts),
-            "most_wanted": [
-                {"phrases": list(phrases), "times": times}
-                for phrases, times in self._counts.most_common(most)
-            ],
-        }
+        self._counts.update(counted(lines))
+        return told(self._counts, most)
+
+
+def counted(lines: Iterable[dict[str, Any]]) -> Counter[tuple[str, ...]]:
+    """How often each distinct play stands in lines of a ledger."""
+    return Counter(phrases for line in lines if (phrases := _phrases(line)))
+
+
+def told(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
+    """Misses in all, distinct ones, and the phrases of the most wanted."""
+    return {
+        "total": counts.total(),
+        "distinct": len(counts),
+        "most_wanted": [
+            {"phrases": list(phrases), "times": times}
+            for phrases, times in counts.most_common(most)
+        ],
+    }
 
 
 def _phrases(line: dict[str, Any]) -> tuple[str, ...]:

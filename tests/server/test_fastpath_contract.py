@@ -130,7 +130,7 @@ def sides(
 def stored_queries(house: House) -> list[Query]:
     """The queries of the store, in the order of their keys."""
     index = house.tables["poem"].index()
-    assert index
+    assert isinstance(index, Index)
     log = log_path(house.settings.store, "poem")
     return [query_at(log, index.offset(key) or 0) for key, _ in sorted(index.keys())]
 
