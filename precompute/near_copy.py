@@ -164,9 +164,10 @@ class NearCopies:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is not written is read from the log next time.
+        # What is not written is read from the log next time; the disk that is full has been told of.
         try:
-            self.flush()
+            if error is None:
+                self.flush()
         finally:
             self._env.close()
 
@@ -203,9 +204,20 @@ class NearCopies:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was remembered."""
+        """Write what was remembered. Raises StoreWriteError where the disk is full."""
         if not self._unwritten:
             return
+        try:
+            self._write()
+        except (OSError, lmdb.Error) as error:
+            raise StoreWriteError(
+                f"{self._path}: cannot be written: {error}; what is in the log is safe, make room "
+                "and start again"
+            ) from None
+        self._unwritten.clear()
+        self._expected.clear()
+
+    def _write(self) -> None:
         with self._env.begin(write=True) as txn:
             number = txn.stat(self._sketches)["entries"]
             for name, packed in self._unwritten:
@@ -217,8 +229,6 @@ class NearCopies:
             txn.put(b"offset", _NUMBER.pack(self._end), db=self._meta)
             if not txn.get(b"first", db=self._meta):
                 txn.put(b"first", self._first(), db=self._meta)
-        self._unwritten.clear()
-        self._expected.clear()
 
     def examine(self, packed: bytes, own: tuple[str, int]) -> Refusal | None:
         """A refusal where a sketch is of a near-copy of a text that is known.

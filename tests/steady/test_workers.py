@@ -21,7 +21,14 @@ from tests.making import Precompute, Server, wait_for
 def workers(server: Server) -> list[psutil.Process]:
     """The processes that answer: children of the one that was started that count."""
     below = psutil.Process(server.process.pid).children(recursive=True)
-    return [process for process in below if "resource_tracker" not in " ".join(process.cmdline())]
+    return [process for process in below if _answers_requests(process)]
+
+
+def _answers_requests(process: psutil.Process) -> bool:
+    try:
+        return "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # It was killed, and its parent has yet to notice.
+        return False
 
 
 def ask(client: httpx.Client, deck: Deck, seed: int) -> str:
