@@ -19,7 +19,7 @@ from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
 from app.fastpath import FastPath
-from app.house import MAX_BODY, MAX_VARIANT, House, Table, parse_json, stored_answer
+from app.house import MAX_BODY, MAX_VARIANT, House, Stored, Table, parse_json, stored_answer
 from app.settings import Settings
 from app.site import Site
 
@@ -135,8 +135,14 @@ def feedback(key: str) -> Response:
     deck = body.get("deck", house.settings.deck)
     if not isinstance(deck, str):
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
-    house.table(deck).votes.vote(key, _variant(body.get("variant", 0)), vote, house.now())
+    variant = _variant(body.get("variant", 0))
+    votes = house.table(deck).votes
+    votes.vote(key, variant, vote, house.now(), _created(stored_answer(house, key, variant)))
     return Response(status=204)
+
+
+def _created(found: Stored | None) -> str:
+    return str(parse_json(found.body).get("created", "")) if found else ""
 
 
 def _variant(value: Any) -> int:

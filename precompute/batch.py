@@ -158,7 +158,7 @@ class BatchCook:
         return left, again
 
     def _missing(self, jobs: Sequence[Job]) -> list[Task]:
-        return [Task(j.query, j.variant) for j in jobs if j.again or not self._as_good(j)]
+        return [j.task for j in jobs if j.again or not self._as_good(j)]
 
     def _as_good(self, job: Job) -> bool:
         source = self._index.source_of(job.query.key, job.variant)

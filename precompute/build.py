@@ -133,8 +133,6 @@ def _plan(order: Order, kitchen: Kitchen, choice: Choice) -> Iterator[Job]:
         return plan_stock(deck, order.seed, radius_of(order, settings))
     if order.strategy == "sampled":
         return plan_sampled(deck, order.seed)
-    if settings.ledger is None:
-        raise PlanError("--strategy misses reads the ledger, which TSUKURIOKI_LEDGER=off forbids")
     return plan_misses(deck, read_ledger(settings.ledger, deck.id))
 
 

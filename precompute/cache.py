@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 
 from app.core.prices import MILLION, Price, PriceTable
 from app.errors import ProviderError
-from app.providers import Task
 from app.providers.tokens import estimate_tokens
 from precompute.choose import PER_REQUEST, Cook
 from precompute.plan import Job
@@ -65,7 +64,7 @@ def kept(
     if cook.writer is None or not isinstance(model, Keeper) or not jobs:
         yield
         return
-    fixed = cook.writer.prompt([Task(jobs[0].query, jobs[0].variant)]).fixed
+    fixed = cook.writer.prompt([jobs[0].task]).fixed
     tokens = estimate_tokens(fixed)
     requests = -(-len(jobs) // PER_REQUEST)
     reason = why_not(tokens, requests, prices.caches_from(model.model), price, model.model)

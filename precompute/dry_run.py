@@ -38,7 +38,7 @@ def missing(kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> list[Task]
             source == choice.name or not may_replace(settings, choice, source)
         )
         if job.again or not good:
-            left.append(Task(job.query, job.variant))
+            left.append(job.task)
     if index:
         index.close()
     return left

@@ -30,6 +30,7 @@ from app.core.deal import deal
 from app.core.deck import Card, Deck, deal_probabilities
 from app.core.key import Query
 from app.errors import PlanError
+from app.providers import Task
 from precompute.covering import MAX_WORDS, covering
 
 STRATEGIES = ("stock", "sampled", "misses")
@@ -62,13 +63,20 @@ _REPEATS = 20
 class Job:
     """One query to cook, and where in the plan it comes from.
 
-    `again`: it is cooked although the store has an answer that is as good.
+    `again`: it is cooked although the store has an answer that is as good. `refusals`: why the texts
+    that were there before were turned down.
     """
 
     query: Query
     variant: int
     origin: str
     again: bool = False
+    refusals: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What a provider is asked."""
+        return Task(self.query, self.variant, self.refusals)
 
 
 def strength_class(card: Card) -> str:

@@ -5,14 +5,15 @@ An entry is
 - valid: made from the cards, the prompt (or pieces) and the model of today;
 - servable: one of them has changed since, and the gate lets it pass all the same;
 - refused: the gate of today does not let it pass; it must be cooked again;
-- gone: the deck has one of its phrases no longer; nobody can ask for it.
+- gone: the deck has one of its phrases no longer; nobody can ask for it;
+- disliked: players turned it down, whatever it is besides.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -22,6 +23,7 @@ from app.core.gate import Gate
 from app.core.index import Index
 from app.core.log import Record, log_path, read_log
 from app.core.prices import Price, load_prices
+from app.core.votes import disliked
 from app.errors import IndexUnusableError, PlanError
 from app.providers import Task
 from app.settings import Settings
@@ -31,12 +33,13 @@ from precompute.intake import entry_fingerprint
 from precompute.plan import Job
 
 VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
-REFRESH = ("stale", "disliked")
+STALE, DISLIKED = "stale", "disliked"
+REFRESH = (STALE, DISLIKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """An entry in force, which of the four it is, and why."""
+    """An entry in force, which of these it is, and why."""
 
     entry: Entry
     state: str
@@ -204,25 +207,56 @@ def _rank(settings: Settings, source: str) -> int:
 def plan_stale(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
     """What the gate refuses today first, then what is only older than prompt, cards or model."""
     aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
-    better = [a for a in aged if not may_replace(settings, choice, a.entry.source)]
-    if better:
-        err.print(
-            f"{len(better):,} stale entries are left: {choice.name} would not be served in their place",
-            highlight=False,
-        )
-    kept = [a for a in aged if may_replace(settings, choice, a.entry.source)]
+    kept = _replaceable(aged, STALE, settings, choice, err)
     for a in sorted(kept, key=lambda a: a.state != REFUSED):
         yield a.job
 
 
 def plan_disliked(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
-    """What players rated down. Nothing is rated yet."""
-    raise PlanError("--refresh disliked: there are no ratings of this deck's answers")
+    """The answers that players turned down, those with the most downs first.
+
+    Their old texts stay in the log.
+    """
+    downs = disliked(settings.ledger, deck.id)
+    found = [
+        Aged(entry, DISLIKED, f"{down} down")
+        for entry in in_force(settings, deck)
+        if (down := downs.get((entry.key, entry.variant, entry.created)))
+    ]
+    kept = _replaceable(found, DISLIKED, settings, choice, err)
+    kept.sort(key=lambda a: -downs[a.entry.key, a.entry.variant, a.entry.created])
+    tried = _texts_tried(settings, deck, {(a.entry.key, a.entry.variant) for a in kept})
+    for a in kept:
+        # The composer finds another text by the number of those that were turned down.
+        times = tried[a.entry.key, a.entry.variant] if choice.local else 1
+        yield replace(a.job, refusals=(DISLIKED,) * times)
+
+
+def _texts_tried(
+    settings: Settings, deck: Deck, names: Collection[tuple[str, int]]
+) -> Counter[tuple[str, int]]:
+    """How many texts of some answers the log has."""
+    records = read_log(log_path(settings.store, deck.id)) if names else ()
+    entries = (item.entry for item in records if isinstance(item, Record))
+    return Counter(name for e in entries if (name := (e.key, e.variant)) in names)
+
+
+def _replaceable(
+    aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
+) -> list[Aged]:
+    """Those that what this provider writes would replace; how many others there are is told."""
+    kept = [a for a in aged if may_replace(settings, choice, a.entry.source)]
+    if left := len(aged) - len(kept):
+        err.print(
+            f"{left:,} {kind} entries are left: {choice.name} would not be served in their place",
+            highlight=False,
+        )
+    return kept
 
 
 PLANS: dict[str, Callable[[Settings, Deck, Choice, Console], Iterable[Job]]] = {
-    "stale": plan_stale,
-    "disliked": plan_disliked,
+    STALE: plan_stale,
+    DISLIKED: plan_disliked,
 }
 
 

@@ -183,7 +183,7 @@ class Runner:
                 self.report.already += 1
                 self._progress(self.report)
             else:
-                yield Task(job.query, job.variant)
+                yield job.task
 
     def _as_good(self, job: Job) -> bool:
         """Whether the store has an answer from this source or a better one."""

@@ -23,9 +23,10 @@ class VoteBox:
     def __init__(self, folder: Path, deck: str, limit: int) -> None:
         self._journal = Journal(folder, _name(deck), limit)
 
-    def vote(self, key: str, variant: int, vote: str, at: str) -> None:
-        """Note a vote; `at` is a UTC time in ISO 8601."""
-        self._journal.append({"key": key, "variant": variant, "vote": vote, "at": at})
+    def vote(self, key: str, variant: int, vote: str, at: str, created: str = "") -> None:
+        """Note a vote; `at` is a UTC time in ISO 8601, `created` that of the stored text, if any."""
+        line = {"key": key, "variant": variant, "vote": vote, "at": at, "created": created}
+        self._journal.append(line)
 
 
 class VoteCounts:
@@ -50,17 +51,24 @@ class VoteCounts:
         }
 
 
-def disliked(folder: Path, deck: str) -> dict[tuple[str, int], str]:
-    """Answers that players turned down, by key and variant, with the time of the last vote."""
-    ups: Counter[tuple[str, int]] = Counter()
-    downs: Counter[tuple[str, int]] = Counter()
-    last: dict[tuple[str, int], str] = {}
+def disliked(folder: Path, deck: str) -> dict[tuple[str, int, str], int]:
+    """Stored texts that players turned down, by key, variant and creation, with their downs.
+
+    The time of creation tells a text from the one that was cooked in its place: a vote is for the
+    text that was read.
+    """
+    ups: Counter[tuple[str, int, str]] = Counter()
+    downs: Counter[tuple[str, int, str]] = Counter()
     for line in read_journal(folder, _name(deck)):
-        name = (str(line.get("key")), int(line.get("variant") or 0))
+        variant = line.get("variant")
+        name = (
+            str(line.get("key")),
+            variant if isinstance(variant, int) else 0,
+            str(line.get("created")),
+        )
         (ups if line.get("vote") == UP else downs)[name] += 1
-        last[name] = max(last.get(name, ""), str(line.get("at")))
     return {
-        name: last[name]
+        name: count
         for name, count in downs.items()
         if count >= DISLIKED_FROM and count >= ups[name]
     }

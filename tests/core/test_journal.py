@@ -84,7 +84,7 @@ def test_disliked(tmp_path: Path, ups: int, downs: int, expected: bool) -> None:
     """An answer is disliked from three downs on, where they are at least half of its votes."""
     box = VoteBox(tmp_path, "deck", LIMIT)
     for vote in ["up"] * ups + ["down"] * downs:
-        box.vote("k", 0, vote, "2026-01-01T00:00:00Z")
-    assert (("k", 0) in disliked(tmp_path, "deck")) == expected
+        box.vote("k", 0, vote, "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z")
+    assert (("k", 0, "2026-01-01T00:00:00Z") in disliked(tmp_path, "deck")) == expected
     totals = VoteCounts(tmp_path, "deck").totals()
     assert (totals["up"], totals["down"], totals["of"]) == (ups, downs, ups + downs)

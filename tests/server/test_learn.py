@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -160,6 +161,42 @@ def test_votes(precompute: Precompute, serve: Serve, poem: Deck) -> None:
         assert client.post("/api/answers/x/feedback", json={"vote": "up"}).status_code == 400
         told = client.get("/stats").json()["decks"]["poem"]["feedback"]
     assert told == {"up": 2, "down": 1, "of": 3, "share_up": 2 / 3}
+
+
+def test_what_is_disliked_is_cooked_again(precompute: Precompute, serve: Serve, poem: Deck) -> None:
+    """An answer voted down gets another text, once for its votes; the log keeps the old one."""
+    precompute("build", "--n", 27)
+    server = serve()
+    with server.client() as client:
+        rng = Random(5)
+        cards = client.get("/api/decks/poem/deal").json()["cards"]
+        disliked = play(client, cards, rng)
+        path = f"/api/answers/{disliked['key']}"
+        texts = [disliked["poem"]]
+        for times in (2, 3):
+            for _ in range(3):
+                assert client.post(f"{path}/feedback", json={"vote": "down"}).status_code == 204
+            assert "to cook 1" in _planned(precompute)
+            precompute("build", "--refresh", "disliked")
+            wait_for(lambda: client.get(path).json()["poem"] not in texts, "another text")
+            texts.append(client.get(path).json()["poem"])
+            assert len(set(texts)) == times
+            assert "to cook 0" in _planned(precompute)
+            # The new text is told from the old one by the second in which it was made.
+            wait_for(lambda: client.get(path).json()["created"] < _now(), "the next second")
+    log = (server.data / "store" / "poem.jsonl").read_text()
+    entries = [orjson.loads(line) for line in log.splitlines()]
+    stored = [e["response"]["poem"] for e in entries if e.get("key") == disliked["key"]]
+    assert stored == texts
+
+
+def _planned(precompute: Precompute) -> str:
+    said = precompute("build", "--refresh", "disliked", "--dry-run").stdout
+    return " ".join(said.replace("│", " ").split())
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def test_misses_become_exact_hits(precompute: Precompute, serve: Serve, poem: Deck) -> None:
