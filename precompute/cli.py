@@ -320,7 +320,7 @@ def rehearse(
     """Play the game offline through the same ladder, and report."""
     settings = _settings()
     deck = _deck(settings, deck_name)
-    stage = rehearsal.Stage(settings, deck)
+    stage = rehearsal.Stage(settings, deck, SystemClock().stamp())
     wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
     with progress.counting(Console(stderr=True), "playing", plays) as count:
         result = rehearsal.rehearse(stage, wanted, progress=count)

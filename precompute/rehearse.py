@@ -18,23 +18,30 @@ from typing import Any
 import orjson
 import xxhash
 
-from app.core.deal import random_play
+from app.core.compose import SOURCE
+from app.core.deal import deal, random_play
 from app.core.deck import Deck
 from app.core.figures import rehearsal_path
 from app.core.gate import Gate
 from app.core.index import Index
 from app.core.key import Query
+from app.core.prices import load_prices
 from app.errors import IndexUnusableError, PlanError
+from app.providers import Task
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
+from precompute.choose import choose
 from precompute.covering import covering
 from precompute.picture import Line
 from precompute.plan import recorded_query
+from precompute.refresh import estimate_all
 
 WHOLE = ("exact", "same_hand")
 RANDOM, STOCKED = "random", "stocked"
 # A visitor takes about a minute: the players an hour that one seat serves.
 PLAYERS_AN_HOUR = 60
+# What many entries cost is told from the requests for so many.
+_PRICED = 270
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,12 @@ class _Tally:
 
 
 class Stage:
-    """A deck with its index and ladder, as they will be at the event."""
+    """A deck with its index and ladder, as they will be at the event. Prices are those of `today`."""
 
-    def __init__(self, settings: Settings, deck: Deck) -> None:
+    def __init__(self, settings: Settings, deck: Deck, today: str) -> None:
+        self.settings = settings
         self.deck = deck
+        self.today = today
         self.radius = settings.radius
         try:
             self.index: Index | None = Index(settings.store, deck.id)
@@ -249,6 +258,7 @@ def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[d
                 "what": "the plays that were missed more than once, and then the rest",
                 "entries": len(asked),
                 "adds": f"{gained} of {missed.total()} misses would be exact",
+                "costs_usd": costs(stage, [query for query, _ in asked], len(asked)),
                 "command": f"precompute build --strategy misses --n {len(asked)}",
             }
         )
@@ -259,10 +269,40 @@ def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[d
                 "what": f"{more} more hands to deal from stock",
                 "entries": more * words,
                 "adds": f"a visitor meets a hand again after {stock + more} deals, not {stock}",
+                "costs_usd": costs(stage, _some_of_hands(stage.deck, words), more * words),
                 "command": f"precompute build --strategy stock --n {total}",
             }
         )
     return proposals
+
+
+def _some_of_hands(deck: Deck, words: int) -> list[Query]:
+    """Plays as a build of stock asks for them: so many of a hand, and then of another."""
+    rng = Random(0)
+    hands = [deal(deck, rng) for _ in range(math.ceil(_PRICED / words))]
+    return [
+        deck.query([rng.choice(card.phrases) for card in hand])
+        for hand in hands
+        for _ in range(words)
+    ]
+
+
+def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, float]:
+    """USD for so many entries like these, about: of the composer, and of the model of a build.
+
+    Where no model would be asked, Gemini's; a model without a price is left out.
+    """
+    deck, settings = stage.deck, stage.settings
+    told = {SOURCE: 0.0} if deck.composable else {}
+    choice = choose(settings, None)
+    if choice.local:
+        choice = choose(settings, "gemini")
+    price = load_prices(settings.prices).price(choice.name, choice.model, stage.today)
+    if price:
+        tasks = [Task(query) for query in examples[:_PRICED]]
+        usd = estimate_all(settings, deck, choice, tasks).cost(price)
+        told[choice.model] = round(usd * entries / len(tasks), 4)
+    return told
 
 
 def keep(store: Path, result: Mapping[str, Any]) -> None:
@@ -296,7 +336,9 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     hour = f"{result['whole_answers_an_hour']:g} an hour at {result['players_an_hour']} players"
     yield "whole-poem answers", hour
     for number, proposal in enumerate(result["next_best"], 1):
-        told = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries)"
+        bill = ", ".join(f"{usd:.2f} by {name}" for name, usd in proposal["costs_usd"].items())
+        told = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries"
+        told += f"; USD: {bill})" if bill else ")"
         yield f"next best {number}", f"{told}\n  {proposal['command']}"
 
 

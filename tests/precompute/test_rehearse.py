@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import orjson
+import pytest
 
 from app.core.deal import random_play
 from app.core.deck import Deck
@@ -96,6 +97,18 @@ def test_picture(precompute: Precompute, tmp_path: Path) -> None:
     assert len(root.findall("{*}polyline")) == 3
     told = " ".join(text.text or "" for text in root.findall("{*}text"))
     assert "54 entries today" in told
+
+
+def test_next_best_costs_what_a_dry_run_says(precompute: Precompute) -> None:
+    """What a proposal would cost is what a build of it foretells, within a fiftieth."""
+    precompute("build", "--n", 27)
+    told = rehearsed(precompute, "--plays", 10, "--deal", "stocked", "--next", 1000)
+    proposal = told["next_best"][0]
+    assert proposal["costs_usd"]["composer"] == 0
+    said = precompute(*proposal["command"].split()[1:], "--provider", "gemini", "--dry-run").stdout
+    # The 27 that are the composer's would be cooked by Gemini, too.
+    usd = float(said.split("price, about")[1].split()[0]) * proposal["entries"] / (27 + 999)
+    assert proposal["costs_usd"]["gemini-3.5-flash-lite"] == pytest.approx(usd, rel=0.02)
 
 
 def test_next_best_can_be_run(precompute: Precompute) -> None:
