@@ -31,10 +31,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from app.core.answer import WHOLE_TIERS
 from app.core.journal import Journal, read_journal
 from app.errors import SettingError
 
@@ -334,6 +335,26 @@ def tier_figures(sums: Sums, deck: str) -> dict[str, TierFigures]:
         name[2]: _figures(cumulative(numbers))
         for name, numbers in sums.items()
         if name[:2] == ("tsukurioki_answer_seconds", deck)
+    }
+
+
+def seen(figures: Mapping[str, TierFigures]) -> dict[str, Any]:
+    """Answers as `/stats` tells them: in all, how many were whole entries, and by tier."""
+    total = sum(tier.answers for tier in figures.values())
+    whole = sum(tier.answers for name, tier in figures.items() if name in WHOLE_TIERS)
+    return {
+        "total": total,
+        "whole": whole,
+        "hit_rate": whole / total if total else None,
+        "by_tier": {
+            name: {
+                "answers": tier.answers,
+                "share": tier.answers / total if total else 0.0,
+                "p50_us": round(tier.p50 * 1e6, 1),
+                "p99_us": round(tier.p99 * 1e6, 1),
+            }
+            for name, tier in sorted(figures.items())
+        },
     }
 
 

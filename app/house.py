@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.chat import ChatTable, rate_limit
-from app.core.answer import Answer
+from app.core.answer import WHOLE_TIERS, Answer
 from app.core.deal import deal
 from app.core.deck import Card, Deck
 from app.core.decks import AnyDeck, load_all
@@ -31,7 +31,6 @@ from app.indexes import IndexHolder
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 
-WHOLE_TIERS = frozenset({"exact", "same_hand"})
 # What a request may be: bytes of its body, and variants of an answer.
 MAX_BODY = 64 * 1024
 MAX_VARIANT = 999

@@ -15,12 +15,9 @@ from rich.console import Console
 
 from app.core.deck import PATTERN, Deck, deck_folders, load_decks
 from app.core.decks import AnyDeck, load_all
-from app.core.figures import coverage, space, store
 from app.core.index import Index, IndexWriter
-from app.core.ledger import MissCounts
 from app.core.log import LogWriter, log_path
 from app.core.patterns import PatternDeck, load_pattern_deck
-from app.core.votes import VoteCounts
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.indexes import publish
 from app.settings import Settings
@@ -28,6 +25,7 @@ from precompute import bundle as bundles
 from precompute import chat_command, merge, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
+from precompute import stats as deck_stats
 from precompute.build import Kitchen, Order
 from precompute.build import build as cook
 from precompute.choose import PROMPTS, PROVIDERS
@@ -35,7 +33,7 @@ from precompute.clock import SystemClock
 from precompute.picture import draw
 from precompute.plan import STRATEGIES
 from precompute.refresh import REFRESH, told_ages
-from precompute.report import counts, one_in, table
+from precompute.report import table
 
 INTERRUPTED = 130
 
@@ -222,23 +220,15 @@ def stats(
         index = None
         click.echo(f"precompute: {error}", err=True)
     meta = index.meta() if index else None
-    wanted = MissCounts(settings.ledger, deck.id).most_wanted(100 if show_misses else 10)
-    told = {
-        "deck": deck.id,
-        "space": space(deck),
-        "store": store(meta),
-        "coverage": coverage(deck, meta),
-        "misses": wanted,
-        "feedback": VoteCounts(settings.ledger, deck.id).totals(),
-    }
+    told = deck_stats.of_deck(settings, deck, meta, 100 if show_misses else 10)
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
     if show_misses:
-        for row in wanted["most_wanted"]:
+        for row in told["misses"]["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
-    _tell_stats(told)
+    table(Console(), f"deck {deck.id}", deck_stats.rows(told))
     return 0
 
 
@@ -249,28 +239,6 @@ def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
     else:
         table(Console(), f"deck {deck} on {result['machines']} machines", merge.rows(result))
     return 0
-
-
-def _tell_stats(told: dict[str, Any]) -> None:
-    sizes, stored, covers = told["space"], told["store"], told["coverage"]
-    table(
-        Console(),
-        f"deck {told['deck']}",
-        [
-            ("cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"),
-            ("hands, plays", f"{sizes['hands']:,}, {sizes['plays']:,}"),
-            ("entries", f"{stored['entries']:,}"),
-            ("by source", counts(stored["by_source"])),
-            ("by model", counts(stored["by_model"])),
-            ("spent", f"{stored.get('spent_usd', 0):.4f} USD"),
-            ("exact plays", one_in(covers["exact"])),
-            ("stocked hands", one_in(covers["stocked_hands"])),
-            ("plays of stocked hands", one_in(covers["stocked_plays"])),
-            ("plays that composing covers", one_in(covers["composed"])),
-            ("misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"),
-            ("votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"),
-        ],
-    )
 
 
 @cli.command()

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.ledger import counted, read_ledger, told
 from app.core.votes import VoteCounts
-from app.counters import Sums, add_to, kept_sums, refusals, tier_figures
+from app.counters import Sums, add_to, kept_sums, refusals, seen, tier_figures
 from app.errors import PlanError
 
 
@@ -28,21 +28,10 @@ def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
             add_to(sums, name, numbers)
     votes = [VoteCounts(ledger, deck).totals() for ledger in ledgers]
     up, of = sum(vote["up"] for vote in votes), sum(vote["of"] for vote in votes)
-    tiers = tier_figures(sums, deck)
     return {
         "deck": deck,
         "machines": len(ledgers),
-        "answers": {
-            "total": sum(figures.answers for figures in tiers.values()),
-            "by_tier": {
-                tier: {
-                    "answers": figures.answers,
-                    "p50_us": round(figures.p50 * 1e6, 1),
-                    "p99_us": round(figures.p99 * 1e6, 1),
-                }
-                for tier, figures in sorted(tiers.items())
-            },
-        },
+        "answers": seen(tier_figures(sums, deck)),
         "refused_requests": refusals(sums),
         "misses": told(misses, most),
         "feedback": {"up": up, "down": of - up, "of": of, "share_up": up / of if of else None},

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import xxhash
 
+from app.core.answer import WHOLE_TIERS
 from app.core.compose import SOURCE
 from app.core.deal import deal, random_play
 from app.core.deck import Deck
@@ -36,7 +37,6 @@ from precompute.picture import Line
 from precompute.plan import recorded_query
 from precompute.refresh import estimate_all
 
-WHOLE = ("exact", "same_hand")
 RANDOM, STOCKED = "random", "stocked"
 # A visitor takes about a minute: the players an hour that one seat serves.
 PLAYERS_AN_HOUR = 60
@@ -111,7 +111,7 @@ def rehearse(
             continue
         tally.tiers[answer.tier] += 1
         tally.times.setdefault(answer.tier, []).append(seconds)
-        if answer.tier not in WHOLE:
+        if answer.tier not in WHOLE_TIERS:
             tally.missed[query] += 1
         _examine(tally, stage.deck, gate, query, answer.tier, orjson.loads(answer.body))
         progress(tally.plays)
@@ -201,7 +201,7 @@ def _examine(
 
 def _result(stage: Stage, wanted: Rehearsal, tally: _Tally) -> dict[str, Any]:
     answered = max(1, tally.tiers.total())
-    whole = sum(tally.tiers[tier] for tier in WHOLE)
+    whole = sum(tally.tiers[tier] for tier in WHOLE_TIERS)
     return {
         "deck": stage.deck.id,
         "deal": wanted.deal,

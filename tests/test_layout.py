@@ -22,10 +22,11 @@ APP = [path for path in MODULES if (REPO / "app") in path.parents]
 # The bundle's wheels are built by a child, which is handed the environment with one more variable.
 READERS = {"wsgi.py", "app/__main__.py", "app/counters.py", "precompute/cli.py"}
 READERS |= {"precompute/bundle.py"}
-# The rehearsal climbs the ladder, the merging adds counters up, the command publishes to Redis.
+# The rehearsal climbs the ladder, merging and stats add up counters, the command publishes to Redis.
 KNOWS_MORE = {
     "rehearse.py": {"app.tiers"},
     "merge.py": {"app.counters"},
+    "stats.py": {"app.counters"},
     "cli.py": {"app.indexes"},
 }
 

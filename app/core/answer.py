@@ -11,6 +11,8 @@ import orjson
 
 from app.core.entry import Entry
 
+# What a stored entry answered as a whole.
+WHOLE_TIERS = frozenset({"exact", "same_hand"})
 EXACT_TAIL = b'"tier":"exact"}'
 
 

@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from app.core.deck import Deck
 from app.core.index import Meta
 
@@ -16,6 +18,15 @@ from app.core.index import Meta
 def rehearsal_path(store_folder: Path, deck: str) -> Path:
     """Where the result of the last rehearsal is kept, for `/stats` to show beside what is seen."""
     return store_folder / f"{deck}.rehearsal.json"
+
+
+def read_rehearsal(store_folder: Path, deck: str) -> dict[str, Any] | None:
+    """What the last rehearsal foretold, to stand beside what is seen; None before the first."""
+    try:
+        told: dict[str, Any] = orjson.loads(rehearsal_path(store_folder, deck).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return told
 
 
 def space(deck: Deck) -> dict[str, Any]:
@@ -72,4 +83,20 @@ def _share(part: int, whole: int) -> dict[str, Any]:
         "of": whole,
         "share": part / whole if whole else 0.0,
         "one_in": round(whole / part) if part else None,
+    }
+
+
+def money(meta: Meta | None, whole: int) -> dict[str, Any]:
+    """What the store cost, and what its whole answers would have cost asked live.
+
+    An answer is priced at the mean of the entries that were paid for; with none, nothing is claimed.
+    """
+    if meta is None or not meta.paid:
+        return {"spent_usd": 0.0, "paid_entries": 0, "saved_usd": None, "answers": whole}
+    each = meta.cost_usd / meta.paid
+    return {
+        "spent_usd": round(meta.cost_usd, 6),
+        "paid_entries": meta.paid,
+        "saved_usd": round(each * whole, 6),
+        "answers": whole,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -12,21 +13,23 @@ import psutil
 import pytest
 
 from app.core.deck import Deck
-from app.core.entry import Entry
 from app.core.index import IndexWriter
 from app.core.key import Query
 from app.core.log import LogWriter
 from tests.conftest import Serve
+from tests.kit import poem_deck
 from tests.making import Precompute, Server
 from tests.making import entry as made
 
 ENTRIES = 540
 
 
-def rebuild(store: Path, deck: Deck, entries: list[Entry], *, anew: bool) -> None:
-    """A build that writes every entry again; `anew`: its index too, as after another order of sources."""
+def rebuild(store: Path, queries: list[Query], build: int) -> None:
+    """A build that writes every entry again; each second one its index too, as after another radius."""
+    deck = poem_deck()
+    entries = [made(query, poem=str(build)) for query in queries]
     with LogWriter(store, deck.id) as log:
-        if anew:
+        if build % 2:
             with IndexWriter(store, deck, radius=2):
                 pass
         with IndexWriter(store, deck) as index:
@@ -60,6 +63,8 @@ def test_builds_while_many_ask(
     precompute("build", "--n", 27)
     server = serve(TSUKURIOKI_WORKERS=2)
     store = server.data / "store"
+    # A build is a process of its own: beside these askers it would wait for its turn.
+    spawned = multiprocessing.get_context("spawn")
     rng = Random(1)
     hands = [
         [cards[i % len(cards)] for cards in poem.cards_by_category.values()] for i in range(12)
@@ -74,8 +79,6 @@ def test_builds_while_many_ask(
     }
     # (number of the build that is in force for certain, the one that may be)
     certain, begun, over = [0], [0], threading.Event()
-    rebuild(store, poem, _entries(queries, 0), anew=False)
-    time.sleep(1.5)
 
     def asking(seed: int) -> int:
         own, asked = Random(seed), 0
@@ -90,14 +93,17 @@ def test_builds_while_many_ask(
         return asked
 
     at_first: tuple[float, int, int] | None = None
-    with ThreadPoolExecutor(askers) as pool:
-        running = [pool.submit(asking, seed) for seed in range(askers)]
+    with ProcessPoolExecutor(1, spawned) as builder, ThreadPoolExecutor(askers) as pool:
+        running = []
         try:
-            for build in range(1, builds + 1):
+            for build in range(builds + 1):
                 begun[0] = build
-                rebuild(store, poem, _entries(queries, build), anew=build % 2 == 0)
+                builder.submit(rebuild, store, list(queries.values()), build).result()
+                # The second after which no answer may be of the build before.
                 time.sleep(1.0)
                 certain[0] = build
+                if build == 0:
+                    running = [pool.submit(asking, seed) for seed in range(askers)]
                 if build == min(4, builds // 2):
                     at_first = used(server, store)
         finally:
@@ -109,7 +115,3 @@ def test_builds_while_many_ask(
     assert memory < at_first[0] + 12
     assert files <= at_first[1] + 6
     assert disk < 4 * max(at_first[2], 1 << 20)
-
-
-def _entries(queries: dict[str, Query], build: int) -> list[Entry]:
-    return [made(query, poem=str(build)) for query in queries.values()]
