@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/pytest -n 2 -m 'not long'
 
 test-long: setup
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 -m long
 
 bench: setup
 	$(BIN)/python -m bench

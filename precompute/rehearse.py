@@ -29,6 +29,7 @@ from app.core.key import Query
 from app.core.prices import load_prices
 from app.errors import IndexUnusableError, PlanError
 from app.providers import Task
+from app.providers.prompts import prompts_folder
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 from precompute.choose import choose
@@ -290,7 +291,8 @@ def _some_of_hands(deck: Deck, words: int) -> list[Query]:
 def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, float]:
     """USD for so many entries like these, about: of the composer, and of the model of a build.
 
-    Where no model would be asked, Gemini's; a model without a price is left out.
+    Where no model would be asked, Gemini's; a model without a price is left out, and any model where
+    the deck has no prompts.
     """
     deck, settings = stage.deck, stage.settings
     told = {SOURCE: 0.0} if deck.composable else {}
@@ -298,7 +300,7 @@ def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, fl
     if choice.local:
         choice = choose(settings, "gemini")
     price = load_prices(settings.prices).price(choice.name, choice.model, stage.today)
-    if price:
+    if price and prompts_folder(deck).is_dir():
         tasks = [Task(query) for query in examples[:_PRICED]]
         usd = estimate_all(settings, deck, choice, tasks).cost(price)
         told[choice.model] = round(usd * entries / len(tasks), 4)
