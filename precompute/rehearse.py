@@ -27,9 +27,8 @@ from app.core.gate import Gate
 from app.core.index import Index
 from app.core.key import Query
 from app.core.prices import load_prices
-from app.errors import IndexUnusableError, PlanError
+from app.errors import DeckError, IndexUnusableError, PlanError
 from app.providers import Task
-from app.providers.prompts import prompts_folder
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 from precompute.choose import choose
@@ -300,9 +299,12 @@ def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, fl
     if choice.local:
         choice = choose(settings, "gemini")
     price = load_prices(settings.prices).price(choice.name, choice.model, stage.today)
-    if price and prompts_folder(deck).is_dir():
+    if price:
         tasks = [Task(query) for query in examples[:_PRICED]]
-        usd = estimate_all(settings, deck, choice, tasks).cost(price)
+        try:
+            usd = estimate_all(settings, deck, choice, tasks).cost(price)
+        except DeckError:
+            return told
         told[choice.model] = round(usd * entries / len(tasks), 4)
     return told
 
