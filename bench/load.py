@@ -17,6 +17,7 @@ _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
 # Requests are made beforehand and sent in turn, so that wrk costs as little as it can. With `pause`
 # each connection waits before it asks again, which holds the rate down.
 _SCRIPT = """
+wrk.headers["Host"] = "%(host)s"
 local requests = {}
 for line in io.lines("%(file)s") do
   local method, kind, path, body = line:match("^(%%S+) (%%S+) (%%S+) ?(.*)$")
@@ -91,9 +92,10 @@ def ask(
     with tempfile.TemporaryDirectory() as folder:
         lines, script = Path(folder, "requests"), Path(folder, "script.lua")
         lines.write_bytes(b"\n".join(request.line() for request in requests) + b"\n")
-        script.write_text(_SCRIPT % {"file": lines, "first": first, "pause": pause})
+        host = f"127.0.0.1:{port}"
+        script.write_text(_SCRIPT % {"host": host, "file": lines, "first": first, "pause": pause})
         command = ["taskset", "-c", str(cores()[1]), "wrk", "-t1", f"-c{connections}"]
-        command += [f"-d{seconds:g}s", "--latency", "-s", str(script), f"http://127.0.0.1:{port}/"]
+        command += [f"-d{seconds:g}s", "--latency", "-s", str(script), f"http://{host}/"]
         before = cpu_seconds(process)
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return _measure(done.stdout, cpu_seconds(process) - before)

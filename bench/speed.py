@@ -163,7 +163,8 @@ def _row(
         "rates": [round(m.rate) for m in own],
         "goal": course.goal,
     }
-    if BASE in full:
+    # An error costs less than an answer: where some were refused there is nothing to compare.
+    if BASE in full and not any(m.failed for m in (*own, *full[BASE])):
         # Of each round its own ratio: what disturbs a round disturbs both.
         pairs = list(zip(own, full[BASE], strict=True))
         row["ratio"] = round(statistics.median(a.rate / b.rate for a, b in pairs), 3)
