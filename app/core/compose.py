@@ -29,8 +29,9 @@ MODEL = "composer-1"
 BREAK = "\n\n"
 ATTEMPTS = 48
 # A word that returns costs as much as being so many characters off the length aimed at.
-_REPEAT_COST = 7
-_HOUR_COST = 10
+_REPEAT_COST = 12
+_HOUR_COST = 16
+_PLACE_COST = 14
 # Two themes are served by two phrases in three, others by one in four: counted plainly, three themes
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
@@ -53,6 +54,7 @@ class Piece:
     head: str
     ending: str
     hour: int = 0
+    place: int = 0
     themes: frozenset[str] = frozenset()
 
 
@@ -129,7 +131,6 @@ class Composer:
         self._showcase = _Bits()
         self._showcase_pattern = re.compile("|".join(map(re.escape, showcase)) or r"(?!)")
         self._card_bit = {card.id: 1 << i for i, card in enumerate(deck.cards)}
-        self._rank = _scene_ranks(deck)
         self._phrases = {
             phrase_id: tuple(self._piece(s.text, s.themes) for s in sentences)
             for phrase_id, sentences in deck.sentences.items()
@@ -138,6 +139,7 @@ class Composer:
             phrase_id: frozenset().union(*(piece.themes for piece in pieces))
             for phrase_id, pieces in self._phrases.items()
         }
+        self._rank = self._ranks()
         self._frames = tuple(map(self._frames_of, deck.themes))
 
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
@@ -153,8 +155,30 @@ class Composer:
             head=text[:2],
             ending=ending_class(text),
             hour=self._hour(text),
+            place=self._place(text),
             themes=themes,
         )
+
+    def _place(self, text: str) -> int:
+        """Where a text plays by the things it names: -1 outside, 1 inside; 0: nowhere, or on both."""
+        outside = any(word in text for word in self.deck.outdoors)
+        return any(word in text for word in self.deck.indoors) - outside
+
+    def _ranks(self) -> dict[str, tuple[int, int]]:
+        """Where a phrase stands between the street and the room: (-1 outside, 0, 1 inside), and finer.
+
+        Its sentences decide where they are agreed, its card's category where they say nothing.
+        """
+        deck = self.deck
+        places = {category: (-1, i) for i, category in enumerate(deck.outside)}
+        places |= {category: (1, i) for i, category in enumerate(deck.inside)}
+        ranks = {}
+        for card in deck.cards:
+            usual, finer = places.get(card.category, (0, 0))
+            for phrase in card.phrases:
+                said = sum(piece.place for piece in self._phrases.get(phrase.id, ()))
+                ranks[phrase.id] = (said > 0) - (said < 0) or usual, finer
+        return ranks
 
     def _hour(self, text: str) -> int:
         """The time of day that a text speaks of, from 1 in the deck's order; 0: none, or several."""
@@ -202,7 +226,7 @@ class Composer:
         ]
         if not all(candidates):
             return None
-        ranks = [self._rank[card] for card, _ in query.picks]
+        ranks = [self._rank[phrase] for _, phrase in query.picks]
         themes = self._themes_by_fit(query, choices)
         for attempt in range(ATTEMPTS):
             # The best theme has most of the attempts; the others are for hands that it cannot seat.
@@ -228,13 +252,6 @@ class Composer:
         return sorted(rotated, key=lambda f: head_start[f.theme.id] - served[f.theme.id])
 
 
-def _scene_ranks(deck: Deck) -> dict[str, tuple[int, int]]:
-    """Where a card stands between the street and the room: (-1 outside, 0, 1 inside), and finer."""
-    places = {category: (-1, i) for i, category in enumerate(deck.outside)}
-    places |= {category: (1, i) for i, category in enumerate(deck.inside)}
-    return {card.id: places.get(card.category, (0, 0)) for card in deck.cards}
-
-
 class _Attempt:
     """One try at a poem: frames are drawn, then a sentence is chosen for each place in turn."""
 
@@ -252,16 +269,17 @@ class _Attempt:
         ranks: Sequence[tuple[int, int]],
         attempt: int,
     ) -> Composition | None:
-        opening = self._draw(self._frames.openings)
-        closing = self._draw(self._frames.closings)
-        if not (opening and closing and self._take(opening) and self._take(closing)):
+        framed = self._frame()
+        if framed is None:
             return None
+        opening, closing = framed
         order = self._order(ranks, attempt)
         split, threshold = self._split([ranks[i][0] for i in order])
         turn = self._turn(split, len(order), threshold=threshold)
         used = opening.length + closing.length + (turn.length if turn else 0)
-        sentences = self._sentences([candidates[i] for i in order], used, opening, attempt)
-        if sentences is None or closing.head == sentences[-1].head:
+        sides = self._sides(split, len(order)) if turn and threshold else [0] * len(order)
+        sentences = self._sentences([candidates[i] for i in order], sides, used, opening, attempt)
+        if sentences is None or not self._is_sound(opening, sentences, closing, sides, attempt):
             return None
         length = used + sum(piece.length for piece in sentences)
         if not self._rules.characters[0] <= length <= self._rules.characters[1]:
@@ -269,21 +287,46 @@ class _Attempt:
         title = self._title()
         if title is None:
             return None
-        # A poem that drones is better than none: the last attempts let it pass.
-        if attempt < ATTEMPTS * 3 // 4 and _drones([opening, *sentences, closing]):
-            return None
         return self._written(title, opening, sentences, split, turn, closing)
 
+    def _frame(self) -> tuple[Piece, Piece] | None:
+        """An opening and a closing that go together."""
+        opening = self._draw(self._frames.openings)
+        if not (opening and self._take(opening)):
+            return None
+        closing = self._draw(self._frames.closings)
+        return (opening, closing) if closing and self._take(closing) else None
+
+    def _is_sound(
+        self,
+        opening: Piece,
+        sentences: Sequence[Piece],
+        closing: Piece,
+        sides: Sequence[int],
+        attempt: int,
+    ) -> bool:
+        """Whether the texts go together. The last attempts let pass what is better than no poem."""
+        if closing.head == sentences[-1].head:
+            return False
+        # Who has just gone out does not sit at the table: another order may seat everyone.
+        misplaced = (p.place == -side != 0 for p, side in zip(sentences, sides, strict=True))
+        if attempt < ATTEMPTS // 2 and any(misplaced):
+            return False
+        return attempt >= ATTEMPTS * 3 // 4 or not _drones([opening, *sentences, closing])
+
     def _draw(self, pieces: Sequence[Piece]) -> Piece | None:
-        """A piece that gives no card of the hand away."""
+        """A piece that gives no card of the hand away, and if possible repeats no word."""
         if not pieces:
             return None
         start = self._choices.below(len(pieces))
+        second = None
         for i in range(len(pieces)):
             piece = pieces[(start + i) % len(pieces)]
             if not piece.leaks & self._hand and not piece.showcase & self._showcase:
-                return piece
-        return None
+                if not piece.words & self._words:
+                    return piece
+                second = second or piece
+        return second
 
     def _take(self, piece: Piece) -> bool:
         if piece.showcase & self._showcase:
@@ -327,8 +370,18 @@ class _Attempt:
         turn = self._draw(self._frames.threshold_turns if threshold else self._frames.turns)
         return turn if turn and self._take(turn) else None
 
+    def _sides(self, split: int, count: int) -> list[int]:
+        """Where each sentence should play: on the near side of the threshold, then on the far one."""
+        near = 1 if self._frames.theme.outward else -1
+        return [near] * split + [-near] * (count - split)
+
     def _sentences(
-        self, places: Sequence[Sequence[Piece]], used: int, opening: Piece, attempt: int
+        self,
+        places: Sequence[Sequence[Piece]],
+        sides: Sequence[int],
+        used: int,
+        opening: Piece,
+        attempt: int,
     ) -> list[Piece] | None:
         least, most = self._rules.characters
         margin = (most - least) // 8
@@ -336,7 +389,7 @@ class _Attempt:
         chosen = [opening]
         for number, pieces in enumerate(places):
             share = aim / (len(places) - number)
-            piece = self._best(pieces, share, chosen, attempt)
+            piece = self._best(pieces, share, sides[number], chosen, attempt)
             if piece is None:
                 return None
             self._take(piece)
@@ -345,7 +398,12 @@ class _Attempt:
         return chosen[1:]
 
     def _best(
-        self, pieces: Sequence[Piece], share: float, chosen: Sequence[Piece], attempt: int
+        self,
+        pieces: Sequence[Piece],
+        share: float,
+        side: int,
+        chosen: Sequence[Piece],
+        attempt: int,
     ) -> Piece | None:
         theme = self._frames.theme.id
         before = chosen[-1]
@@ -365,6 +423,7 @@ class _Attempt:
             cost += 9 if piece.ending == before.ending else 0
             # A poem that goes from night back to morning has five suns in its sky.
             cost += _HOUR_COST if 0 < piece.hour < hour else 0
+            cost += _PLACE_COST if side and piece.place == -side else 0
             cost += 99 if piece.ending == drone else 0
             # Where the best choices lead nowhere, each further attempt leaves more to chance.
             cost += self._choices.below(1 + 2 * attempt) if attempt else 0

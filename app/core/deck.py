@@ -130,6 +130,8 @@ class Deck:
     groups: Mapping[str, tuple[str, ...]]
     outside: tuple[str, ...]
     inside: tuple[str, ...]
+    outdoors: tuple[str, ...] = ()
+    indoors: tuple[str, ...] = ()
     hours: tuple[tuple[str, ...], ...] = ()
     sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     themes: tuple[Theme, ...] = ()
@@ -370,6 +372,8 @@ def load_deck(folder: Path) -> Deck:
         groups=_load_groups(reader, root, categories),
         outside=reader.strings(scenes.get("outside", []), "scenes outside"),
         inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        outdoors=reader.strings(scenes.get("outdoors", []), "scenes outdoors"),
+        indoors=reader.strings(scenes.get("indoors", []), "scenes indoors"),
         hours=tuple(
             reader.strings(words, "scenes hours")
             for words in reader.items(scenes.get("hours", []), "scenes hours")

@@ -160,6 +160,26 @@ def test_the_movement_of_a_theme_is_kept(
     assert kept > 5 * broken
 
 
+def test_nobody_sits_at_the_table_after_going_out(
+    poem: Deck, composer: Composer, queries: list[Query]
+) -> None:
+    """Where a poem turns at the threshold, no sentence names things of the other side."""
+    for query in queries:
+        made = composer.compose(query)
+        assert made is not None
+        theme = next(theme for theme in poem.themes if theme.id == made.theme)
+        turn = next((turn for turn in theme.threshold_turns if turn in made.poem), None)
+        if turn is None:
+            continue
+        before, _, after = made.poem.partition(turn)
+        outer, inner = (after, before) if theme.outward else (before, after)
+        for text in made.sentences:
+            outside = any(word in text for word in poem.outdoors)
+            inside = any(word in text for word in poem.indoors)
+            assert outside or not inside or text in inner
+            assert inside or not outside or text in outer
+
+
 def test_the_fingerprint_follows_the_pieces(tmp_path: Path, composer: Composer) -> None:
     """A changed sentence or frame changes what entries are stale against; nothing else does."""
     assert Composer(load_deck(DECKS / "poem")).fingerprint == composer.fingerprint
