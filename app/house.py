@@ -99,6 +99,12 @@ class House:
             for deck in found
             if not isinstance(deck, Deck)
         }
+        # Whose index is asked for a key whose deck nobody names.
+        self.indexes = tuple(
+            (deck, table.index)
+            for tables in (self.tables, self.chats)
+            for deck, table in tables.items()
+        )
         self.rate_limit = rate_limit(settings, clock) if self.chats else None
         self._check_named()
         self.started = now()
@@ -194,13 +200,11 @@ class Stored(NamedTuple):
     body: bytes
 
 
-def stored_answer(house: House, key: str, variant: int) -> Stored | None:
-    """The stored answer of a key in any deck."""
-    raw = bytes.fromhex(key)
-    tables: dict[str, Table | ChatTable] = {**house.tables, **house.chats}
-    for deck, table in tables.items():
-        index = table.index()
-        body = index.get(raw, variant) if index else None
+def stored_answer(house: House, key: bytes, variant: int) -> Stored | None:
+    """The stored answer of a key of 16 bytes in any deck."""
+    for deck, holder in house.indexes:
+        index = holder()
+        body = index.get(key, variant) if index else None
         if body is not None:
             return Stored(deck, body)
     return None

@@ -113,7 +113,7 @@ def answer_by_key(key: str) -> Response:
     # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
     house = _house()
-    found = stored_answer(house, key, _variant(number))
+    found = stored_answer(house, bytes.fromhex(key), _variant(number))
     if found is None:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
@@ -137,7 +137,9 @@ def feedback(key: str) -> Response:
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
     variant = _variant(body.get("variant", 0))
     votes = house.table(deck).votes
-    votes.vote(key, variant, vote, house.now(), _created(stored_answer(house, key, variant)))
+    votes.vote(
+        key, variant, vote, house.now(), _created(stored_answer(house, bytes.fromhex(key), variant))
+    )
     return Response(status=204)
 
 

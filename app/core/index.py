@@ -302,9 +302,11 @@ class Index:
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
         """The finished body for a key of 16 bytes, or None."""
-        with self._env.begin(buffers=True) as txn:
-            value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
-            return None if value is None else bytes(value[_PREFIX.size :])
+        # What is asked of it most. As a context manager, with buffers, it takes half as long again.
+        txn = self._env.begin()
+        value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
+        txn.abort()
+        return None if value is None else value[_PREFIX.size :]
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
         """The finished bodies of a key's variants in order, at most so many."""
