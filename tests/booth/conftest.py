@@ -242,7 +242,12 @@ def visit(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
 
     def open_page(
-        server: Server, path: str = "/", *, language: str = "ja-JP", **options: Any
+        server: Server,
+        path: str = "/",
+        *,
+        language: str = "ja-JP",
+        ready: str = "body[data-ready]",
+        **options: Any,
     ) -> Page:
         options.setdefault("reduced_motion", "reduce")
         context = browser.new_context(locale=language, **(options or KIOSK))
@@ -251,7 +256,7 @@ def visit(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         watch.attend(page, server.url)
         page.goto(server.url + path)
-        page.wait_for_selector("body[data-ready]")
+        page.wait_for_selector(ready)
         return page
 
     yield open_page
