@@ -28,7 +28,7 @@ STROKES = 10
 SENTENCE = "うまく受け取れませんでした。"
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 chat_api = flask.Blueprint("chat", __name__)

@@ -106,7 +106,7 @@ say.addEventListener("submit", async (event) => {
   if (!content || running) return;
   const conversation = current();
   conversation.messages.push({ role: "user", content });
-  bubble("user", document.querySelector("#name").value.trim() || "—").text.textContent = content;
+  bubble("user", document.querySelector("#name").value.trim()).text.textContent = content;
   message.value = "";
   state.textContent = "";
   running = new AbortController();
@@ -138,6 +138,6 @@ who.addEventListener("change", (event) => {
   const speaker = event.target.parentElement.textContent.trim();
   talk.replaceChildren();
   for (const { role, content } of conversation.messages) {
-    bubble(role, role === "user" ? "—" : speaker).text.textContent = content;
+    bubble(role, role === "user" ? "" : speaker).text.textContent = content;
   }
 });
