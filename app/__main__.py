@@ -8,10 +8,12 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.core.compose import Composer
+from app.core.deck import Deck
 from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
@@ -43,7 +45,12 @@ def _main() -> int:
         decks = load_all(settings.decks)
         for deck in decks.values():
             _bring_index_up(settings, deck)
-        House(settings, decks=decks)
+        composers = {
+            deck.id: Composer(deck)
+            for deck in decks.values()
+            if isinstance(deck, Deck) and deck.composable
+        }
+        House(settings, decks=decks, composers=composers)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -51,7 +58,7 @@ def _main() -> int:
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     before, started = read_sums(Path(prepare_folder())), utc_now()
     try:
-        _serve(settings, decks)
+        _serve(settings, functools.partial(_application, settings, decks, composers))
     finally:
         keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
     return 0
@@ -90,12 +97,14 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _application(settings: Settings, decks: Mapping[str, AnyDeck]) -> Flask:
-    """The application of a worker. The decks are the ones that were read before it was forked."""
-    return create_app(settings, House(settings, decks=decks))
+def _application(
+    settings: Settings, decks: Mapping[str, AnyDeck], composers: Mapping[str, Composer]
+) -> Flask:
+    """The application of a worker. Decks and composers were made before it was forked."""
+    return create_app(settings, House(settings, decks=decks, composers=composers))
 
 
-def _serve(settings: Settings, decks: Mapping[str, AnyDeck]) -> None:
+def _serve(settings: Settings, application: Callable[[], Flask]) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
@@ -123,7 +132,7 @@ def _serve(settings: Settings, decks: Mapping[str, AnyDeck]) -> None:
     # Where workers are forked they share what is loaded by now, and neither read nor hold it twice.
     gc.collect()
     gc.freeze()
-    server.serve(target_loader=functools.partial(_application, settings, decks), wrap_loader=False)
+    server.serve(target_loader=application, wrap_loader=False)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import orjson
 
 from app.chat import ChatTable, rate_limit
 from app.core.answer import WHOLE_TIERS, Answer
+from app.core.compose import Composer
 from app.core.deal import deal
 from app.core.deck import Card, Deck
 from app.core.decks import AnyDeck, load_all
@@ -84,6 +85,7 @@ class House:
         now: Callable[[], str] = utc_now,
         rng: Random | None = None,
         decks: Mapping[str, AnyDeck] | None = None,
+        composers: Mapping[str, Composer] | None = None,
     ) -> None:
         self.settings = settings
         self.counters = Counters()
@@ -91,6 +93,7 @@ class House:
         self._timer = timer
         self._rng = rng or Random(secrets.randbits(64))
         found = (decks or load_all(settings.decks)).values()
+        self._composers = composers or {}
         self.tables = {d.id: self._table(d, clock) for d in found if isinstance(d, Deck)}
         self.chats = {
             deck.id: ChatTable(
@@ -126,7 +129,9 @@ class House:
         return Table(
             deck=deck,
             index=index,
-            ladder=build_ladder(deck, settings.tiers, index, settings.radius),
+            ladder=build_ladder(
+                deck, settings.tiers, index, settings.radius, self._composers.get(deck.id)
+            ),
             ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
             votes=VoteBox(folder, deck.id, limit),
             dealt=DealCounter(folder, deck.id),

@@ -135,10 +135,17 @@ class Ladder:
         return None
 
 
-def build_ladder(deck: Deck, names: Iterable[str], index: IndexSource, radius: int) -> Ladder:
-    """The ladder that the settings ask for."""
+def build_ladder(
+    deck: Deck,
+    names: Iterable[str],
+    index: IndexSource,
+    radius: int,
+    composer: Composer | None = None,
+) -> Ladder:
+    """The ladder that the settings ask for. `composer`: the deck's, where it was made beforehand."""
     gate = Gate.of(deck)
-    composer = Composer(deck) if deck.composable else None
+    if composer is None and deck.composable:
+        composer = Composer(deck)
     makers: dict[str, Callable[[], Tier]] = {
         "exact": lambda: ExactTier(index),
         "same_hand": lambda: SameHandTier(index, radius),

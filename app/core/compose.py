@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from functools import cached_property
 import xxhash
 
 from app.core.deck import Deck, Theme
-from app.core.gate import leak_in
+from app.core.gate import cards_told
 from app.core.key import Query
 
 SOURCE = "composer"
@@ -131,6 +130,7 @@ class Composer:
         self._showcase = _Bits()
         self._showcase_pattern = re.compile("|".join(map(re.escape, showcase)) or r"(?!)")
         self._card_bit = {card.id: 1 << i for i, card in enumerate(deck.cards)}
+        self._told = cards_told(_texts(deck), deck.cards)
         self._phrases = {
             phrase_id: tuple(self._piece(s.text, s.themes) for s in sentences)
             for phrase_id, sentences in deck.sentences.items()
@@ -144,14 +144,12 @@ class Composer:
 
     def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
         shown = self._showcase_pattern.findall(text)
-        plain = unicodedata.normalize("NFKC", text)
-        leaks = sum(self._card_bit[c.id] for c in self.deck.cards if leak_in(plain, c))
         return Piece(
             text=text,
             length=len(text),
             showcase=self._showcase.of(shown),
             words=self._words.of(_CONTENT_WORD.findall(text)),
-            leaks=leaks,
+            leaks=self._told[text],
             head=text[:2],
             ending=ending_class(text),
             hour=self._hour(text),
@@ -250,6 +248,18 @@ class Composer:
         rotated = self._frames[start:] + self._frames[:start]
         head_start = self._head_start
         return sorted(rotated, key=lambda f: head_start[f.theme.id] - served[f.theme.id])
+
+
+def _texts(deck: Deck) -> Iterator[str]:
+    """Every text that a deck's answers are composed of."""
+    for sentences in deck.sentences.values():
+        yield from (sentence.text for sentence in sentences)
+    for theme in deck.themes:
+        yield from theme.openings
+        yield from theme.closings
+        yield from theme.threshold_turns
+        yield from theme.turns
+        yield from theme.titles
 
 
 class _Attempt:

@@ -50,6 +50,9 @@ class Usage:
         )
 
 
+_NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stored answer.
@@ -124,11 +127,11 @@ class Entry:
         if type(self.variant) is not int or not 0 <= self.variant <= MAX_VARIANT:
             raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
         texts = (self.source, self.model, self.fingerprint, self.created, *self.response.values())
-        if not all(isinstance(text, str) for text in texts):
+        if set(map(type, texts)) != {str}:
             raise ValueError("a member that should be a text is none")
-        usage = self.usage or Usage()
+        usage = self.usage or _NO_USAGE
         numbers = (self.cost_usd, usage.prompt, usage.output, usage.thoughts, usage.cached)
-        if not all(isinstance(number, int | float) for number in numbers):
+        if not set(map(type, numbers)) <= {int, float}:
             raise ValueError("a member that should be a number is none")
 
 

@@ -7,9 +7,11 @@ checks; `Gate.examine` runs them in order and stops at the first refusal, `Gate.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -232,6 +234,33 @@ def leak_in(text: str, card: Card) -> str:
     if digits:
         return next((n for n in _DIGITS.findall(text) if str(int(n)) in digits), "")
     return ""
+
+
+def cards_told(texts: Iterable[str], cards: Sequence[Card]) -> dict[str, int]:
+    """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once.
+
+    Each word is searched once in all the texts, one behind the other; to begin a search for each
+    text costs ten times as much as the searching.
+    """
+    unique = list(dict.fromkeys(texts))
+    plain = [unicodedata.normalize("NFKC", text) for text in unique]
+    ends = list(itertools.accumulate(len(text) + 1 for text in plain))
+    joined = "\0".join([*plain, ""])
+    told = [0] * len(unique)
+    by_number: dict[str, int] = {}
+    for place, card in enumerate(cards):
+        words, numbers = _telling(card.text, card.tells)
+        for word in filter(None, words):
+            at = joined.find(word)
+            while at >= 0:
+                text = bisect.bisect_right(ends, at)
+                told[text] |= 1 << place
+                at = joined.find(word, ends[text])
+        for number in numbers:
+            by_number[number] = by_number.get(number, 0) | 1 << place
+    for found in _DIGITS.finditer(joined):
+        told[bisect.bisect_right(ends, found.start())] |= by_number.get(str(int(found[0])), 0)
+    return dict(zip(unique, told, strict=True))
 
 
 def check_leak(candidate: Candidate) -> Refusal | None:

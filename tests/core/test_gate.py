@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from app.core.deck import Card, Deck, Phrase, Rules
-from app.core.gate import Candidate, Gate, kanji_numerals, leak_in
+from app.core.deck import Card, Deck, Phrase, Rules, load_deck
+from app.core.gate import Candidate, Gate, cards_told, kanji_numerals, leak_in
 from app.core.key import Query
 from app.core.template import Template
+from tests.making import DECKS
 
 TITLE = "題の一"
 CONDITIONS = (
@@ -302,3 +305,16 @@ def test_the_checks_of_the_deck_in_the_box(poem: Deck) -> None:
         "wording",
         "script",
     ]
+
+
+def test_many_texts_are_searched_as_one_is() -> None:
+    """What many texts give away at once is what each gives away alone, for every card and text."""
+    deck = load_deck(DECKS / "poem")
+    texts = [s.text for sentences in deck.sentences.values() for s in sentences]
+    texts += ["", *deck.titles, *(card.text for card in deck.cards), "九十cmと90㎝、第3の朝"]
+    told = cards_told(texts, deck.cards)
+    for text in texts:
+        plain = unicodedata.normalize("NFKC", text)
+        alone = [bool(leak_in(plain, card)) for card in deck.cards]
+        assert [bool(told[text] >> place & 1) for place in range(len(deck.cards))] == alone
+    assert any(told.values())
