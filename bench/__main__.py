@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,10 @@ def main() -> int:
     parser.add_argument("--scale", action="store_true", help="up to 10,000,000 entries")
     parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
     wanted = parser.parse_args()
+    missing = [name for name in ("wrk", "taskset") if shutil.which(name) is None]
+    if missing and wanted.only != "build":
+        print(f"bench: missing: {', '.join(missing)}; on Debian: apt-get install wrk util-linux")
+        return 2
     told = Console(stderr=True)
 
     def say(text: str) -> None:
