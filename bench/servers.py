@@ -153,6 +153,15 @@ def nginx(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]
     return started(command, port, {}, folder / "nginx.log", menu.by_key[0].path)
 
 
+def constant(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """What granian costs with nothing behind it, with the options that we start it with."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--http", "1"]
+    command += ["--workers", "1", "--blocking-threads", "8", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "bench.rivals.constant:app"]
+    return started(command, port, {}, folder / "constant.log", menu.by_key[0].path)
+
+
 def flask_dict(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
     """Flask and a dict behind gunicorn."""
     python, port = _rival(folder, "flask_dict"), free_port()
