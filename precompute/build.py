@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
 from typing import Any
 
-from rich.console import Console
-
-from app.core.deck import Deck
 from app.core.figures import coverage, store
 from app.core.index import IndexWriter
 from app.core.ledger import read_ledger
@@ -30,52 +25,16 @@ from precompute.choose import (
     make_model,
     pace_of,
 )
-from precompute.clock import Clock
 from precompute.cook_pieces import cook_pieces
 from precompute.intake import Intake, Report
 from precompute.limiter import Limiter
 from precompute.near_copy import NearCopies
+from precompute.order import Kitchen, Order, price_of
 from precompute.plan import Job, plan_misses, plan_sampled, plan_stock
 from precompute.progress import Show, show
 from precompute.refresh import plan_refresh
 from precompute.report import counts, one_in, table
 from precompute.runner import Purse, Runner
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What was asked for on the command line; None is what the settings say."""
-
-    wanted: int | None = None
-    provider: str | None = None
-    model: str | None = None
-    prompt: str | None = None
-    strategy: str = "stock"
-    refresh: str | None = None
-    radius: int | None = None
-    seed: int = 0
-    per_request: int | None = None
-    concurrency: int | None = None
-    rpm: int | None = None
-    tpm: int | None = None
-    budget_usd: float | None = None
-    batch: bool = False
-    give_up_hours: float = 24.0
-    dry_run: bool = False
-    pieces: bool = False
-    take: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Kitchen:
-    """What a build works with: settings, deck, consoles, clock."""
-
-    settings: Settings
-    deck: Deck
-    out: Console
-    err: Console
-    clock: Clock
-    rng: Random
 
 
 def build(order: Order, kitchen: Kitchen) -> int:
@@ -99,25 +58,6 @@ def build(order: Order, kitchen: Kitchen) -> int:
     finally:
         if model is not None:
             model.close()
-
-
-def price_of(
-    order: Order, kitchen: Kitchen, choice: Choice, *, batch: bool = False
-) -> Price | None:
-    """What the model costs today. Raises PlanError for a budget that could not be kept."""
-    prices = load_prices(kitchen.settings.prices)
-    today = kitchen.clock.stamp()
-    price = prices.price(choice.name, choice.model, today, batch=batch)
-    if price is None and order.budget_usd is not None:
-        raise PlanError(
-            f"--budget-usd: the price table of {prices.dated} has no price for {choice.model!r}; "
-            "add it to a file and name that with TSUKURIOKI_PRICES"
-        )
-    closes = prices.closes(choice.model)
-    if closes:
-        gone = "has been" if closes <= today[:10] else "will be"
-        kitchen.err.print(f"note: {choice.model} {gone} shut down on {closes}", highlight=False)
-    return price
 
 
 def _jobs(order: Order, kitchen: Kitchen, choice: Choice) -> Iterator[Job]:

@@ -26,10 +26,10 @@ from precompute import chat_command, merge, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
 from precompute import stats as deck_stats
-from precompute.build import Kitchen, Order
 from precompute.build import build as cook
 from precompute.choose import PROMPTS, PROVIDERS
 from precompute.clock import SystemClock
+from precompute.order import Kitchen, Order
 from precompute.picture import draw
 from precompute.plan import STRATEGIES
 from precompute.refresh import REFRESH, told_ages

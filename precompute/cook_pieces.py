@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from app.core.log import LogWriter
 from app.errors import PlanError, UnfinishedError
@@ -12,13 +11,11 @@ from precompute import dry_run, pieces
 from precompute.choose import Choice, Planned, choose, group, is_limited, make_model, pace_of
 from precompute.cost import NOTHING
 from precompute.limiter import Limiter
+from precompute.order import Kitchen, Order, price_of
 from precompute.plan import Job
 from precompute.progress import show
 from precompute.report import counts, table
 from precompute.runner import Purse, Runner
-
-if TYPE_CHECKING:
-    from precompute.build import Kitchen, Order
 
 
 def cook_pieces(order: Order, kitchen: Kitchen) -> int:
@@ -57,8 +54,6 @@ def _steps(kept: pieces.PieceStore) -> tuple[tuple[list[Job], int], ...]:
 def _cook(
     order: Order, kitchen: Kitchen, choice: Choice, model: Model, kept: pieces.PieceStore
 ) -> int:
-    from precompute.build import price_of
-
     settings = kitchen.settings
     price = price_of(order, kitchen, choice)
     writer = pieces.PieceWriter(kitchen.deck, model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from app.core.index import Index
 from app.core.prices import PriceTable, load_prices
@@ -12,12 +11,10 @@ from app.errors import IndexUnusableError
 from app.providers import Task
 from precompute.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
 from precompute.cost import Estimate
+from precompute.order import Kitchen, Order
 from precompute.plan import Job
 from precompute.refresh import estimate_all, may_replace
 from precompute.report import table
-
-if TYPE_CHECKING:
-    from precompute.build import Kitchen, Order
 
 # What the free tier of Gemini gives in a day for a Flash-Lite, as of the price table.
 FREE_REQUESTS_A_DAY = 500

@@ -20,8 +20,9 @@ from app.core.gate import Gate
 from app.core.log import Record, log_path, read_log
 from app.errors import OperatorError
 from app.settings import Settings
-from precompute.build import Kitchen, Order, build
+from precompute.build import build
 from precompute.clock import Clock
+from precompute.order import Kitchen, Order
 from tests.standin import KEY, StandIn
 
 DATA = Path(__file__).parent.parent / "data"

@@ -17,7 +17,8 @@ from app.core.deck import Deck, load_deck
 from app.core.entry import unseal
 from app.core.gate import Gate
 from app.errors import OperatorError
-from precompute.build import Kitchen, Order, build
+from precompute.build import build
+from precompute.order import Kitchen, Order
 from precompute.pieces import SENTENCES, pieces_path
 from precompute.plan import plan_sampled
 from tests.cook import Answer

@@ -13,8 +13,9 @@ import pytest
 from app.core.deck import Deck, load_deck
 from app.core.prices import Price, load_prices
 from precompute import cache
-from precompute.build import Order, build
+from precompute.build import build
 from precompute.choose import Choice, Cook, Planned, make_cook
+from precompute.order import Order
 from precompute.plan import plan_stock
 from precompute.refresh import GONE, REFUSED, SERVABLE, VALID, survey
 from tests.kit import POEM, Booth, poem_deck
