@@ -158,7 +158,10 @@ class GameBodies:
 
     def __init__(self, deck: Deck) -> None:
         self._picks = {
-            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): (card.id, poem["id"])
+            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): (
+                card.id,
+                poem["id"],
+            )
             for card in deck.cards
             for poem in card.raw.get("poems", ())
         }
