@@ -82,9 +82,8 @@ def _deck(settings: Settings, name: str | None) -> Deck:
         raise PlanError(f"{name!r} is a deck of patterns; this is for decks of cards")
     wanted = name or settings.deck
     if wanted not in decks:
-        raise PlanError(
-            f"there is no deck {wanted!r} in {settings.decks}; there is {sorted(decks)}"
-        )
+        known = ", ".join(sorted(load_all(settings.decks)))
+        raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
     return decks[wanted]
 
 
