@@ -186,7 +186,7 @@ class Counter:
     def inc(self, *values: str) -> None:
         """One more."""
         with self._owner.lock:
-            self._of(values)[0] += 1
+            (self._numbers.get(values) or self._of(values))[0] += 1
 
 
 class Histogram(Counter):
@@ -197,7 +197,7 @@ class Histogram(Counter):
     def observe(self, seconds: float, *values: str) -> None:
         """One more, of so many seconds."""
         with self._owner.lock:
-            numbers = self._of(values)
+            numbers = self._numbers.get(values) or self._of(values)
             numbers[bisect_left(BUCKETS, seconds)] += 1
             numbers[-1] += int(seconds * 1e9)
 

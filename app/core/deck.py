@@ -116,6 +116,10 @@ class Theme:
     turns: tuple[str, ...]
 
 
+# A pick, and the category of its card.
+Seat = tuple[Pick, str]
+
+
 @dataclass(frozen=True)
 class Deck:
     """A deck of cards, ready for use. Made by `load_deck`."""
@@ -190,29 +194,28 @@ class Deck:
         return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
 
     @cached_property
-    def _seats(self) -> Mapping[tuple[str, str], tuple[Pick, str]]:
+    def seats(self) -> Mapping[tuple[str, str], Seat]:
+        """The pick of each phrase and its card's category, by the ids of card and phrase."""
         return {
             (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
             for card in self.cards
             for phrase in card.phrases
         }
 
-    def _seated(self, picks: Sequence[tuple[str, str]]) -> list[Pick] | None:
-        """The picks of a legal hand just as the deck writes them; None for anything else."""
-        seats = self._seats
-        try:
-            seated = [seats[ids] for ids in picks]
-        except (KeyError, TypeError):
-            return None
+    def seated_play(self, seats: Sequence[Seat]) -> Query | None:
+        """The query of seats of this deck; None where they are not a legal hand."""
         size = self.hand_size
-        if len(seated) != size or len({category for _, category in seated}) != size:
+        if len(seats) != size or len({category for _, category in seats}) != size:
             return None
-        return [one for one, _ in seated]
+        return Query.seated(HAND, self.id, [one for one, _ in seats])
 
     def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
         """The query of picks just as the deck writes them; None where anything is not as usual."""
-        seated = self._seated(picks)
-        return None if seated is None else Query.seated(HAND, self.id, seated)
+        seats = self.seats
+        try:
+            return self.seated_play([seats[ids] for ids in picks])
+        except (KeyError, TypeError):
+            return None
 
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
         """The phrases of a play. Raises KeyError where the deck does not have one of them."""
@@ -220,7 +223,7 @@ class Deck:
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
-        return query.kind == HAND and self._seated(query.picks) is not None
+        return query.kind == HAND and self.known_play(query.picks) is not None
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""

@@ -53,6 +53,7 @@ DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 MAP_SIZE = 1 << 36
 
 _PREFIX = struct.Struct("<HQ")
+_PREFIX_SIZE = _PREFIX.size
 _VARIANT = struct.Struct(">H")
 _POSITION = struct.Struct(">I")
 _META = b"meta"
@@ -303,10 +304,10 @@ class Index:
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
         """The finished body for a key of 16 bytes, or None."""
         # What is asked of it most. As a context manager, with buffers, it takes half as long again.
-        txn = self._env.begin()
-        value = txn.get(key + _VARIANT.pack(variant), db=self._answers)
+        txn = self._env.begin(self._answers)
+        value = txn.get(key + _VARIANT.pack(variant))
         txn.abort()
-        return None if value is None else value[_PREFIX.size :]
+        return None if value is None else value[_PREFIX_SIZE:]
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
         """The finished bodies of a key's variants in order, at most so many."""

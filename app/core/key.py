@@ -10,12 +10,10 @@ Python nor of a library empties the store. Ids are NFC-normalised; wording is no
 from __future__ import annotations
 
 import itertools
-import operator
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -46,16 +44,15 @@ def digest(canonical: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(canonical)
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(NamedTuple):
     """One pick with all that keys are made of: what a deck knows of each of its phrases beforehand.
 
-    `canonical` are the netstrings of both ids, `card` that of the first, `digest` eight bytes that
-    stand for the phrase within its card.
+    `canonical` are the netstrings of both ids, by which picks are sorted; `card` is that of the
+    first, `digest` eight bytes that stand for the phrase within its card.
     """
 
-    ids: tuple[str, str]
     canonical: bytes
+    ids: tuple[str, str]
     card: bytes
     digest: bytes
 
@@ -65,7 +62,7 @@ def pick(first: str, second: str) -> Pick:
     """The pick of two ids. Kept, for a deck has few and a build reads each of them many times."""
     first, second = _nfc(first), _nfc(second)
     card = netstring(first)
-    return Pick((first, second), card + netstring(second), card, phrase_hash(second))
+    return Pick(card + netstring(second), (first, second), card, phrase_hash(second))
 
 
 def phrase_hash(phrase: str) -> bytes:
@@ -73,36 +70,21 @@ def phrase_hash(phrase: str) -> bytes:
     return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A normalised request: a play (card → phrase) or a pattern (attribute → value).
 
-    `picks` is in canonical order; make queries with `play`, `pattern` and `seated`, which see to it.
-    `canonical` is what is hashed, and compared where two queries must be told apart for certain;
-    `cards` is the same of the cards alone, `digests` the phrases' digests. They are made with the
-    query, for a request needs each of them more than once.
+    `seats` are its picks in canonical order; make queries with `play`, `pattern` and `seated`, which
+    see to it. What is told of them is made when it is asked for: a hit asks for a key and no more.
     """
 
     kind: str
     deck: str
-    picks: tuple[tuple[str, str], ...]
-    canonical: bytes = field(compare=False, repr=False)
-    cards: bytes = field(compare=False, repr=False)
-    digests: bytes = field(compare=False, repr=False)
+    seats: tuple[Pick, ...]
 
     @classmethod
     def seated(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
         """The query of picks that are known, in whatever order; `deck` is an id in NFC."""
-        ordered = sorted(picks, key=_canonical)
-        return cls(
-            kind,
-            deck,
-            tuple([one.ids for one in ordered]),
-            head(kind, deck) + b"".join([one.canonical for one in ordered]),
-            # Netstrings are prefix-free: what is sorted with the phrases is sorted without them.
-            head(_CARDS, deck) + b"".join([one.card for one in ordered]),
-            b"".join([one.digest for one in ordered]),
-        )
+        return cls(kind, deck, tuple(sorted(picks)))
 
     @classmethod
     def play(cls, deck: str, picks: Iterable[tuple[str, str]]) -> Query:
@@ -113,6 +95,26 @@ class Query:
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
         """A chat pattern: character, intent, and what else the deck distinguishes."""
         return cls.seated(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
+
+    @property
+    def picks(self) -> tuple[tuple[str, str], ...]:
+        """The ids."""
+        return tuple([one.ids for one in self.seats])
+
+    @property
+    def canonical(self) -> bytes:
+        """What is hashed, and compared where two queries must be told apart for certain."""
+        return head(self.kind, self.deck) + b"".join([one.canonical for one in self.seats])
+
+    @property
+    def cards(self) -> bytes:
+        """The same of the cards alone: what is sorted with the phrases is sorted without them."""
+        return head(_CARDS, self.deck) + b"".join([one.card for one in self.seats])
+
+    @property
+    def digests(self) -> bytes:
+        """The phrases' digests."""
+        return b"".join([one.digest for one in self.seats])
 
     @property
     def key(self) -> str:
@@ -147,9 +149,6 @@ class Query:
         if "hand" in value:
             return cls.play(value["deck"], [(p["card"], p["phrase"]) for p in value["hand"]])
         return cls.pattern(value["deck"], value["pattern"].items())
-
-
-_canonical = operator.attrgetter("canonical")
 
 
 def hand_key(deck: str, cards: Iterable[str]) -> str:
