@@ -1,16 +1,13 @@
-"""`python -m app`: serves with granian."""
+"""`python -m app`: the decks, the settings and the port are right, then serve."""
 
 from __future__ import annotations
 
 import errno
 import functools
-import gc
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.core.compose import Composer
 from app.core.deck import Deck
@@ -21,14 +18,8 @@ from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
 from app.house import House, utc_now
 from app.indexes import publish
-from app.server import create_app
+from app.serving import serve
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from flask import Flask
-
-# Seconds that requests under way have to finish in, once the server is told to stop.
-STOP_WITHIN = 5
 
 
 def main() -> int:
@@ -58,7 +49,9 @@ def _main() -> int:
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     before, started = read_sums(Path(prepare_folder())), utc_now()
     try:
-        _serve(settings, functools.partial(_application, settings, decks, composers))
+        # Decks and composers were made before the workers are forked, and are theirs too.
+        make = functools.partial(House, settings, decks=decks, composers=composers)
+        serve(settings, make)
     finally:
         keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
     return 0
@@ -95,44 +88,6 @@ def _check_port(host: str, port: int) -> None:
             raise SettingError(
                 name, value, f"an address that is free to listen on ({error.strerror})"
             ) from None
-
-
-def _application(
-    settings: Settings, decks: Mapping[str, AnyDeck], composers: Mapping[str, Composer]
-) -> Flask:
-    """The application of a worker. Decks and composers were made before it was forked."""
-    return create_app(settings, House(settings, decks=decks, composers=composers))
-
-
-def _serve(settings: Settings, application: Callable[[], Flask]) -> None:
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
-
-    server = Granian(
-        "wsgi:application",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=settings.workers,
-        respawn_failed_workers=True,
-        # A worker that is told to stop while it is still starting misses it, and would never end.
-        workers_kill_timeout=STOP_WITHIN,
-        websockets=False,
-        log_access=False,
-        # Told beforehand, a connection costs no guess at its protocol.
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=1000 * settings.header_seconds),
-        # Not granian's 512: threads that wait for the interpreter's lock double the price of a hit
-        # (17 µs with 4 or fewer, 19 with 8, 22 with 16, 34 with 64 and more). Not 1 either: a body
-        # is read within a thread, and as many slow clients as there are threads stop a worker.
-        blocking_threads=settings.threads,
-        backlog=settings.backlog,
-    )
-    # Where workers are forked they share what is loaded by now, and neither read nor hold it twice.
-    gc.collect()
-    gc.freeze()
-    server.serve(target_loader=application, wrap_loader=False)
 
 
 if __name__ == "__main__":

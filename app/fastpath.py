@@ -1,152 +1,215 @@
-"""What is asked most, answered before Flask: a stored answer by its key, and answers to plays.
+"""What is asked most, answered from the bytes of the request: stored answers by key, and plays.
 
-WSGI middleware in WhiteNoise's manner: answer, or fall through to the next layer. It answers only
-what is plain: anything unusual, and everything that is wrong, is Flask's to answer and to refuse,
-with what was read of the body put back. What it does answer goes through the same `House` as
+It stands between the connection and everything else, and answers or falls through. It answers only
+what is plain and whole; anything unusual, and everything that is wrong, is for the HTTP parser and
+for Flask, which are then given the same bytes. What it does answer goes through the same `House` as
 Flask's routes and has the same headers; a contract suite holds the two against each other.
 
-Flask costs 150 µs a request here, a stored answer 5.
+Parsing a request costs more than answering it. A client's headers are the same bytes again and
+again, so they are parsed once and known by their bytes from then on; so are the cards in the bodies
+that the game's own client sends. (It was WSGI middleware first. What a WSGI server does for a
+request, whatever answers it, cost twice as much as all that is done here.)
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from binascii import hexlify, unhexlify
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
+import httptools
 import orjson
 import xxhash
 
-from app.core.deck import Deck
+from app.core.deck import Deck, Seat
 from app.core.key import Query
 from app.errors import RequestError
 from app.house import MAX_BODY, MAX_VARIANT, House, Table, stored_answer
 
-if TYPE_CHECKING:
-    from flask import Flask
+# Names in lower case, and values.
+Headers = list[tuple[bytes, bytes]]
 
-Environ = dict[str, Any]
-Start = Callable[..., Any]
-WSGI = Callable[[Environ, Start], Iterable[bytes]]
-Headers = list[tuple[str, str]]
-
-GAME = "/api/generate-poem"
-STORED = "/api/answers/"
-_DECK_HEAD, _DECK_TAIL = "/api/decks/", "/answer"
+_GET, _HEAD = b"GET /api/answers/", b"HEAD /api/answers/"
+_VERSION = b" HTTP/1.1"
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+_KEPT = b"\r\ncache-control: no-cache\r\netag: "
+_SAME = b"HTTP/1.1 304 Not Modified" + _KEPT
 _FIRST, _NEXT = b'{"selectedPairs":[{"conditionCard":', b'},{"conditionCard":'
 _BETWEEN, _LAST = b',"selectedPoem":', b"}]}"
-# A request with one of these may want something else than the whole body.
-_UNUSUAL = frozenset(("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH"))
+# A request with one of these may want something else than one whole answer, sent at once.
+_UNUSUAL = frozenset(
+    b"connection expect if-match if-modified-since if-range if-unmodified-since range "
+    b"transfer-encoding upgrade".split()
+)
+# How many clients' headers are known by their bytes, and how long they may be: 2 MB in all at most.
+_KNOWN, _LONGEST = 2048, 1024
+
+
+class Plain(NamedTuple):
+    """What matters of the headers of a plain request. `etag` is what If-None-Match says."""
+
+    length: int
+    origin: bytes
+    etag: bytes | None
+
+
+class _Collector:
+    """Takes what the parser finds."""
+
+    def __init__(self) -> None:
+        self.found: Headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.found.append((name.lower(), value))
+
+
+def read_plain(lines: bytes) -> Plain | None:
+    """What headers say, from the lines between the request's first and the empty one.
+
+    None where they are not plain: unusual, told twice, or wrong.
+    """
+    collector = _Collector()
+    try:
+        httptools.HttpRequestParser(collector).feed_data(
+            b"POST / HTTP/1.1\r\n" + lines + b"\r\n\r\n"
+        )
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    told = dict(collector.found)
+    if told.get(b"connection") == b"keep-alive":
+        # What HTTP/1.1 does anyway, and what many clients say.
+        del told[b"connection"]
+        collector.found.remove((b"connection", b"keep-alive"))
+    length = told.get(b"content-length", b"0")
+    if (
+        len(told) < len(collector.found)
+        or not _UNUSUAL.isdisjoint(told)
+        or b"host" not in told
+        or not length.isdigit()
+        or len(length) > 6
+    ):
+        return None
+    return Plain(int(length), told.get(b"origin", b""), told.get(b"if-none-match"))
 
 
 class FastPath:
-    """Answers what is plain, or calls the wrapped application."""
+    """Answers what is plain. `headers` are those of every answer."""
 
     def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
         self._house = house
-        self._tables = house.tables
+        self._plays: dict[bytes, tuple[Table, GameBodies | None]] = {
+            f"POST /api/decks/{quote(deck)}/answer HTTP/1.1".encode(): (table, None)
+            for deck, table in house.tables.items()
+        }
         # A server of chats alone has none.
-        self._game = house.tables.get(house.settings.deck)
-        self._bodies = GameBodies(self._game.deck) if self._game else None
-        common = list(headers)
-        origins = house.settings.cors_origins
-        if origins:
-            common.append(("Vary", "Origin"))
-        # By the request's origin; where none may call, every origin has the same.
-        self._common: Headers = common
-        self._by_origin = {
-            origin: [*common, ("Access-Control-Allow-Origin", origin)] for origin in origins
+        if game := house.tables.get(house.settings.deck):
+            self._plays[b"POST /api/generate-poem HTTP/1.1"] = (game, GameBodies(game.deck))
+        self._known: dict[bytes, Plain | None] = {}
+        self._common = [(name.lower().encode(), value.encode()) for name, value in headers]
+        self._origins = [origin.encode() for origin in house.settings.cors_origins]
+        if self._origins:
+            self._common.append((b"vary", b"Origin"))
+        self._dated: Headers = []
+        self._dress()
+
+    def _dress(self) -> None:
+        """Make the headers that all answers share, and for each origin that may call its own."""
+        every = [*self._dated, *self._common]
+        self._headers = _lines(every)
+        self._headers_of = {
+            origin: _lines([*every, (b"access-control-allow-origin", origin)])
+            for origin in self._origins
         }
 
-    def init_app(self, app: Flask) -> None:
-        """Wrap an application."""
-        self._app: WSGI = app.wsgi_app
-        app.wsgi_app = self  # type: ignore[assignment, method-assign]  # how Flask wants middleware
+    def answer(self, data: bytes, dated: Headers) -> bytes | None:
+        """The response to the bytes of a request; None where they are not just one, and plain.
 
-    def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
-        """Answer a plain request; pass every other on."""
-        path: str = environ["PATH_INFO"]
-        method = environ["REQUEST_METHOD"]
-        body = None
-        if method == "POST":
-            if path == GAME:
-                body = self._played(environ, self._game, self._bodies) if self._game else None
-            elif path.startswith(_DECK_HEAD) and path.endswith(_DECK_TAIL):
-                table = self._tables.get(path[len(_DECK_HEAD) : -len(_DECK_TAIL)])
-                body = self._played(environ, table) if table else None
-        elif path.startswith(STORED) and method in ("GET", "HEAD"):
-            return self._stored(environ, start, path, method)
-        if body is None:
-            return self._app(environ, start)
-        start(
-            "200 OK",
-            [
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(body))),
-                *self._headers(environ),
-            ],
-        )
-        return [body]
+        `dated` are headers that every response has, another list where one of them has changed.
+        """
+        line, lines, body = _cut(data)
+        play = self._plays.get(line)
+        if play is None and not (line.startswith((_GET, _HEAD)) and line.endswith(_VERSION)):
+            return None
+        plain = self._plain(lines)
+        if plain is None or plain.length != len(body):
+            return None
+        if dated is not self._dated:
+            self._dated = dated
+            self._dress()
+        headers = self._headers_of.get(plain.origin, self._headers)
+        if play is not None:
+            return self._played(*play, body, headers)
+        return None if body else self._stored(line, plain.etag, headers)
 
-    def _headers(self, environ: Environ) -> Headers:
-        if self._by_origin:
-            return self._by_origin.get(environ.get("HTTP_ORIGIN", ""), self._common)
-        return self._common
+    def lacks(self, data: bytes) -> bool:
+        """Whether these bytes begin a plain play, and the rest of its body is still to come."""
+        line, lines, body = _cut(data)
+        plain = self._plain(lines) if line in self._plays else None
+        return plain is not None and len(body) < plain.length <= MAX_BODY
 
-    def _stored(self, environ: Environ, start: Start, path: str, method: str) -> Iterable[bytes]:
-        found = None
-        if not environ.get("QUERY_STRING") and environ.keys().isdisjoint(_UNUSUAL):
-            key = _raw_key(path[len(STORED) :])
-            found = stored_answer(self._house, key, 0) if key else None
+    def _plain(self, lines: bytes) -> Plain | None:
+        known = self._known
+        if lines in known:
+            return known[lines]
+        plain = read_plain(lines)
+        # An etag belongs to one answer, and its headers are hardly seen again.
+        if len(lines) <= _LONGEST and not (plain and plain.etag):
+            if len(known) >= _KNOWN:
+                known.clear()
+            known[lines] = plain
+        return plain
+
+    def _stored(self, line: bytes, wanted: bytes | None, headers: bytes) -> bytes | None:
+        whole = line.startswith(_GET)
+        key = _raw_key(line[len(_GET if whole else _HEAD) : -len(_VERSION)])
+        found = stored_answer(self._house, key, 0) if key else None
         if found is None:
-            return self._app(environ, start)
-        etag = f'"{xxhash.xxh3_64_hexdigest(found.body)}"'
-        wanted = environ.get("HTTP_IF_NONE_MATCH")
+            return None
+        deck, body = found
+        etag = b'"%b"' % xxhash.xxh3_64_hexdigest(body).encode()
         if wanted is not None and wanted != etag:
             # It may still match: there are lists, weak tags and a star.
-            return self._app(environ, start)
-        self._house.counters.fetched(found.deck)
-        headers = [("Cache-Control", "no-cache"), ("ETag", etag), *self._headers(environ)]
+            return None
+        self._house.counters.fetched(deck)
         if wanted is not None:
-            start("304 NOT MODIFIED", headers)
-            return []
-        length = str(len(found.body))
-        start(
-            "200 OK",
-            [("Content-Type", "application/json"), ("Content-Length", length), *headers],
-        )
-        return [] if method == "HEAD" else [found.body]
+            return b"".join((_SAME, etag, headers))
+        return b"".join((_OK, b"%d" % len(body), _KEPT, etag, headers, body if whole else b""))
 
     def _played(
-        self,
-        environ: Environ,
-        table: Table,
-        bodies: GameBodies | None = None,
+        self, table: Table, bodies: GameBodies | None, body: bytes, headers: bytes
     ) -> bytes | None:
-        """The answer to a play, or None; then `wsgi.input` gives the body again."""
-        length = environ.get("CONTENT_LENGTH") or ""
-        if not length.isdecimal() or len(length) > 6 or int(length) > MAX_BODY:
+        asked = _play(table, body, bodies) if len(body) <= MAX_BODY else None
+        if asked is None:
             return None
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            return None
-        raw = environ["wsgi.input"].read(int(length))
-        asked = _play(table, raw, bodies) if len(raw) == int(length) else None
-        if asked:
+        try:
+            answer = self._house.answer(table, *asked).body
+        except RequestError:
             # What no tier can answer is refused by Flask.
-            with contextlib.suppress(RequestError):
-                return self._house.answer(table, *asked).body
-        environ["wsgi.input"] = io.BytesIO(raw)
-        return None
+            return None
+        return b"".join((_OK, b"%d" % len(answer), headers, answer))
 
 
-def _raw_key(text: str) -> bytes | None:
+def _cut(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """A request's first line, the lines of its headers, and what comes after; empty where it is cut."""
+    first, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
+    if end < 0:
+        return b"", b"", b""
+    return data[:first], data[first + 2 : end], data[end + 4 :]
+
+
+def _lines(headers: Headers) -> bytes:
+    """Headers as they follow another, and the empty line."""
+    return b"".join([b"\r\n%b: %b" % header for header in headers]) + b"\r\n\r\n"
+
+
+def _raw_key(text: bytes) -> bytes | None:
     """The 16 bytes of a key just as it is written; None for anything else."""
     try:
-        key = bytes.fromhex(text)
+        key = unhexlify(text)
     except ValueError:
         return None
-    return key if len(key) == 16 and key.hex() == text else None
+    return key if len(key) == 16 and hexlify(key) == text else None
 
 
 class GameBodies:
@@ -157,34 +220,33 @@ class GameBodies:
     """
 
     def __init__(self, deck: Deck) -> None:
-        self._picks = {
-            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): (
-                card.id,
-                poem["id"],
-            )
+        self._seats = {
+            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): deck.seats[
+                card.id, poem["id"]
+            ]
             for card in deck.cards
             for poem in card.raw.get("poems", ())
         }
 
-    def picks(self, body: bytes) -> list[tuple[str, str]] | None:
-        """The ids of cards and phrases, or None where it must be parsed."""
+    def seats(self, body: bytes) -> list[Seat] | None:
+        """What was picked, or None where it must be parsed."""
         if not (body.startswith(_FIRST) and body.endswith(_LAST)):
             return None
-        known = self._picks
+        known = self._seats
         try:
             return [known[pair] for pair in body[len(_FIRST) : -len(_LAST)].split(_NEXT)]
         except KeyError:
             return None
 
 
-def _play(table: Table, raw: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
+def _play(table: Table, body: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
     """The query and the variant of a plain body; None where it is anything else."""
-    known = bodies.picks(raw) if bodies else None
-    if known is not None:
-        query = table.deck.known_play(known)
+    seats = bodies.seats(body) if bodies else None
+    if seats is not None:
+        query = table.deck.seated_play(seats)
         return (query, 0) if query else None
     try:
-        asked = orjson.loads(raw)
+        asked = orjson.loads(body)
         variant = asked.get("variant", 0)
         query = table.deck.known_play(_game_picks(asked) if bodies else _picks(asked))
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):

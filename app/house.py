@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -198,20 +198,13 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-class Stored(NamedTuple):
-    """A stored answer's finished body, and whose deck's it is."""
-
-    deck: str
-    body: bytes
-
-
-def stored_answer(house: House, key: bytes, variant: int) -> Stored | None:
-    """The stored answer of a key of 16 bytes in any deck."""
+def stored_answer(house: House, key: bytes, variant: int) -> tuple[str, bytes] | None:
+    """The stored answer of a key of 16 bytes: whose deck's it is, and its finished body."""
     for deck, holder in house.indexes:
         index = holder()
         body = index.get(key, variant) if index else None
         if body is not None:
-            return Stored(deck, body)
+            return deck, body
     return None
 
 

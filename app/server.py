@@ -18,8 +18,7 @@ from app.chat_server import chat_api
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
-from app.fastpath import FastPath
-from app.house import MAX_BODY, MAX_VARIANT, House, Stored, Table, parse_json, stored_answer
+from app.house import MAX_BODY, MAX_VARIANT, House, Table, parse_json, stored_answer
 from app.settings import Settings
 from app.site import Site
 
@@ -39,11 +38,8 @@ SENTENCE = "うまく受け取れませんでした。"
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def create_app(settings: Settings, house: House | None = None, *, fast: bool = True) -> Flask:
-    """The application; with `fast`, what is plain is answered before Flask.
-
-    Raises OperatorError where a deck or a setting is wrong.
-    """
+def create_app(settings: Settings, house: House | None = None) -> Flask:
+    """The application. Raises OperatorError where a deck or a setting is wrong."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
@@ -57,8 +53,6 @@ def create_app(settings: Settings, house: House | None = None, *, fast: bool = T
     app.after_request(_finish)
     if settings.site:
         Site(settings.site, SECURITY_HEADERS).init_app(app)
-    if fast:
-        FastPath(house, SECURITY_HEADERS).init_app(app)
     return app
 
 
@@ -118,8 +112,9 @@ def answer_by_key(key: str) -> Response:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
-    house.counters.fetched(found.deck)
-    return _cached(found.body)
+    deck, body = found
+    house.counters.fetched(deck)
+    return _cached(body)
 
 
 @api.post("/api/answers/<key>/feedback")
@@ -143,8 +138,8 @@ def feedback(key: str) -> Response:
     return Response(status=204)
 
 
-def _created(found: Stored | None) -> str:
-    return str(parse_json(found.body).get("created", "")) if found else ""
+def _created(found: tuple[str, bytes] | None) -> str:
+    return str(parse_json(found[1]).get("created", "")) if found else ""
 
 
 def _variant(value: Any) -> int:
@@ -258,16 +253,22 @@ def _id(pair: dict[str, Any], name: str) -> str:
     raise RequestError(400, "Bad request", detail, SENTENCE)
 
 
-def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
+def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
+    """A problem document (RFC 9457): what is wrong, and what a player is told."""
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    body = {
-        "type": f"tag:tsukurioki,2026:{slug}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "error": sentence,
-    }
-    return Response(orjson.dumps(body), status, content_type=PROBLEM)
+    return orjson.dumps(
+        {
+            "type": f"tag:tsukurioki,2026:{slug}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "error": sentence,
+        }
+    )
+
+
+def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
+    return Response(problem_body(status, title, detail, sentence), status, content_type=PROBLEM)
 
 
 def _on_request_error(error: RequestError) -> Response:

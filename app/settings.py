@@ -112,9 +112,10 @@ TABLE = (
     Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 for other machines", _text),
     Setting("TSUKURIOKI_PORT", "port", "8000", "port to listen on", _whole(1, 65535)),
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
-    Setting("TSUKURIOKI_THREADS", "threads", "8", "requests that a worker has in hand at once; a client that sends its body slowly holds one", _whole(1, 4096)),
+    Setting("TSUKURIOKI_THREADS", "threads", "8", "answers that a worker makes at once, beside those from the store", _whole(1, 4096)),
     Setting("TSUKURIOKI_BACKLOG", "backlog", "1024", "connections that may wait to be taken", _whole(1, 65535)),
-    Setting("TSUKURIOKI_HEADER_SECONDS", "header_seconds", "30", "how long a client may take to send its headers", _whole(1, 3600)),
+    Setting("TSUKURIOKI_REQUEST_SECONDS", "request_seconds", "30", "how long a client may take to send a request", _seconds),
+    Setting("TSUKURIOKI_KEEP_SECONDS", "keep_seconds", "75", "after how much silence a client's connection is closed", _seconds),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
     Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
@@ -181,7 +182,8 @@ class Settings:
     workers: int
     threads: int
     backlog: int
-    header_seconds: int
+    request_seconds: float
+    keep_seconds: float
     cors_origins: tuple[str, ...]
     site: Path | None
     idle: int

@@ -496,7 +496,7 @@ def test_a_chunked_body_is_read(client: httpx.Client, query: Query) -> None:
         ("POST", "/api/decks/poem/deal", {"GET", "HEAD", "OPTIONS"}),
         ("POST", "/stats", {"GET", "HEAD", "OPTIONS"}),
         ("PATCH", "/", {"GET", "HEAD", "OPTIONS"}),
-        ("BREW", "/healthz", {"GET", "HEAD", "OPTIONS"}),
+        ("PROPFIND", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
 def test_a_wrong_method_is_a_405(
