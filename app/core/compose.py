@@ -11,18 +11,22 @@ worked out once, when the composer is made, as bits of whole numbers: a clash is
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import xxhash
 
 from app.core.deck import Deck, Rules, Theme
-from app.core.gate import cards_told
+from app.core.gate import any_of, cards_told
 from app.core.key import Query
+from app.core.proof import always_passes
+from app.core.texts import Texts
 
 T = TypeVar("T")
 
@@ -44,13 +48,16 @@ _HANDICAP = 0.75
 _CONTENT_WORD = re.compile(
     r"[一-龥々]{2,}|[ァ-ヺー]{2,}|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
 )
-_ENDS = re.compile(r"[。、―]+$")
 _THRICE = re.compile(r"(.)\1\1")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text to compose with, and what it would clash with, as bits."""
+    """A text to compose with, and what it would clash with, as bits.
+
+    `hour` is the time of day that it speaks of, 0 for none; `place` where it plays by the things it
+    names: -1 outside, 1 inside, 0 nowhere, or on both.
+    """
 
     text: str
     length: int
@@ -138,65 +145,68 @@ class _Choices:
 
 
 class _Bits:
-    """Gives each word its bit."""
+    """Gives each of some words its bit; others have none."""
 
-    def __init__(self) -> None:
-        self._bits: dict[str, int] = {}
+    def __init__(self, words: Iterable[str]) -> None:
+        self._bits = {word: 1 << place for place, word in enumerate(words)}
 
     def of(self, words: Iterable[str]) -> int:
         mask = 0
         for word in words:
-            mask |= 1 << self._bits.setdefault(word, len(self._bits))
+            mask |= self._bits.get(word, 0)
         return mask
 
 
 def ending_class(text: str) -> str:
     """How a text ends, as the ear groups it: its last kana, or 名 where it ends on a noun."""
-    last = _ENDS.sub("", text)[-1:]
+    last = text.rstrip("。、―")[-1:]
     return last if "ぁ" <= last <= "ゖ" else "名"
 
 
 class Composer:
-    """Composes answers for one deck. Making it reads every piece once; composing is arithmetic."""
+    """Composes answers for one deck. Making it reads every piece once; composing is arithmetic.
+
+    `proven` says that the deck's gate lets everything pass that it makes.
+    """
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
-        self._words = _Bits()
-        showcase = sorted(set(deck.rules.showcase), key=lambda w: (-len(w), w))
-        self._showcase = _Bits()
-        self._showcase_pattern = re.compile("|".join(map(re.escape, showcase)) or r"(?!)")
-        self._told = cards_told(_texts(deck), deck.cards)
-        theme_bit = {theme.id: 1 << i for i, theme in enumerate(deck.themes)}
+        texts = list(_texts(deck))
+        found = Texts(dict.fromkeys(texts))
+        self._told = cards_told(texts, deck.cards)
+        self._outdoors, self._indoors = found.holding(deck.outdoors), found.holding(deck.indoors)
+        self._hours = _hours(found, deck)
+        self._showcase = _Bits(deck.rules.showcase)
+        shown = any_of(deck.rules.showcase)
+        self._shown = found.found(shown) if shown else {}
+        self._content = found.found(_CONTENT_WORD)
+        words = Counter(word for text in texts for word in set(self._content.get(text, ())))
+        # What only one text says comes never again. The commonest first: that makes small numbers.
+        self._words = _Bits(word for word, times in words.most_common() if times > 1)
+        themes = _Bits(theme.id for theme in deck.themes)
         self._phrases = {
-            phrase_id: tuple(
-                self._piece(s.text, sum(map(theme_bit.__getitem__, s.themes))) for s in sentences
-            )
+            phrase_id: tuple(self._piece(s.text, themes.of(s.themes)) for s in sentences)
             for phrase_id, sentences in deck.sentences.items()
         }
         self._seats = dict(self._all_seats())
         self._frames = tuple(map(self._frames_of, deck.themes))
         self._numbers = tuple(range(len(self._frames)))
         self._head_start = self._head_starts()
+        self.proven = always_passes(deck, list(_poem_texts(deck)))
 
     def _piece(self, text: str, themes: int = 0) -> Piece:
-        shown = self._showcase_pattern.findall(text)
         return Piece(
             text=text,
             length=len(text),
-            showcase=self._showcase.of(shown),
-            words=self._words.of(_CONTENT_WORD.findall(text)),
+            showcase=self._showcase.of(self._shown.get(text, ())),
+            words=self._words.of(self._content.get(text, ())),
             leaks=self._told[text],
             head=text[:2],
             ending=ending_class(text),
-            hour=self._hour(text),
-            place=self._place(text),
+            hour=self._hours.get(text, 0),
+            place=(text in self._indoors) - (text in self._outdoors),
             themes=themes,
         )
-
-    def _place(self, text: str) -> int:
-        """Where a text plays by the things it names: -1 outside, 1 inside; 0: nowhere, or on both."""
-        outside = any(word in text for word in self.deck.outdoors)
-        return any(word in text for word in self.deck.indoors) - outside
 
     def _all_seats(self) -> Iterator[tuple[tuple[str, str], _Seat]]:
         """The seat of each phrase that has sentences, by the ids of card and phrase.
@@ -225,15 +235,6 @@ class Composer:
                         serves=sum(1 << 8 * i for i in range(len(deck.themes)) if served >> i & 1),
                     ),
                 )
-
-    def _hour(self, text: str) -> int:
-        """The time of day that a text speaks of, from 1 in the deck's order; 0: none, or several."""
-        hours = [
-            number
-            for number, words in enumerate(self.deck.hours, 1)
-            if any(word in text for word in words)
-        ]
-        return hours[0] if len(hours) == 1 else 0
 
     def _frames_of(self, theme: Theme) -> _Frames:
         def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
@@ -293,8 +294,21 @@ class Composer:
         return [self._frames[number] for number in order]
 
 
+def _hours(found: Texts, deck: Deck) -> Mapping[str, int]:
+    """The time of day that a text speaks of, from 1 in the deck's order, where it is just one."""
+    spoken = [found.holding(words) for words in deck.hours]
+    times = Counter(itertools.chain.from_iterable(spoken))
+    return {t: hour for hour, texts in enumerate(spoken, 1) for t in texts if times[t] == 1}
+
+
 def _texts(deck: Deck) -> Iterator[str]:
     """Every text that a deck's answers are composed of."""
+    yield from _poem_texts(deck)
+    for theme in deck.themes:
+        yield from theme.titles
+
+
+def _poem_texts(deck: Deck) -> Iterator[str]:
     for sentences in deck.sentences.values():
         yield from (sentence.text for sentence in sentences)
     for theme in deck.themes:
@@ -302,7 +316,6 @@ def _texts(deck: Deck) -> Iterator[str]:
         yield from theme.closings
         yield from theme.threshold_turns
         yield from theme.turns
-        yield from theme.titles
 
 
 class _Attempt:
