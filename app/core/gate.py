@@ -75,7 +75,9 @@ class Candidate:
         """The poem without the phrases that it quotes: what word checks look at."""
         text = self.poem
         for phrase in sorted(self.quoted, key=len, reverse=True):
-            text = text.replace(phrase, "／")
+            # The printers' sign for what is missing. It is its own NFKC form, as "／" is not, which
+            # would make a slow matter of normalising.
+            text = text.replace(phrase, "〓")
         return text
 
 
