@@ -74,16 +74,18 @@ class ComposedTier:
 
     def __init__(self, deck: Deck, gate: Gate, composer: Composer | None) -> None:
         self._deck = deck
+        self._gate = gate
         self._composer = composer
-        # What is proven for all that the composer makes needs not be asked of each answer.
-        self._gate = None if composer and composer.proven else gate
 
     def answer(self, query: Query, variant: int) -> bytes | None:
         """Composed and gated, where the gate is not proven to let it pass."""
         if self._composer is None:
             return None
         made = self._composer.compose(query, variant)
-        if made is None or (self._gate and self._gate.examine(query, made.response)):
+        if made is None:
+            return None
+        # What is proven of all that the composer makes needs not be asked of each answer.
+        if not self._composer.proven and self._gate.examine(query, made.response) is not None:
             return None
         return made_body(
             made.response,

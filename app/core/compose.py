@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import xxhash
@@ -45,9 +46,6 @@ _DRONE_COST = 99
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
 _HANDICAP = 0.75
-_CONTENT_WORD = re.compile(
-    r"[一-龥々]{2,}|[ァ-ヺー]{2,}|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
-)
 _THRICE = re.compile(r"(.)\1\1")
 
 
@@ -163,43 +161,29 @@ def ending_class(text: str) -> str:
     return last if "ぁ" <= last <= "ゖ" else "名"
 
 
-class Composer:
-    """Composes answers for one deck. Making it reads every piece once; composing is arithmetic.
-
-    `proven` says that the deck's gate lets everything pass that it makes.
-    """
+class _Reader:
+    """Makes pieces of a deck's texts. What they clash with is looked for in all of them at once."""
 
     def __init__(self, deck: Deck) -> None:
-        self.deck = deck
         texts = list(_texts(deck))
-        found = Texts(dict.fromkeys(texts))
-        self._told = cards_told(texts, deck.cards)
+        found = Texts(texts)
+        self._told = cards_told(found, deck.cards)
         self._outdoors, self._indoors = found.holding(deck.outdoors), found.holding(deck.indoors)
         self._hours = _hours(found, deck)
         self._showcase = _Bits(deck.rules.showcase)
         shown = any_of(deck.rules.showcase)
         self._shown = found.found(shown) if shown else {}
-        self._content = found.found(_CONTENT_WORD)
-        words = Counter(word for text in texts for word in set(self._content.get(text, ())))
+        self._content = found.content
+        words = Counter(itertools.chain.from_iterable(self._content[text] for text in texts))
         # What only one text says comes never again. The commonest first: that makes small numbers.
         self._words = _Bits(word for word, times in words.most_common() if times > 1)
-        themes = _Bits(theme.id for theme in deck.themes)
-        self._phrases = {
-            phrase_id: tuple(self._piece(s.text, themes.of(s.themes)) for s in sentences)
-            for phrase_id, sentences in deck.sentences.items()
-        }
-        self._seats = dict(self._all_seats())
-        self._frames = tuple(map(self._frames_of, deck.themes))
-        self._numbers = tuple(range(len(self._frames)))
-        self._head_start = self._head_starts()
-        self.proven = always_passes(deck, list(_poem_texts(deck)))
 
-    def _piece(self, text: str, themes: int = 0) -> Piece:
+    def piece(self, text: str, themes: int = 0) -> Piece:
         return Piece(
             text=text,
             length=len(text),
             showcase=self._showcase.of(self._shown.get(text, ())),
-            words=self._words.of(self._content.get(text, ())),
+            words=self._words.of(self._content[text]),
             leaks=self._told[text],
             head=text[:2],
             ending=ending_class(text),
@@ -207,6 +191,44 @@ class Composer:
             place=(text in self._indoors) - (text in self._outdoors),
             themes=themes,
         )
+
+    def frames(self, theme: Theme, bit: int) -> _Frames:
+        def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
+            return tuple(self.piece(text) for text in texts)
+
+        return _Frames(
+            theme,
+            bit,
+            pieces(theme.openings),
+            pieces(theme.closings),
+            pieces(theme.threshold_turns),
+            pieces(theme.turns),
+            pieces(theme.titles),
+        )
+
+
+def _hours(found: Texts, deck: Deck) -> Mapping[str, int]:
+    """The time of day that a text speaks of, from 1 in the deck's order, where it is just one."""
+    spoken = [found.holding(words) for words in deck.hours]
+    times = Counter(itertools.chain.from_iterable(spoken))
+    return {t: hour for hour, texts in enumerate(spoken, 1) for t in texts if times[t] == 1}
+
+
+class Composer:
+    """Composes answers for one deck. Making it reads every piece once; composing is arithmetic."""
+
+    def __init__(self, deck: Deck) -> None:
+        self.deck = deck
+        reader = _Reader(deck)
+        themes = _Bits(theme.id for theme in deck.themes)
+        self._phrases = {
+            phrase_id: tuple(reader.piece(s.text, themes.of(s.themes)) for s in sentences)
+            for phrase_id, sentences in deck.sentences.items()
+        }
+        self._seats = dict(self._all_seats())
+        self._frames = tuple(reader.frames(t, themes.of([t.id])) for t in deck.themes)
+        self._numbers = tuple(range(len(self._frames)))
+        self._head_start = self._head_starts()
 
     def _all_seats(self) -> Iterator[tuple[tuple[str, str], _Seat]]:
         """The seat of each phrase that has sentences, by the ids of card and phrase.
@@ -236,20 +258,6 @@ class Composer:
                     ),
                 )
 
-    def _frames_of(self, theme: Theme) -> _Frames:
-        def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
-            return tuple(self._piece(text) for text in texts)
-
-        return _Frames(
-            theme,
-            1 << self.deck.themes.index(theme),
-            pieces(theme.openings),
-            pieces(theme.closings),
-            pieces(theme.threshold_turns),
-            pieces(theme.turns),
-            pieces(theme.titles),
-        )
-
     @property
     def fingerprint(self) -> str:
         """Changes where a piece changes: what composed entries are stale against."""
@@ -259,6 +267,14 @@ class Composer:
         for frames in self._frames:
             digest.update(repr(frames.theme).encode())
         return f"composer:{digest.hexdigest()}"
+
+    @cached_property
+    def proven(self) -> bool:
+        """Whether the gate lets everything pass that is composed. Seen to when it is first asked.
+
+        A build gates whatever it is given, and a server may never compose: they need not wait.
+        """
+        return always_passes(self.deck, list(_poem_texts(self.deck)))
 
     def compose(self, query: Query, variant: int = 0) -> Composition | None:
         """The poem of a play, or None where the deck's pieces cannot make one within its rules.
@@ -292,13 +308,6 @@ class Composer:
         behind = list(map(operator.sub, self._head_start, served))
         order = sorted(choices.turned(self._numbers), key=behind.__getitem__)
         return [self._frames[number] for number in order]
-
-
-def _hours(found: Texts, deck: Deck) -> Mapping[str, int]:
-    """The time of day that a text speaks of, from 1 in the deck's order, where it is just one."""
-    spoken = [found.holding(words) for words in deck.hours]
-    times = Counter(itertools.chain.from_iterable(spoken))
-    return {t: hour for hour, texts in enumerate(spoken, 1) for t in texts if times[t] == 1}
 
 
 def _texts(deck: Deck) -> Iterator[str]:

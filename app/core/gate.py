@@ -7,6 +7,7 @@ checks; `Gate.examine` runs them in order and stops at the first refusal, `Gate.
 
 from __future__ import annotations
 
+import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -237,10 +238,10 @@ def leak_in(text: str, card: Card) -> str:
     return ""
 
 
-def cards_told(texts: Iterable[str], cards: Sequence[Card]) -> dict[str, int]:
+def cards_told(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
     """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once."""
     plain = {text: unicodedata.normalize("NFKC", text) for text in texts}
-    found = Texts(plain.values())
+    found = texts if all(map(operator.is_, plain, plain.values())) else Texts(plain.values())
     told = dict.fromkeys(plain.values(), 0)
     by_number: dict[str, int] = {}
     for place, card in enumerate(cards):

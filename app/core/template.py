@@ -16,6 +16,7 @@ from app.core.compose import BREAK
 from app.core.deck import Deck, Phrase
 from app.core.gate import Gate, cards_told
 from app.core.key import Query
+from app.core.texts import Texts
 
 SOURCE = "template"
 MODEL = "template-1"
@@ -97,7 +98,7 @@ class Template:
         self._links = self._usable(given.get("links", LINKS))
         self._closings = self._usable(given.get("closings", CLOSINGS))
         frames = (*self._openings, *self._links, *self._closings)
-        self._told = cards_told((*frames, *deck.titles), deck.cards)
+        self._told = cards_told(Texts((*frames, *deck.titles)), deck.cards)
         self._card_bit = {card.id: 1 << place for place, card in enumerate(deck.cards)}
 
     def _usable(self, texts: Sequence[str]) -> tuple[str, ...]:

@@ -5,23 +5,36 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+_CONTENT = r"[一-龥々]{2,}|[ァ-ヺー]{2,}"
+# With the single signs that carry a picture of their own.
+CONTENT_WORD = re.compile(
+    _CONTENT + "|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
+)
+_SEVERAL = re.compile(_CONTENT)
 
 
 class Texts:
-    """Texts, one behind the other, and what stands in which of them."""
+    """Texts, each of them once, one behind the other, and what stands in which of them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = list(texts)
+        self._texts = list(dict.fromkeys(texts))
         self._ends = list(itertools.accumulate(len(text) + 1 for text in self._texts))
         self._joined = "\0".join([*self._texts, ""])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
 
     def holding(self, words: Iterable[str]) -> set[str]:
         """The texts that hold one of these words."""
         return {self._texts[number] for word in words if word for number in self._holding(word)}
 
     def _holding(self, word: str) -> Iterator[int]:
+        # Most words that are looked for are in no text, which their vocabulary tells much sooner.
+        if word not in self._vocabulary and _SEVERAL.fullmatch(word):
+            return
         at = self._joined.find(word)
         while at >= 0:
             number = bisect.bisect_right(self._ends, at)
@@ -30,7 +43,22 @@ class Texts:
 
     def found(self, pattern: re.Pattern[str]) -> Mapping[str, list[str]]:
         """What a pattern finds, by the text that it stands in."""
-        found = defaultdict(list)
-        for match in pattern.finditer(self._joined):
-            found[self._texts[bisect.bisect_right(self._ends, match.start())]].append(match[0])
+        found: dict[str, list[str]] = {}
+        words: list[str] = []
+        texts = iter(self._texts)
+        for word in re.findall(f"{pattern.pattern}|\0", self._joined):
+            if word == "\0":
+                found[next(texts)] = words
+                words = []
+            else:
+                words.append(word)
         return found
+
+    @cached_property
+    def content(self) -> Mapping[str, list[str]]:
+        """The content words of each text."""
+        return self.found(CONTENT_WORD)
+
+    @cached_property
+    def _vocabulary(self) -> str:
+        return "\0".join(set(itertools.chain.from_iterable(self.content.values())))
