@@ -43,15 +43,10 @@ class Texts:
 
     def found(self, pattern: re.Pattern[str]) -> Mapping[str, list[str]]:
         """What a pattern finds, by the text that it stands in."""
-        found: dict[str, list[str]] = {}
-        words: list[str] = []
-        texts = iter(self._texts)
-        for word in re.findall(f"{pattern.pattern}|\0", self._joined):
-            if word == "\0":
-                found[next(texts)] = words
-                words = []
-            else:
-                words.append(word)
+        found: dict[str, list[str]] = {text: [] for text in self._texts}
+        for match in pattern.finditer(self._joined):
+            number = bisect.bisect_right(self._ends, match.start())
+            found[self._texts[number]].append(match[0])
         return found
 
     @cached_property
