@@ -78,11 +78,14 @@ class ComposedTier:
         self._composer = composer
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """Composed and gated."""
+        """Composed and gated, where the gate is not proven to let it pass."""
         if self._composer is None:
             return None
         made = self._composer.compose(query, variant)
-        if made is None or self._gate.examine(query, made.response) is not None:
+        if made is None:
+            return None
+        # What is proven of all that the composer makes needs not be asked of each answer.
+        if not self._composer.proven and self._gate.examine(query, made.response) is not None:
             return None
         return made_body(
             made.response,

@@ -10,18 +10,26 @@ worked out once, when the composer is made, as bits of whole numbers: a clash is
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import xxhash
 
-from app.core.deck import Deck, Theme
-from app.core.gate import cards_told
+from app.core.deck import Deck, Rules, Theme
+from app.core.gate import any_of, cards_told
 from app.core.key import Query
+from app.core.proof import always_passes
+from app.core.texts import Texts
+
+T = TypeVar("T")
 
 SOURCE = "composer"
 MODEL = "composer-1"
@@ -31,19 +39,23 @@ ATTEMPTS = 48
 _REPEAT_COST = 12
 _HOUR_COST = 16
 _PLACE_COST = 14
+_FOREIGN_COST = 12
+_RHYME_COST = 9
+_DRONE_COST = 99
 # Two themes are served by two phrases in three, others by one in four: counted plainly, three themes
 # would have seven poems in ten. Most of what chance gives a theme is therefore taken off. At 0.75 the
 # theme chosen still serves 4.0 of 5 phrases (4.3 counted plainly), and no theme has over 12 in 100.
 _HANDICAP = 0.75
-_CONTENT_WORD = re.compile(
-    r"[一-龥々]{2,}|[ァ-ヺー]{2,}|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
-)
-_ENDS = re.compile(r"[。、―]+$")
+_THRICE = re.compile(r"(.)\1\1")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text to compose with, and what it would clash with, as bits."""
+    """A text to compose with, and what it would clash with, as bits.
+
+    `hour` is the time of day that it speaks of, 0 for none; `place` where it plays by the things it
+    names: -1 outside, 1 inside, 0 nowhere, or on both.
+    """
 
     text: str
     length: int
@@ -54,12 +66,37 @@ class Piece:
     ending: str
     hour: int = 0
     place: int = 0
-    themes: frozenset[str] = frozenset()
+    themes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A phrase as a poem seats it: what can be said for it, and where it stands.
+
+    `card` is its card's bit, `leaks` has the cards that any of its sentences tells, `serves` a byte
+    for each theme that one of them serves: added up for a hand, they count.
+    """
+
+    card: int
+    pieces: tuple[Piece, ...]
+    leaks: int
+    rank: tuple[int, int]
+    serves: int
+
+    def beside(self, hand: int) -> _Seat:
+        """The seat without the sentences that give a card of the hand away."""
+        if not self.leaks & hand:
+            return self
+        return replace(self, pieces=tuple(p for p in self.pieces if not p.leaks & hand))
+
+
+_rank = operator.attrgetter("rank")
 
 
 @dataclass(frozen=True, slots=True)
 class _Frames:
     theme: Theme
+    bit: int
     openings: tuple[Piece, ...]
     closings: tuple[Piece, ...]
     threshold_turns: tuple[Piece, ...]
@@ -67,8 +104,7 @@ class _Frames:
     titles: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Composition:
+class Composition(NamedTuple):
     """A composed answer and how it came about: theme, and the texts in their order."""
 
     title: str
@@ -100,24 +136,82 @@ class _Choices:
         self._pool, choice = divmod(self._pool, count)
         return choice
 
+    def turned(self, items: tuple[T, ...]) -> tuple[T, ...]:
+        """The items from a drawn one on, and round to it."""
+        start = self.below(len(items))
+        return items[start:] + items[:start]
+
 
 class _Bits:
-    """Gives each word its bit."""
+    """Gives each of some words its bit; others have none."""
 
-    def __init__(self) -> None:
-        self._bits: dict[str, int] = {}
+    def __init__(self, words: Iterable[str]) -> None:
+        self._bits = {word: 1 << place for place, word in enumerate(words)}
 
     def of(self, words: Iterable[str]) -> int:
         mask = 0
         for word in words:
-            mask |= 1 << self._bits.setdefault(word, len(self._bits))
+            mask |= self._bits.get(word, 0)
         return mask
 
 
 def ending_class(text: str) -> str:
     """How a text ends, as the ear groups it: its last kana, or 名 where it ends on a noun."""
-    last = _ENDS.sub("", text)[-1:]
+    last = text.rstrip("。、―")[-1:]
     return last if "ぁ" <= last <= "ゖ" else "名"
+
+
+class _Reader:
+    """Makes pieces of a deck's texts. What they clash with is looked for in all of them at once."""
+
+    def __init__(self, deck: Deck) -> None:
+        texts = list(_texts(deck))
+        found = Texts(texts)
+        self._told = cards_told(found, deck.cards)
+        self._outdoors, self._indoors = found.holding(deck.outdoors), found.holding(deck.indoors)
+        self._hours = _hours(found, deck)
+        self._showcase = _Bits(deck.rules.showcase)
+        shown = any_of(deck.rules.showcase)
+        self._shown = found.found(shown) if shown else {}
+        self._content = found.content
+        words = Counter(itertools.chain.from_iterable(self._content[text] for text in texts))
+        # What only one text says comes never again. The commonest first: that makes small numbers.
+        self._words = _Bits(word for word, times in words.most_common() if times > 1)
+
+    def piece(self, text: str, themes: int = 0) -> Piece:
+        return Piece(
+            text=text,
+            length=len(text),
+            showcase=self._showcase.of(self._shown.get(text, ())),
+            words=self._words.of(self._content[text]),
+            leaks=self._told[text],
+            head=text[:2],
+            ending=ending_class(text),
+            hour=self._hours.get(text, 0),
+            place=(text in self._indoors) - (text in self._outdoors),
+            themes=themes,
+        )
+
+    def frames(self, theme: Theme, bit: int) -> _Frames:
+        def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
+            return tuple(self.piece(text) for text in texts)
+
+        return _Frames(
+            theme,
+            bit,
+            pieces(theme.openings),
+            pieces(theme.closings),
+            pieces(theme.threshold_turns),
+            pieces(theme.turns),
+            pieces(theme.titles),
+        )
+
+
+def _hours(found: Texts, deck: Deck) -> Mapping[str, int]:
+    """The time of day that a text speaks of, from 1 in the deck's order, where it is just one."""
+    spoken = [found.holding(words) for words in deck.hours]
+    times = Counter(itertools.chain.from_iterable(spoken))
+    return {t: hour for hour, texts in enumerate(spoken, 1) for t in texts if times[t] == 1}
 
 
 class Composer:
@@ -125,80 +219,44 @@ class Composer:
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
-        self._words = _Bits()
-        showcase = sorted(set(deck.rules.showcase), key=lambda w: (-len(w), w))
-        self._showcase = _Bits()
-        self._showcase_pattern = re.compile("|".join(map(re.escape, showcase)) or r"(?!)")
-        self._card_bit = {card.id: 1 << i for i, card in enumerate(deck.cards)}
-        self._told = cards_told(_texts(deck), deck.cards)
+        reader = _Reader(deck)
+        themes = _Bits(theme.id for theme in deck.themes)
         self._phrases = {
-            phrase_id: tuple(self._piece(s.text, s.themes) for s in sentences)
+            phrase_id: tuple(reader.piece(s.text, themes.of(s.themes)) for s in sentences)
             for phrase_id, sentences in deck.sentences.items()
         }
-        self._serves = {
-            phrase_id: frozenset().union(*(piece.themes for piece in pieces))
-            for phrase_id, pieces in self._phrases.items()
-        }
-        self._rank = self._ranks()
-        self._frames = tuple(map(self._frames_of, deck.themes))
+        self._seats = dict(self._all_seats())
+        self._frames = tuple(reader.frames(t, themes.of([t.id])) for t in deck.themes)
+        self._numbers = tuple(range(len(self._frames)))
+        self._head_start = self._head_starts()
 
-    def _piece(self, text: str, themes: frozenset[str] = frozenset()) -> Piece:
-        shown = self._showcase_pattern.findall(text)
-        return Piece(
-            text=text,
-            length=len(text),
-            showcase=self._showcase.of(shown),
-            words=self._words.of(_CONTENT_WORD.findall(text)),
-            leaks=self._told[text],
-            head=text[:2],
-            ending=ending_class(text),
-            hour=self._hour(text),
-            place=self._place(text),
-            themes=themes,
-        )
+    def _all_seats(self) -> Iterator[tuple[tuple[str, str], _Seat]]:
+        """The seat of each phrase that has sentences, by the ids of card and phrase.
 
-    def _place(self, text: str) -> int:
-        """Where a text plays by the things it names: -1 outside, 1 inside; 0: nowhere, or on both."""
-        outside = any(word in text for word in self.deck.outdoors)
-        return any(word in text for word in self.deck.indoors) - outside
-
-    def _ranks(self) -> dict[str, tuple[int, int]]:
-        """Where a phrase stands between the street and the room: (-1 outside, 0, 1 inside), and finer.
-
-        Its sentences decide where they are agreed, its card's category where they say nothing.
+        A phrase stands between the street and the room (-1 outside, 0, 1 inside), and finer. Its
+        sentences decide where they are agreed, its card's category where they say nothing.
         """
         deck = self.deck
         places = {category: (-1, i) for i, category in enumerate(deck.outside)}
         places |= {category: (1, i) for i, category in enumerate(deck.inside)}
-        ranks = {}
-        for card in deck.cards:
+        for number, card in enumerate(deck.cards):
             usual, finer = places.get(card.category, (0, 0))
             for phrase in card.phrases:
-                said = sum(piece.place for piece in self._phrases.get(phrase.id, ()))
-                ranks[phrase.id] = (said > 0) - (said < 0) or usual, finer
-        return ranks
-
-    def _hour(self, text: str) -> int:
-        """The time of day that a text speaks of, from 1 in the deck's order; 0: none, or several."""
-        hours = [
-            number
-            for number, words in enumerate(self.deck.hours, 1)
-            if any(word in text for word in words)
-        ]
-        return hours[0] if len(hours) == 1 else 0
-
-    def _frames_of(self, theme: Theme) -> _Frames:
-        def pieces(texts: Sequence[str]) -> tuple[Piece, ...]:
-            return tuple(self._piece(text) for text in texts)
-
-        return _Frames(
-            theme,
-            pieces(theme.openings),
-            pieces(theme.closings),
-            pieces(theme.threshold_turns),
-            pieces(theme.turns),
-            pieces(theme.titles),
-        )
+                if phrase.id not in self._phrases:
+                    continue
+                pieces = self._phrases[phrase.id]
+                said = sum(piece.place for piece in pieces)
+                served = functools.reduce(operator.or_, (piece.themes for piece in pieces), 0)
+                yield (
+                    (card.id, phrase.id),
+                    _Seat(
+                        card=1 << number,
+                        pieces=pieces,
+                        leaks=functools.reduce(operator.or_, (piece.leaks for piece in pieces), 0),
+                        rank=((said > 0) - (said < 0) or usual, finer),
+                        serves=sum(1 << 8 * i for i in range(len(deck.themes)) if served >> i & 1),
+                    ),
+                )
 
     @property
     def fingerprint(self) -> str:
@@ -210,48 +268,56 @@ class Composer:
             digest.update(repr(frames.theme).encode())
         return f"composer:{digest.hexdigest()}"
 
+    @cached_property
+    def proven(self) -> bool:
+        """Whether the gate lets everything pass that is composed. Seen to when it is first asked.
+
+        A build gates whatever it is given, and a server may never compose: they need not wait.
+        """
+        return always_passes(self.deck, list(_poem_texts(self.deck)))
+
     def compose(self, query: Query, variant: int = 0) -> Composition | None:
         """The poem of a play, or None where the deck's pieces cannot make one within its rules.
 
         Raises KeyError where the deck has no sentences for one of the phrases.
         """
-        seed = query.canonical + b"#%d" % variant
-        choices = _Choices(seed)
-        hand = sum(self._card_bit[card] for card, _ in query.picks)
-        candidates = [
-            [piece for piece in self._phrases[phrase] if not piece.leaks & hand]
-            for _, phrase in query.picks
-        ]
-        if not all(candidates):
+        choices = _Choices(query.canonical + b"#%d" % variant)
+        seats = [self._seats[ids] for ids in query.picks]
+        hand = sum([seat.card for seat in seats])
+        seats = [seat.beside(hand) for seat in seats]
+        if not all(seat.pieces for seat in seats):
             return None
-        ranks = [self._rank[phrase] for _, phrase in query.picks]
-        themes = self._themes_by_fit(query, choices)
+        themes = self._themes_by_fit(seats, choices)
         for attempt in range(ATTEMPTS):
             # The best theme has most of the attempts; the others are for hands that it cannot seat.
             frames = themes[0 if attempt < ATTEMPTS // 2 else attempt % len(themes)]
-            made = _Attempt(self.deck, frames, hand, choices).make(candidates, ranks, attempt)
+            made = _Attempt(self.deck.rules, frames, hand, choices, attempt).make(seats)
             if made:
                 return made
         return None
 
-    @cached_property
-    def _head_start(self) -> Mapping[str, float]:
-        """What a theme owes to being served by many phrases, in phrases of a hand."""
-        times = Counter(theme for themes in self._serves.values() for theme in themes)
-        share = _HANDICAP * self.deck.hand_size / max(1, len(self._serves))
-        return {theme.id: share * times[theme.id] for theme in self.deck.themes}
+    def _head_starts(self) -> tuple[float, ...]:
+        """What each theme owes to being served by many phrases, in phrases of a hand."""
+        share = _HANDICAP * self.deck.hand_size / max(1, len(self._seats))
+        serves = [seat.serves for seat in self._seats.values()]
+        return tuple(share * sum(s >> 8 * i & 1 for s in serves) for i in self._numbers)
 
-    def _themes_by_fit(self, query: Query, choices: _Choices) -> list[_Frames]:
+    def _themes_by_fit(self, seats: Sequence[_Seat], choices: _Choices) -> list[_Frames]:
         """Themes, the one that the phrases share best first."""
-        served = Counter(theme for _, phrase in query.picks for theme in self._serves[phrase])
-        start = choices.below(len(self._frames))
-        rotated = self._frames[start:] + self._frames[:start]
-        head_start = self._head_start
-        return sorted(rotated, key=lambda f: head_start[f.theme.id] - served[f.theme.id])
+        served = sum([seat.serves for seat in seats]).to_bytes(len(self._frames), "little")
+        behind = list(map(operator.sub, self._head_start, served))
+        order = sorted(choices.turned(self._numbers), key=behind.__getitem__)
+        return [self._frames[number] for number in order]
 
 
 def _texts(deck: Deck) -> Iterator[str]:
     """Every text that a deck's answers are composed of."""
+    yield from _poem_texts(deck)
+    for theme in deck.themes:
+        yield from theme.titles
+
+
+def _poem_texts(deck: Deck) -> Iterator[str]:
     for sentences in deck.sentences.values():
         yield from (sentence.text for sentence in sentences)
     for theme in deck.themes:
@@ -259,39 +325,38 @@ def _texts(deck: Deck) -> Iterator[str]:
         yield from theme.closings
         yield from theme.threshold_turns
         yield from theme.turns
-        yield from theme.titles
 
 
 class _Attempt:
     """One try at a poem: frames are drawn, then a sentence is chosen for each place in turn."""
 
-    def __init__(self, deck: Deck, frames: _Frames, hand: int, choices: _Choices) -> None:
-        self._rules = deck.rules
+    def __init__(
+        self, rules: Rules, frames: _Frames, hand: int, choices: _Choices, attempt: int
+    ) -> None:
+        self._rules = rules
         self._frames = frames
         self._hand = hand
         self._choices = choices
+        self._attempt = attempt
+        # A sentence of the theme is worth a detour; after some attempts, any sentence will do.
+        self._foreign_cost = 0 if attempt > ATTEMPTS // 4 else _FOREIGN_COST
         self._showcase = 0
         self._words = 0
 
-    def make(
-        self,
-        candidates: Sequence[Sequence[Piece]],
-        ranks: Sequence[tuple[int, int]],
-        attempt: int,
-    ) -> Composition | None:
+    def make(self, seats: Sequence[_Seat]) -> Composition | None:
         framed = self._frame()
         if framed is None:
             return None
         opening, closing = framed
-        order = self._order(ranks, attempt)
-        split, threshold = self._split([ranks[i][0] for i in order])
+        order = self._order(seats)
+        split, threshold = self._split([seat.rank[0] for seat in order])
         turn = self._turn(split, len(order), threshold=threshold)
         used = opening.length + closing.length + (turn.length if turn else 0)
         sides = self._sides(split, len(order)) if turn and threshold else [0] * len(order)
-        sentences = self._sentences([candidates[i] for i in order], sides, used, opening, attempt)
-        if sentences is None or not self._is_sound(opening, sentences, closing, sides, attempt):
+        sentences = self._sentences(order, sides, used, opening)
+        if sentences is None or not self._is_sound(opening, sentences, closing, sides):
             return None
-        length = used + sum(piece.length for piece in sentences)
+        length = used + sum([piece.length for piece in sentences])
         if not self._rules.characters[0] <= length <= self._rules.characters[1]:
             return None
         title = self._title()
@@ -308,31 +373,25 @@ class _Attempt:
         return (opening, closing) if closing and self._take(closing) else None
 
     def _is_sound(
-        self,
-        opening: Piece,
-        sentences: Sequence[Piece],
-        closing: Piece,
-        sides: Sequence[int],
-        attempt: int,
+        self, opening: Piece, sentences: Sequence[Piece], closing: Piece, sides: Sequence[int]
     ) -> bool:
         """Whether the texts go together. The last attempts let pass what is better than no poem."""
         if closing.head == sentences[-1].head:
             return False
         # Who has just gone out does not sit at the table: another order may seat everyone.
-        misplaced = (p.place == -side != 0 for p, side in zip(sentences, sides, strict=True))
-        if attempt < ATTEMPTS // 2 and any(misplaced):
-            return False
-        return attempt >= ATTEMPTS * 3 // 4 or not _drones([opening, *sentences, closing])
+        if self._attempt < ATTEMPTS // 2:
+            for piece, side in zip(sentences, sides, strict=True):
+                if piece.place * side < 0:
+                    return False
+        return self._attempt >= ATTEMPTS * 3 // 4 or not _drones([opening, *sentences, closing])
 
-    def _draw(self, pieces: Sequence[Piece]) -> Piece | None:
+    def _draw(self, pieces: tuple[Piece, ...]) -> Piece | None:
         """A piece that gives no card of the hand away, and if possible repeats no word."""
         if not pieces:
             return None
-        start = self._choices.below(len(pieces))
         second = None
-        for i in range(len(pieces)):
-            piece = pieces[(start + i) % len(pieces)]
-            if not piece.leaks & self._hand and not piece.showcase & self._showcase:
+        for piece in self._choices.turned(pieces):
+            if not (piece.leaks & self._hand or piece.showcase & self._showcase):
                 if not piece.words & self._words:
                     return piece
                 second = second or piece
@@ -345,15 +404,13 @@ class _Attempt:
         self._words |= piece.words
         return True
 
-    def _order(self, ranks: Sequence[tuple[int, int]], attempt: int) -> list[int]:
+    def _order(self, seats: Sequence[_Seat]) -> list[_Seat]:
         """From outside to inside; after some attempts in any order on each side, then in any."""
-        order = list(range(len(ranks)))
-        if attempt < ATTEMPTS // 8:
-            order.sort(key=ranks.__getitem__)
+        if self._attempt < ATTEMPTS // 8:
+            order = sorted(seats, key=_rank)
         else:
-            sides = attempt < ATTEMPTS // 2
-            drawn = [(ranks[i][0] if sides else 0, self._choices.below(1 << 16)) for i in order]
-            order.sort(key=drawn.__getitem__)
+            sides, below = self._attempt < ATTEMPTS // 2, self._choices.below
+            order = sorted(seats, key=lambda s: (s.rank[0] if sides else 0, below(1 << 16)))
         return order[::-1] if self._frames.theme.outward else order
 
     def _split(self, sides: Sequence[int]) -> tuple[int, bool]:
@@ -364,14 +421,18 @@ class _Attempt:
         near to the middle as can be: a door that opens after the room was praised opens nothing.
         """
         count = len(sides)
-        near, far = (1, -1) if self._frames.theme.outward else (-1, 1)
-        first = max((i + 1 for i, side in enumerate(sides) if side == near), default=0)
-        last = min((i for i, side in enumerate(sides) if side == far), default=count)
+        near = 1 if self._frames.theme.outward else -1
+        first, last = 0, count
+        for place, side in enumerate(sides):
+            if side == near:
+                first = place + 1
+            elif side and last == count:
+                last = place
         middle = count // 2 + self._choices.below(2)
-        places = range(max(first, 1), min(last, count - 1) + 1)
-        if not places or (first == 0 and last == count):
+        least, most = max(first, 1), min(last, count - 1)
+        if least > most or (first == 0 and last == count):
             return middle, False
-        return min(places, key=lambda place: abs(place - middle)), True
+        return max(least, min(middle, most)), True
 
     def _turn(self, split: int, count: int, *, threshold: bool) -> Piece | None:
         """A turn, where there is room for one."""
@@ -386,69 +447,71 @@ class _Attempt:
         return [near] * split + [-near] * (count - split)
 
     def _sentences(
-        self,
-        places: Sequence[Sequence[Piece]],
-        sides: Sequence[int],
-        used: int,
-        opening: Piece,
-        attempt: int,
+        self, order: Sequence[_Seat], sides: Sequence[int], used: int, opening: Piece
     ) -> list[Piece] | None:
         least, most = self._rules.characters
         margin = (most - least) // 8
         aim = least + margin + self._choices.below(max(1, most - least - 2 * margin)) - used
-        chosen = [opening]
-        for number, pieces in enumerate(places):
-            share = aim / (len(places) - number)
-            piece = self._best(pieces, share, sides[number], chosen, attempt)
+        chosen: list[Piece] = []
+        # What the next sentence follows on; `drone` is an ending that was heard twice in a row.
+        last, hour, drone = opening, opening.hour, ""
+        for number, seat in enumerate(order):
+            share = aim / (len(order) - number)
+            piece = self._best(seat.pieces, share, sides[number], last, hour, drone)
             if piece is None:
                 return None
             self._take(piece)
             chosen.append(piece)
             aim -= piece.length
-        return chosen[1:]
+            drone = last.ending if last.ending == piece.ending else ""
+            last, hour = piece, max(hour, piece.hour)
+        return chosen
 
     def _best(
         self,
-        pieces: Sequence[Piece],
+        pieces: tuple[Piece, ...],
         share: float,
         side: int,
-        chosen: Sequence[Piece],
-        attempt: int,
+        last: Piece,
+        hour: int,
+        drone: str,
     ) -> Piece | None:
-        theme = self._frames.theme.id
-        before = chosen[-1]
-        hour = max(piece.hour for piece in chosen)
-        drone = before.ending if len(chosen) > 1 and chosen[-2].ending == before.ending else ""
+        head, ending = last.head, last.ending
+        theme, words, showcase = self._frames.bit, self._words, self._showcase
+        attempt, foreign_cost = self._attempt, self._foreign_cost
         best, least = None, math.inf
-        start = self._choices.below(len(pieces))
-        for i in range(len(pieces)):
-            piece = pieces[(start + i) % len(pieces)]
-            if piece.showcase & self._showcase or piece.head == before.head:
+        for piece in self._choices.turned(pieces):
+            if piece.showcase & showcase or piece.head == head:
                 continue
-            cost = (
-                abs(piece.length - share) + _REPEAT_COST * (piece.words & self._words).bit_count()
-            )
-            # A sentence of the theme is worth a detour; after some attempts, any sentence will do.
-            cost += 0 if theme in piece.themes or attempt > ATTEMPTS // 4 else 12
-            cost += 9 if piece.ending == before.ending else 0
+            cost = abs(piece.length - share)
+            cost += _REPEAT_COST * (piece.words & words).bit_count()
+            if not piece.themes & theme:
+                cost += foreign_cost
+            if piece.ending == ending:
+                cost += _RHYME_COST
             # A poem that goes from night back to morning has five suns in its sky.
-            cost += _HOUR_COST if 0 < piece.hour < hour else 0
-            cost += _PLACE_COST if side and piece.place == -side else 0
-            cost += 99 if piece.ending == drone else 0
+            if 0 < piece.hour < hour:
+                cost += _HOUR_COST
+            if piece.place * side < 0:
+                cost += _PLACE_COST
+            if piece.ending == drone:
+                cost += _DRONE_COST
             # Where the best choices lead nowhere, each further attempt leaves more to chance.
-            cost += self._choices.below(1 + 2 * attempt) if attempt else 0
+            if attempt:
+                cost += self._choices.below(1 + 2 * attempt)
             if cost < least:
                 best, least = piece, cost
         return best
 
     def _title(self) -> Piece | None:
         """A title of the theme that leads into the poem, not one that repeats its words."""
-        titles = self._frames.titles
-        start = self._choices.below(len(titles))
-        rotated = [titles[(start + i) % len(titles)] for i in range(len(titles))]
-        fitting = [t for t in rotated if not t.leaks & self._hand]
-        unlike = [t for t in fitting if not (t.showcase & self._showcase or t.words & self._words)]
-        return next(iter(unlike or fitting), None)
+        fitting = None
+        for title in self._choices.turned(self._frames.titles):
+            if not title.leaks & self._hand:
+                if not (title.showcase & self._showcase or title.words & self._words):
+                    return title
+                fitting = fitting or title
+        return fitting
 
     def _written(
         self,
@@ -459,8 +522,9 @@ class _Attempt:
         turn: Piece | None,
         closing: Piece,
     ) -> Composition:
-        first = "".join(p.text for p in sentences[:split])
-        second = (turn.text if turn else "") + "".join(p.text for p in sentences[split:])
+        texts = [piece.text for piece in sentences]
+        first = "".join(texts[:split])
+        second = "".join([turn.text, *texts[split:]] if turn else texts[split:])
         paragraphs = [opening.text, first, second, closing.text]
         fewest, most = self._rules.paragraphs
         while len(paragraphs) > most or (len(paragraphs) > fewest and not turn):
@@ -468,17 +532,12 @@ class _Attempt:
             paragraphs[middle - 1 : middle + 1] = ["".join(paragraphs[middle - 1 : middle + 1])]
         return Composition(
             title=title.text,
-            poem=BREAK.join(part for part in paragraphs if part),
+            poem=BREAK.join([part for part in paragraphs if part]),
             theme=self._frames.theme.id,
-            sentences=tuple(piece.text for piece in sentences),
+            sentences=tuple(texts),
         )
 
 
 def _drones(pieces: Sequence[Piece]) -> bool:
     """Whether three texts in a row end alike."""
-    endings = [piece.ending for piece in pieces]
-    return any(a == b == c for a, b, c in _triples(endings))
-
-
-def _triples(items: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    return zip(items, items[1:], items[2:], strict=False)
+    return _THRICE.search("".join([piece.ending for piece in pieces])) is not None

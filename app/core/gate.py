@@ -7,8 +7,7 @@ checks; `Gate.examine` runs them in order and stops at the first refusal, `Gate.
 
 from __future__ import annotations
 
-import bisect
-import itertools
+import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from functools import cached_property, lru_cache
 
 from app.core.deck import Card, Deck
 from app.core.key import Query
+from app.core.texts import Texts
 
 FIELDS = ("title", "poem")
 _SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
@@ -76,7 +76,9 @@ class Candidate:
         """The poem without the phrases that it quotes: what word checks look at."""
         text = self.poem
         for phrase in sorted(self.quoted, key=len, reverse=True):
-            text = text.replace(phrase, "／")
+            # The printers' sign for what is missing. It is its own NFKC form, as "／" is not, which
+            # would make a slow matter of normalising.
+            text = text.replace(phrase, "〓")
         return text
 
 
@@ -154,14 +156,14 @@ def check_sentences(most: int) -> Rule:
     return sentence
 
 
-def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
+def any_of(words: Iterable[str]) -> re.Pattern[str] | None:
     ordered = sorted(set(words), key=lambda word: (-len(word), word))
     return re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
 
 def check_words(name: str, words: Iterable[str]) -> Rule:
     """None of these words, the player's own apart."""
-    pattern = _any_of(words)
+    pattern = any_of(words)
     limit = f"no {name} word"
 
     def check(candidate: Candidate) -> Refusal | None:
@@ -173,7 +175,7 @@ def check_words(name: str, words: Iterable[str]) -> Rule:
 
 def check_polite(endings: Iterable[str]) -> Rule:
     """Assertive plain form: an advertisement of this kind does not bow."""
-    pattern = _any_of(endings)
+    pattern = any_of(endings)
     at_end = re.compile(f"(?:{pattern.pattern})(?=[。、！？!?」\r\n]|$)") if pattern else None
 
     def polite(candidate: Candidate) -> Refusal | None:
@@ -185,7 +187,7 @@ def check_polite(endings: Iterable[str]) -> Rule:
 
 def check_showcase(words: Iterable[str]) -> Rule:
     """A showcase word shines once."""
-    pattern = _any_of(words)
+    pattern = any_of(words)
 
     def showcase(candidate: Candidate) -> Refusal | None:
         found = pattern.findall(candidate.own) if pattern else ()
@@ -215,7 +217,7 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+def telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
     text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
     numbers = _DIGITS.findall(text)
@@ -227,7 +229,7 @@ def _telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ..
 def leak_in(text: str, card: Card) -> str:
     """The word in a text that gives a card away, or an empty text. The text is NFKC-normalised."""
     # `in` for each word beats one alternation of them all by far: it searches as memmem does.
-    words, digits = _telling(card.text, card.tells)
+    words, digits = telling(card.text, card.tells)
     for word in words:
         if word in text:
             return word
@@ -236,31 +238,22 @@ def leak_in(text: str, card: Card) -> str:
     return ""
 
 
-def cards_told(texts: Iterable[str], cards: Sequence[Card]) -> dict[str, int]:
-    """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once.
-
-    Each word is searched once in all the texts, one behind the other; to begin a search for each
-    text costs ten times as much as the searching.
-    """
-    unique = list(dict.fromkeys(texts))
-    plain = [unicodedata.normalize("NFKC", text) for text in unique]
-    ends = list(itertools.accumulate(len(text) + 1 for text in plain))
-    joined = "\0".join([*plain, ""])
-    told = [0] * len(unique)
+def cards_told(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
+    """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once."""
+    plain = {text: unicodedata.normalize("NFKC", text) for text in texts}
+    found = texts if all(map(operator.is_, plain, plain.values())) else Texts(plain.values())
+    told = dict.fromkeys(plain.values(), 0)
     by_number: dict[str, int] = {}
     for place, card in enumerate(cards):
-        words, numbers = _telling(card.text, card.tells)
-        for word in filter(None, words):
-            at = joined.find(word)
-            while at >= 0:
-                text = bisect.bisect_right(ends, at)
-                told[text] |= 1 << place
-                at = joined.find(word, ends[text])
+        words, numbers = telling(card.text, card.tells)
+        for text in found.holding(words):
+            told[text] |= 1 << place
         for number in numbers:
             by_number[number] = by_number.get(number, 0) | 1 << place
-    for found in _DIGITS.finditer(joined):
-        told[bisect.bisect_right(ends, found.start())] |= by_number.get(str(int(found[0])), 0)
-    return dict(zip(unique, told, strict=True))
+    for text, numbers_in in found.found(_DIGITS).items():
+        for digits in numbers_in:
+            told[text] |= by_number.get(str(int(digits)), 0)
+    return {text: told[same] for text, same in plain.items()}
 
 
 def check_leak(candidate: Candidate) -> Refusal | None:
@@ -320,10 +313,15 @@ def _in_cp932(character: str) -> bool:
     return True
 
 
+def has_kana(text: str) -> bool:
+    """Whether a text has kana, which Japanese has and Chinese has not."""
+    return _KANA.search(text) is not None
+
+
 def check_japanese(candidate: Candidate) -> Refusal | None:
     """Japanese only: kana present, no simplified Chinese, no Hangul, no run of Latin letters."""
     own = candidate.own
-    if not _KANA.search(candidate.poem):
+    if not has_kana(candidate.poem):
         return Refusal("script", "no kana", "Japanese")
     try:
         own.encode("cp932")

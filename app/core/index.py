@@ -195,24 +195,28 @@ def nearest_records(joined: bytes, digests: bytes, radius: int) -> list[tuple[in
     the runs whole: searching for runs looks closely at few records. (Comparing every record's
     digests one by one cost ten times as much for the 27 of a stocked hand.)
     """
-    width = _KEY_SIZE + len(digests)
+    width, cards = _KEY_SIZE + len(digests), len(digests) // 8
+    phrases = _phrases(cards)
+    wanted = phrases.unpack(digests)
     near = set()
-    for run in _runs(len(digests) // 8, radius + 1):
-        part, first = digests[run], 1 + _KEY_SIZE + run.start
+    for run in _runs(cards, radius + 1):
+        part, before = digests[run], _KEY_SIZE + run.start
         at = joined.find(part)
         while at >= 0:
-            number, astray = divmod(at - first, width)
-            if not astray and number >= 0:
-                record = joined[1 + number * width : 1 + (number + 1) * width]
-                differing = _differing(record[_KEY_SIZE:], digests)
+            start = at - before
+            if start > 0 and start % width == 1:
+                key_end = start + _KEY_SIZE
+                found = phrases.unpack_from(joined, key_end)
+                differing = sum(map(operator.ne, found, wanted))
                 if 0 < differing <= radius:
-                    near.add((differing, record[:_KEY_SIZE]))
+                    near.add((differing, joined[start:key_end]))
             at = joined.find(part, at + 1)
     return sorted(near)
 
 
-def _differing(some: bytes, others: bytes) -> int:
-    return sum(some[at : at + 8] != others[at : at + 8] for at in range(0, len(others), 8))
+@lru_cache(maxsize=16)
+def _phrases(cards: int) -> struct.Struct:
+    return struct.Struct(f"={cards}Q")
 
 
 class IndexReader(Protocol):
@@ -349,8 +353,9 @@ class Index:
 
         As pairs of how many phrases differ and the key of 16 bytes.
         """
-        with self._env.begin() as txn:
-            records = txn.get(hand_key, b"", db=self._hands)
+        txn = self._env.begin()  # not as a context manager, see `get`
+        records = txn.get(hand_key, b"", db=self._hands)
+        txn.abort()
         return nearest_records(records, digests, radius)
 
     def stocked(self, position: int) -> list[str]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import xxhash
 
 from app.core.compose import BREAK
-from app.core.deck import Card, Deck, Phrase
-from app.core.gate import Gate, leak_in
+from app.core.deck import Deck, Phrase
+from app.core.gate import Gate, cards_told
 from app.core.key import Query
+from app.core.texts import Texts
 
 SOURCE = "template"
 MODEL = "template-1"
@@ -96,6 +97,9 @@ class Template:
         self._openings = self._usable(given.get("openings", OPENINGS))
         self._links = self._usable(given.get("links", LINKS))
         self._closings = self._usable(given.get("closings", CLOSINGS))
+        frames = (*self._openings, *self._links, *self._closings)
+        self._told = cards_told(Texts((*frames, *deck.titles)), deck.cards)
+        self._card_bit = {card.id: 1 << place for place, card in enumerate(deck.cards)}
 
     def _usable(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The frames that break none of the deck's rules, whatever stands beside them."""
@@ -111,13 +115,14 @@ class Template:
     def frame(self, query: Query, variant: int = 0) -> dict[str, str] | None:
         """Title and poem for a play, its phrases verbatim."""
         phrases = self._deck.phrases(query)
-        cards = [self._deck.card_by_id[phrase.card] for phrase in phrases]
+        hand = sum([self._card_bit[phrase.card] for phrase in phrases])
         seed = xxhash.xxh3_64_intdigest(query.canonical, variant)
         rng = random.Random(seed)
         titles = _shuffled(self._deck.titles, rng)
         quoted = tuple(phrase.text for phrase in phrases)
-        for title in (_first_that_hides(titles, cards), *titles[:7]):
-            poem = self._poem(phrases, cards, rng)
+        hiding = next((title for title in titles if not self._told[title] & hand), titles[0])
+        for title in (hiding, *titles[:7]):
+            poem = self._poem(phrases, hand, rng)
             if poem is None:
                 return None
             response = {"title": title, "poem": poem}
@@ -125,15 +130,13 @@ class Template:
                 return response
         return None
 
-    def _poem(
-        self, phrases: Sequence[Phrase], cards: Sequence[Card], rng: random.Random
-    ) -> str | None:
+    def _poem(self, phrases: Sequence[Phrase], hand: int, rng: random.Random) -> str | None:
         lines = _shuffled([p.text.rstrip("。") + "。" for p in phrases], rng)
         said = sum(map(len, lines))
         least, most = self._deck.rules.characters
         room = _Room(max(0, least - said), most - said)
         openings, links, closings = (
-            _shuffled([t for t in texts if _hides(t, cards)], rng)
+            _shuffled([text for text in texts if not self._told[text] & hand], rng)
             for texts in (self._openings, self._links, self._closings)
         )
         # An opening and a closing first, then links and what else there is to draw on.
@@ -200,12 +203,4 @@ def _add_up(stock: Sequence[str], room: _Room) -> list[str] | None:
 
 def _shuffled(items: Sequence[str], rng: random.Random) -> list[str]:
     # Not rng.shuffle: how it draws is not promised to stay; `random` is.
-    return [item for _, item in sorted((rng.random(), item) for item in items)]
-
-
-def _hides(text: str, cards: Sequence[Card]) -> bool:
-    return not any(leak_in(text, card) for card in cards)
-
-
-def _first_that_hides(titles: Sequence[str], cards: Sequence[Card]) -> str:
-    return next((title for title in titles if _hides(title, cards)), titles[0])
+    return sorted(items, key=lambda _: rng.random())

@@ -10,6 +10,7 @@ from app.core.deck import Card, Deck, Phrase, Rules, load_deck
 from app.core.gate import Candidate, Gate, cards_told, kanji_numerals, leak_in
 from app.core.key import Query
 from app.core.template import Template
+from app.core.texts import Texts
 from tests.making import DECKS
 
 TITLE = "題の一"
@@ -312,7 +313,7 @@ def test_many_texts_are_searched_as_one_is() -> None:
     deck = load_deck(DECKS / "poem")
     texts = [s.text for sentences in deck.sentences.values() for s in sentences]
     texts += ["", *deck.titles, *(card.text for card in deck.cards), "九十cmと90㎝、第3の朝"]
-    told = cards_told(texts, deck.cards)
+    told = cards_told(Texts(texts), deck.cards)
     for text in texts:
         plain = unicodedata.normalize("NFKC", text)
         alone = [bool(leak_in(plain, card)) for card in deck.cards]
