@@ -40,6 +40,7 @@ NAME_SLOT = "{name}"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS = ("winter", "spring", "summer", "autumn")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
+_LAST_FRAGMENTS = re.compile(r"(?:\{\{[A-Z_]+\}\})+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,9 @@ class Expressions:
 
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
     take seconds; so it is matched once for a clause, and the rests wherever it can end. `some` is all
-    the rests in one: where it does not match, which is nearly always, none of them has to be tried,
-    and each is compiled when it is tried first.
+    the rests in one, without the fragments that they end with (です、よ、ね), which would be most of
+    it: where it does not match, which is nearly always, none of them has to be tried, and each is
+    compiled when it is tried first.
     """
 
     head: re.Pattern[str] | None
@@ -548,33 +550,48 @@ class _Expressions:
 
     def _parted(self, text: str, place: str) -> tuple[str, str]:
         first = _FRAGMENT.match(text)
-        head = self._expand(first.group(), place, 0) if first else ""
+        head = self._fragment(first.group(1), place, 0) if first else ""
         if first is None or not head.startswith("^"):
-            return "", self._expand(text, place, 0)
-        return head[1:], self._expand(text[first.end() :], place, 0)
+            return "", text
+        return head[1:], text[first.end() :]
 
     def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
+        bodies = [self._body(rest, place) for rest in rests]
         try:
-            some = re.compile("|".join(f"(?:{rest})" for rest in rests))
+            some = re.compile("|".join(f"(?:{body})" for body in bodies))
         except re.error:
             # Tell which of them it is.
-            for rest in rests:
-                self._compile(rest, place)
+            for body in bodies:
+                self._compile(body, place)
             raise
-        if some.groups:
+        self._check_groups(some, place)
+        return Expressions(
+            self._compile(head, place) if head else None,
+            tuple(self._expand(rest, place, 0) for rest in rests),
+            some,
+        )
+
+    def _body(self, rest: str, place: str) -> str:
+        """An expression without the fragments that end it, which are checked by themselves."""
+        last = _LAST_FRAGMENTS.search(rest)
+        if last is None:
+            return self._expand(rest, place, 0)
+        self._check_groups(self._compile(self._expand(last.group(), place, 0), place), place)
+        return self._expand(rest[: last.start()], place, 0)
+
+    def _check_groups(self, expression: re.Pattern[str], place: str) -> None:
+        if expression.groups:
             raise self._reader.fail(place, "use groups that do not capture: (?:…)")
-        return Expressions(self._compile(head, place) if head else None, tuple(rests), some)
 
     def _expand(self, text: str, place: str, depth: int) -> str:
-        def fragment(found: re.Match[str]) -> str:
-            name = found.group(1)
-            if name not in self._fragments or depth > 8:
-                raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
-            if name not in self._whole:
-                self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
-            return self._whole[name]
+        return _FRAGMENT.sub(lambda f: f"(?:{self._fragment(f.group(1), place, depth)})", text)
 
-        return _FRAGMENT.sub(fragment, text)
+    def _fragment(self, name: str, place: str, depth: int) -> str:
+        if name not in self._fragments or depth > 8:
+            raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
+        if name not in self._whole:
+            self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
+        return self._whole[name]
 
 
 def _load_intents(folder: Path) -> tuple[Intent, ...]:

@@ -224,6 +224,8 @@ def test_a_line_goes_by_the_clock(deck: PatternDeck) -> None:
         ("lines.json", ('"season": "winter"', '"season": "monsoon"'), "monsoon"),
         ("lines.json", ('"fallback"', '"fallbock"'), "fallbock"),
         ("deck.json", ('"kept"', '"keptt"'), "keptt"),
+        ("intents.json", ('"TAIL": "(?:です', '"TAIL": "(?:(?:です'), "not an expression"),
+        ("intents.json", ('"TAIL": "(?:です', '"TAIL": "(です'), "do not capture"),
         ("characters.json", ('"persona"', '"persone"'), "persona"),
     ],
 )
