@@ -98,10 +98,10 @@ class Expressions:
     """The expressions of an intent that begin with the same fragment, or with none.
 
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
-    take seconds; so it is matched once for a clause, and the rests wherever it can end. `some` is all
-    the rests in one, without the fragments that they end with (です、よ、ね), which would be most of
-    it: where it does not match, which is nearly always, none of them has to be tried, and each is
-    compiled when it is tried first.
+    take seconds; so it is matched by itself, once for a clause and a place. `some` is all the rests
+    in one, without the fragments that they end with (です、よ、ね), which would be most of it: where
+    it does not match, which is nearly always, none of them has to be tried, and each is compiled
+    when it is tried first.
     """
 
     head: re.Pattern[str] | None
@@ -306,7 +306,8 @@ class _Clause:
     def __init__(self, start: int, text: str) -> None:
         self.start = start
         self.text = text
-        self._ends: dict[re.Pattern[str], list[int]] = {}
+        # By the head's text: a compiled expression is hashed anew at each look-up.
+        self._ends: dict[tuple[str, int], bool] = {}
 
     def spans(self, alike: Expressions) -> Iterator[tuple[int, int]]:
         """Where expressions match."""
@@ -315,16 +316,23 @@ class _Clause:
                 for rest in alike.rests:
                     yield from (found.span() for found in _rest(rest).finditer(self.text))
             return
-        for end in self._ends_of(alike.head):
-            if alike.some.match(self.text, end):
-                whole = (_rest(rest).match(self.text, end) for rest in alike.rests)
+        for place in self._places(alike.some):
+            if self._is_end(alike.head, place):
+                whole = (_rest(rest).match(self.text, place) for rest in alike.rests)
                 yield from ((0, found.end()) for found in whole if found)
 
-    def _ends_of(self, head: re.Pattern[str]) -> list[int]:
-        if head not in self._ends:
-            places = range(len(self.text) + 1)
-            self._ends[head] = [end for end in places if head.fullmatch(self.text, 0, end)]
-        return self._ends[head]
+    def _places(self, some: re.Pattern[str]) -> Iterator[int]:
+        """Where one of the rests may begin."""
+        place = 0
+        while place <= len(self.text) and (found := some.search(self.text, place)):
+            yield found.start()
+            place = found.start() + 1
+
+    def _is_end(self, head: re.Pattern[str], place: int) -> bool:
+        key = head.pattern, place
+        if key not in self._ends:
+            self._ends[key] = head.fullmatch(self.text, 0, place) is not None
+        return self._ends[key]
 
 
 def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
