@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.core.checked import Checked
 from app.core.compose import Composer
 from app.core.deck import Deck
 from app.core.decks import AnyDeck, load_all
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds that requests under way have to finish in, once the server is told to stop.
 STOP_WITHIN = 5
+# In the ledger's folder: expressions of decks that were compiled at an earlier start.
+CHECKED_FILE = "checked"
 
 
 def main() -> int:
@@ -42,7 +45,7 @@ def _main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         # Before the house, which holds its indexes open: a file is opened once in a process.
-        decks = load_all(settings.decks)
+        decks = load_all(settings.decks, Checked(settings.ledger / CHECKED_FILE))
         for deck in decks.values():
             _bring_index_up(settings, deck)
         composers = {

@@ -18,13 +18,17 @@ from __future__ import annotations
 
 import datetime
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import xxhash
+
+from app.core.checked import Checked
 from app.core.deck import DECK_FILE, ID_PATTERN, Card, Reader
 from app.core.key import Query
 from app.core.message import address, clauses, normalise, spelling
@@ -100,13 +104,12 @@ class Expressions:
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
     take seconds; so it is matched by itself, once for a clause and a place. `some` is all the rests
     in one, without the fragments that they end with (です、よ、ね), which would be most of it: where
-    it does not match, which is nearly always, none of them has to be tried, and each is compiled
-    when it is tried first.
+    it does not match, which is nearly always, none of them has to be tried.
     """
 
-    head: re.Pattern[str] | None
+    head: str
     rests: tuple[str, ...]
-    some: re.Pattern[str]
+    some: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,8 @@ class Intent:
     priority: int
     grave: bool
     expressions: tuple[Expressions, ...]
-    vetoes: tuple[re.Pattern[str], ...]
-    message_vetoes: tuple[re.Pattern[str], ...]
+    vetoes: tuple[str, ...]
+    message_vetoes: tuple[str, ...]
     must: re.Pattern[str] | None
     must_not: re.Pattern[str] | None
     example: str
@@ -253,7 +256,7 @@ class PatternDeck:
             for intent in self.intents
             if short or intent.grave
             for hit in _hits(intent, parts)
-            if not any(veto.search(text) for veto in intent.message_vetoes)
+            if not any(_compiled(veto).search(text) for veto in intent.message_vetoes)
         ]
         return _once(_apart(found))
 
@@ -296,8 +299,9 @@ class PatternDeck:
                     yield character, intent, line
 
 
-# As many as the decks have expressions; no message makes another.
-_rest = cache(re.compile)
+# An intent's expressions, each when it is searched first: compiling all takes longer than all else
+# that is done at a start. As many as the decks have; no message makes another.
+_compiled = cache(re.compile)
 
 
 class _Clause:
@@ -306,19 +310,18 @@ class _Clause:
     def __init__(self, start: int, text: str) -> None:
         self.start = start
         self.text = text
-        # By the head's text: a compiled expression is hashed anew at each look-up.
         self._ends: dict[tuple[str, int], bool] = {}
 
     def spans(self, alike: Expressions) -> Iterator[tuple[int, int]]:
         """Where expressions match."""
-        if alike.head is None:
-            if alike.some.search(self.text):
+        if not alike.head:
+            if _compiled(alike.some).search(self.text):
                 for rest in alike.rests:
-                    yield from (found.span() for found in _rest(rest).finditer(self.text))
+                    yield from (found.span() for found in _compiled(rest).finditer(self.text))
             return
-        for place in self._places(alike.some):
+        for place in self._places(_compiled(alike.some)):
             if self._is_end(alike.head, place):
-                whole = (_rest(rest).match(self.text, place) for rest in alike.rests)
+                whole = (_compiled(rest).match(self.text, place) for rest in alike.rests)
                 yield from ((0, found.end()) for found in whole if found)
 
     def _places(self, some: re.Pattern[str]) -> Iterator[int]:
@@ -328,10 +331,10 @@ class _Clause:
             yield found.start()
             place = found.start() + 1
 
-    def _is_end(self, head: re.Pattern[str], place: int) -> bool:
-        key = head.pattern, place
+    def _is_end(self, head: str, place: int) -> bool:
+        key = head, place
         if key not in self._ends:
-            self._ends[key] = head.fullmatch(self.text, 0, place) is not None
+            self._ends[key] = _compiled(head).fullmatch(self.text, 0, place) is not None
         return self._ends[key]
 
 
@@ -344,7 +347,7 @@ def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
             if end > start
         )
         best = max(spans, key=lambda span: (span[1] - span[0], -span[0]), default=None)
-        if best and not any(veto.search(part.text) for veto in intent.vetoes):
+        if best and not any(_compiled(veto).search(part.text) for veto in intent.vetoes):
             yield Hit(intent, part.start + best[0], part.start + best[1])
 
 
@@ -364,15 +367,18 @@ def _once(hits: list[Hit]) -> list[Hit]:
     return list(first.values())
 
 
-def load_pattern_deck(folder: Path) -> PatternDeck:
-    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault."""
+def load_pattern_deck(folder: Path, checked: Checked | None = None) -> PatternDeck:
+    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault.
+
+    Expressions that were checked before are not compiled before they are searched.
+    """
     reader = Reader(folder, DECK_FILE)
     root = reader.value
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
     times = _load_times(reader, root)
-    intents = _load_intents(folder)
+    intents = _load_intents(folder, checked)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents}
     return PatternDeck(
@@ -520,6 +526,13 @@ def _load_character(reader: Reader, raw: Any, place: str, calls: tuple[str, ...]
     )
 
 
+class _Made(NamedTuple):
+    """Where an expression stands. It is joined of `parts`, which must not capture: \\1 would shift."""
+
+    place: str
+    parts: tuple[str, ...] = ()
+
+
 class _Expressions:
     """Expressions with the fragments and vetoes of their file."""
 
@@ -528,24 +541,40 @@ class _Expressions:
         self._fragments = fragments
         self._vetoes = vetoes
         self._whole: dict[str, str] = {}
-        # Shared heads and vetoes are compiled once; `re` keeps too few to see to that.
-        self._known: dict[str, re.Pattern[str]] = {}
+        self._made: dict[str, _Made] = {}
 
-    def _compile(self, expression: str, place: str) -> re.Pattern[str]:
-        if expression not in self._known:
-            self._known[expression] = _compile(self._reader, expression, place)
-        return self._known[expression]
+    @property
+    def digest(self) -> str:
+        """Stands for all that was made, and for the Python that may compile it."""
+        return xxhash.xxh3_128_hexdigest("\0".join((sys.version, *self._made)).encode())
 
-    def compiled(self, value: Any, place: str) -> tuple[re.Pattern[str], ...]:
+    def check(self) -> None:
+        """Compile all that was made. Raises DeckError."""
+        for text, (place, parts) in self._made.items():
+            try:
+                groups = _compiled(text).groups
+            except re.error:
+                # Tell which of them it is.
+                for part in parts or (text,):
+                    _compile(self._reader, part, place)
+                raise
+            if parts and groups:
+                raise self._reader.fail(place, "use groups that do not capture: (?:…)")
+
+    def _make(self, text: str, place: str, parts: tuple[str, ...] = ()) -> str:
+        self._made.setdefault(text, _Made(place, parts))
+        return text
+
+    def listed(self, value: Any, place: str) -> tuple[str, ...]:
         """A list of expressions; `@name` stands for a shared list of vetoes."""
-        found: list[re.Pattern[str]] = []
+        found: list[str] = []
         for text in self._reader.strings(value, place):
             if text.startswith("@"):
                 if text[1:] not in self._vetoes:
                     raise self._reader.fail(place, f"there are no vetoes {text[1:]!r}")
-                found += self.compiled(self._vetoes[text[1:]], f"vetoes {text[1:]}")
+                found += self.listed(self._vetoes[text[1:]], f"vetoes {text[1:]}")
             else:
-                found.append(self._compile(self._expand(text, place, 0), place))
+                found.append(self._make(self._expand(text, place, 0), place))
         return tuple(found)
 
     def parted(self, value: Any, place: str) -> tuple[Expressions, ...]:
@@ -564,19 +593,11 @@ class _Expressions:
         return head[1:], text[first.end() :]
 
     def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
-        bodies = [self._body(rest, place) for rest in rests]
-        try:
-            some = re.compile("|".join(f"(?:{body})" for body in bodies))
-        except re.error:
-            # Tell which of them it is.
-            for body in bodies:
-                self._compile(body, place)
-            raise
-        self._check_groups(some, place)
+        bodies = tuple(self._body(rest, place) for rest in rests)
         return Expressions(
-            self._compile(head, place) if head else None,
+            self._make(head, place),
             tuple(self._expand(rest, place, 0) for rest in rests),
-            some,
+            self._make("|".join(f"(?:{body})" for body in bodies), place, bodies),
         )
 
     def _body(self, rest: str, place: str) -> str:
@@ -584,12 +605,9 @@ class _Expressions:
         last = _LAST_FRAGMENTS.search(rest)
         if last is None:
             return self._expand(rest, place, 0)
-        self._check_groups(self._compile(self._expand(last.group(), place, 0), place), place)
+        ending = self._expand(last.group(), place, 0)
+        self._make(ending, place, (ending,))
         return self._expand(rest[: last.start()], place, 0)
-
-    def _check_groups(self, expression: re.Pattern[str], place: str) -> None:
-        if expression.groups:
-            raise self._reader.fail(place, "use groups that do not capture: (?:…)")
 
     def _expand(self, text: str, place: str, depth: int) -> str:
         return _FRAGMENT.sub(lambda f: f"(?:{self._fragment(f.group(1), place, depth)})", text)
@@ -602,7 +620,7 @@ class _Expressions:
         return self._whole[name]
 
 
-def _load_intents(folder: Path) -> tuple[Intent, ...]:
+def _load_intents(folder: Path, checked: Checked | None) -> tuple[Intent, ...]:
     reader = Reader(folder, INTENTS_FILE)
     root = reader.value
     expressions = _Expressions(
@@ -616,6 +634,10 @@ def _load_intents(folder: Path) -> tuple[Intent, ...]:
         found[intent.id] = intent
     if not found:
         raise reader.fail("", "there is no intent")
+    if checked:
+        checked.once(expressions.digest, expressions.check)
+    else:
+        expressions.check()
     return tuple(found.values())
 
 
@@ -629,8 +651,8 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
         expressions=expressions.parted(raw.get("expressions", []), place),
-        vetoes=expressions.compiled(raw.get("not", []), place),
-        message_vetoes=expressions.compiled(raw.get("not_message", []), place),
+        vetoes=expressions.listed(raw.get("not", []), place),
+        message_vetoes=expressions.listed(raw.get("not_message", []), place),
         must=_one(reader, raw.get("must"), place),
         must_not=_one(reader, raw.get("must_not"), place),
         example=str(raw.get("example", "")),
