@@ -47,8 +47,7 @@ _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
 _LAST_FRAGMENTS = re.compile(r"(?:\{\{[A-Z_]+\}\})+$")
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What a line can depend on: the deck's time of day, the weekday, the season."""
 
     time: str
@@ -75,16 +74,14 @@ class Line:
         return all(getattr(moment, what) in allowed for what, allowed in self.when.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """How a character sounds: one of `endings` must match, none of `forbidden` may."""
 
     endings: tuple[re.Pattern[str], ...]
     forbidden: tuple[re.Pattern[str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Character:
+class Character(NamedTuple):
     """Who answers. `persona` is what a model is told, `leads` open an answer to two things at once."""
 
     id: str
@@ -97,8 +94,7 @@ class Character:
     called: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Expressions:
+class Expressions(NamedTuple):
     """The expressions of an intent that begin with the same fragment, or with none.
 
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
@@ -112,8 +108,7 @@ class Expressions:
     some: str
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """What somebody may mean. `weight` says which of several an answer must be about.
 
     A `grave` one is answered by rules before anything else, never varied by a model, never learned
@@ -134,8 +129,7 @@ class Intent:
     example: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """An intent found in a message: offsets into the normalised text."""
 
     intent: Intent
@@ -143,8 +137,7 @@ class Hit:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimeOfDay:
+class TimeOfDay(NamedTuple):
     """A part of the day by hours; `start` after `end` goes over midnight."""
 
     id: str
@@ -158,8 +151,7 @@ class TimeOfDay:
         return hour >= self.start or hour < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class PatternRules:
+class PatternRules(NamedTuple):
     """What a line must look like, whoever wrote it. See `app.core.chat_gate`."""
 
     characters: tuple[int, int] = (4, 80)
@@ -171,8 +163,7 @@ class PatternRules:
     kept: float = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(NamedTuple):
     """Signals with their weights; what reaches the threshold goes to the strong model."""
 
     threshold: float
@@ -458,7 +449,7 @@ def _load_time_words(
 
 def _load_rules(reader: Reader, root: Any) -> PatternRules:
     answer = root.get("answer", {})
-    known = PatternRules.__dataclass_fields__
+    known = PatternRules._fields
     values: dict[str, Any] = {}
     for name, value in answer.items():
         if name not in known:
