@@ -36,6 +36,8 @@ CHECKED_FILE = "checked"
 
 def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
+    # What is imported by now stays: no collection need look through it again.
+    gc.freeze()
     with counters_folder():
         return _main()
 
