@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import os
 import socket
 import sys
 from pathlib import Path
 
+from app.core.checked import Checked
 from app.core.compose import Composer
 from app.core.deck import Deck
 from app.core.decks import AnyDeck, load_all
@@ -21,9 +23,14 @@ from app.indexes import publish
 from app.serving import serve
 from app.settings import Settings
 
+# In the ledger's folder: expressions of decks that were compiled at an earlier start.
+CHECKED_FILE = "checked"
+
 
 def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
+    # What is imported by now stays: no collection need look through it again.
+    gc.freeze()
     with counters_folder():
         return _main()
 
@@ -33,7 +40,7 @@ def _main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         # Before the house, which holds its indexes open: a file is opened once in a process.
-        decks = load_all(settings.decks)
+        decks = load_all(settings.decks, Checked(settings.ledger / CHECKED_FILE))
         for deck in decks.values():
             _bring_index_up(settings, deck)
         composers = {

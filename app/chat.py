@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -48,15 +48,13 @@ CLOUD_AT_ONCE = 16
 MODEL_TIERS = frozenset({"local", "cloud"})
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Some of a model's answer as it is written; empty while it is waited for."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(NamedTuple):
     """What was shown of a tier's answer is not the answer: it was refused, or its model failed."""
 
     tier: str

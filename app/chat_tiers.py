@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -118,8 +118,7 @@ class Turn:
         return tuple(reversed(kept))
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer. `near`: learned from another spelling; `importance` where the cloud was asked."""
 
     text: str
@@ -227,8 +226,7 @@ def _lead(turn: Turn, line: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a model is given: tokens, seconds, and how much of the history."""
 
     tokens: int
@@ -237,8 +235,7 @@ class Limits:
     characters: int
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(NamedTuple):
     """A model with all that stands between it and a conversation."""
 
     model: ChatModel

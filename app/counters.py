@@ -28,10 +28,9 @@ import weakref
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -59,8 +58,7 @@ _ENDING = ".counters"
 Sums = dict[tuple[str, ...], list[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class TierFigures:
+class TierFigures(NamedTuple):
     """What one tier gave: answers, and the latency of half and of 99 in 100 of them, in seconds."""
 
     answers: int

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.core.index import DEFAULT_ORDER
 from app.errors import SettingError
@@ -19,8 +19,7 @@ TIERS = ("exact", "same_hand", "composed", "template")
 CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the table. `field` is its name in `Settings`."""
 
     name: str

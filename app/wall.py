@@ -13,8 +13,8 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -26,8 +26,7 @@ NAME = "wall.json"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Flyer:
+class Flyer(NamedTuple):
     """A finished play: the query, the variant that was shown last, and when."""
 
     query: Query

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -16,8 +16,7 @@ WHOLE_TIERS = frozenset({"exact", "same_hand"})
 EXACT_TAIL = b'"tier":"exact"}'
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A finished body, and the tier that gave it."""
 
     tier: str

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import xxhash
@@ -39,8 +39,7 @@ RESERVED_FIELDS = frozenset({"deck", "key", "variant", "tier", "source", "model"
 _NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Phrase:
+class Phrase(NamedTuple):
     """One rephrasing of a card."""
 
     id: str
@@ -48,8 +47,7 @@ class Phrase:
     card: str
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """A condition of a flat. `strength` goes from -6 (a disaster) to +5 (a virtue).
 
     `tells` are the words that would give the condition away; `raw` is the object as it stands in
@@ -65,8 +63,7 @@ class Card:
     raw: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What an answer must look like. Lengths are in characters without line breaks."""
 
     characters: tuple[int, int] = (180, 240)
@@ -90,16 +87,14 @@ class Rules:
     script: str = "ja"
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A piece that says one phrase in its own words, and the themes that it serves."""
 
     text: str
     themes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Theme:
+class Theme(NamedTuple):
     """Frames of one mood: openings, closings, turns between the halves, and fitting titles.
 
     `outward` themes go from the room to the world, the others from the world to the room. A
@@ -449,7 +444,7 @@ def _load_rules(reader: Reader, root: Any) -> Rules:
     answer = root.get("answer", {})
     if not isinstance(answer, dict):
         raise reader.fail("answer", "expected an object")
-    known = set(Rules.__dataclass_fields__)
+    known = set(Rules._fields)
     unknown = set(answer) - known
     if unknown:
         raise reader.fail("answer", f"unknown rule {sorted(unknown)[0]!r}; known: {sorted(known)}")

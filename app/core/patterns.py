@@ -18,13 +18,17 @@ from __future__ import annotations
 
 import datetime
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import xxhash
+
+from app.core.checked import Checked
 from app.core.deck import DECK_FILE, ID_PATTERN, Card, Reader
 from app.core.key import Query
 from app.core.message import address, clauses, normalise, spelling
@@ -40,10 +44,10 @@ NAME_SLOT = "{name}"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS = ("winter", "spring", "summer", "autumn")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
+_LAST_FRAGMENTS = re.compile(r"(?:\{\{[A-Z_]+\}\})+$")
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What a line can depend on: the deck's time of day, the weekday, the season."""
 
     time: str
@@ -70,16 +74,14 @@ class Line:
         return all(getattr(moment, what) in allowed for what, allowed in self.when.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """How a character sounds: one of `endings` must match, none of `forbidden` may."""
 
     endings: tuple[re.Pattern[str], ...]
     forbidden: tuple[re.Pattern[str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Character:
+class Character(NamedTuple):
     """Who answers. `persona` is what a model is told, `leads` open an answer to two things at once."""
 
     id: str
@@ -92,23 +94,21 @@ class Character:
     called: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Expressions:
+class Expressions(NamedTuple):
     """The expressions of an intent that begin with the same fragment, or with none.
 
     The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
-    take seconds; so it is matched once for a clause, and the rests wherever it can end. `some` is all
-    the rests in one: where it does not match, which is nearly always, none of them has to be tried,
-    and each is compiled when it is tried first.
+    take seconds; so it is matched by itself, once for a clause and a place. `some` is all the rests
+    in one, without the fragments that they end with (です、よ、ね), which would be most of it: where
+    it does not match, which is nearly always, none of them has to be tried.
     """
 
-    head: re.Pattern[str] | None
+    head: str
     rests: tuple[str, ...]
-    some: re.Pattern[str]
+    some: str
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """What somebody may mean. `weight` says which of several an answer must be about.
 
     A `grave` one is answered by rules before anything else, never varied by a model, never learned
@@ -122,15 +122,14 @@ class Intent:
     priority: int
     grave: bool
     expressions: tuple[Expressions, ...]
-    vetoes: tuple[re.Pattern[str], ...]
-    message_vetoes: tuple[re.Pattern[str], ...]
+    vetoes: tuple[str, ...]
+    message_vetoes: tuple[str, ...]
     must: re.Pattern[str] | None
     must_not: re.Pattern[str] | None
     example: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """An intent found in a message: offsets into the normalised text."""
 
     intent: Intent
@@ -138,8 +137,7 @@ class Hit:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimeOfDay:
+class TimeOfDay(NamedTuple):
     """A part of the day by hours; `start` after `end` goes over midnight."""
 
     id: str
@@ -153,8 +151,7 @@ class TimeOfDay:
         return hour >= self.start or hour < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class PatternRules:
+class PatternRules(NamedTuple):
     """What a line must look like, whoever wrote it. See `app.core.chat_gate`."""
 
     characters: tuple[int, int] = (4, 80)
@@ -166,8 +163,7 @@ class PatternRules:
     kept: float = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(NamedTuple):
     """Signals with their weights; what reaches the threshold goes to the strong model."""
 
     threshold: float
@@ -251,7 +247,7 @@ class PatternDeck:
             for intent in self.intents
             if short or intent.grave
             for hit in _hits(intent, parts)
-            if not any(veto.search(text) for veto in intent.message_vetoes)
+            if not any(_compiled(veto).search(text) for veto in intent.message_vetoes)
         ]
         return _once(_apart(found))
 
@@ -294,8 +290,9 @@ class PatternDeck:
                     yield character, intent, line
 
 
-# As many as the decks have expressions; no message makes another.
-_rest = cache(re.compile)
+# An intent's expressions, each when it is searched first: compiling all takes longer than all else
+# that is done at a start. As many as the decks have; no message makes another.
+_compiled = cache(re.compile)
 
 
 class _Clause:
@@ -304,25 +301,32 @@ class _Clause:
     def __init__(self, start: int, text: str) -> None:
         self.start = start
         self.text = text
-        self._ends: dict[re.Pattern[str], list[int]] = {}
+        self._ends: dict[tuple[str, int], bool] = {}
 
     def spans(self, alike: Expressions) -> Iterator[tuple[int, int]]:
         """Where expressions match."""
-        if alike.head is None:
-            if alike.some.search(self.text):
+        if not alike.head:
+            if _compiled(alike.some).search(self.text):
                 for rest in alike.rests:
-                    yield from (found.span() for found in _rest(rest).finditer(self.text))
+                    yield from (found.span() for found in _compiled(rest).finditer(self.text))
             return
-        for end in self._ends_of(alike.head):
-            if alike.some.match(self.text, end):
-                whole = (_rest(rest).match(self.text, end) for rest in alike.rests)
+        for place in self._places(_compiled(alike.some)):
+            if self._is_end(alike.head, place):
+                whole = (_compiled(rest).match(self.text, place) for rest in alike.rests)
                 yield from ((0, found.end()) for found in whole if found)
 
-    def _ends_of(self, head: re.Pattern[str]) -> list[int]:
-        if head not in self._ends:
-            places = range(len(self.text) + 1)
-            self._ends[head] = [end for end in places if head.fullmatch(self.text, 0, end)]
-        return self._ends[head]
+    def _places(self, some: re.Pattern[str]) -> Iterator[int]:
+        """Where one of the rests may begin."""
+        place = 0
+        while place <= len(self.text) and (found := some.search(self.text, place)):
+            yield found.start()
+            place = found.start() + 1
+
+    def _is_end(self, head: str, place: int) -> bool:
+        key = head, place
+        if key not in self._ends:
+            self._ends[key] = _compiled(head).fullmatch(self.text, 0, place) is not None
+        return self._ends[key]
 
 
 def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
@@ -334,7 +338,7 @@ def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
             if end > start
         )
         best = max(spans, key=lambda span: (span[1] - span[0], -span[0]), default=None)
-        if best and not any(veto.search(part.text) for veto in intent.vetoes):
+        if best and not any(_compiled(veto).search(part.text) for veto in intent.vetoes):
             yield Hit(intent, part.start + best[0], part.start + best[1])
 
 
@@ -354,15 +358,18 @@ def _once(hits: list[Hit]) -> list[Hit]:
     return list(first.values())
 
 
-def load_pattern_deck(folder: Path) -> PatternDeck:
-    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault."""
+def load_pattern_deck(folder: Path, checked: Checked | None = None) -> PatternDeck:
+    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault.
+
+    Expressions that were checked before are not compiled before they are searched.
+    """
     reader = Reader(folder, DECK_FILE)
     root = reader.value
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
     times = _load_times(reader, root)
-    intents = _load_intents(folder)
+    intents = _load_intents(folder, checked)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents}
     return PatternDeck(
@@ -442,7 +449,7 @@ def _load_time_words(
 
 def _load_rules(reader: Reader, root: Any) -> PatternRules:
     answer = root.get("answer", {})
-    known = PatternRules.__dataclass_fields__
+    known = PatternRules._fields
     values: dict[str, Any] = {}
     for name, value in answer.items():
         if name not in known:
@@ -510,6 +517,13 @@ def _load_character(reader: Reader, raw: Any, place: str, calls: tuple[str, ...]
     )
 
 
+class _Made(NamedTuple):
+    """Where an expression stands. It is joined of `parts`, which must not capture: \\1 would shift."""
+
+    place: str
+    parts: tuple[str, ...] = ()
+
+
 class _Expressions:
     """Expressions with the fragments and vetoes of their file."""
 
@@ -518,24 +532,40 @@ class _Expressions:
         self._fragments = fragments
         self._vetoes = vetoes
         self._whole: dict[str, str] = {}
-        # Shared heads and vetoes are compiled once; `re` keeps too few to see to that.
-        self._known: dict[str, re.Pattern[str]] = {}
+        self._made: dict[str, _Made] = {}
 
-    def _compile(self, expression: str, place: str) -> re.Pattern[str]:
-        if expression not in self._known:
-            self._known[expression] = _compile(self._reader, expression, place)
-        return self._known[expression]
+    @property
+    def digest(self) -> str:
+        """Stands for all that was made, and for the Python that may compile it."""
+        return xxhash.xxh3_128_hexdigest("\0".join((sys.version, *self._made)).encode())
 
-    def compiled(self, value: Any, place: str) -> tuple[re.Pattern[str], ...]:
+    def check(self) -> None:
+        """Compile all that was made. Raises DeckError."""
+        for text, (place, parts) in self._made.items():
+            try:
+                groups = _compiled(text).groups
+            except re.error:
+                # Tell which of them it is.
+                for part in parts or (text,):
+                    _compile(self._reader, part, place)
+                raise
+            if parts and groups:
+                raise self._reader.fail(place, "use groups that do not capture: (?:…)")
+
+    def _make(self, text: str, place: str, parts: tuple[str, ...] = ()) -> str:
+        self._made.setdefault(text, _Made(place, parts))
+        return text
+
+    def listed(self, value: Any, place: str) -> tuple[str, ...]:
         """A list of expressions; `@name` stands for a shared list of vetoes."""
-        found: list[re.Pattern[str]] = []
+        found: list[str] = []
         for text in self._reader.strings(value, place):
             if text.startswith("@"):
                 if text[1:] not in self._vetoes:
                     raise self._reader.fail(place, f"there are no vetoes {text[1:]!r}")
-                found += self.compiled(self._vetoes[text[1:]], f"vetoes {text[1:]}")
+                found += self.listed(self._vetoes[text[1:]], f"vetoes {text[1:]}")
             else:
-                found.append(self._compile(self._expand(text, place, 0), place))
+                found.append(self._make(self._expand(text, place, 0), place))
         return tuple(found)
 
     def parted(self, value: Any, place: str) -> tuple[Expressions, ...]:
@@ -548,36 +578,40 @@ class _Expressions:
 
     def _parted(self, text: str, place: str) -> tuple[str, str]:
         first = _FRAGMENT.match(text)
-        head = self._expand(first.group(), place, 0) if first else ""
+        head = self._fragment(first.group(1), place, 0) if first else ""
         if first is None or not head.startswith("^"):
-            return "", self._expand(text, place, 0)
-        return head[1:], self._expand(text[first.end() :], place, 0)
+            return "", text
+        return head[1:], text[first.end() :]
 
     def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
-        try:
-            some = re.compile("|".join(f"(?:{rest})" for rest in rests))
-        except re.error:
-            # Tell which of them it is.
-            for rest in rests:
-                self._compile(rest, place)
-            raise
-        if some.groups:
-            raise self._reader.fail(place, "use groups that do not capture: (?:…)")
-        return Expressions(self._compile(head, place) if head else None, tuple(rests), some)
+        bodies = tuple(self._body(rest, place) for rest in rests)
+        return Expressions(
+            self._make(head, place),
+            tuple(self._expand(rest, place, 0) for rest in rests),
+            self._make("|".join(f"(?:{body})" for body in bodies), place, bodies),
+        )
+
+    def _body(self, rest: str, place: str) -> str:
+        """An expression without the fragments that end it, which are checked by themselves."""
+        last = _LAST_FRAGMENTS.search(rest)
+        if last is None:
+            return self._expand(rest, place, 0)
+        ending = self._expand(last.group(), place, 0)
+        self._make(ending, place, (ending,))
+        return self._expand(rest[: last.start()], place, 0)
 
     def _expand(self, text: str, place: str, depth: int) -> str:
-        def fragment(found: re.Match[str]) -> str:
-            name = found.group(1)
-            if name not in self._fragments or depth > 8:
-                raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
-            if name not in self._whole:
-                self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
-            return self._whole[name]
+        return _FRAGMENT.sub(lambda f: f"(?:{self._fragment(f.group(1), place, depth)})", text)
 
-        return _FRAGMENT.sub(fragment, text)
+    def _fragment(self, name: str, place: str, depth: int) -> str:
+        if name not in self._fragments or depth > 8:
+            raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
+        if name not in self._whole:
+            self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
+        return self._whole[name]
 
 
-def _load_intents(folder: Path) -> tuple[Intent, ...]:
+def _load_intents(folder: Path, checked: Checked | None) -> tuple[Intent, ...]:
     reader = Reader(folder, INTENTS_FILE)
     root = reader.value
     expressions = _Expressions(
@@ -591,6 +625,10 @@ def _load_intents(folder: Path) -> tuple[Intent, ...]:
         found[intent.id] = intent
     if not found:
         raise reader.fail("", "there is no intent")
+    if checked:
+        checked.once(expressions.digest, expressions.check)
+    else:
+        expressions.check()
     return tuple(found.values())
 
 
@@ -604,8 +642,8 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
         expressions=expressions.parted(raw.get("expressions", []), place),
-        vetoes=expressions.compiled(raw.get("not", []), place),
-        message_vetoes=expressions.compiled(raw.get("not_message", []), place),
+        vetoes=expressions.listed(raw.get("not", []), place),
+        message_vetoes=expressions.listed(raw.get("not_message", []), place),
         must=_one(reader, raw.get("must"), place),
         must_not=_one(reader, raw.get("must_not"), place),
         example=str(raw.get("example", "")),

@@ -7,9 +7,8 @@ adds some. Prices are USD per million tokens and hold until a day, or for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,8 +19,7 @@ BOX = Path(__file__).with_name("prices.json")
 MILLION = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """USD per million tokens. `cached` and `storage_hour` are None where nobody has said."""
 
     input: float
@@ -42,8 +40,7 @@ class Price:
 FREE = Price(0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class PriceTable:
+class PriceTable(NamedTuple):
     """The prices known on a day. Made by `load_prices`."""
 
     dated: str

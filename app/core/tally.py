@@ -14,16 +14,15 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _NUMBERS = 6
 _ROW = 10 + 1 + 12 + _NUMBERS * 17 + 1
 NANO = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """What one answer took.
 
     Characters are what the strong model would have read and written, had it answered (system
@@ -37,8 +36,7 @@ class Use:
     usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A day's sum of one tier."""
 
     day: str

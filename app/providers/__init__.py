@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.core.entry import Usage
 from app.core.key import Query
@@ -31,16 +31,14 @@ class Task:
         return self.query.key, self.variant
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a provider wrote for a task, before the gate."""
 
     task: Task
     response: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What came back for some tasks: drafts (perhaps fewer), the model that wrote them, the bill.
 
     `fault` says what is wrong with the reply as a whole: blocked, truncated, unreadable, empty.
@@ -73,8 +71,7 @@ class Provider(Protocol):
         """Let go of connections."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What a model is asked.
 
     `fixed` is the same in every request of a run and can be cached by the service, `asked` is the
@@ -87,8 +84,7 @@ class Prompt:
     most_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """What a model wrote. `fault` is empty where the reply is whole, else blocked, truncated, empty."""
 
     text: str

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.core.entry import Usage
 from app.errors import ModelFaultError
@@ -22,8 +22,7 @@ from app.errors import ModelFaultError
 HEARTBEAT = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a chat model is asked. Messages are {"role": user or assistant, "content"}."""
 
     model: str
