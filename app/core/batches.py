@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 # Bytes of the log in a batch: enough that sorting what it holds pays, and little enough to hold.
-RANGE = 8 << 20
+RANGE = 4 << 20
 # Reading is more than half of a build, so that two processes halve that; each holds some 60 MB.
 READERS = min(2, os.cpu_count() or 1)
 # A process takes a third of a second to start: what this one reads meanwhile, and more.

@@ -51,9 +51,6 @@ class Usage:
         )
 
 
-_NO_USAGE = Usage()
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stored answer.
@@ -124,27 +121,30 @@ def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
     record = unseal(line)
     try:
         usage = None if record["usage"] is None else Usage(**record["usage"])
-        _check(record, usage or _NO_USAGE)
+        _check(record, usage)
         return record, Query.from_json(record["query"]), usage
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLineError(f"not an entry: {error}") from None
 
 
-def _check(record: dict[str, Any], usage: Usage) -> None:
+def _check(record: dict[str, Any], usage: Usage | None) -> None:
     """A checksum says that a line is as it was written, not that an entry was written."""
     if len(bytes.fromhex(record["key"])) != 16:
         raise ValueError("the key is not 32 hex digits")
     variant = record["variant"]
     if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
         raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
-    texts = (*_texts(record), *record["response"].values())
-    if set(map(type, texts)) != {str}:
+    if {*map(type, _texts(record)), *map(type, record["response"].values())} != _TEXT:
         raise ValueError("a member that should be a text is none")
-    numbers = (record["cost_usd"], usage.prompt, usage.output, usage.thoughts, usage.cached)
-    if not set(map(type, numbers)) <= {int, float}:
+    numbers = [record["cost_usd"]]
+    if usage:
+        numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)
+    if not _NUMBER.issuperset(map(type, numbers)):
         raise ValueError("a member that should be a number is none")
 
 
+_TEXT = {str}
+_NUMBER = frozenset({int, float})
 _texts = operator.itemgetter("source", "model", "fingerprint", "created")
 
 
