@@ -648,17 +648,18 @@ class IndexWriter:
         self, txn: lmdb.Transaction, meta: Meta, hand: bytes, seats: list[Seat], *, append: bool
     ) -> None:
         """Add what is new to the records of a hand, and the hand to the stock once it is whole."""
-        joined = bytes(txn.get(hand, b"", db=self._hands))
-        there = {record[:_KEY_SIZE] for record in records_of(joined)}
-        new = {key: (digests, cards) for _, key, digests, cards in seats if key not in there}
+        joined = b"" if append else bytes(txn.get(hand, b"", db=self._hands))
+        new = {seat[1]: seat for seat in seats}
+        for record in records_of(joined):
+            new.pop(record[:_KEY_SIZE], None)
         if not new:
             return
-        records = b"".join([key + digests for key, (digests, _) in new.items()])
-        joined = (joined or bytes([len(seats[0][2]) // 8])) + records
+        joined = joined or bytes([len(seats[0][2]) // 8])
+        joined += b"".join([key + digests for _, key, digests, _ in new.values()])
         txn.put(hand, joined, db=self._hands, append=append)
-        plays = [cards for _, cards in new.values() if cards]
-        meta.plays += len(plays)
-        if plays and txn.get(hand, db=self._stocked) is None:
+        plays = [cards for *_, cards in new.values() if cards]
+        if plays:
+            meta.plays += len(plays)
             self._update_stock(txn, meta, hand, plays[0], joined)
 
     def _update_stock(
@@ -671,7 +672,9 @@ class IndexWriter:
     ) -> None:
         cards = [self._deck.card_by_id[card] for card in card_ids]
         options = tuple([len(card.phrases) for card in cards])
-        if len(joined) < 1 + _fewest(options, meta.radius) * (_KEY_SIZE + 8 * len(cards)):
+        if len(joined) <= _fewest(options, meta.radius) * (_KEY_SIZE + 8 * len(cards)):
+            return
+        if txn.get(hand, db=self._stocked) is not None:
             return
         places = [{phrase_hash(p.id): i for i, p in enumerate(card.phrases)} for card in cards]
         found = (_word(record[_KEY_SIZE:], places) for record in records_of(joined))
