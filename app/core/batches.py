@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 # Bytes of the log in a batch: enough that sorting what it holds pays, and little enough to hold.
 RANGE = 4 << 20
-# Reading is more than half of a build, so that two processes halve that; each holds some 60 MB.
+# Reading is more than half of a build, so that two processes halve that; a build with both held 175 MB.
 READERS = min(2, os.cpu_count() or 1)
-# A process takes a third of a second to start: what this one reads meanwhile, and more.
+# A process takes 0.4 s to start: what this one reads meanwhile, and more.
 WORTH_READERS = 64 << 20
 
 Range = tuple[int, int]

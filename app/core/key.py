@@ -92,8 +92,7 @@ class Query:
     def seated(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
         """The query of picks that are known, in whatever order; `deck` is an id in NFC."""
         ordered = sorted(picks)
-        # All of one member, and then of the next: one call, where a loop for each took three times
-        # as long. Of no picks there is nothing to turn.
+        # All of one member, then of the next, with one call. Of no picks there is nothing to turn.
         canonical, cards, digests, ids = zip(*ordered, strict=True) if ordered else ((),) * 4
         return cls(
             kind,
