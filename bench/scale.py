@@ -32,7 +32,7 @@ from bench.servers import PATIENCE, Server
 NEW = 1_000
 LOOKUPS = 20_000
 STARTS = 5
-# Bytes on disk for an entry, log and index together, and what is kept free.
+# Bytes on disk for an entry, log, index and what is sorted meanwhile, and what is kept free.
 _EACH = 4_000
 _SPARE = 5 << 30
 
@@ -85,28 +85,38 @@ def _build(store: Path) -> dict[str, Any]:
 def build_index(store: str) -> None:
     """Build an index and print what it took, as JSON."""
     deck = kitchen.poem_deck()
-    most, over = [_anonymous()], threading.Event()
+    most, over = [0.0], threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
-            most[0] = max(most[0], _anonymous())
+        everyone = psutil.Process()
+        while not over.wait(0.05):
+            below = everyone.children(recursive=True)
+            most[0] = max(most[0], sum(map(_anonymous, [everyone, *below])))
 
     watching = threading.Thread(target=watch)
     watching.start()
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), _cpu()
     with IndexWriter(Path(store), deck) as writer:
         entries = writer.catch_up().entries
-    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    took = {"seconds": time.perf_counter() - start, "cpu": _cpu() - cpu}
     over.set()
     watching.join()
     sys.stdout.buffer.write(orjson.dumps({"entries": entries, "private_mb": most[0], **took}))
 
 
-def _anonymous() -> float:
-    """Memory of this process that no file stands behind, in MB."""
-    status = Path("/proc/self/status").read_text()
-    found = next(line for line in status.splitlines() if line.startswith("RssAnon"))
-    return int(found.split()[1]) / 1e3
+def _cpu() -> float:
+    """Processor time of this process and of those that it has started, when they have ended."""
+    return sum(os.times()[:4])
+
+
+def _anonymous(process: psutil.Process) -> float:
+    """Memory of a process that no file stands behind, in MB; none where it has ended."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = [line for line in status.splitlines() if line.startswith("RssAnon")]
+    return int(found[0].split()[1]) / 1e3 if found else 0.0
 
 
 def _lookups(store: Path, deck: Deck, rng: Random) -> dict[str, Any]:

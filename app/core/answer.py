@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -25,14 +26,29 @@ class Answer(NamedTuple):
 
 def exact_body(entry: Entry) -> bytes:
     """The body of an entry, as the index keeps it and as an exact hit is sent."""
+    return body_of_line(
+        {
+            "response": entry.response,
+            "key": entry.key,
+            "variant": entry.variant,
+            "source": entry.source,
+            "model": entry.model,
+            "created": entry.created,
+        },
+        entry.query.deck,
+    )
+
+
+def body_of_line(record: Mapping[str, Any], deck: str) -> bytes:
+    """The same of an entry as it stands in its line; `deck` is its query's."""
     head = {
-        **entry.response,
-        "deck": entry.query.deck,
-        "key": entry.key,
-        "variant": entry.variant,
-        "source": entry.source,
-        "model": entry.model,
-        "created": entry.created,
+        **record["response"],
+        "deck": deck,
+        "key": record["key"],
+        "variant": record["variant"],
+        "source": record["source"],
+        "model": record["model"],
+        "created": record["created"],
         "tier": "exact",
     }
     return orjson.dumps(head)

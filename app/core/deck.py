@@ -218,7 +218,13 @@ class Deck:
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
-        return query.kind == HAND and self.known_play(query.picks) is not None
+        seats, picks, size = self.seats, query.picks, self.hand_size
+        if query.kind != HAND or len(picks) != size:
+            return False
+        try:
+            return len({seats[ids][1] for ids in picks}) == size
+        except KeyError:
+            return False
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""

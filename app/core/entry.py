@@ -7,6 +7,7 @@ so that a reader in another language or a later orjson need not write JSON as we
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +49,6 @@ class Usage:
         return Usage(
             self.prompt / count, self.output / count, self.thoughts / count, self.cached / count
         )
-
-
-_NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +98,54 @@ class Entry:
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
         """Back from a line of the log. Raises DamagedLineError, saying what is wrong with it."""
-        record = unseal(line)
-        try:
-            usage = record["usage"]
-            entry = cls(
-                key=record["key"],
-                variant=record["variant"],
-                query=Query.from_json(record["query"]),
-                response=record["response"],
-                source=record["source"],
-                model=record["model"],
-                fingerprint=record["fingerprint"],
-                created=record["created"],
-                usage=None if usage is None else Usage(**usage),
-                cost_usd=record["cost_usd"],
-            )
-            entry._check()
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DamagedLineError(f"not an entry: {error}") from None
-        return entry
+        record, query, usage = read_line(line)
+        return cls(
+            key=record["key"],
+            variant=record["variant"],
+            query=query,
+            response=record["response"],
+            source=record["source"],
+            model=record["model"],
+            fingerprint=record["fingerprint"],
+            created=record["created"],
+            usage=usage,
+            cost_usd=record["cost_usd"],
+        )
 
-    def _check(self) -> None:
-        """A checksum says that a line is as it was written, not that an entry was written."""
-        if len(bytes.fromhex(self.key)) != 16:
-            raise ValueError("the key is not 32 hex digits")
-        if type(self.variant) is not int or not 0 <= self.variant <= MAX_VARIANT:
-            raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
-        texts = (self.source, self.model, self.fingerprint, self.created, *self.response.values())
-        if set(map(type, texts)) != {str}:
-            raise ValueError("a member that should be a text is none")
-        usage = self.usage or _NO_USAGE
-        numbers = (self.cost_usd, usage.prompt, usage.output, usage.thoughts, usage.cached)
-        if not set(map(type, numbers)) <= {int, float}:
-            raise ValueError("a member that should be a number is none")
+
+def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
+    """The members of an entry as they stand in its line, its query and its usage, all checked.
+
+    Raises DamagedLineError. For those who read every line of a large log and keep little of each.
+    """
+    record = unseal(line)
+    try:
+        usage = None if record["usage"] is None else Usage(**record["usage"])
+        _check(record, usage)
+        return record, Query.from_json(record["query"]), usage
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedLineError(f"not an entry: {error}") from None
+
+
+def _check(record: dict[str, Any], usage: Usage | None) -> None:
+    """A checksum says that a line is as it was written, not that an entry was written."""
+    if len(bytes.fromhex(record["key"])) != 16:
+        raise ValueError("the key is not 32 hex digits")
+    variant = record["variant"]
+    if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
+        raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
+    if {*map(type, _texts(record)), *map(type, record["response"].values())} != _TEXT:
+        raise ValueError("a member that should be a text is none")
+    numbers = [record["cost_usd"]]
+    if usage:
+        numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)
+    if not _NUMBER.issuperset(map(type, numbers)):
+        raise ValueError("a member that should be a number is none")
+
+
+_TEXT = {str}
+_NUMBER = frozenset({int, float})
+_texts = operator.itemgetter("source", "model", "fingerprint", "created")
 
 
 def seal(body: bytes) -> bytes:

@@ -27,23 +27,25 @@ import operator
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import lmdb
 import orjson
 import xxhash
 
-from app.core.answer import exact_body
+from app.core.batches import Answer, Batch, BatchReader, Seat, read_batches
 from app.core.coverage import Word, is_stocked, sphere_bound
 from app.core.decks import AnyDeck
 from app.core.entry import Entry
-from app.core.key import HAND, Query, phrase_hash
-from app.core.log import Damage, log_path, read_log
+from app.core.key import Query, phrase_hash
+from app.core.log import log_path
+from app.core.parts import Parts, unpack
 from app.errors import DamagedLineError, IndexUnusableError, KeyCollisionError, StoreWriteError
 
 FORMAT = 5
@@ -59,24 +61,11 @@ _POSITION = struct.Struct(">I")
 _META = b"meta"
 _KEY_SIZE = 16
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
-# Entries taken in with one transaction: enough that sorting them pays, and some 10 MB.
-_BATCH = 5_000
+# Bytes of the log that are sorted in one go where the index is built from nothing.
+_PART = 32 << 20
 _READERS = 1024
 # A line of the processor's cache a reader, and a page for what stands before them.
 _LOCK_SIZE = 64 * _READERS + 4096
-
-
-class _Item(NamedTuple):
-    """An entry as it goes in: what the index keeps of it, and nothing else, for a batch is held."""
-
-    key: bytes
-    start: int
-    origin: int
-    body: bytes
-    is_play: bool
-    hand: bytes
-    record: bytes
-    cards: tuple[str, ...]
 
 
 @dataclass
@@ -103,7 +92,7 @@ class Meta:
     plays: int = 0
     paid: int = 0
     generation: int = 0
-    origins: list[list[object]] = field(default_factory=list)
+    origins: list[tuple[str, str, int]] = field(default_factory=list)
     cost_usd: float = 0.0
     tokens: float = 0.0
     newest: str = ""
@@ -491,9 +480,7 @@ class IndexWriter:
         scratch = self._store / f"{self._deck.id}.new"
         _remove(scratch)
         self._env = self._opened(scratch, sync=False)
-        with self._env.begin(write=True) as txn:
-            self._write_meta(txn, self._fresh)
-        self.catch_up()
+        self._build()
         self._env.sync(True)
         self._env.close()
         Path(f"{scratch}-lock").unlink(missing_ok=True)
@@ -541,74 +528,74 @@ class IndexWriter:
             file.seek(offset)
             return Entry.from_line(file.readline()).created
 
-    def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> Meta:
+    def catch_up(self) -> Meta:
         """Take in what the log has beyond the index; returns what the index then says.
 
         Raises StoreWriteError where the disk is full, KeyCollisionError.
         """
         try:
-            return self._catch_up(progress)
+            return self._catch_up()
         except (OSError, lmdb.Error) as error:
             raise StoreWriteError(
                 f"{self._store}: the index cannot be written: {error}; what is in the log is safe, "
                 "make room and start again"
             ) from None
 
-    def _catch_up(self, progress: Callable[[int], None]) -> Meta:
-        while True:
+    def _catch_up(self) -> Meta:
+        """Batch by batch, each with one transaction: the index holds the log up to an offset."""
+        meta = self.meta()
+        for batch in read_batches(BatchReader(self._log, self._deck, 1), meta.offset):
+            if not batch.lines:
+                break
             with self._env.begin(write=True) as txn:
-                meta = _read_meta(txn, self._meta_db, self._store)
-                before = meta.lines
-                items = list(self._read(meta))
-                if meta.lines == before:
-                    return meta
-                self._take_in(txn, meta, items)
+                self._account(meta, batch)
+                self._file(txn, meta, unpack(batch.answers))
+                self._seat_all(txn, meta, unpack(batch.seats))
                 meta.generation += 1
                 self._write_meta(txn, meta)
             self._pad()
-            progress(meta.offset)
+        return meta
 
-    def _read(self, meta: Meta) -> Iterator[_Item]:
-        """The next entries of the log, which `meta` then accounts for."""
-        if not meta.first:
-            meta.first = _first_of(self._log)
-        for record in itertools.islice(read_log(self._log, meta.offset), _BATCH):
-            if isinstance(record, Damage):
-                if record.torn:
-                    break
-                meta.damaged += 1
-                meta.offset = self._next_line(record.offset)
-            else:
-                yield self._item(meta, record.entry)
-                meta.offset = record.end
-                self._account(meta, record.entry)
-            meta.lines += 1
+    def _build(self) -> None:
+        """The same from nothing, in a file that nobody reads yet: all keys in one row.
+
+        Each page is written once and full. (Batch by batch, every batch of a large log would change
+        as many pages as it has entries.)
+        """
+        meta = replace(self._fresh)
+        size = self._log.stat().st_size if self._log.exists() else 0
+        count = size // _PART + 1
+        with Parts(count, self._store) as answers, Parts(count, self._store) as seats:
+            for batch in read_batches(BatchReader(self._log, self._deck, count), 0):
+                self._account(meta, batch)
+                answers.add(batch.answers)
+                seats.add(batch.seats)
+            for part in answers:
+                with self._env.begin(write=True) as txn:
+                    self._file(txn, meta, part, append=True)
+            for part in seats:
+                with self._env.begin(write=True) as txn:
+                    self._seat_all(txn, meta, part, append=True)
+        meta.generation += meta.lines > 0
+        with self._env.begin(write=True) as txn:
+            self._write_meta(txn, meta)
+        self._pad()
+
+    def _account(self, meta: Meta, batch: Batch) -> None:
+        meta.first = meta.first or _first_of(self._log)
+        meta.offset = batch.end
         meta.last = _last_of(self._log, meta.offset)
-
-    def _item(self, meta: Meta, entry: Entry) -> _Item:
-        query = entry.query
-        raw_key = bytes.fromhex(entry.key)
-        in_hand = query.kind == HAND and entry.variant == 0
-        return _Item(
-            raw_key + _VARIANT.pack(entry.variant),
-            meta.offset,
-            _origin(meta, entry),
-            exact_body(entry),
-            in_hand and self._deck.has_play(query),
-            query.raw_hand_key if in_hand else b"",
-            raw_key + query.digests,
-            tuple([card for card, _ in query.picks]) if in_hand else (),
-        )
-
-    def _take_in(self, txn: lmdb.Transaction, meta: Meta, items: list[_Item]) -> None:
-        # In the order of the keys, for the tree's sake; of one key, in the order of the log.
-        items.sort(key=_by_key)
-        touched: dict[bytes, list[_Item]] = {}
-        for item in items:
-            if self._put(txn, meta, item) and item.hand:
-                touched.setdefault(item.hand, []).append(item)
-        for hand in sorted(touched):
-            self._seat(txn, meta, hand, touched[hand])
+        meta.lines += batch.lines
+        meta.damaged += batch.damaged
+        meta.newest = max(meta.newest, batch.newest)
+        for cost in batch.costs:
+            meta.cost_usd += cost
+            meta.paid += cost > 0
+        for tokens in batch.tokens:
+            meta.tokens += tokens
+        known = _origins(meta)
+        new = [origin for origin in batch.origins if origin not in known]
+        meta.origins = [*meta.origins, *((*origin, 0) for origin in new)]
 
     def _pad(self) -> None:
         """LMDB need not write a last page that it freed at once; readers count on the full length."""
@@ -617,59 +604,69 @@ class IndexWriter:
         if path.stat().st_size < least:
             os.truncate(path, least)
 
-    def _next_line(self, offset: int) -> int:
-        with self._log.open("rb") as file:
-            file.seek(offset)
-            return offset + len(file.readline())
-
-    def _account(self, meta: Meta, entry: Entry) -> None:
-        meta.cost_usd += entry.cost_usd
-        meta.paid += entry.cost_usd > 0
-        if entry.usage:
-            meta.tokens += entry.usage.prompt + entry.usage.output + entry.usage.thoughts
-        meta.newest = max(meta.newest, entry.created)
-
-    def _put(self, txn: lmdb.Transaction, meta: Meta, item: _Item) -> bool:
-        """Put an entry in force where it is as good as what is there; whether its key is new."""
-        value = _PREFIX.pack(item.origin, item.start) + item.body
-        new = txn.put(item.key, value, db=self._answers, overwrite=False)
-        if new:
-            meta.entries += 1
-            meta.plays += item.is_play
-        else:
-            old_origin, old_start = _PREFIX.unpack_from(txn.get(item.key, b"", db=self._answers))
-            self._compare(item, old_start)
-            if self._rank(meta, item.origin) > self._rank(meta, old_origin):
-                return False
-            txn.put(item.key, value, db=self._answers)
-            _count(meta, old_origin, -1)
-        _count(meta, item.origin, 1)
-        return bool(new)
+    def _file(
+        self, txn: lmdb.Transaction, meta: Meta, answers: list[Answer], *, append: bool = False
+    ) -> None:
+        """Put entries in force where they are as good as what is there. They are sorted."""
+        numbers, counts = _origins(meta), Counter[int]()
+        for key, start, source, body in answers:
+            origin = numbers[source]
+            value = _PREFIX.pack(origin, start) + body
+            if txn.put(key, value, db=self._answers, overwrite=False, append=append):
+                meta.entries += 1
+                counts[origin] += 1
+                continue
+            old_origin, old_start = _PREFIX.unpack_from(txn.get(key, b"", db=self._answers))
+            self._compare(key, old_start, start)
+            if self._rank(meta, origin) <= self._rank(meta, old_origin):
+                txn.put(key, value, db=self._answers)
+                counts[old_origin] -= 1
+                counts[origin] += 1
+        meta.origins = [
+            (source, model, count + counts[number])
+            for number, (source, model, count) in enumerate(meta.origins)
+        ]
 
     def _rank(self, meta: Meta, origin: int) -> int:
         source = meta.origins[origin][0]
-        return meta.order.index(str(source)) if source in meta.order else len(meta.order)
+        return meta.order.index(source) if source in meta.order else len(meta.order)
 
-    def _compare(self, item: _Item, old_start: int) -> None:
+    def _compare(self, key: bytes, old_start: int, start: int) -> None:
         """Hash to find, compare to confirm."""
         try:
             old = query_at(self._log, old_start)
         except DamagedLineError:
             return
-        if old.canonical != query_at(self._log, item.start).canonical:
+        if old.canonical != query_at(self._log, start).canonical:
             raise KeyCollisionError(
-                f"{self._log}: the lines at bytes {old_start} and {item.start} share key "
-                f"{item.key[:_KEY_SIZE].hex()} but ask different things; remove the wrong one"
+                f"{self._log}: the lines at bytes {old_start} and {start} share key "
+                f"{key[:_KEY_SIZE].hex()} but ask different things; remove the wrong one"
             )
 
-    def _seat(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, items: list[_Item]) -> None:
-        """Add new entries to the records of their hand, and the hand to the stock once it is whole."""
-        cards = next((item.cards for item in items if item.is_play), ())
-        joined = bytes(txn.get(hand, b"", db=self._hands)) or bytes([len(items[0].cards)])
-        joined += b"".join([item.record for item in items])
-        txn.put(hand, joined, db=self._hands)
-        if cards and txn.get(hand, db=self._stocked) is None:
-            self._update_stock(txn, meta, hand, cards, records_of(joined))
+    def _seat_all(
+        self, txn: lmdb.Transaction, meta: Meta, seats: list[Seat], *, append: bool = False
+    ) -> None:
+        """Add entries to the records of their hands. They are sorted."""
+        for hand, group in itertools.groupby(seats, _by_hand):
+            self._seat(txn, meta, hand, list(group), append=append)
+
+    def _seat(
+        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, seats: list[Seat], *, append: bool
+    ) -> None:
+        """Add what is new to the records of a hand, and the hand to the stock once it is whole."""
+        joined = b"" if append else bytes(txn.get(hand, b"", db=self._hands))
+        new = {seat[1]: seat for seat in seats}
+        for record in records_of(joined):
+            new.pop(record[:_KEY_SIZE], None)
+        if not new:
+            return
+        joined = joined or bytes([len(seats[0][2]) // 8])
+        joined += b"".join([key + digests for _, key, digests, _ in new.values()])
+        txn.put(hand, joined, db=self._hands, append=append)
+        plays = [cards for *_, cards in new.values() if cards]
+        if plays:
+            meta.plays += len(plays)
+            self._update_stock(txn, meta, hand, plays[0], joined)
 
     def _update_stock(
         self,
@@ -677,14 +674,16 @@ class IndexWriter:
         meta: Meta,
         hand: bytes,
         card_ids: tuple[str, ...],
-        records: Sequence[bytes],
+        joined: bytes,
     ) -> None:
         cards = [self._deck.card_by_id[card] for card in card_ids]
         options = tuple([len(card.phrases) for card in cards])
-        if len(records) < _fewest(options, meta.radius):
+        if len(joined) <= _fewest(options, meta.radius) * (_KEY_SIZE + 8 * len(cards)):
+            return
+        if txn.get(hand, db=self._stocked) is not None:
             return
         places = [{phrase_hash(p.id): i for i, p in enumerate(card.phrases)} for card in cards]
-        found = (_word(record[_KEY_SIZE:], places) for record in records)
+        found = (_word(record[_KEY_SIZE:], places) for record in records_of(joined))
         if is_stocked([word for word in found if word], options, meta.radius):
             txn.put(_POSITION.pack(meta.stocked_hands), orjson.dumps(card_ids), db=self._stock)
             txn.put(hand, _POSITION.pack(meta.stocked_hands), db=self._stocked)
@@ -695,7 +694,7 @@ class IndexWriter:
         txn.put(_META, orjson.dumps(asdict(meta)), db=self._meta_db)
 
 
-_by_key = operator.attrgetter("key")
+_by_hand = operator.itemgetter(0)
 _fewest = lru_cache(maxsize=1 << 10)(sphere_bound)
 
 
@@ -704,18 +703,9 @@ def _word(hashes: bytes, places: Sequence[dict[bytes, int]]) -> Word | None:
     return tuple(word) if min(word) >= 0 else None
 
 
-def _origin(meta: Meta, entry: Entry) -> int:
-    for number, (source, model, _) in enumerate(meta.origins):
-        if source == entry.source and model == entry.model:
-            return number
-    meta.origins.append([entry.source, entry.model, 0])
-    return len(meta.origins) - 1
-
-
-def _count(meta: Meta, origin: int, step: int) -> None:
-    source, model, count = meta.origins[origin]
-    assert isinstance(count, int)
-    meta.origins[origin] = [source, model, count + step]
+def _origins(meta: Meta) -> dict[tuple[str, str], int]:
+    """The number of each origin."""
+    return {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
 
 
 def _remove(path: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -48,8 +49,11 @@ def log_path(store: Path, deck: str) -> Path:
     return store / f"{deck}.jsonl"
 
 
-def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
-    """Records and damages from an offset on, in order. A log that does not exist is empty."""
+def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tuple[int, bytes]]:
+    """Lines from an offset on, each with where it begins, up to one that begins at `end` or later.
+
+    A log that does not exist is empty.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -58,15 +62,22 @@ def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
         file.seek(start)
         offset = start
         for line in file:
-            end = offset + len(line)
-            if not line.endswith(b"\n"):
-                yield Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
+            if offset >= end:
                 return
-            try:
-                yield Record(Entry.from_line(line), end)
-            except DamagedLineError as error:
-                yield Damage(offset, str(error))
-            offset = end
+            yield offset, line
+            offset += len(line)
+
+
+def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
+    """Records and damages from an offset on, in order. A log that does not exist is empty."""
+    for offset, line in read_lines(path, start):
+        if not line.endswith(b"\n"):
+            yield Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
+            return
+        try:
+            yield Record(Entry.from_line(line), offset + len(line))
+        except DamagedLineError as error:
+            yield Damage(offset, str(error))
 
 
 def line_number(path: Path, offset: int) -> int:

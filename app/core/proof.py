@@ -50,7 +50,7 @@ def _looked_for(deck: Deck) -> Iterator[str]:
 
 def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
     """As lines of one text, for speed: only showcase words may come again in another line."""
-    rules = replace(deck.rules, showcase=())
+    rules = deck.rules._replace(showcase=())
     if any("\n" in text or "\r" in text for text in texts):
         return False
     if Gate.of(replace(deck, rules=rules)).examine_text("\n".join(texts)):

@@ -59,13 +59,13 @@ def test_a_text_that_quotes_any_phrase_proves_nothing(poem: Deck) -> None:
 def test_a_word_that_can_span_two_texts_proves_nothing(poem: Deck, rule: str) -> None:
     """Where a watched word goes on after a full stop, each text alone does not settle it."""
     changed: dict[str, Any] = {rule: ("る。窓",)}
-    rules = replace(poem.rules, **changed)
+    rules = poem.rules._replace(**changed)
     assert not always_passes(replace(poem, rules=rules), FINE)
 
 
 def test_paragraphs_that_the_composer_does_not_make_prove_nothing(poem: Deck) -> None:
     """Five paragraphs, or a hand too small to be halved, are judged answer by answer."""
-    rules = replace(poem.rules, paragraphs=(5, 6))
+    rules = poem.rules._replace(paragraphs=(5, 6))
     assert not always_passes(replace(poem, rules=rules), FINE)
     assert not always_passes(replace(poem, hand_size=2), FINE)
 
@@ -73,7 +73,7 @@ def test_paragraphs_that_the_composer_does_not_make_prove_nothing(poem: Deck) ->
 def test_an_unproven_deck_is_gated(poem: Deck) -> None:
     """A deck that is not proven has every answer judged: what the gate refuses is not served."""
     theme = poem.themes[0]
-    spoilt = [replace(theme, openings=("最高の朝。", *theme.openings)), *poem.themes[1:]]
+    spoilt = [theme._replace(openings=("最高の朝。", *theme.openings)), *poem.themes[1:]]
     deck = replace(poem, themes=tuple(spoilt))
     composer, gate = Composer(deck), Gate.of(deck)
     tier, rng = ComposedTier(deck, gate, composer), Random(3)
