@@ -102,9 +102,11 @@ def _courses(
 ) -> tuple[list[Course], list[str]]:
     courses = _Courses(stack)
     courses.add(BASE, courses.enter(lambda: servers.nginx(menu, folder)), menu.by_key)
-    server = courses.enter(lambda: servers.constant(menu, folder))
+    server = courses.enter(lambda: servers.floor(menu, folder))
+    courses.add("a constant, uvloop: GET", server, menu.by_key)
+    courses.add("a constant, uvloop: POST", server, menu.exact)
+    server = courses.enter(lambda: servers.granian(menu, folder))
     courses.add("a constant, granian: GET", server, menu.by_key)
-    courses.add("a constant, granian: POST", server, menu.exact)
     server = courses.enter(lambda: servers.ours(store, _sub(folder, "ladder")))
     courses.add("GET a stored answer", server, menu.by_key, 1.0)
     courses.add("POST a play: exact", server, menu.exact, 0.75)

@@ -1,14 +1,14 @@
-"""The floor: a WSGI function that gives one answer, whatever is asked, behind the server that we use."""
+"""A WSGI function that gives one answer, whatever is asked: what a WSGI server costs by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-_BODY = b"x" * 950
-_HEADERS = [
+BODY = b"x" * 950
+HEADERS = [
     ("Content-Type", "application/json"),
-    ("Content-Length", str(len(_BODY))),
+    ("Content-Length", str(len(BODY))),
     ("Cache-Control", "no-cache"),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -19,5 +19,5 @@ _HEADERS = [
 
 def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     """Nothing is looked up, nothing is counted."""
-    start("200 OK", list(_HEADERS))
-    return [_BODY]
+    start("200 OK", list(HEADERS))
+    return [BODY]
