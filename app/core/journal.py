@@ -8,6 +8,8 @@ aside as `<name>.1.jsonl`, over the one set aside before.
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -84,24 +86,26 @@ def read_journal(folder: Path, name: str) -> Iterator[dict[str, Any]]:
         yield from _read(path, 0)[1]
 
 
-def _read(path: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
-    """The objects of the whole lines from an offset on, and the offset after them."""
+def _read(path: Path, start: int) -> tuple[int, Iterator[dict[str, Any]]]:
+    """The offset after the whole lines from an offset on, and their objects, one by one."""
     try:
         with path.open("rb") as file:
             file.seek(start)
             block = file.read()
     except FileNotFoundError:
-        return 0, []
+        return 0, iter(())
     whole = block[: block.rfind(b"\n") + 1]
-    found = []
-    for line in whole.splitlines():
+    return start + len(whole), _objects(whole)
+
+
+def _objects(lines: bytes) -> Iterator[dict[str, Any]]:
+    for line in io.BytesIO(lines):
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
         if isinstance(value, dict):
-            found.append(value)
-    return start + len(whole), found
+            yield value
 
 
 class JournalReader:
@@ -116,7 +120,7 @@ class JournalReader:
         self._offset = 0
         self._head = b""
 
-    def news(self) -> tuple[bool, list[dict[str, Any]]]:
+    def news(self) -> tuple[bool, Iterator[dict[str, Any]]]:
         """(begin again, lines): after the journal was set aside, all its lines are given anew."""
         path = journal_path(self._folder, self._name)
         head = _head(path)
@@ -125,7 +129,7 @@ class JournalReader:
             _, older = _read(_aside_path(self._folder, self._name), 0)
             self._offset, lines = _read(path, 0)
             self._head = head
-            return again, older + lines
+            return again, itertools.chain(older, lines)
         self._head = head
         self._offset, lines = _read(path, self._offset)
         return False, lines

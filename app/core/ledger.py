@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,4 +69,7 @@ def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
     hand = line.get("hand")
     if not isinstance(hand, list):
         return ()
-    return tuple(sorted(str(pick.get("phrase")) for pick in hand if isinstance(pick, dict)))
+    # Interned: a ledger holds many plays of few phrases, and every worker that tells them counts them.
+    return tuple(
+        sorted(sys.intern(str(pick.get("phrase"))) for pick in hand if isinstance(pick, dict))
+    )
