@@ -96,10 +96,10 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer, hold back until there is more, or hand on to uvicorn."""
-        fast = self._front.fast
+        fast, held = self._front.fast, self._held
+        if held:
+            data, self._held = held + data, b""
         if fast and self._at_rest() and not self.flow.write_paused:
-            held, self._held = self._held, b""
-            data = held + data if held else data
             response = fast.answer(data, self.server_state.default_headers)
             if response is not None:
                 if held:

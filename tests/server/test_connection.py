@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 import pytest
@@ -94,20 +96,42 @@ def test_a_request_in_two_parts_is_answered(wire: socket.socket, request_of: obj
         assert read(wire) == expected, cut
 
 
+def _next_body(stream: BinaryIO) -> bytes:
+    assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+    length = 0
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.partition(b":")
+        length = int(value) if name == b"content-length" else length
+    return stream.read(length)
+
+
 def test_requests_in_one_part_are_answered_in_turn(wire: socket.socket) -> None:
     """Requests that come together are answered each, in their order, by whichever way."""
     asked = [by_key(QUERIES[0]), HEALTH, play(QUERIES[1]), by_key(QUERIES[2]), play(QUERIES[0])]
     wire.sendall(b"".join(asked))
     stream = wire.makefile("rb")
-    keys = []
-    for _ in asked:
-        assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
-        length = 0
-        while (line := stream.readline()) != b"\r\n":
-            name, _, value = line.partition(b":")
-            length = int(value) if name == b"content-length" else length
-        keys.append(orjson.loads(stream.read(length)).get("key"))
+    keys = [orjson.loads(_next_body(stream)).get("key") for _ in asked]
     assert keys == [QUERIES[0].key, None, QUERIES[1].key, QUERIES[2].key, QUERIES[0].key]
+
+
+def test_a_client_that_reads_late_gets_all_of_it(wire: socket.socket) -> None:
+    """Many requests sent without reading, the last in two parts, are all answered, in order."""
+    asked = [*(by_key(QUERIES[number % 3]) for number in range(6_000)), play(QUERIES[0])]
+
+    def send() -> None:
+        for request in asked[:-1]:
+            wire.sendall(request)
+        wire.sendall(asked[-1][:500])
+        wire.sendall(asked[-1][500:])
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    # Until neither side can go on: the server's answers are not taken.
+    sending.join(1)
+    stream = wire.makefile("rb")
+    keys = [orjson.loads(_next_body(stream))["key"] for _ in asked]
+    sending.join()
+    assert keys == [*(QUERIES[number % 3].key for number in range(6_000)), QUERIES[0].key]
 
 
 def test_ways_may_alternate_on_a_connection(wire: socket.socket) -> None:
