@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from a2wsgi import WSGIMiddleware
 from gunicorn.app.base import BaseApplication
@@ -150,7 +152,13 @@ class _Stopping:
 class _Worker(UvicornWorker):
     """A worker of gunicorn that serves a `Service`."""
 
-    CONFIG_KWARGS = UVICORN
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UVICORN, "timeout_notify": 1}
+
+    async def callback_notify(self) -> None:
+        """Every second: tell gunicorn that this worker lives, and end where gunicorn does not."""
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await super().callback_notify()
 
     def load_wsgi(self) -> None:
         """Make the service, and have uvicorn make its connections."""

@@ -94,6 +94,17 @@ def _answers(server: Server) -> bool:
         return False
 
 
+def test_workers_end_with_the_process_that_keeps_them(serve: Serve) -> None:
+    """After SIGKILL of the process that was started no worker is left, and the port is free."""
+    server = serve(TSUKURIOKI_WORKERS=2)
+    wait_for(lambda: len(workers(server)) == 2, "two workers")
+    left = workers(server)
+    server.process.kill()
+    server.process.wait()
+    wait_for(lambda: not any(process.is_running() for process in left), "the end of the workers")
+    assert not _answers(server)
+
+
 def test_deals_go_on_after_a_killing_and_a_restart(precompute: Precompute, serve: Serve) -> None:
     """Hands dealt by three workers, one of them killed, and after a restart: none twice in a round."""
     precompute("build", "--n", 27 * 12)
