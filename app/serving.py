@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from gunicorn.app.base import BaseApplication
@@ -152,7 +152,7 @@ class _Stopping:
 class _Worker(UvicornWorker):
     """A worker of gunicorn that serves a `Service`."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UVICORN, "timeout_notify": 1}
+    CONFIG_KWARGS = {**UVICORN, "timeout_notify": 1}  # noqa: RUF012 as its base has it
 
     async def callback_notify(self) -> None:
         """Every second: tell gunicorn that this worker lives, and end where gunicorn does not."""
