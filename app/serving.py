@@ -154,6 +154,10 @@ class _Worker(UvicornWorker):
 
     CONFIG_KWARGS = {**UVICORN, "timeout_notify": 1}  # noqa: RUF012 as its base has it
 
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Interrupted, gunicorn sends SIGQUIT, which uvicorn does not know: end as by SIGTERM."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
     async def callback_notify(self) -> None:
         """Every second: tell gunicorn that this worker lives, and end where gunicorn does not."""
         if os.getppid() != self.ppid:

@@ -314,6 +314,19 @@ def test_wsgi_with_a_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
 # Stopping and starting
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_quiet(tmp_path: Path, end: signal.Signals) -> None:
+    """Told to stop, it ends with status 0 and has said nothing but its address."""
+    log = tmp_path / "server.log"
+    known = {"TSUKURIOKI_DATA": tmp_path, "TSUKURIOKI_DECKS": DECKS, "TSUKURIOKI_WORKERS": 2}
+    with serving(known, log) as started:
+        with started.client() as client:
+            assert client.get("/healthz").status_code == 200
+        started.process.send_signal(end)
+        assert started.process.wait(PATIENCE) == 0
+    assert log.read_text() == f"tsukurioki: {started.url}/\n"
+
+
 def whole(client: httpx.Client, poem: Deck) -> tuple[dict[str, Any], bytes]:
     """Deal a hand from stock, post it as the game's client does; gives play and answer."""
     cards = client.get("/api/decks/poem/deal").json()["cards"]
