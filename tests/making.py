@@ -153,7 +153,7 @@ def game_body(deck: Deck, query: Query) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Precompute:
-    """Runs the command in a process of its own."""
+    """Runs the command in a process of its own, in a folder where no other test works."""
 
     settings: Mapping[str, object]
 
@@ -162,7 +162,7 @@ class Precompute:
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.words(*arguments),
-            cwd=REPO,
+            cwd=self.folder,
             env=environment(**{**self.settings, **settings}),
             capture_output=True,
             text=True,
@@ -173,6 +173,11 @@ class Precompute:
         assert "Traceback" not in done.stderr
         return done
 
+    @property
+    def folder(self) -> Path:
+        """Where it is run: beside its data, so that a default like `event` is its own."""
+        return Path(str(self.settings["TSUKURIOKI_DATA"])).parent
+
     def words(self, *arguments: object) -> list[str]:
         """The command with its arguments."""
         return [sys.executable, "-m", "precompute", *map(str, arguments)]
@@ -181,7 +186,7 @@ class Precompute:
         """Start it and go on."""
         return subprocess.Popen(
             self.words(*arguments),
-            cwd=REPO,
+            cwd=self.folder,
             env=environment(**{**self.settings, **settings}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
