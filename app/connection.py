@@ -62,6 +62,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, front: Front, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._front = front
+        self._fast = front.fast
         # The beginning of a play whose rest is likely to come next.
         self._held = b""
         # What uvicorn is to be fed once it has answered.
@@ -96,10 +97,10 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer, hold back until there is more, or hand on to uvicorn."""
-        fast, held = self._front.fast, self._held
+        fast, held = self._fast, self._held
         if held:
             data, self._held = held + data, b""
-        if fast and self._at_rest() and not self.flow.write_paused:
+        if fast and not self.flow.write_paused and self._at_rest():
             response = fast.answer(data, self.server_state.default_headers)
             if response is not None:
                 if held:
@@ -164,7 +165,9 @@ class Connection(HttpToolsProtocol):
     # Our own.
 
     def _at_rest(self) -> bool:
-        return not self._in_request and not self._waiting and self._answered()
+        if self._in_request or self._waiting:
+            return False
+        return self.cycle is None or self.cycle.response_complete
 
     def _answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -13,8 +13,9 @@ request, whatever answers it, cost twice as much as all that is done here.)
 
 from __future__ import annotations
 
+import time
 from binascii import hexlify, unhexlify
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -22,10 +23,12 @@ import httptools
 import orjson
 import xxhash
 
+from app.core.answer import WHOLE_TIERS
 from app.core.deck import Deck, Seat
 from app.core.key import Query
 from app.errors import RequestError
 from app.house import MAX_BODY, MAX_VARIANT, House, Table, stored_answer
+from app.repeats import Repeats, Response
 
 # Names in lower case, and values.
 Headers = list[tuple[bytes, bytes]]
@@ -96,8 +99,15 @@ def read_plain(lines: bytes) -> Plain | None:
 class FastPath:
     """Answers what is plain. `headers` are those of every answer."""
 
-    def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        house: House,
+        headers: Iterable[tuple[str, str]],
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._house = house
+        self._timer = timer
+        self._repeats = Repeats()
         self._plays: dict[bytes, tuple[Table, GameBodies | None]] = {
             f"POST /api/decks/{quote(deck)}/answer HTTP/1.1".encode(): (table, None)
             for deck, table in house.tables.items()
@@ -127,6 +137,28 @@ class FastPath:
 
         `dated` are headers that every response has, another list where one of them has changed.
         """
+        begun = self._timer()
+        response = self._repeats.find(data)
+        if response is None:
+            response = self._fresh(data)
+            if response is None:
+                return None
+            deck, tier, origin, start, body = response
+        else:
+            deck, tier, origin, start, body = response
+            if tier is None:
+                self._house.counters.fetched(deck)
+            else:
+                self._house.counters.answered(deck, tier, self._timer() - begun)
+        if dated is not self._dated:
+            self._dated = dated
+            self._dress()
+        # Nearly every answer: no origin may call that is not named.
+        headers = self._headers_of.get(origin, self._headers) if origin else self._headers
+        return b"".join((start, headers, body))
+
+    def _fresh(self, data: bytes) -> Response | None:
+        """The response to a request that was not there lately."""
         line, lines, body = _cut(data)
         play = self._plays.get(line)
         if play is None and not (line.startswith((_GET, _HEAD)) and line.endswith(_VERSION)):
@@ -134,13 +166,9 @@ class FastPath:
         plain = self._plain(lines)
         if plain is None or plain.length != len(body):
             return None
-        if dated is not self._dated:
-            self._dated = dated
-            self._dress()
-        headers = self._headers_of.get(plain.origin, self._headers)
         if play is not None:
-            return self._played(*play, body, headers)
-        return None if body else self._stored(line, plain.etag, headers)
+            return self._played(data, *play, body, plain.origin)
+        return None if body else self._stored(data, line, plain)
 
     def lacks(self, data: bytes) -> bool:
         """Whether these bytes begin a plain play, and the rest of its body is still to come."""
@@ -160,34 +188,43 @@ class FastPath:
             known[lines] = plain
         return plain
 
-    def _stored(self, line: bytes, wanted: bytes | None, headers: bytes) -> bytes | None:
+    def _stored(self, data: bytes, line: bytes, plain: Plain) -> Response | None:
         whole = line.startswith(_GET)
         key = _raw_key(line[len(_GET if whole else _HEAD) : -len(_VERSION)])
         found = stored_answer(self._house, key, 0) if key else None
         if found is None:
             return None
-        deck, body = found
+        body, deck, index, state = found
         etag = b'"%b"' % xxhash.xxh3_64_hexdigest(body).encode()
-        if wanted is not None and wanted != etag:
+        if plain.etag is None:
+            start = b"".join((_OK, b"%d" % len(body), _KEPT, etag))
+        elif plain.etag == etag:
+            start = _SAME + etag
+        else:
             # It may still match: there are lists, weak tags and a star.
             return None
         self._house.counters.fetched(deck)
-        if wanted is not None:
-            return b"".join((_SAME, etag, headers))
-        return b"".join((_OK, b"%d" % len(body), _KEPT, etag, headers, body if whole else b""))
+        sent = body if whole and plain.etag is None else b""
+        response = Response(deck, None, plain.origin, start, sent)
+        self._repeats.keep(data, response, index, state)
+        return response
 
     def _played(
-        self, table: Table, bodies: GameBodies | None, body: bytes, headers: bytes
-    ) -> bytes | None:
+        self, data: bytes, table: Table, bodies: GameBodies | None, body: bytes, origin: bytes
+    ) -> Response | None:
         asked = _play(table, body, bodies) if len(body) <= MAX_BODY else None
         if asked is None:
             return None
+        state = table.index.state()
         try:
-            answer = self._house.answer(table, *asked).body
+            tier, answer = self._house.answer(table, *asked)
         except RequestError:
             # What no tier can answer is refused by Flask.
             return None
-        return b"".join((_OK, b"%d" % len(answer), headers, answer))
+        response = Response(table.deck.id, tier, origin, _OK + b"%d" % len(answer), answer)
+        if tier in WHOLE_TIERS:
+            self._repeats.keep(data, response, table.index, state)
+        return response
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,7 +28,7 @@ from app.core.votes import VoteBox, VoteCounts
 from app.counters import Counters
 from app.deals import DealCounter, permuted
 from app.errors import DeckError, RequestError
-from app.indexes import IndexHolder
+from app.indexes import IndexHolder, State
 from app.settings import Settings
 from app.tiers import Ladder, build_ladder
 
@@ -199,13 +199,24 @@ class House:
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
 
 
-def stored_answer(house: House, key: bytes, variant: int) -> tuple[str, bytes] | None:
-    """The stored answer of a key of 16 bytes: whose deck's it is, and its finished body."""
+class Stored(NamedTuple):
+    """A stored answer: its finished body, whose deck's it is, and how far that deck's index was."""
+
+    body: bytes
+    deck: str
+    holder: IndexHolder
+    state: State | None
+
+
+def stored_answer(house: House, key: bytes, variant: int) -> Stored | None:
+    """The stored answer of a key of 16 bytes."""
     for deck, holder in house.indexes:
+        # Before the answer is: what is told of an older state is found out, the other way it is not.
+        state = holder.state()
         index = holder()
         body = index.get(key, variant) if index else None
         if body is not None:
-            return deck, body
+            return Stored(body, deck, holder, state)
     return None
 
 

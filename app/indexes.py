@@ -13,6 +13,17 @@ from app.settings import Settings
 # How often a worker looks whether an index was replaced or has appeared. (What is added to the
 # index in force is seen at once.)
 LOOK_EVERY = 0.5
+# How often it asks whether the index in force has changed, for those who keep what it said.
+ASK_EVERY = 0.001
+
+
+class State:
+    """What an index held for a while. Another one is another object, and none equals it."""
+
+    __slots__ = ("stamp",)
+
+    def __init__(self, stamp: int) -> None:
+        self.stamp = stamp
 
 
 class IndexHolder:
@@ -24,6 +35,8 @@ class IndexHolder:
         self._deck = deck
         self._clock = clock
         self._index: IndexReader | None = None
+        self._state: State | None = None
+        self._ask_at = 0.0
         self.problem = ""
         self._look_at = 0.0
         self._looking = threading.Lock()
@@ -34,6 +47,22 @@ class IndexHolder:
         if self._clock() >= self._look_at:
             self._look()
         return self._index
+
+    def state(self) -> State | None:
+        """The state of the index a moment ago, the same object as long as nothing has changed.
+
+        None where there is no index, and where it cannot tell.
+        """
+        now = self._clock()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_EVERY
+            index = self()
+            stamp = index.stamp() if index else None
+            if stamp is None:
+                self._state = None
+            elif self._state is None or self._state.stamp != stamp:
+                self._state = State(stamp)
+        return self._state
 
     def _found(self) -> IndexReader:
         if self._redis:
@@ -48,6 +77,7 @@ class IndexHolder:
             # An index that was replaced is left to the garbage collector: another thread may be
             # reading it just now.
             self._index = self._found()
+            self._state = None
             self.problem = ""
         except IndexUnusableError as error:
             # What was open before, if anything, goes on answering.

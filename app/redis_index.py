@@ -165,6 +165,9 @@ class RedisIndex:
         for key in sorted(self._asked(lambda: self._redis.hkeys(name)) or ()):
             yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
 
+    def stamp(self) -> None:
+        """None: to know whether it has changed costs as much as an answer."""
+
     def outdated(self) -> bool:
         """Never: it follows what is published by itself."""
         return False

@@ -18,7 +18,15 @@ from app.chat_server import chat_api
 from app.core.key import Query
 from app.core.votes import DOWN, UP
 from app.errors import RequestError
-from app.house import MAX_BODY, MAX_VARIANT, House, Table, parse_json, stored_answer
+from app.house import (
+    MAX_BODY,
+    MAX_VARIANT,
+    House,
+    Stored,
+    Table,
+    parse_json,
+    stored_answer,
+)
 from app.settings import Settings
 from app.site import Site
 
@@ -112,9 +120,8 @@ def answer_by_key(key: str) -> Response:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
-    deck, body = found
-    house.counters.fetched(deck)
-    return _cached(body)
+    house.counters.fetched(found.deck)
+    return _cached(found.body)
 
 
 @api.post("/api/answers/<key>/feedback")
@@ -138,8 +145,8 @@ def feedback(key: str) -> Response:
     return Response(status=204)
 
 
-def _created(found: tuple[str, bytes] | None) -> str:
-    return str(parse_json(found[1]).get("created", "")) if found else ""
+def _created(found: Stored | None) -> str:
+    return str(parse_json(found.body).get("created", "")) if found else ""
 
 
 def _variant(value: Any) -> int:

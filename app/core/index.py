@@ -241,6 +241,9 @@ class IndexReader(Protocol):
     def keys(self) -> Iterator[tuple[str, int]]:
         """Every key and variant in force, in the order of the keys."""
 
+    def stamp(self) -> int | None:
+        """A number that every change of what it holds raises; None where none can be had cheaply."""
+
     def outdated(self) -> bool:
         """Whether it must be opened again."""
 
@@ -301,6 +304,13 @@ class Index:
         value = txn.get(key + _VARIANT.pack(variant))
         txn.abort()
         return None if value is None else value[_PREFIX_SIZE:]
+
+    def stamp(self) -> int:
+        """A number that every change of what it holds raises: its last transaction's."""
+        txn = self._env.begin()
+        number: int = txn.id()
+        txn.abort()
+        return number
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
         """The finished bodies of a key's variants in order, at most so many."""
