@@ -13,9 +13,8 @@ request, whatever answers it, cost twice as much as all that is done here.)
 
 from __future__ import annotations
 
-import time
 from binascii import hexlify, unhexlify
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -99,14 +98,9 @@ def read_plain(lines: bytes) -> Plain | None:
 class FastPath:
     """Answers what is plain. `headers` are those of every answer."""
 
-    def __init__(
-        self,
-        house: House,
-        headers: Iterable[tuple[str, str]],
-        timer: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
         self._house = house
-        self._timer = timer
+        self._timer = house.timer
         self._repeats = Repeats()
         self._plays: dict[bytes, tuple[Table, GameBodies | None]] = {
             f"POST /api/decks/{quote(deck)}/answer HTTP/1.1".encode(): (table, None)

@@ -91,7 +91,7 @@ class House:
         self.settings = settings
         self.counters = Counters()
         self.now = now
-        self._timer = timer
+        self.timer = timer
         self._rng = rng or Random(secrets.randbits(64))
         found = (decks or load_all(settings.decks)).values()
         self._composers = composers or {}
@@ -166,7 +166,7 @@ class House:
 
     def answer(self, table: Table, query: Query, variant: int) -> Answer:
         """Answer a query by the ladder, count it, and note a miss."""
-        start = self._timer()
+        start = self.timer()
         answer = table.ladder.answer(query, variant)
         if answer is None:
             raise RequestError(
@@ -175,7 +175,7 @@ class House:
                 "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
                 "いまは、ことばを用意できません。",
             )
-        self.counters.answered(table.deck.id, answer.tier, self._timer() - start)
+        self.counters.answered(table.deck.id, answer.tier, self.timer() - start)
         if answer.tier not in WHOLE_TIERS and table.ledger:
             table.ledger.miss(query, variant, answer.tier, self.now())
         return answer
