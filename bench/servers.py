@@ -98,8 +98,9 @@ def started(
 
 
 def _plain_environment() -> dict[str, str]:
-    """The environment without anybody's settings."""
+    """The environment without anybody's settings, and with Python's own habit of keeping bytecode."""
     foreign = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OPENAI_", "OLLAMA_", "PROMETHEUS_", "GRANIAN_")
+    foreign += ("PYTHONDONTWRITEBYTECODE",)
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 

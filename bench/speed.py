@@ -24,7 +24,9 @@ from bench import kitchen, servers
 from bench.load import CONNECTIONS, Measure, Request, ask, cores, cpu_seconds
 from bench.servers import CannotStartError, Server
 
-ENTRIES = 999  # 37 whole hands
+# Whole hands: so many answers are asked again and again, and so many are in the store, more than the
+# server keeps by the bytes of their requests.
+ENTRIES, STORED = 999, 19_980
 OTHERS = 20_000
 BASE = "nginx, static file"
 
@@ -44,9 +46,10 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         store = folder / "store"
-        kitchen.stock(store, deck, ENTRIES)
+        kitchen.stock(store, deck, STORED)
         menu = kitchen.menu(store, deck, ENTRIES, OTHERS)
-        courses, left_out = _courses(stack, menu, store, folder)
+        wide = kitchen.menu(store, deck, STORED, 0)
+        courses, left_out = _courses(stack, menu, wide, store, folder)
         for reason in left_out:
             say(f"left out: {reason}")
         full: dict[str, list[Measure]] = {course.name: [] for course in courses}
@@ -98,7 +101,7 @@ class _Courses:
 
 
 def _courses(
-    stack: contextlib.ExitStack, menu: kitchen.Menu, store: Path, folder: Path
+    stack: contextlib.ExitStack, menu: kitchen.Menu, wide: kitchen.Menu, store: Path, folder: Path
 ) -> tuple[list[Course], list[str]]:
     courses = _Courses(stack)
     courses.add(BASE, courses.enter(lambda: servers.nginx(menu, folder)), menu.by_key)
@@ -112,6 +115,10 @@ def _courses(
     courses.add("POST a play: exact", server, menu.exact, 0.75)
     courses.add("POST a play: same_hand", server, menu.same_hand)
     courses.add("POST a play: composed", server, menu.other, 0.2)
+    server = courses.enter(lambda: servers.ours(store, _sub(folder, "wide")))
+    courses.add("GET, not asked lately", server, wide.by_key)
+    courses.add("POST exact, not asked lately", server, wide.exact)
+    courses.add("POST same_hand, not asked lately", server, wide.same_hand)
     tiers = {"TSUKURIOKI_TIERS": "template"}
     server = courses.enter(lambda: servers.ours(store, _sub(folder, "template"), **tiers))
     courses.add("POST a play: template", server, menu.other)
