@@ -100,8 +100,8 @@ def started(
 def _plain_environment() -> dict[str, str]:
     """The environment without anybody's settings, and with Python's own habit of keeping bytecode."""
     foreign = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OPENAI_", "OLLAMA_", "PROMETHEUS_", "GRANIAN_")
-    foreign += ("PYTHONDONTWRITEBYTECODE",)
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    kept = (item for item in os.environ.items() if not item[0].startswith(foreign))
+    return {name: value for name, value in kept if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def wait_for_answer(port: int, path: str, process: subprocess.Popen[bytes], log: Path) -> None:
