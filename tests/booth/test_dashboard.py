@@ -66,8 +66,9 @@ def test_fits_one_screen(visit: Visit, server: Server) -> None:
 
 
 def test_stats_is_its_only_source(visit: Visit, server: Server) -> None:
-    """The dashboard asks /stats and nothing else."""
+    """The dashboard asks /stats and nothing else, once it has its own scripts, styles and fonts."""
     page = visit(server, "/dashboard", **KIOSK)
+    page.wait_for_load_state("networkidle")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.removeprefix(server.url)))
     for _ in range(2):

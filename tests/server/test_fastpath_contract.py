@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core.deal import random_play
+from app.core.deck import load_deck
 from app.core.index import Index, IndexWriter, query_at
 from app.core.key import Query
 from app.core.ledger import read_ledger
@@ -114,8 +115,7 @@ def _still(start: float = 0.0) -> Callable[[], float]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two stocked hands."""
     folder = tmp_path_factory.mktemp("store")
-    known = Settings.read({"TSUKURIOKI_DECKS": str(DECKS)})
-    deck = House(known).tables["poem"].deck
+    deck = load_deck(DECKS / "poem")
     with LogWriter(folder, deck.id) as log, IndexWriter(folder, deck) as index:
         jobs = itertools.islice(plan_stock(deck, 0, 1), 54)
         log.append(cooked(deck, [job.query for job in jobs]))
