@@ -1,31 +1,37 @@
-# make demo: install, cook 1,000 answers with what is in the box, serve them.
+# make demo: install what serving and cooking from the box need, cook 1,000 answers, serve them.
+# make setup: install the rest, for developers: every provider's client, and the test tools.
 PYTHON ?= python3
 N ?= 1000
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo offline-demo serve build test test-long bench check clean
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml requirements.txt
+$(VENV)/.demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 " + "setup")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[build,openai,redis,test]'
+	$(PIP) --editable '.[tools]'
 	touch $@
 
-build: setup
+$(VENV)/.installed: $(VENV)/.demo requirements.txt
+	$(PIP) --editable '.[build,legacy,openai,redis,test]'
+	touch $@
+
+build: $(VENV)/.demo
 	$(BIN)/precompute build --n $(N)
 
-serve: setup
+serve: $(VENV)/.demo
 	$(BIN)/python -m app
 
 demo: build serve
 
-offline-demo: setup
+offline-demo: $(VENV)/.demo
 	$(BIN)/python -m demo.offline
 
-check: setup
+check: $(VENV)/.demo
 	$(BIN)/precompute check
 
 test: setup

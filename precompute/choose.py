@@ -20,6 +20,8 @@ from precompute.runner import Pace
 
 PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
+# The extra of pyproject.toml that brings a provider's client library.
+EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
 PROMPTS = ("whole", "small")
 PER_REQUEST = 10
 
@@ -79,7 +81,14 @@ def make_model(choice: Choice, settings: Settings) -> Model:
     }
     if choice.name not in makers:
         raise PlanError(f"--provider {choice.name} asks no model")
-    return makers[choice.name](choice, settings)
+    try:
+        return makers[choice.name](choice, settings)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS[choice.name]
+        raise PlanError(
+            f"--provider {choice.name} needs {error.name}, which is not installed; "
+            f"run: pip install 'tsukurioki[{extra}]'"
+        ) from None
 
 
 def _needed_key(settings: Settings) -> Secret:
