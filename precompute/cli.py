@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import click
 import orjson
+from click.core import ParameterSource
 from rich.console import Console
 
-from app.core.deck import PATTERN, Deck, deck_folders, load_decks
+from app.core.deck import CARDS, PATTERN, Deck, deck_folders, load_decks
 from app.core.decks import AnyDeck, load_all
 from app.core.index import Index, IndexWriter
 from app.core.log import LogWriter, log_path
@@ -87,6 +89,18 @@ def _deck(settings: Settings, name: str | None) -> Deck:
     return decks[wanted]
 
 
+# Which builds take an option of `build`, by its parameter's name; one that is not here is for decks
+# of cards alone. A chat deck cooks lines (stock) or takes in what it learned (misses).
+_COOK, _LEARN = f"{PATTERN} stock", f"{PATTERN} misses"
+_CHAT_COOKING = frozenset({"provider", "model"})
+_BUILDS_THAT_TAKE: Mapping[str, tuple[str, ...]] = {
+    "deck_name": (CARDS, _COOK, _LEARN),
+    "wanted": (CARDS, _COOK, _LEARN),
+    "strategy": (CARDS, _COOK, _LEARN),
+    "dry_run": (CARDS, _COOK, _LEARN),
+    "review": (_LEARN,),
+    **dict.fromkeys(_CHAT_COOKING, (CARDS, _COOK)),
+}
 deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -150,8 +164,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
     settings = _settings()
-    review: bool = asked.pop("review")
     patterns = _patterns(settings, deck_name)
+    kind = f"{PATTERN} {asked['strategy']}" if patterns else CARDS
+    _refuse_foreign_options(kind)
+    review: bool = asked.pop("review")
     if patterns:
         status = chat_command.build(
             settings,
@@ -166,8 +182,6 @@ def build(deck_name: str | None, **asked: Any) -> int:
         )
         publish(settings, patterns.id)
         return status
-    if review:
-        raise PlanError("--review is for what a chat has learned; name its --deck")
     kitchen = Kitchen(
         settings,
         _deck(settings, deck_name),
@@ -181,6 +195,25 @@ def build(deck_name: str | None, **asked: Any) -> int:
     finally:
         # What was cooked before a build broke off is served too.
         publish(settings, kitchen.deck.id)
+
+
+def _refuse_foreign_options(build_of: str) -> None:
+    """Raise PlanError for an option on the command line that this kind of build does not take."""
+    if build_of not in (CARDS, _COOK, _LEARN):
+        raise PlanError("--strategy: a chat deck takes stock (the default) or misses")
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = str(option.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or build_of in _BUILDS_THAT_TAKE.get(name, (CARDS,)):
+            continue
+        if name == "review":
+            raise PlanError(
+                "--review is for what a chat has learned: use it with --strategy misses and the "
+                "chat's --deck"
+            )
+        what = "a chat deck" if name not in _CHAT_COOKING else "learning from misses"
+        raise PlanError(f"{option.opts[0]} means nothing for {what}; leave it out")
 
 
 @cli.command()

@@ -429,3 +429,41 @@ def test_a_deck_without_pieces_is_rehearsed_by_the_template_tier(run: Run, tmp_p
     told = orjson.loads(said.out)
     assert (said.status, told["errors"], told["gate_failures"]) == (0, 0, {})
     assert told["tiers"]["template"]["answers"] == 300
+
+
+CHAT_TAKES = {
+    "stock": {"--deck", "--n", "--strategy", "--dry-run", "--provider", "--model"},
+    "misses": {"--deck", "--n", "--strategy", "--dry-run", "--review"},
+}
+
+
+@pytest.mark.parametrize("strategy", CHAT_TAKES)
+def test_a_chat_build_refuses_what_it_does_not_take(
+    run: Run, tmp_path: Path, strategy: str
+) -> None:
+    """Every option of build that a chat deck cannot follow is refused by name, and cooks nothing."""
+    values = {"--tpm": 5000}
+    for option in cli.commands["build"].params:
+        name = option.opts[0]
+        if name in CHAT_TAKES[strategy]:
+            continue
+        words: list[object] = [name]
+        if isinstance(option.type, click.Choice):
+            words.append(option.type.choices[0])
+        elif not getattr(option, "is_flag", False):
+            words.append(values.get(name, 3))
+        said = run(
+            "build", "--deck", "chat", "--n", 3, "--strategy", strategy, *words,
+            TSUKURIOKI_DECKS=DECKS,
+        )  # fmt: skip
+        assert said.status == 2, name
+        assert len(said.err) == 1
+        assert name in said.err[0]
+    assert not (tmp_path / "data" / "store").exists()
+
+
+def test_a_chat_build_refuses_a_strategy_of_cards(run: Run) -> None:
+    """`--strategy sampled` plans hands; for a chat deck it is refused."""
+    said = run("build", "--deck", "chat", "--n", 3, "--strategy", "sampled", TSUKURIOKI_DECKS=DECKS)
+    assert (said.status, len(said.err)) == (2, 1)
+    assert "--strategy" in said.err[0]
