@@ -17,7 +17,7 @@ from app.core.decks import AnyDeck, load_all
 from app.core.index import IndexWriter
 from app.core.log import LogWriter, log_path
 from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
-from app.errors import OperatorError, SettingError, StoreLockedError, StoreWriteError
+from app.errors import OperatorError, SettingError, StoreError
 from app.house import House, utc_now
 from app.indexes import publish
 from app.serving import serve
@@ -77,8 +77,10 @@ def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
             IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
         ):
             index.catch_up()
+            for note in index.notes:
+                print(f"tsukurioki: {note}", file=sys.stderr)
         publish(settings, deck.id)
-    except (StoreLockedError, StoreWriteError) as error:
+    except StoreError as error:
         print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 
 

@@ -10,8 +10,8 @@
     │   │   ├── StoreLockedError     another process is writing
     │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
     │   │   ├── DamagedLineError     a line is not what was written; readers skip and name it
-    │   │   ├── KeyCollisionError    two different queries share a key
     │   │   └── IndexUnusableError   the index is missing, foreign or broken; it can be built again
+    │   │       └── NothingCookedError   there is neither log nor index yet
     │   └── ProviderError        a provider did not give a text
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
     │       ├── ProviderStopError    it will not work without a person: key, quota, model
@@ -76,12 +76,12 @@ class DamagedLineError(StoreError):
     """A line of the log is not what was written."""
 
 
-class KeyCollisionError(StoreError):
-    """Two different queries share a key."""
-
-
 class IndexUnusableError(StoreError):
     """The index is missing, foreign or broken. It is a cache: build it again from the log."""
+
+
+class NothingCookedError(IndexUnusableError):
+    """There is neither log nor index: nothing has been cooked, which is no fault."""
 
 
 class ProviderError(OperatorError):

@@ -6,20 +6,18 @@ Redis loses can then be published again.) Machines that serve need nothing but R
 
 Keys of a deck, `<shelf>` being its state, which changes where the index is built anew:
 
-    tsukurioki:<deck>                     JSON: shelf, and Meta
-    tsukurioki:<deck>:<shelf>:answers     hash: key (16 bytes) + variant (u16)  →  body
-    tsukurioki:<deck>:<shelf>:hands       hash: hand key (16)  →  records, as in LMDB
-    tsukurioki:<deck>:<shelf>:stock       hash: position (u32)  →  JSON list of card ids
-    tsukurioki:<deck>:<shelf>:stocked     hash: hand key (16)  →  position
+    tsukurioki:<deck>                     sum + JSON: shelf, and Meta
+    tsukurioki:<deck>:<shelf>:<database>  hash: the rows of a database of the index, as in LMDB;
+                                          an answer without its origin: sum + body
 
-A shelf that is replaced is kept for a minute, until every server has looked again. Where Redis does
-not answer, nothing is found for a second, and the ladder goes on to what needs no store.
+A shelf that is replaced is kept for a minute, until every server has looked again. If Redis does
+not answer, nothing is found for a second, and the ladder goes on to what needs no store. A value
+whose checksum does not fit is not found either: others can write to a Redis.
 """
 
 from __future__ import annotations
 
 import itertools
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -29,19 +27,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import xxhash
 
-from app.core.index import Index, Meta, nearest_records, records_of
-from app.errors import IndexUnusableError, SettingError, StoreWriteError
+from app.core.hands import KEY_SIZE, nearest_records, records_of
+from app.core.index import Index, log_digest
+from app.core.log import log_path
+from app.core.rows import Meta, answer_name, content_of, position_name, row, variant_of
+from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
 
 if TYPE_CHECKING:
     from redis import Redis
 
 _PARTS = ("answers", "hands", "stock", "stocked")
-_VARIANT = struct.Struct(">H")
-_POSITION = struct.Struct(">I")
 # Seconds: for an answer of Redis, between two looks at its state, without asking after a failure,
 # and for which a replaced shelf is kept.
 _TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
 _CHUNK = 1_000
+_STATE = b"state"
 
 
 def connect(url: str, timeout: float) -> Redis:
@@ -64,10 +64,14 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 class RedisIndex:
-    """A reader's view of a deck's index in Redis. Asks what an `Index` can be asked.
+    """A reader's view of a deck's index in Redis. It can be asked what an `Index` can be asked.
 
-    Raises IndexUnusableError where there is none or Redis does not answer.
+    Raises NothingCookedError if nothing was published, IndexUnusableError if Redis does not answer
+    or what it holds is not ours.
     """
+
+    # To know whether it has changed costs as much as an answer.
+    constant = False
 
     def __init__(self, url: str, deck: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connect(url, _TIMEOUT)
@@ -76,32 +80,45 @@ class RedisIndex:
         self._faults = _faults()
         self._ask_from = 0.0
         self._look_at = 0.0
+        self.fault = ""
         found = self._state()
         if found is None:
-            raise IndexUnusableError(
-                f"{url}: no index of deck {deck!r}, or no answer; run: precompute check --repair"
+            if self.fault:
+                raise IndexUnusableError(f"{url}: {self.fault}; run: precompute check --repair")
+            raise NothingCookedError(
+                f"{url}: no index of deck {deck!r}; run: precompute build or check --repair"
             )
         self._shelf, self._meta = found
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
-        """What Redis says, or None where it does not answer; then it is left alone for a second."""
+        """What Redis says, or None if it does not answer; then it is left alone for a second."""
         if self._clock() < self._ask_from:
             return None
         try:
             return ask()
-        except self._faults:
+        except self._faults as error:
             self._ask_from = self._clock() + _PAUSE
+            self.fault = f"Redis does not answer: {error}"
             return None
+
+    def _proved(self, name: bytes, value: Any) -> bytes | None:
+        """What a value holds, None if it is not what was published."""
+        content = content_of(name, value) if isinstance(value, bytes) else None
+        self.fault = "" if content is not None or value is None else "a value is damaged"
+        return content
 
     def _state(self) -> tuple[str, Meta] | None:
         raw = self._asked(lambda: self._redis.get(self._name))
         if raw is None:
             return None
-        told = orjson.loads(raw)
-        return told["shelf"], Meta(**told["meta"])
+        try:
+            return _state_of(self._name, self._proved(_STATE, raw))
+        except IndexUnusableError as error:
+            self.fault = str(error)
+            return None
 
     def _look(self) -> None:
-        """A shelf that was put in place of ours is ours, from now on."""
+        """Change to the shelf that was put in place of ours."""
         if self._clock() < self._look_at:
             return
         self._look_at = self._clock() + _LOOK
@@ -112,28 +129,29 @@ class RedisIndex:
     def _of(self, part: str, field: bytes) -> bytes | None:
         self._look()
         value = self._asked(lambda: self._redis.hget(f"{self._name}:{self._shelf}:{part}", field))
-        return None if value is None else bytes(value)
+        return self._proved(field, value)
 
     def close(self) -> None:
         """Give the connections back."""
         self._redis.close()
 
     def meta(self) -> Meta:
-        """What the index says of itself; what it said last, where Redis does not answer."""
+        """What the index says of itself; what it said last if Redis does not answer."""
         self._look()
         return self._meta
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
         """The finished body for a key of 16 bytes, or None."""
-        return self._of("answers", key + _VARIANT.pack(variant))
+        return self._of("answers", answer_name(key, variant))
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
         """The finished bodies of a key's variants in order, at most so many; of the first 64."""
         self._look()
         name = f"{self._name}:{self._shelf}:answers"
-        fields: list[Any] = [key + _VARIANT.pack(variant) for variant in range(max(most, 64))]
+        fields: list[Any] = [answer_name(key, variant) for variant in range(max(most, 64))]
         found = self._asked(lambda: self._redis.hmget(name, fields)) or ()
-        return [bytes(body) for body in found if body is not None][:most]
+        bodies = map(self._proved, fields, found)
+        return [body for body in bodies if body is not None][:most]
 
     def has(self, key: str, variant: int = 0) -> bool:
         """Whether there is an entry for this key."""
@@ -142,16 +160,15 @@ class RedisIndex:
     def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
         """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
         joined = self._of("hands", hand_key) or b""
-        return [(record[:16], record[16:]) for record in records_of(joined)]
+        return [(record[:KEY_SIZE], record[KEY_SIZE:]) for record in records_of(joined)]
 
     def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
         """The entries of a hand that differ in 1 to `radius` phrases, the nearest first."""
         return nearest_records(self._of("hands", hand_key) or b"", digests, radius)
 
     def stocked(self, position: int) -> list[str]:
-        """The cards of a stocked hand by its position; none where Redis does not answer."""
-        value = self._of("stock", _POSITION.pack(position))
-        cards: list[str] = orjson.loads(value) if value else []
+        """The cards of a stocked hand by its position; empty if Redis does not answer."""
+        cards: list[str] = orjson.loads(self._of("stock", position_name(position)) or b"[]")
         return cards
 
     def is_stocked(self, hand_key: str) -> bool:
@@ -163,14 +180,7 @@ class RedisIndex:
         self._look()
         name = f"{self._name}:{self._shelf}:answers"
         for key in sorted(self._asked(lambda: self._redis.hkeys(name)) or ()):
-            yield key[:16].hex(), _VARIANT.unpack(key[16:])[0]
-
-    def stamp(self) -> None:
-        """None: to know whether it has changed costs as much as an answer."""
-
-    def outdated(self) -> bool:
-        """Never: it follows what is published by itself."""
-        return False
+            yield key[:KEY_SIZE].hex(), variant_of(key)
 
 
 def publish(store: Path, deck: str, url: str) -> int:
@@ -182,7 +192,7 @@ def publish(store: Path, deck: str, url: str) -> int:
     index = Index(store, deck)
     client = connect(url, 30.0)
     try:
-        return _publish(client, index, f"tsukurioki:{deck}")
+        return _publish(client, index, log_path(store, deck), f"tsukurioki:{deck}")
     except _faults() as error:
         raise StoreWriteError(
             f"{url}: cannot be written: {error}; the log is safe, run: precompute check --repair"
@@ -192,30 +202,50 @@ def publish(store: Path, deck: str, url: str) -> int:
         index.close()
 
 
-def _publish(client: Redis, index: Index, name: str) -> int:
+def _publish(client: Redis, index: Index, log: Path, name: str) -> int:
     meta = index.meta()
     shelf = _shelf(meta)
-    old: Any = orjson.loads(client.get(name) or b"{}")
-    known = old.get("shelf") == shelf and old["meta"]["offset"] <= meta.offset
-    since = old["meta"]["offset"] if known else 0
-    if not known:
+    old_shelf, old = _published(client, name)
+    since = 0
+    if old and old_shelf == shelf and old.log == log_digest(log, old.offset).hexdigest():
+        since = old.offset
+    else:
         # Another log under the same shelf would leave its own answers there.
         client.delete(*(f"{name}:{shelf}:{part}" for part in _PARTS))
     sent = 0
-    for part, rows in index.since(since):
+    for part, rows in index.rows_since(since):
         for some in _chunks(rows):
             client.hset(f"{name}:{shelf}:{part}", mapping=dict(some))
             sent += len(some) if part == "answers" else 0
     # Last of all: a server that looks meanwhile sees the state before.
-    client.set(name, orjson.dumps({"shelf": shelf, "meta": asdict(meta)}))
-    if not known and old.get("shelf") not in (None, shelf):
+    client.set(name, row(_STATE, orjson.dumps({"shelf": shelf, "meta": asdict(meta)})))
+    if old_shelf not in ("", shelf):
         for part in _PARTS:
-            client.expire(f"{name}:{old['shelf']}:{part}", _KEEP)
+            client.expire(f"{name}:{old_shelf}:{part}", _KEEP)
     return sent
 
 
+def _published(client: Redis, name: str) -> tuple[str, Meta | None]:
+    """Shelf and state of what is there; nothing if it is garbage, which is then replaced."""
+    if client.type(name) != b"string":
+        client.delete(name)
+    value: Any = client.get(name)
+    try:
+        return _state_of(name, content_of(_STATE, value))
+    except IndexUnusableError:
+        return "", None
+
+
+def _state_of(name: str, content: bytes | None) -> tuple[str, Meta]:
+    """Shelf and Meta. Raises IndexUnusableError."""
+    told = orjson.loads(content or b"{}")
+    if "shelf" not in told:
+        raise IndexUnusableError(f"{name}: is not what was published")
+    return told["shelf"], Meta.from_json(orjson.dumps(told["meta"]), name)
+
+
 def _shelf(meta: Meta) -> str:
-    parts = [meta.format, meta.shape, meta.order, meta.radius, meta.first]
+    parts = [meta.format, meta.shape, meta.order, meta.radius, meta.built]
     return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
 
 

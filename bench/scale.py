@@ -23,7 +23,7 @@ import orjson
 import psutil
 
 from app.core.deck import Deck
-from app.core.index import Index, IndexWriter, index_paths
+from app.core.index import Index, IndexWriter, index_path
 from app.core.log import LogWriter
 from bench import kitchen, servers
 from bench.load import Request, ask
@@ -63,7 +63,7 @@ def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> di
         "build_per_s": round(size / built["seconds"]),
         "build_cpu_us": round(1e6 * built["cpu"] / size, 1),
         "build_private_mb": round(built["private_mb"], 1),
-        "index_bytes": sum(path.stat().st_size for path in index_paths(store, deck.id)),
+        "index_bytes": index_path(store, deck.id).stat().st_size,
     }
     say(f"{size:,} entries: looking up")
     row |= _lookups(store, deck, Random(1))

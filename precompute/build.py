@@ -97,6 +97,8 @@ def _cook(
     ):
         if log.repaired:
             progress.note(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
+        for note in index.notes:
+            progress.note(note)
         source = (cook.provider.name, cook.provider.fingerprint)
         report = Report()
         intake = Intake(deck, source, log, index, copies, kitchen.clock.stamp, price, report)

@@ -6,7 +6,6 @@ An error makes the exit status 1; a warning is told and served all the same.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from app.core.compose import ending_class
 from app.core.deck import Card, Deck, deal_probabilities
 from app.core.decks import AnyDeck
 from app.core.gate import Gate, leak_in
-from app.core.index import Index
-from app.core.log import Damage, line_number, log_path, read_log
+from app.core.index import Index, log_digest
+from app.core.log import Damage, Record, damaged_lines, log_path, read_log
 from app.core.patterns import PatternDeck
 from app.errors import IndexUnusableError
 
@@ -165,19 +164,16 @@ def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:
     path = log_path(store, deck.id)
     if not path.exists():
         return
-    good = 0
-    keys: Counter[tuple[str, int]] = Counter()
+    damaged = damaged_lines(path)
+    for line in damaged:
+        yield Finding(line, "run: precompute check --repair, then build to cook its answer again")
+    keys: set[tuple[str, int]] = set()
     for item in read_log(path):
-        if isinstance(item, Damage):
-            where = f"{path}:{line_number(path, item.offset)}"
-            yield Finding(where, item.reason, error=not item.torn)
-            continue
-        good += 1
-        entry = item.entry
-        keys[entry.key, entry.variant] += 1
-        if entry.key != entry.query.key:
-            yield Finding(str(path), f"the entry {entry.key} has a key that is not its query's")
-    yield from _check_index(store, deck, path, set(keys))
+        if isinstance(item, Record):
+            keys.add((item.entry.key, item.entry.variant))
+        elif item.torn:
+            yield Finding(str(path), f"{item.reason}: set aside by the next build", error=False)
+    yield from _check_index(store, deck, path, keys)
 
 
 def _check_index(
@@ -189,6 +185,9 @@ def _check_index(
         yield Finding(str(path), f"{error}")
         return
     meta = index.meta()
+    if meta.log != log_digest(path, meta.offset).hexdigest():
+        fault = "serves a log that has changed since; run: precompute check --repair"
+        yield Finding(str(index.path), fault)
     if meta.offset < path.stat().st_size:
         fault = f"is {path.stat().st_size - meta.offset} bytes behind the log"
         yield Finding(str(index.path), f"{fault}; run: precompute check --repair")

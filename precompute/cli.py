@@ -381,16 +381,20 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
     """Bring a deck's index up to its log; a deck that nothing was cooked for has neither."""
     if not log_path(settings.store, deck.id).exists():
         return
-    with (
-        LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
-    ):
+    with LogWriter(settings.store, deck.id) as log:
         if log.repaired:
             click.echo(f"{log.path}: a torn tail of {log.repaired} bytes was set aside")
-        if index.why_rebuilt:
-            click.echo(f"{log.path}: the index was built again: {index.why_rebuilt}")
-        index.catch_up()
+        for line in log.set_damage_aside():
+            click.echo(f"{line}: set aside in {deck.id}.damaged; build cooks its answer again")
+        _repair_index(settings, deck)
     publish(settings, deck.id)
+
+
+def _repair_index(settings: Settings, deck: AnyDeck) -> None:
+    with IndexWriter(settings.store, deck, settings.sources, settings.radius) as index:
+        index.catch_up()
+        for note in index.notes:
+            click.echo(note)
 
 
 @cli.command()

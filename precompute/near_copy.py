@@ -30,7 +30,6 @@ import xxhash
 
 from app.core.entry import Entry
 from app.core.gate import Refusal
-from app.core.index import least_size
 from app.core.log import Record, log_path, read_log
 from app.errors import StoreWriteError
 
@@ -54,6 +53,11 @@ _NUMBER = struct.Struct(">Q")
 _NAME = struct.Struct(">16sH")
 _NOTHING = _SKETCH.pack(*[_EMPTY] * BINS)
 _EMPTY_BAND = _NOTHING[: ROWS * 4]
+
+
+def _least_size(env: lmdb.Environment) -> int:
+    """The length of a file that holds all of its pages."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
 
 
 def sketch(text: str) -> bytes:
@@ -132,7 +136,7 @@ class NearCopies:
             str(self._path), subdir=False, map_size=MAP_SIZE, max_dbs=3, sync=False, lock=False
         )
         # A page that is not there is no error to a memory map: the process would die of it.
-        if self._path.stat().st_size < least_size(self._env):
+        if self._path.stat().st_size < _least_size(self._env):
             self._env.close()
             raise lmdb.CorruptedError("cut short")
         self._sketches, self._band_db, self._meta = (

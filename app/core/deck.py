@@ -230,6 +230,16 @@ class Deck:
         except KeyError:
             return False
 
+    def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
+        """The ids of the phrases of each card of a play; None if the query is no play of this deck."""
+        if not self.has_play(query):
+            return None
+        return tuple([self._ids_of[card] for card, _ in query.picks])
+
+    @cached_property
+    def _ids_of(self) -> Mapping[str, tuple[str, ...]]:
+        return {card.id: tuple([phrase.id for phrase in card.phrases]) for card in self.cards}
+
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
         """The query of what a client picked. Raises RequestError that says what is wrong."""
         return self.known_play(picks) or self._judged_play(picks)

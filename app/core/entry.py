@@ -116,21 +116,27 @@ class Entry:
 def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
     """The members of an entry as they stand in its line, its query and its usage, all checked.
 
-    Raises DamagedLineError. For those who read every line of a large log and keep little of each.
+    The key is compared with its query's, so that no line can answer what it does not ask. Raises
+    DamagedLineError. For those who read every line of a large log and keep little of each.
     """
     record = unseal(line)
     try:
         usage = None if record["usage"] is None else Usage(**record["usage"])
         _check(record, usage)
-        return record, Query.from_json(record["query"]), usage
+        return record, _query(record), usage
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLineError(f"not an entry: {error}") from None
 
 
+def _query(record: dict[str, Any]) -> Query:
+    query = Query.from_json(record["query"])
+    if record["key"] != query.key:
+        raise ValueError("the key is not that of its query")
+    return query
+
+
 def _check(record: dict[str, Any], usage: Usage | None) -> None:
     """A checksum says that a line is as it was written, not that an entry was written."""
-    if len(bytes.fromhex(record["key"])) != 16:
-        raise ValueError("the key is not 32 hex digits")
     variant = record["variant"]
     if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
         raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")

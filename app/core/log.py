@@ -5,6 +5,7 @@ Files of a deck in the store's folder:
     <deck>.jsonl         the log
     <deck>.lock          held by the process that writes (flock: it ends with the process)
     <deck>.torn          torn tails that a crash left, moved here before writing goes on
+    <deck>.damaged       damaged lines that `check --repair` moved here
 
 A crash can only tear the last line. A reader drops a torn tail and says so; a writer moves it to the
 side file. A damaged line in the middle is skipped and named: the lines after it are whole.
@@ -29,7 +30,7 @@ from app.errors import DamagedLineError, StoreLockedError, StoreWriteError
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that could not be read: its number from 1 (0: not counted), its offset, and why."""
+    """A line that could not be read: where it begins, and why."""
 
     offset: int
     reason: str
@@ -80,6 +81,18 @@ def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
             yield Damage(offset, str(error))
 
 
+def damaged_lines(path: Path) -> list[str]:
+    """The damaged lines of a log, each as a sentence with its place: `<path>:<line>: why`.
+
+    A torn tail is not among them: the next writer sets it aside.
+    """
+    return [
+        f"{path}:{line_number(path, item.offset)}: {item.reason}"
+        for item in read_log(path)
+        if isinstance(item, Damage) and not item.torn
+    ]
+
+
 def line_number(path: Path, offset: int) -> int:
     """The number, from 1, of the line that begins at an offset."""
     with path.open("rb") as file:
@@ -94,6 +107,13 @@ def line_number(path: Path, offset: int) -> int:
     return number
 
 
+def entry_at(log: Path, offset: int) -> Entry:
+    """The entry whose line begins at an offset. Raises DamagedLineError."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        return Entry.from_line(file.readline())
+
+
 class LogWriter:
     """The one process that appends. A context manager; the lock ends with it, or with the process.
 
@@ -104,6 +124,7 @@ class LogWriter:
     def __init__(self, store: Path, deck: str) -> None:
         self.path = log_path(store, deck)
         self._torn_path = store / f"{deck}.torn"
+        self._damaged_path = store / f"{deck}.damaged"
         try:
             store.mkdir(parents=True, exist_ok=True)
             self._lock = (store / f"{deck}.lock").open("ab")
@@ -140,6 +161,33 @@ class LogWriter:
                 file.truncate(size - len(tail))
                 os.fsync(file.fileno())
             return len(tail)
+
+    def set_damage_aside(self) -> list[str]:
+        """Move damaged lines to the side file `<deck>.damaged`; returns what `damaged_lines` says.
+
+        The log is written anew beside the old one and put in place by a rename, after the side file
+        is durable: no byte is lost whenever this ends. Raises StoreWriteError.
+        """
+        damaged = damaged_lines(self.path)
+        if not damaged:
+            return []
+        places = {d.offset for d in read_log(self.path) if isinstance(d, Damage)}
+        scratch = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with self._damaged_path.open("ab") as aside, scratch.open("wb") as kept:
+                for offset, line in read_lines(self.path):
+                    (aside if offset in places else kept).write(line)
+                for file in (aside, kept):
+                    file.flush()
+                    os.fsync(file.fileno())
+            scratch.replace(self.path)
+            self._file.close()
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+            raise StoreWriteError(f"{self.path}: cannot be repaired: {error.strerror}") from None
+        return damaged
 
     def __enter__(self) -> LogWriter:
         return self

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from app.core.checked import Checked
-from app.core.deck import DECK_FILE, ID_PATTERN, Card, Reader
+from app.core.deck import DECK_FILE, ID_PATTERN, Reader
 from app.core.key import Query
 from app.core.message import address, clauses, normalise, spelling
 from app.errors import RequestError
@@ -199,17 +199,11 @@ class PatternDeck:
     foreseen: tuple[Mapping[str, Any], ...]
     folder: Path
 
-    # What the index asks of a deck of cards, to see which hands are stocked. Here there are none.
+    # No coverage is counted for patterns, so that no change of the deck builds its index again.
     shape = "pattern"
 
-    @property
-    def card_by_id(self) -> Mapping[str, Card]:
-        """No card."""
-        return {}
-
-    def has_play(self, query: Query) -> bool:
-        """No play."""
-        return False
+    def phrase_ids(self, query: Query) -> None:
+        """None: a pattern is no play of cards."""
 
     @cached_property
     def character_by_id(self) -> Mapping[str, Character]:

@@ -22,16 +22,26 @@ from app.core.answer import exact_body
 from app.core.deal import random_play
 from app.core.deck import Deck
 from app.core.entry import Entry, Usage, seal, unseal
-from app.core.index import DEFAULT_ORDER, Index, IndexWriter, index_paths, query_at
+from app.core.index import DEFAULT_ORDER, Index, IndexWriter, index_path
 from app.core.key import Query, phrase_hash
-from app.core.log import Damage, LogWriter, Record, line_number, log_path, read_log
+from app.core.log import (
+    Damage,
+    LogWriter,
+    Record,
+    damaged_lines,
+    entry_at,
+    line_number,
+    log_path,
+    read_log,
+)
 from app.errors import (
     DamagedLineError,
     IndexUnusableError,
-    KeyCollisionError,
     StoreLockedError,
     StoreWriteError,
 )
+from app.indexes import LOOK_EVERY, IndexHolder
+from app.settings import Settings
 from tests.making import entry, small_deck
 
 ROOT = os.geteuid() == 0
@@ -287,7 +297,6 @@ def test_a_stale_index_takes_in_what_the_log_has_beyond_it(store: Path, deck: De
     assert len(contents(store, deck)) == 10
     assert bring_up(store, deck) == ""
     assert contents(store, deck) == bodies(made)
-    assert len(index_paths(store, deck.id)) == 1
 
 
 def test_an_index_from_another_deck_is_not_used(store: Path, deck: Deck) -> None:
@@ -300,7 +309,7 @@ def test_an_index_from_another_deck_is_not_used(store: Path, deck: Deck) -> None
     foreign = small_deck(store.parent / "decks" / "foreign")
     append(other, foreign, entries_of(foreign, 3))
     bring_up(other, foreign)
-    shutil.copy(index_paths(other, "foreign")[0], index_paths(store, deck.id)[0])
+    shutil.copy(index_path(other, "foreign"), index_path(store, deck.id))
     with pytest.raises(IndexUnusableError, match="belongs to deck 'foreign'"):
         Index(store, deck.id)
     assert "belongs to deck" in bring_up(store, deck)
@@ -313,7 +322,7 @@ def test_an_index_of_rubbish_is_built_again(store: Path, deck: Deck, rubbish: by
     made = entries_of(deck, 5)
     append(store, deck, made)
     bring_up(store, deck)
-    index_paths(store, deck.id)[-1].write_bytes(rubbish)
+    index_path(store, deck.id).write_bytes(rubbish)
     with pytest.raises(IndexUnusableError):
         Index(store, deck.id)
     assert bring_up(store, deck)
@@ -326,7 +335,7 @@ def test_an_index_that_was_cut_short_is_built_again(store: Path, deck: Deck, lef
     made = entries_of(deck, 200)
     append(store, deck, made)
     bring_up(store, deck)
-    path = index_paths(store, deck.id)[-1]
+    path = index_path(store, deck.id)
     os.truncate(path, int(left if left > 1 else path.stat().st_size * left))
     words = (
         "import sys; from pathlib import Path; from app.core.index import Index\n"
@@ -398,22 +407,17 @@ def test_other_settings_build_the_index_again(store: Path, deck: Deck, what: str
         assert index.meta().entries == 3
 
 
-def test_two_queries_with_one_key_are_noticed(store: Path, deck: Deck) -> None:
-    """Hash to find, compare to confirm: a forged line with a foreign key stops the build."""
+def test_a_line_under_another_key_is_damage(store: Path, deck: Deck) -> None:
+    """A forged line whose key is not its query's answers nothing, and is named."""
     good, other = entries_of(deck, 2)
     forged = Entry(good.key, 0, other.query, other.response, "composer", "composer-1", "f", "2026")
     append(store, deck, [good])
     bring_up(store, deck)
     append(store, deck, [forged])
-    with pytest.raises(KeyCollisionError, match=f"share key {good.key}") as told:
-        bring_up(store, deck)
-    assert f"bytes 0 and {len(good.to_line())}" in str(told.value)
-    assert contents(store, deck) == bodies([good])
-    # What the message advises works: the wrong line is removed, the rest is there.
-    path = log_path(store, deck.id)
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     bring_up(store, deck)
     assert contents(store, deck) == bodies([good])
+    (line,) = damaged_lines(log_path(store, deck.id))
+    assert line == f"{log_path(store, deck.id)}:2: not an entry: the key is not that of its query"
 
 
 def test_the_better_source_is_served(store: Path, deck: Deck) -> None:
@@ -447,51 +451,43 @@ def test_an_entry_is_found_in_the_log_again(store: Path, deck: Deck) -> None:
     for one in made:
         offset = index.offset(one.key)
         assert offset is not None
-        assert query_at(log_path(store, deck.id), offset) == one.query
+        assert entry_at(log_path(store, deck.id), offset) == one
     assert index.offset("0" * 32) is None
     index.close()
 
 
-def test_a_reader_sees_what_a_writer_commits(store: Path, deck: Deck) -> None:
-    """An open reader in another process answers new entries without being told."""
+def test_what_is_published_is_taken_up(store: Path, deck: Deck, tmp_path: Path) -> None:
+    """A server's index is what was published last: added to, deleted and built anew, moved there."""
+    now = [0.0]
     made = entries_of(deck, 3)
+    known = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_STORE": str(store)}
+    holder = IndexHolder(Settings.read(known), deck.id, lambda: now[0])
+
+    def found() -> list[bool]:
+        now[0] += LOOK_EVERY
+        index = holder()
+        return [index is not None and index.has(one.key) for one in made]
+
+    assert found() == [False] * 3
+    assert holder.problem == ""
     append(store, deck, made[:1])
     bring_up(store, deck)
-    words = (
-        "import sys; from pathlib import Path; from app.core.index import Index\n"
-        "index = Index(Path(sys.argv[1]), 'small')\n"
-        "for line in sys.stdin: print(index.has(line.strip()), index.outdated(), flush=True)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", words, str(store)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as reader:
-        assert reader.stdin
-        assert reader.stdout
-
-        def ask(key: str) -> str:
-            assert reader.stdin
-            assert reader.stdout
-            reader.stdin.write(key + "\n")
-            reader.stdin.flush()
-            return reader.stdout.readline().strip()
-
-        assert ask(made[1].key) == "False False"
-        append(store, deck, made[1:2])
-        bring_up(store, deck)
-        assert ask(made[1].key) == "True False"
-        # Deleted and built again: the same name, another file.
-        for path in store.glob("*.lmdb*"):
-            path.unlink()
-        append(store, deck, made[2:])
-        bring_up(store, deck)
-        assert ask(made[1].key) == "True True"
-        # Built again beside the old one.
-        bring_up(store, deck, radius=2)
-        assert ask(made[1].key) == "True True"
-        reader.stdin.close()
+    assert found() == [True, False, False]
+    before = holder.state()
+    append(store, deck, made[1:2])
+    bring_up(store, deck)
+    assert found() == [True, True, False]
+    assert holder.state() is not before
+    index_path(store, deck.id).unlink()
+    assert found() == [True, True, False]
+    elsewhere = tmp_path / "elsewhere"
+    append(elsewhere, deck, made[2:])
+    bring_up(elsewhere, deck)
+    shutil.move(index_path(elsewhere, deck.id), index_path(store, deck.id))
+    assert found() == [False, False, True]
+    index_path(store, deck.id).write_bytes(b"rubbish")
+    assert found() == [False, False, True]
+    assert "is cut short, or not an index" in holder.problem
 
 
 # A folder that cannot be written, a disk that is full
@@ -653,7 +649,7 @@ class StoreMachine(RuleBasedStateMachine):
             path.unlink()
         self.current = False
 
-    @precondition(lambda self: self.current and bool(index_paths(self.store, self.deck.id)))
+    @precondition(lambda self: self.current and index_path(self.store, self.deck.id).exists())
     @invariant()
     def the_index_says_what_the_log_says(self) -> None:
         assert contents(self.store, self.deck) == bodies(list(self.model.values()))

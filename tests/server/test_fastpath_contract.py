@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 
 from app.core.deal import random_play
 from app.core.deck import load_deck
-from app.core.index import Index, IndexWriter, query_at
+from app.core.index import Index, IndexWriter
 from app.core.key import Query
 from app.core.ledger import read_ledger
-from app.core.log import LogWriter, log_path
+from app.core.log import LogWriter, entry_at, log_path
 from app.counters import FOLDER_VARIABLE
 from app.fastpath import FastPath
 from app.house import House
@@ -158,7 +158,7 @@ def stored_queries(house: House) -> list[Query]:
     index = house.tables["poem"].index()
     assert isinstance(index, Index)
     log = log_path(house.settings.store, "poem")
-    return [query_at(log, index.offset(key) or 0) for key, _ in sorted(index.keys())]
+    return [entry_at(log, index.offset(key) or 0).query for key, _ in sorted(index.keys())]
 
 
 def near(house: House) -> Query:

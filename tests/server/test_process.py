@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 
 from app.__main__ import main
 from app.core.deck import Deck
-from app.core.index import Index, index_paths
+from app.core.index import Index, index_path
 from app.core.key import Query
 from app.server import create_app
 from app.settings import Settings
@@ -449,10 +449,10 @@ def test_starting_does_not_build_a_good_index_again(
     """An index that fits is opened, not made anew: starting costs the same for any store."""
     store = tmp_path / "data" / "store"
     precompute("build", "--n", 27)
-    before = [(path.name, path.stat().st_ino) for path in index_paths(store, "poem")]
+    before = index_path(store, "poem").stat().st_ino
     starting()
     starting()
-    assert [(path.name, path.stat().st_ino) for path in index_paths(store, "poem")] == before
+    assert index_path(store, "poem").stat().st_ino == before
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut short", "rubbish"])
@@ -462,7 +462,7 @@ def test_a_harmed_index_is_mended_at_the_start(
     """A deleted or broken index is no reason to serve less: it is built again from the log."""
     store = tmp_path / "data" / "store"
     precompute("build", "--n", 27)
-    path = index_paths(store, "poem")[-1]
+    path = index_path(store, "poem")
     if harm == "missing":
         path.unlink()
     elif harm == "cut short":

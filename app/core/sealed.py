@@ -1,0 +1,199 @@
+"""A file of LMDB that is published whole and never changed in place.
+
+Layout: the pages of LMDB, then a seal of 32 bytes:
+
+    magic (16)  b"tsukurioki-seal1"
+    length      u64, little endian: how many bytes stand before the seal
+    checksum    8 bytes, the 64-bit xxh3 of those bytes
+
+Who writes does so in a private copy, then seals a new file and renames it over the old one. Who
+reads proves the checksum while copying the file, and maps the copy: a temporary file without a
+name, so that nothing done to the published file reaches a process that runs. This matters because
+LMDB trusts its pages: a flipped byte in one that leads to others, or a truncated file under a
+memory map, kills the process (SIGSEGV, SIGBUS) and raises nothing that could be caught.
+
+(Transactions in the published file, which readers saw at once, were what we had. They need a lock
+file with a reader table, and leave no moment at which a checksum of the file could hold.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import struct
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import lmdb
+import xxhash
+
+from app.errors import IndexUnusableError
+
+_SEAL = struct.Struct("<16sQ8s")
+_MAGIC = b"tsukurioki-seal1"
+_BLOCK = 1 << 20
+# Address space, not memory, for a copy that grows.
+_MAP_SIZE = 1 << 36
+
+
+class Identity(NamedTuple):
+    """What changes when a file is replaced or written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def identity(path: Path) -> Identity | None:
+    """The identity of the file at a path; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def private_copy(path: Path) -> BinaryIO:
+    """An unnamed copy of a sealed file's pages, proved by the seal.
+
+    Raises IndexUnusableError if the file is not whole, OSError if it cannot be copied.
+    """
+    with _opened(path) as source:
+        target = _unnamed(path.parent)
+        try:
+            _prove(path, source, target)
+        except BaseException:
+            target.close()
+            raise
+        return target
+
+
+def proved(path: Path) -> BinaryIO:
+    """The file itself, proved by its seal: for a reader where nothing can be written.
+
+    Raises IndexUnusableError, OSError.
+    """
+    source = _opened(path)
+    try:
+        _prove(path, source, None)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def readable(path: Path) -> BinaryIO:
+    """A private copy, or the file itself if the disk is full or read-only. Both are proved.
+
+    Raises IndexUnusableError.
+    """
+    try:
+        try:
+            return private_copy(path)
+        except OSError:
+            return proved(path)
+    except OSError as error:
+        raise IndexUnusableError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def empty_copy(folder: Path) -> BinaryIO:
+    """An unnamed file to begin with. Raises OSError."""
+    return tempfile.TemporaryFile(dir=folder)
+
+
+def _unnamed(folder: Path) -> BinaryIO:
+    try:
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError:
+        # The folder may be read-only; another place on the disk does as well.
+        return tempfile.TemporaryFile()
+
+
+def _opened(path: Path) -> BinaryIO:
+    # Without waiting: a named pipe in its place would never answer.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise IndexUnusableError(f"{path}: is not a file; move it away")
+    return file
+
+
+def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
+    """Compare the seal with the bytes before it, and copy them if there is somewhere to."""
+    length = os.fstat(source.fileno()).st_size - _SEAL.size
+    seal = os.pread(source.fileno(), _SEAL.size, max(0, length))
+    if length < 0 or not seal.startswith(_MAGIC):
+        raise IndexUnusableError(f"{path}: is cut short, or not an index")
+    _, told, checksum = _SEAL.unpack(seal)
+    digest = xxhash.xxh3_64()
+    left = length
+    while left and (block := source.read(min(_BLOCK, left))):
+        digest.update(block)
+        left -= len(block)
+        if target:
+            target.write(block)
+    if told != length or left or digest.digest() != checksum:
+        raise IndexUnusableError(f"{path}: is damaged: its checksum does not fit")
+    if target:
+        target.flush()
+
+
+def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
+    """Seal the pages of an environment that is not in a transaction, and put them in place.
+
+    It is not synced: after a crash of the machine the seal says whether all of it was written.
+    Raises OSError.
+    """
+    length = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    # LMDB need not write a last page that it freed at once.
+    if os.fstat(file.fileno()).st_size < length:
+        os.truncate(file.fileno(), length)
+    scratch = path.with_name(f"{path.name}.new")
+    digest = xxhash.xxh3_64()
+    try:
+        with scratch.open("wb", buffering=0) as target:
+            for start in range(0, length, _BLOCK):
+                block = os.pread(file.fileno(), min(_BLOCK, length - start), start)
+                digest.update(block)
+                _write(target, block)
+            _write(target, _SEAL.pack(_MAGIC, length, digest.digest()))
+        scratch.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
+
+
+def _write(target: Any, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[target.write(view) :]
+
+
+def environment(
+    file: BinaryIO, names: Sequence[str], *, write: bool
+) -> tuple[lmdb.Environment, list[Any]]:
+    """An environment on an open file, and its databases. The file must stay open as long.
+
+    Raises lmdb.Error.
+    """
+    env = lmdb.open(
+        f"/dev/fd/{file.fileno()}",
+        subdir=False,
+        readonly=not write,
+        # Nobody else has this file open.
+        lock=False,
+        sync=False,
+        map_size=_MAP_SIZE if write else os.fstat(file.fileno()).st_size,
+        max_dbs=len(names),
+        readahead=False,
+    )
+    try:
+        return env, [env.open_db(name.encode(), create=write) for name in names]
+    except lmdb.Error:
+        env.close()
+        raise
