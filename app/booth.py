@@ -8,7 +8,6 @@ address is opened, which is why the page asks for the token and not the server.
 
 from __future__ import annotations
 
-import hmac
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -105,28 +104,12 @@ def _takes_votes() -> bool:
     return any(rule.rule.endswith("/feedback") for rule in flask.current_app.url_map.iter_rules())
 
 
-def _shown_token() -> bytes:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip().encode() if scheme.lower() == "bearer" else b""
-
-
-def _demand_token() -> None:
-    token = _house().settings.token
-    if token and not hmac.compare_digest(_shown_token(), token.encode()):
-        raise RequestError(
-            401,
-            "Token needed",
-            "send 'Authorization: Bearer' with the value of TSUKURIOKI_TOKEN",
-            "合言葉が要ります。",
-        )
-
-
 def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
     """A view for whoever shows the token, where one is set."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Response:
-        _demand_token()
+        _house().access.demand_token(request.environ)
         return view(*args, **kwargs)
 
     return guarded
@@ -134,15 +117,9 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 
 @booth.before_app_request
 def _guard_figures() -> None:
-    if request.path in GUARDED:
-        _demand_token()
-
-
-@booth.after_app_request
-def _name_scheme(response: Response) -> Response:
-    if response.status_code == 401:
-        response.headers.setdefault("WWW-Authenticate", "Bearer")
-    return response
+    # A browser's preflight cannot bear the token; it asks whether a request may.
+    if request.path in GUARDED and request.method != "OPTIONS":
+        _house().access.demand_token(request.environ)
 
 
 @booth.get("/api/wall")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import math
 import secrets
 import time
@@ -13,11 +12,11 @@ import flask
 import orjson
 from flask import Response, request
 
+from app.access import client_address, too_many
 from app.chat import ChatTable, Discard, Event, Piece
 from app.chat_tiers import Reply, Turn
 from app.errors import RequestError, TsukuriokiError
 from app.house import House, parse_json
-from app.settings import Settings
 
 MAX_MESSAGES = 200
 MAX_MESSAGE = 4000
@@ -72,43 +71,11 @@ def page() -> Response:
 
 def admit(house: House) -> None:
     """Let a request in that writes or costs. Raises RequestError: 429, then 401."""
-    settings = house.settings
-    wait = house.rate_limit.wait(client_address(settings)) if house.rate_limit else 0.0
+    environ = request.environ
+    wait = house.rate_limit.wait(client_address(environ)) if house.rate_limit else 0.0
     if wait > 0:
-        seconds = max(1, math.ceil(wait))
-        raise RequestError(
-            429,
-            "Too many messages",
-            f"at most {settings.chat_rate} messages a minute; ask again in {seconds} s",
-            "少し待ってから、もう一度お願いします。",
-            (("Retry-After", str(seconds)),),
-        )
-    require_token(settings)
-
-
-def require_token(settings: Settings) -> None:
-    """Raise RequestError (401) where a token is set and the request does not bear it."""
-    if not settings.token:
-        return
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    expected = settings.token.encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
-        raise RequestError(
-            401,
-            "Token needed",
-            "send Authorization: Bearer with the token of TSUKURIOKI_TOKEN",
-            "合言葉が要ります。",
-            (("WWW-Authenticate", 'Bearer realm="tsukurioki"'),),
-        )
-
-
-def client_address(settings: Settings) -> str:
-    """Who asks: the peer, or what the operator's own proxies say of it."""
-    if settings.proxies:
-        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
-        if len(hops) >= settings.proxies and hops[-settings.proxies]:
-            return hops[-settings.proxies]
-    return request.remote_addr or ""
+        raise too_many("Too many messages", max(1, math.ceil(wait)))
+    house.access.demand_token(environ)
 
 
 def _bad(detail: str) -> RequestError:

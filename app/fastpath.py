@@ -54,6 +54,7 @@ class Plain(NamedTuple):
     length: int
     origin: bytes
     etag: bytes | None
+    environ: dict[str, str]
 
 
 class _Collector:
@@ -92,7 +93,13 @@ def read_plain(lines: bytes) -> Plain | None:
         or len(length) > 6
     ):
         return None
-    return Plain(int(length), told.get(b"origin", b""), told.get(b"if-none-match"))
+    # As if it were a POST: a GET from a page of another origin is for Flask to judge.
+    environ = {"REQUEST_METHOD": "POST"} | {
+        f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1")
+        for name, value in told.items()
+        if name in (b"host", b"origin", b"sec-fetch-site")
+    }
+    return Plain(int(length), told.get(b"origin", b""), told.get(b"if-none-match"), environ)
 
 
 class FastPath:
@@ -175,6 +182,8 @@ class FastPath:
         if lines in known:
             return known[lines]
         plain = read_plain(lines)
+        if plain and self._house.access.refusal(plain.environ):
+            plain = None
         # An etag belongs to one answer, and its headers are hardly seen again.
         if len(lines) <= _LONGEST and not (plain and plain.etag):
             if len(known) >= _KNOWN:

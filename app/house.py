@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.access import Access
 from app.chat import ChatTable, rate_limit
 from app.core.answer import WHOLE_TIERS, Answer
 from app.core.compose import Composer
@@ -94,6 +95,7 @@ class House:
         composers: Mapping[str, Composer] | None = None,
     ) -> None:
         self.settings = settings
+        self.access = Access(settings, clock=clock)
         self.counters = Counters()
         self.now = now
         self.timer = timer

@@ -11,6 +11,7 @@ import orjson
 import xxhash
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import stats
 from app.booth import booth
@@ -53,14 +54,20 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     house = house or House(settings)
     app.extensions["tsukurioki"] = house
+    app.before_request(_admit)
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
     app.register_blueprint(booth)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
+    if settings.proxies:
+        # The client's address and nothing else: a proxy that does not set X-Forwarded-Host passes
+        # on what the client wrote there.
+        proxies = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
+        app.wsgi_app = proxies  # type: ignore[method-assign]  # how Flask wants middleware
     if settings.site:
-        Site(settings.site, SECURITY_HEADERS).init_app(app)
+        Site(settings.site, SECURITY_HEADERS, house.access).init_app(app)
     return app
 
 
@@ -70,6 +77,12 @@ api = flask.Blueprint("tsukurioki", __name__)
 def _house() -> House:
     house: House = flask.current_app.extensions["tsukurioki"]
     return house
+
+
+def _admit() -> None:
+    refusal = _house().access.refusal(request.environ)
+    if refusal:
+        raise refusal
 
 
 def _json(body: bytes, status: int = 200) -> Response:

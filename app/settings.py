@@ -66,6 +66,29 @@ def _words(name: str, value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
+def _hosts(name: str, value: str) -> tuple[str, ...]:
+    return tuple(_host(name, word) for word in _words(name, value))
+
+
+def _host(name: str, word: str) -> str:
+    """A name as it stands in requests, in lower case and Punycode; `.name` is for its subdomains too."""
+    try:
+        host = word.removeprefix(".").encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        host = ""
+    if word != "*" and not re.fullmatch(r"[a-z0-9.-]+", host):
+        raise SettingError(name, word, "names of hosts with commas, without scheme and port, or *")
+    return "." + host if word.startswith(".") else host
+
+
+def _token(name: str, value: str) -> str:
+    """What a client can show in a header. What is wrong with it is told without showing it."""
+    if not re.fullmatch(r"[!-~]*", value):
+        expected = "ASCII letters, digits and signs without blanks: a header carries nothing else"
+        raise SettingError(name, "…", expected)
+    return value
+
+
 def _words_of(known: tuple[str, ...]) -> Callable[[str, str], tuple[str, ...]]:
     def read(name: str, value: str) -> tuple[str, ...]:
         words = _words(name, value)
@@ -110,6 +133,7 @@ TABLE = (
     Setting("TSUKURIOKI_SOURCES", "sources", ",".join(DEFAULT_ORDER), "sources, best first: which entry of a key is served", _words),
     Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 for other machines", _text),
     Setting("TSUKURIOKI_PORT", "port", "8000", "port to listen on", _whole(1, 65535)),
+    Setting("TSUKURIOKI_HOSTS", "hosts", "", "names, with commas, that the server answers to beside IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts),
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
     Setting("TSUKURIOKI_THREADS", "threads", "8", "answers that a worker makes at once, beside those from the store", _whole(1, 4096)),
     Setting("TSUKURIOKI_BACKLOG", "backlog", "1024", "connections that may wait to be taken", _whole(1, 65535)),
@@ -118,7 +142,7 @@ TABLE = (
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
     Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
-    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _text),
+    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to tend the wall and to chat; none by default", _token),
     Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; where it is set, a build uses Gemini", _secret),
     Setting("GOOGLE_API_KEY", "google_api_key", "", "the same, by its other name; GEMINI_API_KEY comes first", _secret),
     Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy", _text),
@@ -178,6 +202,7 @@ class Settings:
     sources: tuple[str, ...]
     host: str
     port: int
+    hosts: tuple[str, ...]
     workers: int
     threads: int
     backlog: int
@@ -243,6 +268,9 @@ class Settings:
             raise SettingError(
                 "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
             )
-        if values["site"] is not None and not (values["site"] / "index.html").is_file():
-            raise SettingError("TSUKURIOKI_SITE", str(values["site"]), "a folder with index.html")
+        site: Path | None = values["site"]
+        if site is not None:
+            index = site / "index.html"
+            if not index.is_file() or not index.resolve().is_relative_to(site.resolve()):
+                raise SettingError("TSUKURIOKI_SITE", str(site), "a folder with index.html in it")
         return cls(**values)

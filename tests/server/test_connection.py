@@ -30,17 +30,17 @@ QUERIES: list[Query] = [job.query for job in itertools.islice(plan_stock(POEM, 0
 
 
 def by_key(query: Query, *headers: str) -> bytes:
-    lines = [f"GET /api/answers/{query.key} HTTP/1.1", "Host: x", *headers, "", ""]
+    lines = [f"GET /api/answers/{query.key} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return "\r\n".join(lines).encode()
 
 
 def play(query: Query, *headers: str) -> bytes:
     body = orjson.dumps(game_body(POEM, query))
-    lines = ["POST /api/generate-poem HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+    lines = ["POST /api/generate-poem HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, *headers, "", ""]).encode() + body
 
 
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told(wire: socket.socket) ->
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"\x16\x03\x01\x02\x00\x01", b"BREW / HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nX Y: 1\r\n\r\n", b"hello\r\n\r\n", b"POST /api/generate-poem HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"],
+    [b"\x16\x03\x01\x02\x00\x01", b"BREW / HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\nX Y: 1\r\n\r\n", b"hello\r\n\r\n", b"POST /api/generate-poem HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"],
 )  # fmt: skip
 def test_what_is_not_http_is_a_400(wire: socket.socket, nonsense: bytes) -> None:
     """Bytes that are no request get a problem document, and the connection ends."""
@@ -176,7 +176,11 @@ def test_a_header_with_an_underscore_is_not_a_proxys(port: int) -> None:
     statuses = []
     for number in range(2):
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as wire:
-            lines = ["POST /api/chat HTTP/1.1", "Host: x", f"X_Forwarded_For: 192.0.2.{number}"]
+            lines = [
+                "POST /api/chat HTTP/1.1",
+                "Host: localhost",
+                f"X_Forwarded_For: 192.0.2.{number}",
+            ]
             lines += [f"Content-Length: {len(body)}", "", ""]
             wire.sendall("\r\n".join(lines).encode() + body)
             statuses.append(read(wire)[0])

@@ -58,7 +58,7 @@ class Ask:
 
     def raw(self) -> bytes:
         """The bytes that are sent."""
-        told: dict[str, str | None] = {"Host": "booth.example"}
+        told: dict[str, str | None] = {"Host": "127.0.0.1"}
         if self.data is not None:
             told |= {"Content-Type": "application/json", "Content-Length": str(len(self.data))}
         told |= self.headers

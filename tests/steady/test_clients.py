@@ -17,7 +17,7 @@ from app.core.deck import Card, Deck
 from tests.conftest import Serve
 from tests.making import Precompute, Server, wait_for
 
-HEAD = b"POST /api/generate-poem HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+HEAD = b"POST /api/generate-poem HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def test_bodies_that_trickle_stop_nobody(serve: Serve, poem: Deck) -> None:
 def test_answers_that_nobody_takes_stop_nobody(serve: Serve) -> None:
     """Clients that ask for much and read nothing: others are answered, and the worker grows little."""
     server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=2)
-    ask = b"GET /api/decks/poem HTTP/1.1\r\nHost: x\r\n\r\n"
+    ask = b"GET /api/decks/poem HTTP/1.1\r\nHost: localhost\r\n\r\n"
     others_are_answered(server)
     worker = psutil.Process(server.process.pid).children()[0]
     before = worker.memory_info().rss
@@ -85,7 +85,7 @@ def _hand(deck: Deck) -> list[Card]:
 
 
 @pytest.mark.parametrize(
-    "begun", [b"GET / HTTP/1.1\r\nHost: x\r\n", HEAD % 1000, HEAD % 1000 + b"{"]
+    "begun", [b"GET / HTTP/1.1\r\nHost: localhost\r\n", HEAD % 1000, HEAD % 1000 + b"{"]
 )
 def test_a_request_that_does_not_end_is_refused(serve: Serve, begun: bytes) -> None:
     """A client that does not end its headers or its body within TSUKURIOKI_REQUEST_SECONDS gets a 408."""
@@ -106,7 +106,7 @@ def test_a_silent_connection_is_closed(serve: Serve) -> None:
     """A connection that says nothing for TSUKURIOKI_KEEP_SECONDS is closed, before a request and after."""
     server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_KEEP_SECONDS=0.5)
     with connections(server, 2) as (silent, asking):
-        asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert _until_closed(asking).startswith(b"HTTP/1.1 200")
         assert _until_closed(silent) == b""
 
