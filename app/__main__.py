@@ -13,13 +13,11 @@ from pathlib import Path
 from app.core.checked import Checked
 from app.core.compose import Composer
 from app.core.deck import Deck
-from app.core.decks import AnyDeck, load_all
-from app.core.index import IndexWriter
-from app.core.log import LogWriter, log_path
+from app.core.decks import load_all
 from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
-from app.errors import OperatorError, SettingError, StoreError
+from app.errors import OperatorError, SettingError
 from app.house import House, utc_now
-from app.indexes import publish
+from app.indexes import bring_up
 from app.serving import serve
 from app.settings import Settings
 
@@ -42,7 +40,8 @@ def _main() -> int:
         # Before the house, which holds its indexes open: a file is opened once in a process.
         decks = load_all(settings.decks, Checked(settings.ledger / CHECKED_FILE))
         for deck in decks.values():
-            _bring_index_up(settings, deck)
+            for note in bring_up(settings, deck):
+                print(f"tsukurioki: {note}", file=sys.stderr)
         composers = {
             deck.id: Composer(deck)
             for deck in decks.values()
@@ -62,26 +61,6 @@ def _main() -> int:
     finally:
         keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
     return 0
-
-
-def _bring_index_up(settings: Settings, deck: AnyDeck) -> None:
-    """Index what the log has and the index lacks: a deleted index is no reason to serve less.
-
-    Where a build is writing, or the folder cannot be written, what is there is served as it is.
-    """
-    if not log_path(settings.store, deck.id).exists():
-        return
-    try:
-        with (
-            LogWriter(settings.store, deck.id),
-            IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
-        ):
-            index.catch_up()
-            for note in index.notes:
-                print(f"tsukurioki: {note}", file=sys.stderr)
-        publish(settings, deck.id)
-    except StoreError as error:
-        print(f"tsukurioki: served as it is: {error}", file=sys.stderr)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from app.core.index import Index, IndexReader, index_path
-from app.core.log import log_path
+from app.core.index import Index, IndexedDeck, IndexReader, IndexWriter, index_path
+from app.core.log import LogWriter, log_path
 from app.core.sealed import Identity, identity
-from app.errors import IndexUnusableError, NothingCookedError
+from app.errors import IndexUnusableError, NothingCookedError, StoreError
 from app.settings import Settings
 
 # Seconds between two looks at whether an index was published, which cost 2 µs each.
 LOOK_EVERY = 0.1
+# The same for Redis that has none or does not answer, which may take half a second to find out.
+ASK_REDIS_EVERY = 1.0
 
 
 class State:
@@ -68,7 +70,7 @@ class IndexHolder:
         return Index(self._store, self._deck)
 
     def _open(self) -> None:
-        self._look_at = self._clock() + LOOK_EVERY
+        self._look_at = self._clock() + (ASK_REDIS_EVERY if self._redis else LOOK_EVERY)
         self._seen = self._identity()
         try:
             # An index that was replaced is left to the garbage collector: another thread may be
@@ -98,12 +100,32 @@ class IndexHolder:
             self._looking.release()
 
 
-def publish(settings: Settings, deck: str) -> None:
+def bring_up(settings: Settings, deck: IndexedDeck) -> list[str]:
+    """Bring the index up to the log, as before serving; returns what a person should be told.
+
+    If a build is writing, or the folder cannot be written, what is there is served as it is.
+    """
+    if not log_path(settings.store, deck.id).exists():
+        return []
+    try:
+        with (
+            LogWriter(settings.store, deck.id),
+            IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+        ):
+            index.catch_up()
+            notes = index.notes
+        publish(settings, deck.id)
+    except StoreError as error:
+        return [f"served as it is: {error}"]
+    return notes
+
+
+def publish(settings: Settings, deck: str, *, afresh: bool = False) -> None:
     """Bring what serves from elsewhere up to the local index; nothing if the folder serves itself.
 
-    Raises StoreWriteError, and SettingError if the library is missing.
+    `afresh`: send all of it, to replace what was harmed there. Raises StoreWriteError, and SettingError if the library is missing.
     """
     if settings.redis and log_path(settings.store, deck).exists():
         from app import redis_index
 
-        redis_index.publish(settings.store, deck, settings.redis)
+        redis_index.publish(settings.store, deck, settings.redis, afresh=afresh)

@@ -183,16 +183,17 @@ class RedisIndex:
             yield key[:KEY_SIZE].hex(), variant_of(key)
 
 
-def publish(store: Path, deck: str, url: str) -> int:
+def publish(store: Path, deck: str, url: str, *, afresh: bool = False) -> int:
     """Bring Redis up to a local index; returns how many answers were sent.
 
-    Sends what the log has beyond what Redis knows, and all of it to a shelf of its own where the
-    index was built anew. Raises StoreWriteError where Redis does not take it.
+    Sends what the log has beyond what Redis knows, and all of it to a shelf of its own if the index
+    was built anew. `afresh`: all of it in any case, to replace what others wrote over it. Raises
+    StoreWriteError if Redis does not take it.
     """
     index = Index(store, deck)
     client = connect(url, 30.0)
     try:
-        return _publish(client, index, log_path(store, deck), f"tsukurioki:{deck}")
+        return _publish(client, index, log_path(store, deck), f"tsukurioki:{deck}", afresh=afresh)
     except _faults() as error:
         raise StoreWriteError(
             f"{url}: cannot be written: {error}; the log is safe, run: precompute check --repair"
@@ -202,12 +203,13 @@ def publish(store: Path, deck: str, url: str) -> int:
         index.close()
 
 
-def _publish(client: Redis, index: Index, log: Path, name: str) -> int:
+def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool) -> int:
     meta = index.meta()
     shelf = _shelf(meta)
     old_shelf, old = _published(client, name)
     since = 0
-    if old and old_shelf == shelf and old.log == log_digest(log, old.offset).hexdigest():
+    known = old_shelf == shelf and old and old.log == log_digest(log, old.offset).hexdigest()
+    if old and known and not afresh:
         since = old.offset
     else:
         # Another log under the same shelf would leave its own answers there.

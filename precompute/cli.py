@@ -387,7 +387,7 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
         for line in log.set_damage_aside():
             click.echo(f"{line}: set aside in {deck.id}.damaged; build cooks its answer again")
         _repair_index(settings, deck)
-    publish(settings, deck.id)
+    publish(settings, deck.id, afresh=True)
 
 
 def _repair_index(settings: Settings, deck: AnyDeck) -> None:

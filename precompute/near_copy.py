@@ -7,8 +7,8 @@ a whole band of bins are compared; so a text is compared with a few others, howe
 
 Two poems of one hand may share a sentence or two of eight; that is far below the limit.
 
-The sketches stand in an LMDB file beside the index, `<deck>.copies.lmdb`, derived from the log like
-it and built again from it where it does not fit. (Sketching the whole log at every start costs
+The sketches stand in a sealed file beside the index, `<deck>.copies.lmdb` (see `app.core.sealed`),
+derived from the log like it and built again from it if it is damaged or does not fit. (Sketching the whole log at every start costs
 0.1 ms an entry: at 50,000 entries a build of ten would begin with five seconds of it.)
 
     sketches   number (u64, big endian)           →  key (16 bytes) + variant (u16) + bins (u32 each)
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import lmdb
 import xxhash
@@ -31,7 +32,8 @@ import xxhash
 from app.core.entry import Entry
 from app.core.gate import Refusal
 from app.core.log import Record, log_path, read_log
-from app.errors import StoreWriteError
+from app.core.sealed import empty_copy, environment, private_copy, publish
+from app.errors import IndexUnusableError, StoreWriteError
 
 CHECK = "near-copy"
 LIMIT = 0.6
@@ -45,19 +47,14 @@ BANDS = 8
 FORMAT = b"2"
 # So many sketches are written at once: in a large database they share the pages that they dirty.
 FLUSH = 1_000
-MAP_SIZE = 1 << 34
 
+_DATABASES = ("sketches", "bands", "meta")
 _EMPTY = 0xFFFFFFFF
 _SKETCH = struct.Struct(f">{BINS}I")
 _NUMBER = struct.Struct(">Q")
 _NAME = struct.Struct(">16sH")
 _NOTHING = _SKETCH.pack(*[_EMPTY] * BINS)
 _EMPTY_BAND = _NOTHING[: ROWS * 4]
-
-
-def _least_size(env: lmdb.Environment) -> int:
-    """The length of a file that holds all of its pages."""
-    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
 
 
 def sketch(text: str) -> bytes:
@@ -113,35 +110,28 @@ class NearCopies:
         self._unwritten: list[tuple[bytes, bytes]] = []
         self._end = 0
         try:
-            self._open_fitting()
+            if not self._opened(private_copy):
+                self._opened(lambda path: empty_copy(path.parent))
             self.catch_up(progress)
         except (OSError, lmdb.Error) as error:
             raise StoreWriteError(f"{self._path}: cannot be written: {error}") from None
 
-    def _open_fitting(self) -> None:
+    def _opened(self, copy: Callable[[Path], BinaryIO]) -> bool:
+        """Open a copy; whether it fits the log. Raises OSError, lmdb.Error."""
         try:
-            self._open()
-            if self._fits():
-                return
-            self._env.close()
-        except lmdb.Error:
-            pass  # Broken: it is a cache.
-        self._path.unlink(missing_ok=True)
-        self._open()
+            self._file = copy(self._path)
+            self._env, handles = environment(self._file, _DATABASES, write=True)
+        except (FileNotFoundError, IndexUnusableError):
+            return False
+        self._sketches, self._band_db, self._meta = handles
+        if self._fits():
+            return True
+        self._close()
+        return False
 
-    def _open(self) -> None:
-        # A cache of the log needs no sync: after a crash of the machine it may be broken, and is
-        # then built again. `writemap` is off, so that a bug elsewhere cannot scribble on it.
-        self._env = lmdb.open(
-            str(self._path), subdir=False, map_size=MAP_SIZE, max_dbs=3, sync=False, lock=False
-        )
-        # A page that is not there is no error to a memory map: the process would die of it.
-        if self._path.stat().st_size < _least_size(self._env):
-            self._env.close()
-            raise lmdb.CorruptedError("cut short")
-        self._sketches, self._band_db, self._meta = (
-            self._env.open_db(name) for name in (b"sketches", b"bands", b"meta")
-        )
+    def _close(self) -> None:
+        self._env.close()
+        self._file.close()
 
     def _first(self) -> bytes:
         try:
@@ -172,8 +162,11 @@ class NearCopies:
         try:
             if error is None:
                 self.flush()
+                publish(self._env, self._file, self._path)
+        except OSError as fault:
+            raise self._write_fault(fault) from None
         finally:
-            self._env.close()
+            self._close()
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> None:
         """Take in what the log has beyond this."""
@@ -214,12 +207,15 @@ class NearCopies:
         try:
             self._write()
         except (OSError, lmdb.Error) as error:
-            raise StoreWriteError(
-                f"{self._path}: cannot be written: {error}; what is in the log is safe, make room "
-                "and start again"
-            ) from None
+            raise self._write_fault(error) from None
         self._unwritten.clear()
         self._expected.clear()
+
+    def _write_fault(self, error: Exception) -> StoreWriteError:
+        return StoreWriteError(
+            f"{self._path}: cannot be written: {error}; what is in the log is safe, make room "
+            "and start again"
+        )
 
     def _write(self) -> None:
         with self._env.begin(write=True) as txn:

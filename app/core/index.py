@@ -10,15 +10,15 @@ import lmdb
 import orjson
 
 from app.core.hands import KEY_SIZE, nearest_records, records_of
-from app.core.index_writer import DEFAULT_ORDER, IndexWriter, log_digest
+from app.core.index_writer import DEFAULT_ORDER, IndexedDeck, IndexWriter, log_digest
 from app.core.log import log_path
 from app.core.rows import (
     BODY_START,
     ORIGIN_SIZE,
+    VARIANT,
     Meta,
     Origin,
     Rows,
-    answer_name,
     checksum,
     index_path,
     position_name,
@@ -32,6 +32,7 @@ __all__ = [
     "Index",
     "IndexReader",
     "IndexWriter",
+    "IndexedDeck",
     "Meta",
     "index_path",
     "log_digest",
@@ -125,7 +126,7 @@ class Index:
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
         """The finished body for a key of 16 bytes, or None."""
         # The hot path. As a context manager, with buffers, it takes half as long again.
-        name = answer_name(key, variant)
+        name = key + VARIANT.pack(variant)
         try:
             txn = self._env.begin(self._answers)
             value = txn.get(name)

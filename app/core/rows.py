@@ -39,7 +39,7 @@ _ORIGIN = struct.Struct("<HQ")
 ORIGIN_SIZE = _ORIGIN.size
 SUM_SIZE = 8
 BODY_START = ORIGIN_SIZE + SUM_SIZE
-_VARIANT = struct.Struct(">H")
+VARIANT = struct.Struct(">H")
 _POSITION = struct.Struct(">I")
 META_NAME = b"meta"
 _DATABASES = ("answers", "hands", "stock", "stocked", "meta")
@@ -109,12 +109,12 @@ def content_of(name: bytes, value: bytes | None) -> bytes | None:
 
 def answer_name(key: bytes, variant: int) -> bytes:
     """The key of an answer's row."""
-    return key + _VARIANT.pack(variant)
+    return key + VARIANT.pack(variant)
 
 
 def variant_of(name: bytes) -> int:
     """The variant of an answer's row, from its key."""
-    number: int = _VARIANT.unpack(name[KEY_SIZE:])[0]
+    number: int = VARIANT.unpack(name[KEY_SIZE:])[0]
     return number
 
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,55 @@ def test_an_empty_or_absent_redis_is_a_sentence(tmp_path: Path, poem: Deck, keep
     absent = f"redis://127.0.0.1:{free_port()}/0"
     with pytest.raises(StoreWriteError, match="the log is safe"):
         publish(tmp_path / "store", poem.id, absent)
+
+
+def garble(client: Any, rng: Random) -> None:
+    """Write garbage over something that was published."""
+    name = rng.choice(sorted(client.keys("tsukurioki:*")))
+    kind = client.type(name)
+    if rng.random() < 0.1:
+        client.delete(name)
+        client.rpush(name, "not", "ours")
+    elif kind == b"hash":
+        field = rng.choice(sorted(client.hkeys(name)))
+        value, other = client.hmget(name, field, rng.choice(sorted(client.hkeys(name))))
+        client.hset(name, field, rng.choice([b"", b"garbage", value[1:], value + b"}", other]))
+        client.hset(name, b"foreign", b"garbage")
+    elif kind == b"string":
+        client.set(name, rng.choice([b"", b"garbage", b"[]", b"{}", client.get(name)[:-1]]))
+
+
+def test_garbage_is_neither_served_nor_an_error(tmp_path: Path, poem: Deck, keeper: Keeper) -> None:
+    """Whatever others write over what was published: an answer is right or not there, and a repair
+    brings all of it back."""
+    now = [0.0]
+    store = tmp_path / "store"
+    queries = fill(store, poem, 54)
+    publish(store, poem.id, keeper.url)
+    local = Index(store, poem.id)
+    missing = 0
+    rng = Random(7)
+    with redis.Redis.from_url(keeper.url) as client:
+        for _ in range(8):
+            index = RedisIndex(keeper.url, poem.id, lambda: now[0])
+            for _ in range(12):
+                garble(client, rng)
+            for query in queries:
+                now[0] += 2
+                found = index.get(query.raw_key)
+                assert found in (None, local.get(query.raw_key))
+                missing += found is None
+                near = index.nearest(query.raw_hand_key, query.digests, 1)
+                assert near in ([], local.nearest(query.raw_hand_key, query.digests, 1))
+                index.is_stocked(query.hand_key)
+                index.variants(query.raw_key, 3)
+                index.same_hand(query.raw_hand_key)
+                index.stocked(0)
+            index.close()
+            publish(store, poem.id, keeper.url, afresh=True)
+            same_told(store, poem, keeper.url, queries)
+    local.close()
+    assert missing
 
 
 def test_built_here_served_there(
