@@ -129,7 +129,13 @@ class FastPath:
         every = [*self._dated, *self._common]
         self._headers = _lines(every)
         self._headers_of = {
-            origin: _lines([*every, (b"access-control-allow-origin", origin)])
+            origin: _lines(
+                [
+                    *every,
+                    (b"access-control-allow-origin", origin),
+                    (b"access-control-expose-headers", b"X-Tsukurioki-Ballot"),
+                ]
+            )
             for origin in self._origins
         }
 
@@ -224,7 +230,9 @@ class FastPath:
         except RequestError:
             # What no tier can answer is refused by Flask.
             return None
-        response = Response(table.deck.id, tier, origin, _OK + b"%d" % len(answer), answer)
+        ballot = self._house.ballots.of_body(table.deck.id, answer).encode()
+        start = b"%b%d\r\nx-tsukurioki-ballot: %b" % (_OK, len(answer), ballot)
+        response = Response(table.deck.id, tier, origin, start, answer)
         if tier in WHOLE_TIERS:
             self._repeats.keep(data, response, table.index, state)
         return response

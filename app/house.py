@@ -6,17 +6,19 @@ A `House` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
 from __future__ import annotations
 
 import datetime
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 import orjson
 
-from app.access import Access
+from app.access import Access, too_many
 from app.chat import ChatTable, rate_limit
 from app.core.answer import WHOLE_TIERS, Answer
 from app.core.compose import Composer
@@ -25,17 +27,21 @@ from app.core.deck import Card, Deck
 from app.core.decks import AnyDeck, load_all
 from app.core.key import Query
 from app.core.ledger import Ledger, MissCounts
-from app.core.votes import VoteBox, VoteCounts
-from app.counters import Counters
+from app.core.votes import Ballots, VoteBox, VoteCounts, ballot_secret
+from app.counters import Counters, prepare_folder
 from app.deals import DealCounter, permuted
 from app.errors import DeckError, RequestError
 from app.indexes import IndexHolder, State
 from app.settings import Settings
+from app.shared import RateLimit, SharedTable
 from app.tiers import Ladder, build_ladder
 
 # What a request may be: bytes of its body, and variants of an answer.
 MAX_BODY = 64 * 1024
 MAX_VARIANT = 999
+# Votes from one address. A kiosk gives three a minute, if everybody who plays there votes; several
+# share an address, and so do phones behind one router.
+VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
 
 
 def utc_now() -> str:
@@ -97,6 +103,10 @@ class House:
         self.settings = settings
         self.access = Access(settings, clock=clock)
         self.counters = Counters()
+        self.ballots = Ballots(ballot_secret(settings.ledger))
+        # What workers share of who voted: one for each address, one for each play of an answer.
+        self.vote_rate = _shared_limit("voters", VOTES_A_MINUTE, VOTES_AT_ONCE, clock)
+        self.vote_once = _shared_limit("votes", 1 / 1440, 1, clock)
         self.now = now
         self.timer = timer
         self._rng = rng or Random(secrets.randbits(64))
@@ -187,6 +197,37 @@ class House:
             table.ledger.miss(query, variant, answer.tier, self.now())
         return answer
 
+    def vote(
+        self,
+        table: Table,
+        key: str,
+        variant: int,
+        vote: str,
+        ballot: object,
+        voter: tuple[str, str],
+    ) -> None:
+        """Count a vote, once for each visitor. Raises RequestError: 400, or 429.
+
+        `voter` is the client's address, and what tells apart the visitors who share it: a kiosk
+        makes up another for each play.
+        """
+        deck = table.deck.id
+        if not self.ballots.fits(ballot, deck, key, variant):
+            raise RequestError(
+                400,
+                "Bad ballot",
+                "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on",
+                "うまく受け取れませんでした。",
+            )
+        address, visitor = voter
+        if wait := math.ceil(self.vote_rate.wait(address)):
+            raise too_many("Too many votes", wait)
+        if self.vote_once.wait(f"{address} {visitor} {ballot}"):
+            return
+        stored = stored_answer(self, bytes.fromhex(key), variant)
+        created = str(parse_json(stored.body).get("created", "")) if stored else ""
+        table.votes.vote(key, variant, vote, self.now(), created)
+
     def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
         """A hand, stocked where there is stock unless the mode says otherwise."""
         index = table.index()
@@ -204,6 +245,13 @@ class House:
         if not cards or not all(card in table.deck.card_by_id for card in cards):
             return "random", deal(table.deck, self._rng)
         return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
+
+
+def _shared_limit(
+    name: str, per_minute: float, burst: int, clock: Callable[[], float]
+) -> RateLimit:
+    table = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
+    return RateLimit(table, per_minute, burst, clock)
 
 
 class Stored(NamedTuple):

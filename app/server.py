@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import stats
+from app.access import client_address
 from app.booth import booth
 from app.chat_server import chat_api
 from app.core.key import Query
@@ -23,7 +24,6 @@ from app.house import (
     MAX_BODY,
     MAX_VARIANT,
     House,
-    Stored,
     Table,
     parse_json,
     stored_answer,
@@ -31,6 +31,7 @@ from app.house import (
 from app.settings import Settings
 from app.site import Site
 
+BALLOT = "X-Tsukurioki-Ballot"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 SECURITY_HEADERS = (
@@ -44,6 +45,7 @@ PAGE_POLICY = (
     "form-action 'self'; frame-ancestors 'none'"
 )
 SENTENCE = "うまく受け取れませんでした。"
+MAX_VISITOR = 64
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -116,7 +118,9 @@ def _answer(
 ) -> Response:
     variant = _variant(body.get("variant", 0))
     query: Query = table.deck.legal_query(picks)
-    return _json(house.answer(table, query, variant).body)
+    response = _json(house.answer(table, query, variant).body)
+    response.headers[BALLOT] = house.ballots.of_body(table.deck.id, response.data)
+    return response
 
 
 @api.get("/api/answers/<key>")
@@ -151,15 +155,13 @@ def feedback(key: str) -> Response:
     if not isinstance(deck, str):
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
     variant = _variant(body.get("variant", 0))
-    votes = house.table(deck).votes
-    votes.vote(
-        key, variant, vote, house.now(), _created(stored_answer(house, bytes.fromhex(key), variant))
-    )
+    visitor = body.get("visitor", "")
+    if not isinstance(visitor, str) or len(visitor) > MAX_VISITOR:
+        detail = f"'visitor' must be a text of at most {MAX_VISITOR} characters"
+        raise RequestError(400, "Bad request", detail, SENTENCE)
+    voter = client_address(request.environ), visitor
+    house.vote(house.table(deck), key, variant, vote, body.get("ballot"), voter)
     return Response(status=204)
-
-
-def _created(found: Stored | None) -> str:
-    return str(parse_json(found.body).get("created", "")) if found else ""
 
 
 def _variant(value: Any) -> int:
@@ -331,6 +333,7 @@ def _allow_origin(settings: Settings, response: Response) -> None:
     if origin not in settings.cors_origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = BALLOT
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
         response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"

@@ -151,6 +151,19 @@ def game_body(deck: Deck, query: Query) -> dict[str, Any]:
     return {"selectedPairs": pairs}
 
 
+def vote(client: httpx.Client, answer: httpx.Response, vote: str, visitor: str) -> int:
+    """A visitor's vote on an answer, with the ballot that came with it; the status of the reply."""
+    told = answer.json()
+    body = {
+        "vote": vote,
+        "variant": told["variant"],
+        "deck": told["deck"],
+        "ballot": answer.headers["x-tsukurioki-ballot"],
+        "visitor": visitor,
+    }
+    return client.post(f"/api/answers/{told['key']}/feedback", json=body).status_code
+
+
 @dataclass(frozen=True)
 class Precompute:
     """Runs the command in a process of its own, in a folder where no other test works."""

@@ -36,6 +36,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names for pages that are not the server's, as an attacker's DNS would have it.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 ]
 AXE = "axe-core@4.11.0"
 ENTRIES = 54

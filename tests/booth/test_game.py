@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.booth.conftest import KIOSK, PHONE, TABLET, Server, keep
-from tests.booth.player import Hands, at_card, begin, play, press, screen
+from tests.booth.player import Hands, at_card, begin, deal_always, play, press, screen
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -139,24 +139,19 @@ def test_visitors_language(visit: Visit, server: Server) -> None:
 
 
 def test_votes(visit: Visit, server: Server) -> None:
-    """Where votes are taken a flyer is voted on once; where they are not no vote is offered."""
-    page = visit(server, **PHONE)
-    page.route(
-        server.url + "/",
-        lambda route: route.fulfill(
-            response=(found := route.fetch()),
-            body=found.text().replace('data-feedback="no"', 'data-feedback="yes"'),
-        ),
-    )
-    page.route("**/feedback", lambda route: route.fulfill(status=204))
-    page.reload()
-    page.wait_for_selector("body[data-ready]")
-    play(page, "touch")
-    with page.expect_request("**/api/answers/*/feedback") as voted:
-        page.tap('[data-vote="up"]')
-    assert voted.value.post_data_json == {"vote": "up", "variant": 0, "deck": "poem"}
-    assert page.locator('[data-vote="up"]').get_attribute("aria-pressed") == "true"
-    assert page.locator('[data-vote="down"]').is_disabled()
+    """A flyer is voted on once; whoever plays the same cards next at this kiosk votes as well."""
+    page = visit(server, "/?kiosk", **KIOSK)
+    deal_always(page, server.deal())
+    before = server.call("/stats")["decks"]["poem"]["feedback"]["of"]
+    for count in (1, 2):
+        play(page)
+        with page.expect_response("**/api/answers/*/feedback") as voted:
+            page.click('[data-vote="up"]')
+        assert voted.value.status == 204
+        assert page.locator('[data-vote="up"]').get_attribute("aria-pressed") == "true"
+        assert page.locator('[data-vote="down"]').is_disabled()
+        assert server.call("/stats")["decks"]["poem"]["feedback"]["of"] == before + count
+        page.click(".next")
 
 
 def test_first_screen_is_light(visit: Visit, server: Server) -> None:

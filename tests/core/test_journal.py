@@ -85,10 +85,16 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ups", "downs", "expected"),
-    [(0, DISLIKED_FROM, True), (0, DISLIKED_FROM - 1, False), (9, 4, False), (4, 4, True)],
+    [
+        (0, DISLIKED_FROM, True),
+        (0, DISLIKED_FROM - 1, False),
+        (9, 4, False),
+        (4, 4, False),
+        (3, 4, True),
+    ],
 )
 def test_disliked(tmp_path: Path, ups: int, downs: int, expected: bool) -> None:
-    """An answer is disliked from three downs on, where they are at least half of its votes."""
+    """An answer is disliked from three downs on, where they are more than half of its votes."""
     box = VoteBox(tmp_path, "deck", LIMIT)
     for vote in ["up"] * ups + ["down"] * downs:
         box.vote("k", 0, vote, "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z")

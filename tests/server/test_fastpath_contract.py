@@ -141,6 +141,9 @@ def sides(
                     "TSUKURIOKI_REQUEST_SECONDS": "0.5",
                 }
             )
+            # One secret, so that the same answer has the same ballot on both sides.
+            known.ledger.mkdir()
+            (known.ledger / "ballots.key").write_bytes(b"s" * 32)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
                 house = House(known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7))

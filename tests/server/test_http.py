@@ -282,11 +282,15 @@ def test_stats_agree_with_the_command(server: Server, client: httpx.Client) -> N
         assert told["misses"][name] == said["misses"][name]
 
 
-def test_a_vote_is_taken(server: Server, client: httpx.Client) -> None:
+def test_a_vote_is_taken(server: Server, client: httpx.Client, query: Query) -> None:
     """A player's vote on an answer is counted; a vote that means nothing is a 400."""
-    key = stored(server)[0]
+    key = query.key
     before = client.get("/stats").json()["decks"]["poem"]["feedback"]["up"]
-    response = client.post(f"/api/answers/{key}/feedback", json={"vote": "up"})
+    answer = client.post("/api/decks/poem/answer", json=ids_of(query))
+    ballot = answer.headers["x-tsukurioki-ballot"]
+    response = client.post(
+        f"/api/answers/{key}/feedback", json={"vote": "up", "ballot": ballot, "visitor": "a"}
+    )
     assert (response.status_code, response.content) == (204, b"")
     secure(response)
     assert client.get("/stats").json()["decks"]["poem"]["feedback"]["up"] == before + 1
@@ -297,6 +301,8 @@ def test_a_vote_is_taken(server: Server, client: httpx.Client) -> None:
         {"vote": ["up"]},
         {"vote": "up", "variant": -1},
         {"vote": "up", "deck": 7},
+        {"vote": "up", "ballot": ballot, "visitor": 7},
+        {"vote": "up", "ballot": ballot, "visitor": "v" * 65},
     ):
         problem(client.post(path, json=body), 400)
     problem(client.post(path, json={"vote": "up", "deck": "nowhere"}), 404)

@@ -17,7 +17,7 @@ from app.core.deal import random_play
 from app.core.deck import Deck
 from app.core.key import Query
 from tests.conftest import Serve
-from tests.making import Precompute, Server, game_body, wait_for
+from tests.making import Precompute, Server, game_body, vote, wait_for
 
 
 def ids(cards: list[dict[str, Any]]) -> frozenset[str]:
@@ -142,25 +142,105 @@ def test_a_same_hand_answer_is_of_the_same_cards(
             assert answer["tier"] == "exact" or answer["shared"] == 4
 
 
+def hand_answer(client: httpx.Client, query: Query, variant: int = 0) -> httpx.Response:
+    hand = [{"card": card, "phrase": phrase} for card, phrase in query.picks]
+    answer = client.post("/api/decks/poem/answer", json={"hand": hand, "variant": variant})
+    assert answer.status_code == 200
+    return answer
+
+
+def counted(client: httpx.Client) -> dict[str, Any]:
+    told: dict[str, Any] = client.get("/stats").json()["decks"]["poem"]["feedback"]
+    return told
+
+
 def test_votes(precompute: Precompute, serve: Serve, poem: Deck) -> None:
-    """Votes are counted with their denominator, and a nonsense vote is refused."""
+    """Votes are counted with their denominator, over workers, once for each play of an answer."""
     precompute("build", "--n", 27)
-    key = "0" * 32
     with serve(TSUKURIOKI_WORKERS=2).client() as client:
-        for vote in ("up", "up", "down"):
-            done = client.post(f"/api/answers/{key}/feedback", json={"vote": vote})
-            assert done.status_code == 204
-        nonsense: list[object] = [
-            {},
-            {"vote": "sideways"},
-            {"vote": 1},
-            {"vote": "up", "variant": -1},
+        cards = client.get("/api/decks/poem/deal").json()["cards"]
+        stocked = Query.play("poem", [(c["id"], c["poems"][0]["id"]) for c in cards])
+        composed = random_play(poem, Random(1))
+        for query, visitor, cast in (
+            (stocked, "a", "up"), (stocked, "b", "up"), (composed, "a", "down"),
+            (composed, "a", "down"), (stocked, "a", "down"), (stocked, "b", "up"),
+        ):  # fmt: skip
+            assert vote(client, hand_answer(client, query), cast, visitor) == 204
+        assert counted(client) == {"up": 2, "down": 1, "of": 3, "share_up": 2 / 3}
+
+
+def test_nobody_votes_on_what_was_not_given(serve: Serve, poem: Deck) -> None:
+    """A vote needs the ballot of just this answer: of this key, variant and deck, from this server."""
+    rng = Random(11)
+    with serve().client() as client:
+        mine = hand_answer(client, random_play(poem, rng))
+        others = [
+            hand_answer(client, random_play(poem, rng)),
+            hand_answer(client, random_play(poem, rng), 1),
         ]
-        for body in [*nonsense, []]:
-            assert client.post(f"/api/answers/{key}/feedback", json=body).status_code == 400
-        assert client.post("/api/answers/x/feedback", json={"vote": "up"}).status_code == 400
-        told = client.get("/stats").json()["decks"]["poem"]["feedback"]
-    assert told == {"up": 2, "down": 1, "of": 3, "share_up": 2 / 3}
+        key, good = mine.json()["key"], mine.headers["x-tsukurioki-ballot"]
+        assert len({one.headers["x-tsukurioki-ballot"] for one in [mine, *others]}) == 3
+        wrong: list[object] = [
+            None,
+            "",
+            5,
+            [good],
+            good.upper() + "x",
+            good[:-1],
+            "0" * 24,
+            "票" * 24,
+        ]
+        wrong += [one.headers["x-tsukurioki-ballot"] for one in others]
+        for ballot in wrong:
+            body = {"vote": "down", "ballot": ballot, "visitor": "a"}
+            refused = client.post(f"/api/answers/{key}/feedback", json=body)
+            assert (refused.status_code, refused.json()["title"]) == (400, "Bad ballot")
+        for variant, path in ((1, key), (0, others[0].json()["key"]), (0, "0" * 32)):
+            body = {"vote": "down", "ballot": good, "visitor": "a", "variant": variant}
+            assert client.post(f"/api/answers/{path}/feedback", json=body).status_code == 400
+        assert counted(client)["of"] == 0
+
+
+def test_a_ballot_is_good_for_all_workers_and_the_next_start(serve: Serve, poem: Deck) -> None:
+    """What one worker gave is voted on at another, and after the server was started anew."""
+    query = random_play(poem, Random(12))
+    with serve(TSUKURIOKI_WORKERS=2).client() as client:
+        answer = hand_answer(client, query)
+    with serve(TSUKURIOKI_WORKERS=2).client() as client:
+        for visitor in range(6):
+            client.headers["Connection"] = "close"
+            assert vote(client, answer, "up", str(visitor)) == 204
+        assert (
+            hand_answer(client, query).headers["x-tsukurioki-ballot"]
+            == answer.headers["x-tsukurioki-ballot"]
+        )
+
+
+def test_one_address_cannot_swamp_the_votes(
+    precompute: Precompute, serve: Serve, poem: Deck
+) -> None:
+    """Of 600 votes that one client casts at once few are counted, and few answers are disliked."""
+    precompute("build", "--n", 270)
+    server = serve(TSUKURIOKI_WORKERS=2, TSUKURIOKI_PROXIES=1)
+    with server.client() as client:
+        answers = [
+            client.post("/api/generate-poem", json=game_body(poem, Query.from_json(line["query"])))
+            for line in map(
+                orjson.loads, (server.data / "store" / "poem.jsonl").read_bytes().splitlines()[:200]
+            )
+        ]
+        begun = time.monotonic()
+        statuses = Counter(vote(client, a, "down", f"{n}") for a in answers for n in range(3))
+        taken = statuses.pop(204)
+        assert set(statuses) == {429}
+        # Ten at once, and one more every three seconds.
+        assert 10 <= taken <= 11 + (time.monotonic() - begun) / 3
+        assert counted(client)["of"] == taken
+        another = {"X-Forwarded-For": "192.0.2.77"}
+        with httpx.Client(base_url=server.url, headers=another) as elsewhere:
+            assert vote(elsewhere, answers[0], "up", "") == 204
+    said = _planned(precompute)
+    assert int(said.split("to cook ")[1].split()[0]) <= taken // 3
 
 
 def test_what_is_disliked_is_cooked_again(precompute: Precompute, serve: Serve, poem: Deck) -> None:
@@ -170,12 +250,15 @@ def test_what_is_disliked_is_cooked_again(precompute: Precompute, serve: Serve, 
     with server.client() as client:
         rng = Random(5)
         cards = client.get("/api/decks/poem/deal").json()["cards"]
-        disliked = play(client, cards, rng)
+        pairs = [{"conditionCard": c, "selectedPoem": rng.choice(c["poems"])} for c in cards]
+        answer = client.post("/api/generate-poem", json={"selectedPairs": pairs})
+        disliked = answer.json()
         path = f"/api/answers/{disliked['key']}"
         texts = [disliked["poem"]]
         for times in (2, 3):
-            for _ in range(3):
-                assert client.post(f"{path}/feedback", json={"vote": "down"}).status_code == 204
+            for visitor in range(3):
+                assert "to cook 0" in _planned(precompute)
+                assert vote(client, answer, "down", f"{times}.{visitor}") == 204
             assert "to cook 1" in _planned(precompute)
             precompute("build", "--refresh", "disliked")
             wait_for(lambda: client.get(path).json()["poem"] not in texts, "another text")

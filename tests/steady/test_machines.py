@@ -12,7 +12,7 @@ import orjson
 from app.core.deal import random_play
 from app.core.deck import Deck
 from tests.conftest import Serve
-from tests.making import Precompute
+from tests.making import Precompute, vote
 
 
 def test_one_builds_and_others_serve(
@@ -48,8 +48,8 @@ def test_what_machines_saw_is_put_together(
             for _ in range(5):
                 query = random_play(poem, rng)
                 hand = [{"card": card, "phrase": phrase} for card, phrase in query.picks]
-                key = client.post("/api/decks/poem/answer", json={"hand": hand}).json()["key"]
-            client.post(f"/api/answers/{key}/feedback", json={"vote": "up"})
+                answer = client.post("/api/decks/poem/answer", json={"hand": hand})
+            assert vote(client, answer, "up", "visitor") == 204
             assert client.get("/api/answers/0").status_code == 400
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0

@@ -36,7 +36,9 @@ export async function ask(path, { method = "GET", body } = {}) {
   if (response.status >= 500 || response.status === 429) throw new Away(String(response.status));
   const value = text ? parse(text) : null;
   if (!response.ok) throw new Refused(response.status, value?.error ?? "");
-  return value;
+  // What an answer is voted on with comes beside it: a stored body is sent as it is.
+  const ballot = response.headers.get("X-Tsukurioki-Ballot");
+  return ballot ? { ...value, ballot } : value;
 }
 
 function parse(text) {

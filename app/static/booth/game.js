@@ -79,10 +79,10 @@ const actions = {
   again: () => write(store.state.variant + 1),
   next: () => store.reset(),
   async vote(vote) {
-    const { answer } = store.state;
+    const { answer, visitor } = store.state;
     store.set({ vote, said: words().thanks });
     // A vote is worth one try: it is not worth keeping a visitor waiting.
-    await ask(`/api/answers/${answer.key}/feedback`, { method: "POST", body: { vote, variant: answer.variant, deck: page.deck } }).catch(() => {});
+    await ask(`/api/answers/${answer.key}/feedback`, { method: "POST", body: { vote, variant: answer.variant, deck: page.deck, ballot: answer.ballot, visitor } }).catch(() => {});
   },
   async save(text) {
     const { side } = store.state;

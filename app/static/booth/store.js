@@ -3,12 +3,13 @@
 /**
  * @typedef {{id: string, poem_text: string}} Phrase
  * @typedef {{id: string, category: string, condition_text: string, poems: Phrase[]}} Card
- * @typedef {{title: string, poem: string, tier: string, key: string, variant: number}} Answer
+ * @typedef {{title: string, poem: string, tier: string, key: string, variant: number, ballot: string}} Answer
  * @typedef {object} State
  * @property {"start"|"deal"|"pick"|"wait"|"flyer"|"sorry"} screen
  * @property {import("./strings.js").Language} language
  * @property {boolean} kiosk
  * @property {number} game      grows with every game, so that what arrives late can be dropped
+ * @property {string} visitor   made up for every game: visitors of a kiosk share its address, and each may vote
  * @property {Card[]} cards
  * @property {Phrase[]} picks   in the order of the cards
  * @property {Answer|null} answer
@@ -21,17 +22,19 @@
  * @property {string} said      what is told to whoever listens to the page
  */
 
-/** @type {Omit<State, "language"|"kiosk"|"game"|"away">} */
+/** @type {Omit<State, "language"|"kiosk"|"game"|"visitor"|"away">} */
 const FRESH = {
   screen: "start", cards: [], picks: [], answer: null, variant: 0, side: "front", vote: null,
   leaving: 0, trouble: "", said: "",
 };
 
 const listeners = new Set();
+// Not randomUUID(): browsers have that on https and localhost only.
+const stranger = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
 export const store = {
   /** @type {State} */
-  state: { ...FRESH, language: "ja", kiosk: false, game: 0, away: false },
+  state: { ...FRESH, language: "ja", kiosk: false, game: 0, visitor: stranger(), away: false },
 
   /** @param {Partial<State>} change */
   set(change) {
@@ -42,7 +45,7 @@ export const store = {
 
   /** Back to the start; answers that are still on their way belong to a game that is over. */
   reset(change = {}) {
-    this.set({ ...FRESH, game: this.state.game + 1, ...change });
+    this.set({ ...FRESH, game: this.state.game + 1, visitor: stranger(), ...change });
   },
 
   /** @param {(state: State, before: State) => void} listener */
