@@ -185,6 +185,98 @@ TABLE = (
 )  # fmt: skip
 
 
+# The file in the data folder that holds the settings a bundle brought.
+SETTINGS_FILE = "settings.env"
+# The settings that a bundle may bring: how answers are found and told. Not: secrets, folders, where
+# the machine listens, whom it trusts, and where keys are sent. The person who runs the machine says
+# those, whoever packed the bundle.
+_TRAVEL = frozenset(
+    [
+        "ledger_mb",
+        "misses",
+        "deck",
+        "tiers",
+        "radius",
+        "sources",
+        "workers",
+        "threads",
+        "idle",
+        "gemini_model",
+        "ollama_model",
+        "ollama_keep_alive",
+        "openai_model",
+        "chat_deck",
+        "chat_tiers",
+        "chat_vary",
+        "chat_tokens",
+        "chat_deadline",
+        "chat_cheap",
+        "chat_strong",
+        "chat_cloud_tokens",
+        "chat_cloud_deadline",
+        "chat_failures",
+        "chat_rest",
+        "chat_learn",
+        "chat_history",
+        "chat_characters",
+        "chat_pace",
+        "chat_rate",
+        "chat_burst",
+        "chat_conversations",
+        "chat_forget",
+        "chat_seed",
+    ]
+)
+# Characters that neither a shell nor systemd takes for anything but themselves, within '…'.
+_PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,1000}")
+_LINE = re.compile(r"([A-Z_]+)='(.*)'")
+_MOST_BYTES = 1 << 16
+
+
+def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Of the settings that are given, those that a bundle takes along, and the names of the others."""
+    given = {**read_bundled(environ), **environ}
+    set_here = [row for row in TABLE if given.get(row.name)]
+    kept = {row.name: given[row.name] for row in set_here if row.field in _TRAVEL}
+    return kept, [row.name for row in set_here if row.field not in _TRAVEL]
+
+
+def write_settings(values: Mapping[str, str]) -> bytes:
+    """The bytes of a settings file. Raises SettingError for what such a file may not hold."""
+    for name, value in values.items():
+        _check_bundled(name, value)
+    return "".join(f"{name}='{value}'\n" for name, value in sorted(values.items())).encode()
+
+
+def read_bundled(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings in the data folder's settings file; none where there is no such file.
+
+    Raises SettingError where the file is not as `write_settings` writes it.
+    """
+    path = _path("TSUKURIOKI_DATA", environ.get("TSUKURIOKI_DATA") or "data") / SETTINGS_FILE
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingError(str(path), error.strerror or "", "a file that can be read") from None
+    lines = raw.decode("utf-8", "replace").split("\n")
+    values = {found[1]: found[2] for line in lines if (found := _LINE.fullmatch(line))}
+    if len(raw) > _MOST_BYTES or write_settings(values) != raw:
+        raise SettingError(str(path), "", "one NAME='value' a line, as `precompute bundle` writes")
+    return values
+
+
+def _check_bundled(name: str, value: str) -> None:
+    row = next((row for row in TABLE if row.name == name and row.field in _TRAVEL), None)
+    if row is None:
+        raise SettingError(name, value[:80], "no such setting in a bundle")
+    if not _PLAIN.fullmatch(value):
+        raise SettingError(name, value[:80], "a value without quotes, backslashes and line breaks")
+    row.read(name, value)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings as values. Made by `Settings.read`."""
@@ -254,9 +346,13 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """The settings of an environment. Raises SettingError, naming the setting."""
+        """The settings of an environment, and below them those that a bundle brought.
+
+        Raises SettingError, naming the setting.
+        """
+        given = {**read_bundled(environ), **environ}
         values = {
-            row.field: row.read(row.name, environ.get(row.name) or row.default) for row in TABLE
+            row.field: row.read(row.name, given.get(row.name) or row.default) for row in TABLE
         }
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"

@@ -22,9 +22,8 @@ from app.core.log import LogWriter, log_path
 from app.core.patterns import PatternDeck, load_pattern_deck
 from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.indexes import publish
-from app.settings import Settings
-from precompute import bundle as bundles
-from precompute import chat_command, merge, progress
+from app.settings import Settings, read_bundled
+from precompute import chat_command, event, merge, progress
 from precompute import check as checks
 from precompute import rehearse as rehearsal
 from precompute import stats as deck_stats
@@ -401,19 +400,21 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
 def bundle(target: Path, wheels: bool) -> int:
-    """Pack decks, stores and settings without secrets into one tar for the event."""
-    manifest = bundles.pack(_settings(), target, os.environ, wheels=wheels)
+    """Pack decks, stores and settings that travel into one tar for the event."""
+    manifest, left_out = event.pack(_settings(), target, os.environ, wheels=wheels)
+    for what in left_out:
+        click.echo(f"left out: {what}", err=True)
     size = sum(member.size for member in manifest.members)
-    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest[:16]}")
+    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest}")
     return 0
 
 
 @cli.command()
 @click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
 def verify(packed: Path) -> int:
-    """Prove every byte of a bundle."""
-    manifest = bundles.verify(packed)
-    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest[:16]}")
+    """Prove every byte of a bundle, and that it can be unpacked and served here."""
+    manifest = event.verify(packed, os.environ)
+    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest}")
     return 0
 
 
@@ -432,10 +433,11 @@ place_option = click.option(
 @place_option
 def unpack(packed: Path, place: Path) -> int:
     """Install a bundle beside the one in force, and switch to it."""
-    release = bundles.unpack(packed, place, _settings())
-    click.echo(
-        f"{release.name} is in force; serve it with TSUKURIOKI_DATA={place / 'current' / 'data'}"
-    )
+    release = event.unpack(packed, place, os.environ)
+    data = place / "current" / "data"
+    for name, value in read_bundled({"TSUKURIOKI_DATA": str(data)}).items():
+        click.echo(f"the bundle sets {name}={value}")
+    click.echo(f"{release.name} is in force; serve it with TSUKURIOKI_DATA={data}")
     return 0
 
 
@@ -443,5 +445,6 @@ def unpack(packed: Path, place: Path) -> int:
 @place_option
 def rollback(place: Path) -> int:
     """Return to the release before."""
-    click.echo(f"{bundles.rollback(place).name} is in force again; start the server anew")
+    with event.Place(place).locked() as here:
+        click.echo(f"{here.rollback().name} is in force again; start the server anew")
     return 0

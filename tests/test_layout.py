@@ -21,7 +21,7 @@ PRECOMPUTE = [path for path in MODULES if (REPO / "precompute") in path.parents]
 APP = [path for path in MODULES if (REPO / "app") in path.parents]
 # The bundle's wheels are built by a child, which is handed the environment with one more variable.
 READERS = {"wsgi.py", "app/__main__.py", "app/counters.py", "precompute/cli.py"}
-READERS |= {"precompute/bundle.py"}
+READERS |= {"precompute/event/pack.py"}
 # The rehearsal climbs the ladder, merging and stats add up counters, the command publishes to Redis.
 KNOWS_MORE = {
     "rehearse.py": {"app.tiers"},

@@ -88,7 +88,7 @@ def test_no_secret_is_packed(precompute: Precompute, tmp_path: Path) -> None:
         TSUKURIOKI_WORKERS=3,
     )
     packed = (tmp_path / "event.tar").read_bytes()
-    assert b"TSUKURIOKI_WORKERS=3" in packed
+    assert b"TSUKURIOKI_WORKERS='3'" in packed
     assert b"secret" not in packed
     assert str(tmp_path).encode() not in packed
 

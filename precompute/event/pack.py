@@ -1,0 +1,154 @@
+"""Packing a bundle: every deck, its log, and the settings that travel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from app.core.deck import deck_folders
+from app.core.decks import load_all
+from app.core.log import LogWriter, Record, log_path, read_log
+from app.errors import BundleError
+from app.settings import Settings, travelling_settings, write_settings
+from precompute.event.manifest import (
+    DATA,
+    MANIFEST,
+    SETTINGS,
+    WHEELS,
+    Manifest,
+    Member,
+    check_path,
+    copied,
+    header,
+    padding,
+    text_of,
+    trailer,
+)
+from precompute.event.unpack import verify
+
+
+class Packed(NamedTuple):
+    """A bundle that was written: its manifest, and what was left out of it, as sentences."""
+
+    manifest: Manifest
+    left_out: tuple[str, ...]
+
+
+def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels: bool) -> Packed:
+    """Write a bundle, whole or not at all, and verify it before it gets its name.
+
+    Raises BundleError, DeckError, SettingError, and StoreLockedError while a build is writing.
+    """
+    left_out: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="tsukurioki-bundle-") as name, ExitStack() as locks:
+        scratch = Path(name)
+        files = dict(_deck_files(settings.decks))
+        for deck in load_all(settings.decks):
+            if log_path(settings.store, deck).exists():
+                # Locked, so that the log ends with a whole line and stays as it is.
+                log = locks.enter_context(LogWriter(settings.store, deck)).path
+                files[f"{DATA}/store/{log.name}"] = _whole(log, scratch, left_out)
+        kept, others = travelling_settings(environ)
+        if others:
+            left_out.append(f"what belongs to this machine: {', '.join(others)}")
+        if kept:
+            (scratch / "settings").write_bytes(write_settings(kept))
+            files[SETTINGS] = scratch / "settings"
+        if wheels:
+            files.update(_wheels(scratch / WHEELS))
+        return Packed(_write(target, files, environ), tuple(left_out))
+
+
+def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
+    """The files of every deck; what begins with a dot is an editor's or a system's."""
+    for folder, _ in deck_folders(decks):
+        for path in sorted(folder.resolve().rglob("*")):
+            inner = path.relative_to(folder.resolve())
+            if any(part.startswith(".") for part in inner.parts):
+                continue
+            if path.is_symlink():
+                raise BundleError(
+                    f"{path}: a link; a bundle holds plain files, put the file itself there"
+                )
+            if path.is_file():
+                yield f"{DATA}/decks/{folder.name}/{inner.as_posix()}", path
+
+
+def _whole(log: Path, scratch: Path, left_out: list[str]) -> Path:
+    """The log, or a copy of its whole lines where some are damaged."""
+    damaged = sum(not isinstance(line, Record) for line in read_log(log))
+    if not damaged:
+        return log
+    left_out.append(f"{log}: {damaged} damaged lines; `precompute check` names them")
+    copy = scratch / log.name
+    with log.open("rb") as file, copy.open("wb") as kept:
+        for line in read_log(log):
+            end = line.end if isinstance(line, Record) else 0
+            raw = file.readline()
+            if end:
+                kept.write(raw)
+    return copy
+
+
+def _wheels(folder: Path) -> dict[str, Path]:
+    """Wheels of this project and of all that serving and unpacking need, for this platform."""
+    project = Path(__file__).parents[2]
+    if not (project / "pyproject.toml").is_file():
+        raise BundleError("--wheels needs the project's source folder; run it from a checkout")
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder)]
+    done = subprocess.run(  # noqa: S603  # our own interpreter, with words of our own
+        [*words, f"{project}[tools]"],
+        check=False,
+        capture_output=True,
+        text=True,
+        # Without it a wheel holds the time at which it was made.
+        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise BundleError(f"--wheels: pip could not make the wheels: {last}")
+    return {f"{WHEELS}/{path.name}": path for path in sorted(folder.iterdir())}
+
+
+def _write(target: Path, files: Mapping[str, Path], environ: Mapping[str, str]) -> Manifest:
+    for name in files:
+        check_path(name)
+    scratch = target.with_name(target.name + ".new")
+    try:
+        members = [_member(name, files[name]) for name in sorted(files)]
+        text = text_of(members)
+        with scratch.open("wb") as tar:
+            tar.write(header(MANIFEST, len(text)) + text + padding(len(text)))
+            for member in members:
+                _append(tar, member, files[member.path])
+            tar.write(trailer(tar.tell()))
+            tar.flush()
+            os.fsync(tar.fileno())
+        # Nothing is given out that `unpack` would refuse.
+        manifest = verify(scratch, environ)
+        scratch.replace(target)
+    except OSError as error:
+        raise BundleError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+    return manifest
+
+
+def _member(name: str, path: Path) -> Member:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return Member(name, size, copied(file, size))
+
+
+def _append(tar: BinaryIO, member: Member, path: Path) -> None:
+    tar.write(header(member.path, member.size))
+    with path.open("rb") as file:
+        if copied(file, member.size, tar) != member.sha256:
+            raise BundleError(f"{path}: changed while it was packed; pack again")
+    tar.write(padding(member.size))

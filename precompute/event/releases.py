@@ -1,0 +1,139 @@
+"""The place where bundles are unpacked, and which release is in force.
+
+    releases/<digest>/      a bundle's members, by the first digits of its manifest's SHA-256; with
+                            -2, -3 … where the same bundle was unpacked again
+    current                 a link to the release in force: `TSUKURIOKI_DATA=<place>/current/data`
+    previous                a link to the one before, for `rollback`
+    ledger/                 what the event remembers: it outlives releases
+
+A release that neither link names is of no use and is removed by the next unpack, and so is what a
+killed unpack left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import BundleError
+
+_OURS = re.compile(r"\.new-.+|[0-9a-f]{16}(-[0-9]+)?")
+
+
+class Place:
+    """A folder with releases. Everything in it is done under its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._releases = folder / "releases"
+        self._current = folder / "current"
+        self._previous = folder / "previous"
+
+    @contextmanager
+    def locked(self, *, create: bool = False) -> Iterator[Place]:
+        """Hold the place. Raises BundleError where another process does, or where there is none.
+
+        What is made meanwhile is readable by every user: the service need not be the one who unpacks.
+        """
+        if not create and not self._releases.is_dir():
+            raise BundleError(f"{self._folder}: no bundle was unpacked here")
+        before = os.umask(0o022)
+        try:
+            if create:
+                self._releases.mkdir(parents=True, exist_ok=True)
+            with (self._folder / ".lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield self
+        except BlockingIOError:
+            raise BundleError(
+                f"{self._folder}: another process is unpacking here; wait for it"
+            ) from None
+        except OSError as error:
+            raise BundleError(f"{self._folder}: cannot be written: {error.strerror}") from None
+        finally:
+            os.umask(before)
+
+    @contextmanager
+    def new_release(self) -> Iterator[Path]:
+        """An empty folder to unpack into; it is gone afterwards, unless it was installed."""
+        self._sweep()
+        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=self._releases))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def install(self, scratch: Path, name: str) -> Path:
+        """Give a new release its name, put it in force and remove what is no longer named."""
+        ledger = self._folder / "ledger"
+        ledger.mkdir(exist_ok=True)
+        (scratch / "data" / "ledger").symlink_to(Path("../../../ledger"))
+        _make_readable(scratch)
+        names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+        release = next(p for p in map(self._releases.joinpath, names) if not os.path.lexists(p))
+        scratch.rename(release)
+        _sync(self._releases)
+        self._switch(release)
+        self._sweep()
+        return release
+
+    def _switch(self, release: Path) -> None:
+        old = self._target(self._current)
+        if old and old.name[:16] != release.name[:16]:
+            self._point(self._previous, old)
+        self._point(self._current, release)
+
+    def rollback(self) -> Path:
+        """Put the release before in force again; gives it. Raises BundleError where there is none."""
+        previous, current = self._target(self._previous), self._target(self._current)
+        if previous is None or previous == current:
+            raise BundleError(f"{self._folder}: there is no earlier release to return to")
+        self._point(self._current, previous)
+        if current:
+            self._point(self._previous, current)
+        return previous
+
+    def _target(self, link: Path) -> Path | None:
+        """The release that a link names, where it is there."""
+        release = self._releases / link.readlink().name if link.is_symlink() else None
+        return release if release and release.is_dir() else None
+
+    def _point(self, link: Path, release: Path) -> None:
+        scratch = link.with_name(f".{link.name}.new")
+        scratch.unlink(missing_ok=True)
+        scratch.symlink_to(release.relative_to(self._folder))
+        scratch.replace(link)
+        _sync(self._folder)
+
+    def _sweep(self) -> None:
+        kept = {self._target(self._current), self._target(self._previous)}
+        for path in self._releases.iterdir():
+            if path not in kept and _OURS.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        for link in (self._current, self._previous):
+            link.with_name(f".{link.name}.new").unlink(missing_ok=True)
+
+
+def _make_readable(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            if path.is_dir():
+                _sync(path)
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

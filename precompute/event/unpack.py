@@ -1,0 +1,111 @@
+"""Unpacking a bundle, and verifying one: the same work, in another folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from app.core.decks import load_all
+from app.core.index import IndexWriter
+from app.core.log import Damage, LogWriter, log_path, read_log
+from app.errors import BundleError, OperatorError
+from app.settings import Settings
+from precompute.event.manifest import (
+    DATA,
+    Manifest,
+    Member,
+    copied,
+    length_of,
+    read_manifest,
+    read_members,
+)
+from precompute.event.releases import Place
+
+
+def verify(bundle: Path, environ: Mapping[str, str]) -> Manifest:
+    """Unpack a bundle into a folder that is thrown away. Raises BundleError as `unpack` does."""
+    with tempfile.TemporaryDirectory(prefix="tsukurioki-verify-") as folder:
+        return _accept(bundle, Path(folder), environ)
+
+
+def unpack(bundle: Path, place: Path, environ: Mapping[str, str]) -> Path:
+    """Install a bundle beside what is there and switch to it by one rename; gives the release.
+
+    Raises BundleError. What was in force stays in force until the rename, and what is there of the
+    same bundle is replaced, whatever became of it.
+    """
+    with Place(place).locked(create=True) as here, here.new_release() as scratch:
+        return here.install(scratch, _accept(bundle, scratch, environ).release)
+
+
+def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
+    """Write a bundle's files into an empty folder, and prove that they can be served from there.
+
+    The one judge of a bundle. Nothing is written before every byte of the file is proved.
+    """
+    try:
+        with _opened(bundle) as file:
+            manifest = read_manifest(file)
+            length, wanted = os.fstat(file.fileno()).st_size, length_of(manifest)
+            if length != wanted:
+                fault = "cut" if length < wanted else "longer than its manifest says"
+                raise BundleError(f"{fault}: {length:,} bytes of {wanted:,}; copy it again")
+            begin = file.tell()
+            read_members(file, manifest, lambda member, content: copied(content, member.size))
+            file.seek(begin)
+            read_members(file, manifest, lambda member, content: _extract(folder, member, content))
+        _make_ready(folder, manifest, environ)
+    except OSError as error:
+        raise BundleError(
+            f"{bundle}: cannot be unpacked: {error.strerror}; nothing was changed"
+        ) from None
+    except OperatorError as error:
+        # The folder's own name says nothing to anybody: it is gone by now.
+        sentence = " ".join(str(error).replace(f"{folder}/", "").split())
+        raise BundleError(f"{bundle}: {sentence}") from None
+    return manifest
+
+
+@contextmanager
+def _opened(bundle: Path) -> Iterator[BinaryIO]:
+    # Opening a pipe would wait for somebody to write.
+    with os.fdopen(os.open(bundle, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BundleError("not a file")
+        yield file
+
+
+def _extract(folder: Path, member: Member, content: BinaryIO) -> str:
+    path = folder / member.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        digest = copied(content, member.size, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest
+
+
+def _make_ready(folder: Path, manifest: Manifest, environ: Mapping[str, str]) -> None:
+    """Read the settings, load the decks, build the indexes: what cannot be served is refused."""
+    data = folder / DATA
+    store = data / "store"
+    settings = Settings.read({**environ, "TSUKURIOKI_DATA": str(data)})
+    decks = load_all(data / "decks")
+    logs = {Path(m.path).stem for m in manifest.members if m.path.startswith(f"{DATA}/store/")}
+    for name in sorted(logs - decks.keys()):
+        raise BundleError(f"{name}.jsonl: belongs to no deck of the bundle")
+    for deck in decks.values():
+        path = log_path(store, deck.id)
+        damage = next((line for line in read_log(path) if isinstance(line, Damage)), None)
+        if damage:
+            raise BundleError(f"{path.name}: byte {damage.offset}: {damage.reason}")
+        with (
+            LogWriter(store, deck.id),
+            IndexWriter(store, deck, settings.sources, settings.radius) as index,
+        ):
+            index.catch_up()
