@@ -227,6 +227,7 @@ _TRAVEL = frozenset(
         "chat_seed",
     ]
 )
+_FOLDERS = frozenset({"data", "decks", "store", "ledger"})
 # Characters that neither a shell nor systemd takes for anything but themselves, within '…'.
 _PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,1000}")
 _LINE = re.compile(r"([A-Z_]+)='(.*)'")
@@ -234,11 +235,14 @@ _MOST_BYTES = 1 << 16
 
 
 def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Of the settings that are given, those that a bundle takes along, and the names of the others."""
+    """Of the settings that are given, those that a bundle takes along, and the names of the others.
+
+    The folders are in neither: what is in them travels.
+    """
     given = {**read_bundled(environ), **environ}
     set_here = [row for row in TABLE if given.get(row.name)]
     kept = {row.name: given[row.name] for row in set_here if row.field in _TRAVEL}
-    return kept, [row.name for row in set_here if row.field not in _TRAVEL]
+    return kept, [row.name for row in set_here if row.field not in _TRAVEL | _FOLDERS]
 
 
 def write_settings(values: Mapping[str, str]) -> bytes:

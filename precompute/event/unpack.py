@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from app.core.decks import load_all
 from app.core.index import IndexWriter
-from app.core.log import Damage, LogWriter, log_path, read_log
+from app.core.log import Damage, LogWriter, read_log
 from app.errors import BundleError, OperatorError
 from app.settings import Settings
 from precompute.event.manifest import (
@@ -93,19 +93,20 @@ def _extract(folder: Path, member: Member, content: BinaryIO) -> str:
 def _make_ready(folder: Path, manifest: Manifest, environ: Mapping[str, str]) -> None:
     """Read the settings, load the decks, build the indexes: what cannot be served is refused."""
     data = folder / DATA
-    store = data / "store"
     settings = Settings.read({**environ, "TSUKURIOKI_DATA": str(data)})
     decks = load_all(data / "decks")
-    logs = {Path(m.path).stem for m in manifest.members if m.path.startswith(f"{DATA}/store/")}
-    for name in sorted(logs - decks.keys()):
-        raise BundleError(f"{name}.jsonl: belongs to no deck of the bundle")
-    for deck in decks.values():
-        path = log_path(store, deck.id)
+    for member in manifest.members:
+        if not member.path.startswith(f"{DATA}/store/"):
+            continue
+        path = folder / member.path
+        deck = decks.get(path.stem)
+        if deck is None:
+            raise BundleError(f"{path.name}: belongs to no deck of the bundle")
         damage = next((line for line in read_log(path) if isinstance(line, Damage)), None)
         if damage:
             raise BundleError(f"{path.name}: byte {damage.offset}: {damage.reason}")
         with (
-            LogWriter(store, deck.id),
-            IndexWriter(store, deck, settings.sources, settings.radius) as index,
+            LogWriter(path.parent, deck.id),
+            IndexWriter(path.parent, deck, settings.sources, settings.radius) as index,
         ):
             index.catch_up()
