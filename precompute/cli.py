@@ -402,8 +402,8 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 def bundle(target: Path, wheels: bool) -> int:
     """Pack decks, stores and settings that travel into one tar for the event."""
     manifest, left_out = event.pack(_settings(), target, os.environ, wheels=wheels)
-    for what in left_out:
-        click.echo(f"left out: {what}", err=True)
+    if left_out:
+        click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
     size = sum(member.size for member in manifest.members)
     click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest}")
     return 0

@@ -111,7 +111,7 @@ class IndexWriter:
             self.why_rebuilt = self._continue()
             if self.why_rebuilt:
                 self._begin()
-        except OSError as error:
+        except (OSError, lmdb.Error) as error:
             raise self._write_fault(error) from None
         if self.why_rebuilt:
             try:

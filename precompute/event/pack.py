@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from app.core.deck import deck_folders
 from app.core.decks import load_all
-from app.core.log import LogWriter, Record, log_path, read_log
+from app.core.log import LogWriter, log_path
 from app.errors import BundleError
 from app.settings import Settings, travelling_settings, write_settings
 from precompute.event.manifest import (
@@ -34,10 +34,10 @@ from precompute.event.unpack import verify
 
 
 class Packed(NamedTuple):
-    """A bundle that was written: its manifest, and what was left out of it, as sentences."""
+    """A bundle that was written: its manifest, and the settings that belong to this machine alone."""
 
     manifest: Manifest
-    left_out: tuple[str, ...]
+    left_out: list[str]
 
 
 def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels: bool) -> Packed:
@@ -45,7 +45,6 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
 
     Raises BundleError, DeckError, SettingError, and StoreLockedError while a build is writing.
     """
-    left_out: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tsukurioki-bundle-") as name, ExitStack() as locks:
         scratch = Path(name)
         files = dict(_deck_files(settings.decks))
@@ -53,16 +52,14 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
             if log_path(settings.store, deck).exists():
                 # Locked, so that the log ends with a whole line and stays as it is.
                 log = locks.enter_context(LogWriter(settings.store, deck)).path
-                files[f"{DATA}/store/{log.name}"] = _whole(log, scratch, left_out)
-        kept, others = travelling_settings(environ)
-        if others:
-            left_out.append(f"what belongs to this machine: {', '.join(others)}")
+                files[f"{DATA}/store/{log.name}"] = log
+        kept, left_out = travelling_settings(environ)
         if kept:
             (scratch / "settings").write_bytes(write_settings(kept))
             files[SETTINGS] = scratch / "settings"
         if wheels:
             files.update(_wheels(scratch / WHEELS))
-        return Packed(_write(target, files, environ), tuple(left_out))
+        return Packed(_write(target, files, environ), left_out)
 
 
 def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
@@ -78,22 +75,6 @@ def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
                 )
             if path.is_file():
                 yield f"{DATA}/decks/{folder.name}/{inner.as_posix()}", path
-
-
-def _whole(log: Path, scratch: Path, left_out: list[str]) -> Path:
-    """The log, or a copy of its whole lines where some are damaged."""
-    damaged = sum(not isinstance(line, Record) for line in read_log(log))
-    if not damaged:
-        return log
-    left_out.append(f"{log}: {damaged} damaged lines; `precompute check` names them")
-    copy = scratch / log.name
-    with log.open("rb") as file, copy.open("wb") as kept:
-        for line in read_log(log):
-            end = line.end if isinstance(line, Record) else 0
-            raw = file.readline()
-            if end:
-                kept.write(raw)
-    return copy
 
 
 def _wheels(folder: Path) -> dict[str, Path]:

@@ -104,7 +104,10 @@ def _make_ready(folder: Path, manifest: Manifest, environ: Mapping[str, str]) ->
             raise BundleError(f"{path.name}: belongs to no deck of the bundle")
         damage = next((line for line in read_log(path) if isinstance(line, Damage)), None)
         if damage:
-            raise BundleError(f"{path.name}: byte {damage.offset}: {damage.reason}")
+            raise BundleError(
+                f"{path.name}: byte {damage.offset}: {damage.reason}; run `precompute check "
+                "--repair` where it was cooked, and pack it again"
+            )
         with (
             LogWriter(path.parent, deck.id),
             IndexWriter(path.parent, deck, settings.sources, settings.radius) as index,

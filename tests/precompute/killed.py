@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from multiprocessing import Pipe
 from typing import Any
 
@@ -34,14 +35,20 @@ def main() -> None:
             counted = _watch(asked["place"], asked["kill_at"])
             if asked["room"]:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (asked["room"], asked["room"]))
-            status = cli.main(asked["arguments"])
-            sys.stderr.flush()
-            theirs.send(counted[0])
-            os._exit(status)
+            status = 1
+            try:
+                status = cli.main(asked["arguments"])
+            except BaseException:
+                traceback.print_exc()
+                raise
+            finally:
+                sys.stderr.flush()
+                theirs.send(counted[0])
+                os._exit(status)
         theirs.close()
         os.close(stderr)
         _, status = os.waitpid(child, 0)
-        count = ours.recv() if ours.poll() and os.WIFEXITED(status) else 0
+        count = ours.recv() if os.WIFEXITED(status) else 0
         with os.fdopen(told) as words:
             answer = [os.waitstatus_to_exitcode(status), count, words.read()]
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -494,28 +494,30 @@ def test_every_deck_travels(tmp_path: Path) -> None:
 
 
 def test_what_is_packed_can_be_unpacked(tmp_path: Path) -> None:
-    """Damaged lines, a torn tail, hidden files: left out and told. Links and strange names: refused."""
+    """A torn tail and hidden files are left out; damaged lines, links and strange names are refused."""
     data = tmp_path / "data"
-    game = small_deck(data / "decks" / "game")
-    _log(data / "store", game, 3)
-    log = data / "store" / "game.jsonl"
+    shutil.copytree(DECKS / "poem", data / "decks" / "poem")
+    run = Precompute({"TSUKURIOKI_DATA": data})
+    run("build", "--n", 3)
+    log = data / "store" / "poem.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(lines[0] + b"damaged\n" + lines[1] + lines[2] + b'{"torn')
-    (data / "decks" / "game" / ".DS_Store").write_bytes(b"x")
-    run = Precompute({"TSUKURIOKI_DATA": data})
-    told = run("bundle", tmp_path / "event.tar").stderr
-    assert "1 damaged" in told
+    (data / "decks" / "poem" / ".DS_Store").write_bytes(b"x")
+    told = run("bundle", tmp_path / "event.tar", status=2).stderr
+    assert "check --repair" in told
+    run("check", "--repair")
+    run("bundle", tmp_path / "event.tar")
     run("unpack", tmp_path / "event.tar", "--into", tmp_path / "event")
     release = tmp_path / "event" / "current" / "data"
-    assert (release / "store" / "game.jsonl").read_bytes() == b"".join(lines)
-    assert not (release / "decks" / "game" / ".DS_Store").exists()
+    assert (release / "store" / "poem.jsonl").read_bytes() == b"".join(lines)
+    assert not (release / "decks" / "poem" / ".DS_Store").exists()
     for strange in ("a\nb", "old.lmdb"):
-        path = data / "decks" / "game" / strange
+        path = data / "decks" / "poem" / strange
         path.write_bytes(b"x")
         assert run("bundle", tmp_path / "no.tar", status=2).stderr.count("\n") == 1
         path.unlink()
-    (data / "decks" / "game" / "link").symlink_to("/etc/passwd")
+    (data / "decks" / "poem" / "link").symlink_to("/etc/passwd")
     assert "link" in run("bundle", tmp_path / "no.tar", status=2).stderr
-    with LogWriter(data / "store", "game"):
+    with LogWriter(data / "store", "poem"):
         run("bundle", tmp_path / "no.tar", status=2)
     assert not list(tmp_path.glob("no.tar*"))
