@@ -70,24 +70,23 @@ class Access:
         self._names = tuple({n.lower() for n in (*settings.hosts, *known) if host_is_trusted(n)})
         self._host_status = lru_cache(maxsize=256)(self._judge_host)
 
-    def refusal(self, environ: Mapping[str, Any]) -> RequestError | None:
-        """Why a WSGI request must not be answered; None where it may be.
+    def refusal(
+        self, method: str, host: str | None, origin: str | None, site: str | None
+    ) -> RequestError | None:
+        """Why a request must not be answered; None if it may be.
+
+        `host`, `origin` and `site` are its headers Host, Origin and Sec-Fetch-Site, None where it
+        has none. Refused are, with 400, a request without a usable Host, with 421 one for the host
+        of another, with 403 one that a page of another origin sent.
 
         Whatever answers before Flask asks this first, and leaves what is refused to Flask, which
-        asks again and says why: 400 without a usable Host, 421 for the host of another, 403 for a
-        request that a page of another origin sent.
+        asks again and says why.
         """
-        host = environ.get("HTTP_HOST")
-        if host is None:
-            # HTTP/1.0 needs none, and health checks use it; no browser does.
-            if environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
-                return _bad_host()
-            host = ""
-        elif len(host) > _LONGEST_HOST:
+        if host is None or len(host) > _LONGEST_HOST:
             return _bad_host()
-        elif status := self._host_status(host):
+        if status := self._host_status(host):
             return _bad_host() if status == 400 else _other_host(host)
-        if environ["REQUEST_METHOD"] not in _SAFE and self._cross_origin(environ, host):
+        if method not in _SAFE and self._cross_origin(host, origin, site):
             return RequestError(
                 403,
                 "Cross-origin request",
@@ -95,6 +94,18 @@ class Access:
                 _SENTENCE,
             )
         return None
+
+    def refusal_wsgi(self, environ: Mapping[str, Any]) -> RequestError | None:
+        """The same of a WSGI request. HTTP/1.0 needs no Host: health checks use it, no browser does."""
+        host = environ.get("HTTP_HOST")
+        if host is None and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+            host = "localhost"
+        return self.refusal(
+            environ["REQUEST_METHOD"],
+            host,
+            environ.get("HTTP_ORIGIN"),
+            environ.get("HTTP_SEC_FETCH_SITE"),
+        )
 
     def demand_token(self, environ: Mapping[str, Any]) -> None:
         """Raise RequestError (401, or 429 after too many wrong ones) where the token is not shown.
@@ -129,11 +140,9 @@ class Access:
             0 if self._any_host or _is_address(host) or host_is_trusted(host, self._names) else 421
         )
 
-    def _cross_origin(self, environ: Mapping[str, Any], host: str) -> bool:
-        origin = environ.get("HTTP_ORIGIN")
+    def _cross_origin(self, host: str, origin: str | None, site: str | None) -> bool:
         if origin in self._origins:
             return False
-        site = environ.get("HTTP_SEC_FETCH_SITE")
         if site is not None:
             return site not in ("same-origin", "none")
         # A page that the browser does not want to name is "null", which is no host.

@@ -54,7 +54,8 @@ class Plain(NamedTuple):
     length: int
     origin: bytes
     etag: bytes | None
-    environ: dict[str, str]
+    # As a POST is judged by them: a GET from a page of another origin is for Flask.
+    sender: tuple[str, str | None, str | None]
 
 
 class _Collector:
@@ -93,13 +94,13 @@ def read_plain(lines: bytes) -> Plain | None:
         or len(length) > 6
     ):
         return None
-    # As if it were a POST: a GET from a page of another origin is for Flask to judge.
-    environ = {"REQUEST_METHOD": "POST"} | {
-        f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1")
-        for name, value in told.items()
-        if name in (b"host", b"origin", b"sec-fetch-site")
-    }
-    return Plain(int(length), told.get(b"origin", b""), told.get(b"if-none-match"), environ)
+    host, origin, site = (
+        told[name].decode("latin-1") if name in told else None
+        for name in (b"host", b"origin", b"sec-fetch-site")
+    )
+    assert host is not None
+    sender = (host, origin, site)
+    return Plain(int(length), told.get(b"origin", b""), told.get(b"if-none-match"), sender)
 
 
 class FastPath:
@@ -188,7 +189,7 @@ class FastPath:
         if lines in known:
             return known[lines]
         plain = read_plain(lines)
-        if plain and self._house.access.refusal(plain.environ):
+        if plain and self._house.access.refusal("POST", *plain.sender):
             plain = None
         # An etag belongs to one answer, and its headers are hardly seen again.
         if len(lines) <= _LONGEST and not (plain and plain.etag):

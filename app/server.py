@@ -82,7 +82,7 @@ def _house() -> House:
 
 
 def _admit() -> None:
-    refusal = _house().access.refusal(request.environ)
+    refusal = _house().access.refusal_wsgi(request.environ)
     if refusal:
         raise refusal
 

@@ -89,7 +89,7 @@ class Site:
         if (
             ours
             or environ["REQUEST_METHOD"] not in ("GET", "HEAD")
-            or self._access.refusal(environ)
+            or self._access.refusal_wsgi(environ)
         ):
             return self._app(environ, start_response)
         # The files that were there at the start, not the disk: no path of a client's reaches it.

@@ -63,7 +63,7 @@ PARAMETERS = st.dictionaries(
     max_size=2,
 )
 HEADERS = st.dictionaries(
-    st.sampled_from(["If-None-Match", "If-Modified-Since", "Range", "Origin", "Content-Type", "Accept", "Accept-Encoding", "Cookie", "X-Forwarded-For", "Authorization", "If-Match"]),
+    st.sampled_from(["If-None-Match", "If-Modified-Since", "Range", "Origin", "Content-Type", "Accept", "Accept-Encoding", "Cookie", "X-Forwarded-For", "Authorization", "If-Match", "Host", "Sec-Fetch-Site"]),
     st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30),
     max_size=2,
 )  # fmt: skip
