@@ -47,3 +47,12 @@ def test_the_figures_shown_are_printed(readme: Path, precompute: Precompute) -> 
     text = readme.read_text(encoding="utf-8")
     shown = text.split("$ precompute stats\n")[1].split("```")[0].splitlines()
     assert shown == printed
+
+
+@pytest.mark.parametrize("name", ["security.md", "security.ja.md"])
+def test_every_promise_names_a_test_that_exists(name: str) -> None:
+    """The tests that docs/security names as holding its promises are there."""
+    named = set(re.findall(r"`(test_\w+)`", (REPO / "docs" / name).read_text("utf-8")))
+    sources = "".join(p.read_text("utf-8") for p in (REPO / "tests").rglob("test_*.py"))
+    assert len(named) > 10
+    assert named <= set(re.findall(r"def (test_\w+)", sources))

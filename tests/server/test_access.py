@@ -6,7 +6,11 @@ import http.client
 import itertools
 import os
 import random
+import re
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +23,17 @@ from app.core.deal import random_play
 from app.core.deck import Deck
 from app.core.index import Index
 from tests.conftest import Serve
-from tests.making import DECKS, REPO, Precompute, Server, environment, game_body, serving
+from tests.making import (
+    DECKS,
+    REPO,
+    Precompute,
+    Server,
+    environment,
+    free_port,
+    game_body,
+    serving,
+    wait_for,
+)
 
 pytestmark = pytest.mark.xdist_group("http")
 
@@ -227,9 +241,6 @@ def test_reading_is_not_refused(server: Server, asks: list[tuple[str, str, bytes
 @pytest.mark.parametrize("bad", ["合言葉", " ", "a b", "a\n", "\t", "naïve", "\udcff\udcfe", "x\x7f", "\x1b[0m"])  # fmt: skip
 def test_a_token_that_no_header_carries_is_refused_at_start(tmp_path: Path, bad: str) -> None:
     """Such a token gets one sentence that names the setting and does not show the token."""
-    import subprocess
-    import sys
-
     settings = environment(TSUKURIOKI_DATA=tmp_path, TSUKURIOKI_DECKS=DECKS, TSUKURIOKI_TOKEN=bad)
     done = subprocess.run(
         [sys.executable, "-m", "app"], cwd=REPO, env=settings, capture_output=True, timeout=60,
@@ -340,6 +351,52 @@ def test_the_client_is_who_the_proxy_says(serve: Serve) -> None:
     server = serve(TSUKURIOKI_TOKEN=TOKEN, TSUKURIOKI_WORKERS=1)
     seen = [guess(server, f"198.51.100.{n}", "guess").status_code for n in range(11)]
     assert seen == [401] * 10 + [429]
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is missing: apt-get install nginx")
+@pytest.mark.parametrize("name", ["security.md", "security.ja.md"])
+def test_the_proxy_that_the_handbook_shows(serve: Serve, tmp_path: Path, name: str) -> None:
+    """Behind nginx as docs/security sets it up: own pages are answered, clients are told apart."""
+    server = serve(TSUKURIOKI_TOKEN=TOKEN, TSUKURIOKI_PROXIES=1, TSUKURIOKI_HOSTS="play.example")
+    shown = re.search(
+        r"(location / \{.*?\n\})", (REPO / "docs" / name).read_text("utf-8"), re.DOTALL
+    )
+    assert shown
+    port, root = free_port(), tmp_path / "nginx"
+    root.mkdir()
+    location = shown[1].replace("http://127.0.0.1:8000", server.url)
+    paths = "".join(
+        f"{kind}_temp_path {root};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (root / "conf").write_text(
+        f"daemon off; pid {root}/pid; error_log stderr; events {{}}"
+        f"http {{ access_log off; {paths} server {{ listen 127.0.0.1:{port}; {location} }} }}"
+    )
+    proxy = subprocess.Popen(["nginx", "-c", root / "conf", "-p", root], stderr=subprocess.DEVNULL)
+    try:
+        through = Server(f"http://127.0.0.1:{port}", server.data, server.process)
+        wait_for(lambda: _answers(through), "nginx")
+        own = {"Host": "play.example:8443", "Origin": "https://play.example:8443"}
+        assert call(through, "POST", "/api/wall", b"{}", **own) == 400
+        assert (
+            call(through, "POST", "/api/wall", b"{}", **own | {"Origin": "https://b.example"})
+            == 403
+        )
+        assert call(through, "GET", "/", Host="other.example") == 421
+        # What a client writes there itself changes nothing: it is the proxy's last word that counts.
+        seen = [guess(through, f"192.0.2.{n}", "guess").status_code for n in range(30)]
+        assert seen[-1] == 429
+        assert guess(server, "192.0.2.99", TOKEN).status_code == 200
+    finally:
+        proxy.terminate()
+        proxy.wait()
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return call(server, "GET", "/healthz") == 200
+    except OSError:
+        return False
 
 
 # A site's files
