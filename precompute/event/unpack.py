@@ -61,9 +61,8 @@ def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
             read_members(file, manifest, lambda member, content: _extract(folder, member, content))
         _make_ready(folder, manifest, environ)
     except OSError as error:
-        raise BundleError(
-            f"{bundle}: cannot be unpacked: {error.strerror}; nothing was changed"
-        ) from None
+        where = f"cannot be unpacked into {folder.parent}"
+        raise BundleError(f"{bundle}: {where}: {error.strerror}; nothing was changed") from None
     except OperatorError as error:
         # The folder's own name says nothing to anybody: it is gone by now.
         sentence = " ".join(str(error).replace(f"{folder}/", "").split())
@@ -73,8 +72,12 @@ def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
 
 @contextmanager
 def _opened(bundle: Path) -> Iterator[BinaryIO]:
-    # Opening a pipe would wait for somebody to write.
-    with os.fdopen(os.open(bundle, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    try:
+        # Without waiting: a pipe would wait for somebody to write.
+        descriptor = os.open(bundle, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise BundleError("not a file")
         yield file
