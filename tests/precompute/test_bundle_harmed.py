@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.core.deal import random_play
@@ -202,9 +202,14 @@ segments = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     st.just("x" * 300),
 )
-evil_paths = (
-    st.lists(segments, min_size=1, max_size=6).map("/".join).filter(lambda p: "\0" not in p)
+prefixes = st.sampled_from(
+    ["", "data/", "data/decks/", "data/decks/game/", "data/store/", "wheels/"]
 )
+evil_paths = st.builds(
+    lambda prefix, rest: prefix + "/".join(rest),
+    prefixes,
+    st.lists(segments, min_size=1, max_size=4),
+).filter(lambda path: "\0" not in path)
 
 
 @shared
@@ -235,11 +240,16 @@ def test_no_other_member_is_accepted(site: Site, data: st.DataObject) -> None:
 
 
 @shared
+@example({"data/decks/game/../../../../evil": b""})
+@example({"data/decks/game/./evil": b""})
+@example({"data/decks/game/.evil": b""})
+@example({"/tmp/evil": b""})
 @given(st.dictionaries(evil_paths, st.binary(max_size=20), min_size=1, max_size=3))
 def test_no_path_leads_out(site: Site, more: Files) -> None:
     """A bundle in its proper form with any further paths is refused, or is unpacked to its bytes."""
     files = {**site.files, **more}
     if site.judged(forge(files)):
+        assert not any(part.startswith(".") for path in more for part in path.split("/"))
         assert site.in_force() == files
         site.judged(forge(site.files))
 
