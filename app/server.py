@@ -85,6 +85,11 @@ def _admit() -> None:
     refusal = _house().access.refusal_wsgi(request.environ)
     if refusal:
         raise refusal
+    try:
+        # Werkzeug does the same when a query is read, and lets the error pass as its own.
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        raise RequestError(400, "Bad query", "the query is not UTF-8", SENTENCE) from None
 
 
 def _json(body: bytes, status: int = 200) -> Response:

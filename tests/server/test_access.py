@@ -22,6 +22,8 @@ import pytest
 from app.core.deal import random_play
 from app.core.deck import Deck
 from app.core.index import Index
+from app.server import create_app
+from app.settings import Settings
 from tests.conftest import Serve
 from tests.making import (
     DECKS,
@@ -468,3 +470,44 @@ def test_a_site_whose_index_lies_elsewhere_is_refused(
     (site / "index.html").symlink_to(tmp_path / "index.html")
     done = precompute("check", status=2, TSUKURIOKI_SITE=site)
     assert "TSUKURIOKI_SITE" in done.stderr
+
+
+# Odd bytes
+
+
+def test_odd_bytes_anywhere_are_a_clients_fault(server: Server) -> None:
+    """Bytes that are no UTF-8 in a query or a header never give a 5xx, nor a traceback in the log."""
+    rng = random.Random(4)
+    parts = urlsplit(server.url)
+    paths = (
+        "/",
+        "/chat",
+        "/stats",
+        "/api/decks/poem/deal",
+        f"/api/answers/{'0' * 32}",
+        "/static/chat.js",
+    )
+    names = ("Origin", "Authorization", "If-None-Match", "If-Match", "Range", "Cookie", "Sec-Fetch-Site", "X-Forwarded-For")  # fmt: skip
+    for path, name in itertools.product(paths, names):
+        noise = [bytes(rng.choices([*range(33, 127), *range(128, 256)], k=9)) for _ in range(3)]
+        with socket.create_connection((str(parts.hostname), parts.port), timeout=30) as connection:
+            connection.sendall(
+                b"GET %b?deck=%b&%b=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%b: %b\r\n\r\n"
+                % (path.encode(), noise[0], noise[1], name.encode(), noise[2])
+            )
+            with connection.makefile("rb") as reading:
+                status = reading.readline().split()[1]
+        assert status.startswith((b"2", b"4")), (path, name, noise)
+    assert "Traceback" not in (server.data.parent / "server.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize("query", ["deck=\x84", "\xff=1", "mode=\xe3\x81", "a=b&\xed\xa0\x80"])
+def test_a_query_that_is_no_utf_8_is_a_400_on_any_wsgi_server(tmp_path: Path, query: str) -> None:
+    """Some servers hand such a query on to `wsgi:application`, some refuse it themselves."""
+    app = create_app(
+        Settings.read({"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(DECKS)})
+    )
+    for path in ("/chat", "/api/decks/poem/deal", f"/api/answers/{'0' * 32}", "/healthz"):
+        answer = app.test_client().get(path, environ_overrides={"QUERY_STRING": query})
+        assert answer.status_code == 400
+        assert answer.get_json()["title"] == "Bad query"
