@@ -1,13 +1,13 @@
-"""Stored answers to requests that come again byte for byte, kept while their index stays as it is.
+"""Stored answers to requests that come again, kept as long as their index stays as it is.
 
 What is cooked is asked again and again: a hand that is dealt from the stock is played as the page
-sends it, a link is opened by everybody who gets it. A stored answer hangs on the bytes of a request
-and on the index alone, so that for the same bytes and the same state of the index nothing need be
-parsed, hashed and looked up again.
+sends it, a link is opened by everybody who gets it. A stored answer depends on the request's path
+and body and on the index, so for the same of these nothing need be parsed, hashed and looked up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from app.indexes import IndexHolder, State
@@ -16,49 +16,48 @@ from app.indexes import IndexHolder, State
 _HELD, _EACH = 5 << 20, 600
 
 
-class Response(NamedTuple):
-    """An answer as it goes out: `start`, then the headers for `origin`, then `body`.
-
-    `tier` is the one that gave it, None where it was fetched by its key.
-    """
+class Kept(NamedTuple):
+    """An answer: the deck and tier that gave it, the header that belongs to it alone, its body."""
 
     deck: str
-    tier: str | None
-    origin: bytes
-    start: bytes
+    tier: str
+    header: tuple[str, str]
     body: bytes
 
 
 class Repeats:
-    """What was answered, by the bytes of the request, as much as there is room for.
+    """Answers by what asked for them, up to a number of bytes.
 
-    Where it is full, what is new is turned away, until as much was as is here: then all of it goes.
-    What is asked often is soon here again. (To drop what was not asked for long, every hit would
-    have to be noted, which costs as much as the hit; and what comes in a circle that is a little too
-    long for the room would never be hit.)
+    When it is full, new answers are turned away until as many were turned away as are kept; then all
+    are dropped. What is asked often is soon kept again. (Dropping what was not asked for longest
+    would need a note at every hit, which costs as much as the hit, and requests that come in a cycle
+    slightly longer than the room would never be found.)
     """
 
     def __init__(self, held: int = _HELD) -> None:
         self._held = held
-        self._kept: dict[bytes, tuple[Response, IndexHolder, State]] = {}
+        self._kept: dict[Hashable, tuple[Kept, IndexHolder, State]] = {}
         self._size = self._turned_away = 0
 
-    def find(self, request: bytes) -> Response | None:
-        """What was answered, unless its index has changed since."""
-        kept = self._kept.get(request)
-        if kept is None:
+    def find(self, request: Hashable) -> Kept | None:
+        """The answer to a request, unless its index has changed since."""
+        found = self._kept.get(request)
+        if found is None:
             return None
-        response, index, state = kept
-        return response if index.state() is state else None
+        kept, index, state = found
+        return kept if index.state() is state else None
 
     def keep(
-        self, request: bytes, response: Response, index: IndexHolder, state: State | None
+        self, request: Hashable, size: int, kept: Kept, index: IndexHolder, state: State | None
     ) -> None:
-        """Keep an answer. `state` is that of the index before it was asked for it."""
+        """Keep an answer to a request of `size` bytes.
+
+        `state` is that of the index before the index was asked, None if it cannot tell.
+        """
         if state is None:
             return
-        if request in self._kept or self._made_room(len(request) + len(response.body) + _EACH):
-            self._kept[request] = response, index, state
+        if request in self._kept or self._made_room(size + len(kept.body) + _EACH):
+            self._kept[request] = kept, index, state
 
     def _made_room(self, size: int) -> bool:
         if self._size + size > self._held:

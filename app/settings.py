@@ -137,8 +137,7 @@ TABLE = (
     Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
     Setting("TSUKURIOKI_THREADS", "threads", "8", "answers that a worker makes at once, beside those from the store", _whole(1, 4096)),
     Setting("TSUKURIOKI_BACKLOG", "backlog", "1024", "connections that may wait to be taken", _whole(1, 65535)),
-    Setting("TSUKURIOKI_REQUEST_SECONDS", "request_seconds", "30", "how long a client may take to send a request", _seconds),
-    Setting("TSUKURIOKI_KEEP_SECONDS", "keep_seconds", "75", "after how much silence a client's connection is closed", _seconds),
+    Setting("TSUKURIOKI_REQUEST_SECONDS", "request_seconds", "30", "seconds that a client may take to send the head of a request, and then its body; a connection that is silent for as long is closed", _seconds),
     Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins that may call from a browser, with commas; none by default", _words),
     Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end to serve at `/` instead of the page", _optional_path),
     Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page goes back to its start", _whole(5, 86_400)),
@@ -303,7 +302,6 @@ class Settings:
     threads: int
     backlog: int
     request_seconds: float
-    keep_seconds: float
     cors_origins: tuple[str, ...]
     site: Path | None
     idle: int

@@ -61,6 +61,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens on a port of this machine."""
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(listens, f"a listener on port {port}")
+
+
 def written(text_length: int, rng: random.Random) -> str:
     """A phrase of nonsense that is Japanese to the eye, of so many characters."""
     return "".join(rng.choice(KANA + KANJI) for _ in range(text_length))

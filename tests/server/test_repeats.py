@@ -16,7 +16,7 @@ from app.core.index import IndexWriter
 from app.core.key import Query
 from app.core.log import LogWriter, Record, log_path, read_log
 from app.indexes import IndexHolder
-from app.repeats import Repeats, Response
+from app.repeats import Kept, Repeats
 from app.settings import Settings
 from tests.conftest import Serve
 from tests.making import DECKS, Precompute, entry, game_body, wait_for
@@ -122,7 +122,7 @@ def test_the_room_is_bounded_and_a_circle_too_long_for_it_is_found_in_part(
     settings = Settings.read({"TSUKURIOKI_DECKS": str(DECKS), "TSUKURIOKI_STORE": str(store)})
     index = IndexHolder(settings, poem.id, lambda: 0.0)
     repeats = Repeats(held=100_000)
-    response = Response("poem", "exact", b"", b"", bytes(400))
+    kept = Kept("poem", "exact", ("etag", ""), bytes(400))
     requests = [b"%d" % number for number in range(110)]
     found = 0
     for _ in range(20):
@@ -130,7 +130,7 @@ def test_the_room_is_bounded_and_a_circle_too_long_for_it_is_found_in_part(
             if repeats.find(request):
                 found += 1
             else:
-                repeats.keep(request, response, index, index.state())
+                repeats.keep(request, len(request), kept, index, index.state())
     assert found > 0.75 * 20 * len(requests)
     assert sum(repeats.find(request) is not None for request in requests) < 100
     index_now = index()
