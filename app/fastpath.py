@@ -135,7 +135,8 @@ class FastPath:
     def _shared(self, origin: str) -> Headers:
         """The headers that all answers share, with the leave for an origin that may call."""
         if origin and origin in self._origins:
-            return [*self._common, ("access-control-allow-origin", origin)]
+            leave = ("access-control-allow-origin", origin)
+            return [*self._common, leave, ("access-control-expose-headers", BALLOT)]
         return self._common
 
     def _stored(self, path: str) -> Kept | None:
