@@ -26,7 +26,6 @@ PATIENCE = 30.0
 # What is installed for rivals, in an environment of their own. GPTCache would install a client of
 # OpenAI's by itself when it is imported.
 RIVAL_PACKAGES = {
-    "granian": ("granian",),
     "flask_dict": ("flask", "gunicorn"),
     "gptcache": ("gptcache", "fastapi", "uvicorn", "openai<1"),
 }
@@ -155,20 +154,13 @@ def nginx(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]
     return started(command, port, {}, folder / "nginx.log", menu.by_key[0].path)
 
 
-def floor(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
-    """What the event loop costs that we use, with nothing behind it."""
+def constant(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """What the HTTP server costs that we use, with nothing behind it."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.rivals.constant_uvloop", str(port)]
-    return started(command, port, {}, folder / "floor.log", menu.by_key[0].path)
-
-
-def granian(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
-    """What a WSGI server in Rust costs with nothing behind it."""
-    python, port = _rival(folder, "granian"), free_port()
-    command = [python, "-m", "granian", "--interface", "wsgi", "--no-ws", "--http", "1"]
-    command += ["--workers", "1", "--blocking-threads", "8", "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "granian", "--interface", "rsgi", "--no-ws", "--http", "1"]
+    command += ["--loop", "uvloop", "--log-level", "critical", "--backpressure", "16384"]
     command += ["--port", str(port), "bench.rivals.constant:app"]
-    return started(command, port, {}, folder / "granian.log", menu.by_key[0].path)
+    return started(command, port, {}, folder / "constant.log", menu.by_key[0].path)
 
 
 def flask_dict(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
