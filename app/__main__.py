@@ -10,7 +10,6 @@ import socket
 import sys
 from pathlib import Path
 
-from app.core.checked import Checked
 from app.core.compose import Composer
 from app.core.deck import Deck
 from app.core.decks import load_all
@@ -20,9 +19,6 @@ from app.house import House, utc_now
 from app.indexes import bring_up
 from app.serving import serve
 from app.settings import Settings
-
-# In the ledger's folder: expressions of decks that were compiled at an earlier start.
-CHECKED_FILE = "checked"
 
 
 def main() -> int:
@@ -38,7 +34,7 @@ def _main() -> int:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
         # Before the house, which holds its indexes open: a file is opened once in a process.
-        decks = load_all(settings.decks, Checked(settings.ledger / CHECKED_FILE))
+        decks = load_all(settings.decks)
         for deck in decks.values():
             for note in bring_up(settings, deck):
                 print(f"tsukurioki: {note}", file=sys.stderr)

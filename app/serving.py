@@ -42,6 +42,9 @@ MAX_HEAD = 64 * 1024
 # Connections of a worker that may be open; more wait to be taken.
 MAX_CONNECTIONS = 16_384
 
+# Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
+TOO_LONG = MAX_BODY + 2
+
 Transport = Any
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -151,12 +154,12 @@ async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: 
         if length is not None and int(length) <= MAX_BODY:
             return await protocol()
         if length is not None:
-            return bytes(MAX_BODY + 1)
+            return bytes(TOO_LONG)
         parts, size = [], 0
         async for part in protocol:
             parts.append(part)
             size += len(part)
-            if size > MAX_BODY:
+            if size >= TOO_LONG:
                 break
         return b"".join(parts)
 

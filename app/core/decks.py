@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.core.checked import Checked
 from app.core.deck import CARDS, DECK_FILE, Deck, deck_folders, load_deck
 from app.core.patterns import PatternDeck, load_pattern_deck
 from app.errors import DeckError
@@ -12,11 +11,11 @@ from app.errors import DeckError
 AnyDeck = Deck | PatternDeck
 
 
-def load_all(folder: Path, checked: Checked | None = None) -> dict[str, AnyDeck]:
+def load_all(folder: Path) -> dict[str, AnyDeck]:
     """Decks by id. Raises DeckError where there is none, where one is wrong, or two share an id."""
     decks: dict[str, AnyDeck] = {}
     for path, kind in deck_folders(folder):
-        deck: AnyDeck = load_deck(path) if kind == CARDS else load_pattern_deck(path, checked)
+        deck: AnyDeck = load_deck(path) if kind == CARDS else load_pattern_deck(path)
         if deck.id in decks:
             raise DeckError(str(path / DECK_FILE), "id", f"another deck has the id {deck.id!r}")
         decks[deck.id] = deck

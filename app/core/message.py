@@ -17,6 +17,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from app.core.expressions import Expression, compiled, literal
 
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002b00-\U00002bff\U00002190-\U000021ff"
@@ -46,6 +50,9 @@ _ROWS = (
     ("おこごそぞとどのほぼぽもよろをょぉ", "ぉ"),
 )
 _TO_KATAKANA = 0x60
+# Signs that a message may grow by when one sign is written as several (㌔ as キロ). A message made of
+# such signs alone could grow eighteen times and be as slow to read; it is read as it stands.
+_MOST_WIDENED = 200
 _VOWEL = {kana: vowel for row, vowel in _ROWS for kana in row} | {
     chr(ord(kana) + _TO_KATAKANA): chr(ord(vowel) + _TO_KATAKANA)
     for row, vowel in _ROWS
@@ -72,9 +79,11 @@ _TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[!?…])[。、]", ""),
     )
 )
-# Laughter and a long vowel end a message without changing it, but 「苦笑」 and 「カレー」 are words.
-_CLOSING = re.compile(r"(?:[!。、…,. ]|(?<![a-z])w|(?<![一-龥々])[笑草]|(?<=[ぁ-ゖ])ー)+$")
-_BEFORE_QUESTION = re.compile(r"[!。…、 ]+(?=\?)")
+_CLOSING_MARKS = frozenset("!。、…,. ")
+_LATIN_LETTER, _KANJI, _HIRAGANA = (re.compile(r) for r in ("[a-z]", "[一-龥々]", "[ぁ-ゖ]"))
+_BEFORE_QUESTION = compiled(r"[!。…、 ]+\?")
+# Matches no sign.
+_NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
 # 「おはよう、って言われた」 is one clause: what follows quotes what came before.
 _GOES_ON = (
@@ -95,10 +104,13 @@ def _each_once(found: re.Match[str]) -> str:
     return "".join(mark for mark in "!?…。、" if mark in found.group())
 
 
+# A message is read by several steps of an answer.
+@lru_cache(maxsize=16)
 def normalise(text: str) -> str:
     """A message as the expressions read it: width, case, elongation, marks, emoji made one."""
     text = re.sub("[~\u301c\uff5e\u2053\u223c\u3030]", "ー", text.translate(_BEFORE_WIDTH))
-    text = unicodedata.normalize("NFKC", text).lower()
+    wide = unicodedata.normalize("NFKC", text)
+    text = (wide if len(wide) <= len(text) + _MOST_WIDENED else text).lower()
     text = re.sub(r"\.{2,}|・{2,}|。{2,}|‥+", "…", text)
     text = _EMOJI.sub(" ", _FACE.sub(" ", text))
     text = re.sub("[\u0300-\u0308\u200b-\u200f\u2060\ufeff]", "", text)
@@ -112,24 +124,60 @@ def normalise(text: str) -> str:
     return text.strip()
 
 
-def address(names: Iterable[str], calls: Iterable[str]) -> re.Pattern[str]:
-    """What may stand at the head or the end of a message to call the character, set off from it.
+class Address(NamedTuple):
+    """How a character is called at the head and at the end of a message, set off from the rest."""
 
-    `names` are the character's own, `calls` words that only ask for attention (ねえ).
-    """
-    own = "|".join(sorted(map(re.escape, map(normalise, names)), key=len, reverse=True)) or "(?!)"
-    call = "|".join(sorted(map(re.escape, map(normalise, calls)), key=len, reverse=True)) or "(?!)"
-    called = rf"(?:{own})(?:ちゃん|さん|さま|様)?"
-    return re.compile(rf"^(?:(?:{called}|{call})[、,… ]+)+(?=\S)|(?<=\S)[、, ]+{called}$")
+    head: Expression
+    end: Expression
+
+    def taken_from(self, text: str) -> str:
+        """The message itself."""
+        # A message that only calls her is not taken away.
+        return self.end.sub("", self.head.sub("", text)) or text
 
 
-def spelling(text: str, called: re.Pattern[str] | None = None) -> str:
+def address(names: Iterable[str], calls: Iterable[str]) -> Address:
+    """How a character is called: by `names` of her own, or by words that only ask for attention (ねえ)."""
+    called = f"(?:{_one_of(names)})(?:ちゃん|さん|さま|様)?"
+    return Address(
+        compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"),
+        compiled(rf"[、, ]+{called}$"),
+    )
+
+
+def _one_of(words: Iterable[str]) -> str:
+    ordered = sorted((literal(normalise(word)) for word in words), key=len, reverse=True)
+    return "|".join(ordered) or _NOTHING
+
+
+def spelling(text: str, called: Address | None = None) -> str:
     """What all spellings of a message share; see the module's docstring for what is taken away."""
     whole = normalise(text)
-    short = _BEFORE_QUESTION.sub("", _CLOSING.sub("", whole))
+    short = _BEFORE_QUESTION.sub("?", whole[: _closing(whole)])
     if called:
-        short = called.sub("", called.sub("", short))
+        short = called.taken_from(called.taken_from(short))
     return short or whole
+
+
+def _closing(text: str) -> int:
+    """Where the marks, laughter and long vowel begin that close a message without changing it.
+
+    But 「苦笑」 and 「カレー」 are words.
+    """
+    end = len(text)
+    while end and _closes(text[end - 1], text[end - 2 : end - 1]):
+        end -= 1
+    return end
+
+
+def _closes(sign: str, before: str) -> bool:
+    if sign == "w":
+        return not _LATIN_LETTER.match(before)
+    if sign in "笑草":
+        return not _KANJI.match(before)
+    if sign == "ー":
+        return bool(_HIRAGANA.match(before))
+    return sign in _CLOSING_MARKS
 
 
 def clauses(text: str) -> list[tuple[int, str]]:

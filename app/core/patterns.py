@@ -9,29 +9,30 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 
 How a message is read: it is normalised and cut into clauses; each intent's expressions are searched
-in each clause, `^` and `$` being the clause's ends. A `not` that matches in the clause vetoes the
-intent there, a `not_message` vetoes it in the whole message. Of matches that overlap the longest
-wins, then the higher `priority`. An intent is named once.
+in each clause, `^` and `$` being the clause's ends. Of the matches that begin first the longest is
+the intent's. A `not` that matches in the clause vetoes the intent there, a `not_message` vetoes it in
+the whole message; `{"text": …, "unless": …}` is a veto that another expression takes back. Of matches
+of different intents that overlap the longest wins, then the higher `priority`. An intent is named
+once. Expressions are searched in linear time, see `app.core.expressions`.
 """
 
 from __future__ import annotations
 
+import bisect
 import datetime
+import itertools
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import xxhash
-
-from app.core.checked import Checked
 from app.core.deck import DECK_FILE, ID_PATTERN, Reader
+from app.core.expressions import Expression, ExpressionError, any_of, compiled
 from app.core.key import Query
-from app.core.message import address, clauses, normalise, spelling
+from app.core.message import Address, address, clauses, normalise, spelling
 from app.errors import RequestError
 
 CHARACTERS_FILE = "characters.json"
@@ -39,12 +40,15 @@ INTENTS_FILE = "intents.json"
 LINES_FILE = "lines.json"
 SAID_FILE = "said.json"
 FALLBACK = "fallback"
+# Clauses of a message in which the same intent is found at most: it is named once anyway.
+_HITS = 16
+# The members of a veto that something takes back.
+_VETO = ("text", "unless")
 PLAIN, ANY = "plain", "any"
 NAME_SLOT = "{name}"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS = ("winter", "spring", "summer", "autumn")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
-_LAST_FRAGMENTS = re.compile(r"(?:\{\{[A-Z_]+\}\})+$")
 
 
 class Moment(NamedTuple):
@@ -77,8 +81,8 @@ class Line:
 class Voice(NamedTuple):
     """How a character sounds: one of `endings` must match, none of `forbidden` may."""
 
-    endings: tuple[re.Pattern[str], ...]
-    forbidden: tuple[re.Pattern[str], ...]
+    endings: tuple[Expression, ...]
+    forbidden: tuple[Expression, ...]
 
 
 class Character(NamedTuple):
@@ -91,21 +95,20 @@ class Character(NamedTuple):
     names: tuple[str, ...]
     voice: Voice
     leads: Mapping[str, str]
-    called: re.Pattern[str]
+    called: Address
 
 
-class Expressions(NamedTuple):
-    """The expressions of an intent that begin with the same fragment, or with none.
+class Vetoes(NamedTuple):
+    """What speaks against a reading: `any`, and pairs of a veto and what takes it back."""
 
-    The head is what may come before (はい、もう、ねえ). Compiled into each expression it made loading
-    take seconds; so it is matched by itself, once for a clause and a place. `some` is all the rests
-    in one, without the fragments that they end with (です、よ、ね), which would be most of it: where
-    it does not match, which is nearly always, none of them has to be tried.
-    """
+    any: Expression | None
+    unless: tuple[tuple[Expression, Expression], ...]
 
-    head: str
-    rests: tuple[str, ...]
-    some: str
+    def against(self, text: str) -> bool:
+        """Whether one of them matches."""
+        if self.any and self.any.search(text):
+            return True
+        return any(veto.search(text) and not back.search(text) for veto, back in self.unless)
 
 
 class Intent(NamedTuple):
@@ -121,11 +124,11 @@ class Intent(NamedTuple):
     weight: float
     priority: int
     grave: bool
-    expressions: tuple[Expressions, ...]
-    vetoes: tuple[str, ...]
-    message_vetoes: tuple[str, ...]
-    must: re.Pattern[str] | None
-    must_not: re.Pattern[str] | None
+    expression: Expression | None
+    vetoes: Vetoes
+    message_vetoes: Vetoes
+    must: Expression | None
+    must_not: Expression | None
     example: str
 
 
@@ -168,7 +171,7 @@ class Importance(NamedTuple):
 
     threshold: float
     weights: Mapping[str, float]
-    playful: tuple[re.Pattern[str], ...]
+    playful: tuple[Expression, ...]
     feelings: frozenset[str]
     long: int
 
@@ -188,12 +191,12 @@ class PatternDeck:
     intents: tuple[Intent, ...]
     lines: Mapping[str, Mapping[str, tuple[Line, ...]]]
     times: tuple[TimeOfDay, ...]
-    time_words: tuple[tuple[re.Pattern[str], frozenset[str]], ...]
+    time_words: tuple[tuple[Expression, frozenset[str]], ...]
     moods: Mapping[str, frozenset[str]]
-    greetings: Mapping[str, re.Pattern[str]]
+    greetings: Mapping[str, Expression]
     rules: PatternRules
     importance: Importance
-    context: re.Pattern[str] | None
+    context: Expression | None
     longest: int
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
@@ -234,14 +237,14 @@ class PatternDeck:
     def recognise(self, message: str) -> list[Hit]:
         """The intents of a message, in order of appearance."""
         text = normalise(message)
-        parts = [_Clause(*part) for part in clauses(text)]
+        said = _Clauses(text)
         short = len(text) <= self.longest
         found = [
             hit
             for intent in self.intents
             if short or intent.grave
-            for hit in _hits(intent, parts)
-            if not any(_compiled(veto).search(text) for veto in intent.message_vetoes)
+            for hit in said.hits(intent)
+            if not intent.message_vetoes.against(text)
         ]
         return _once(_apart(found))
 
@@ -284,56 +287,34 @@ class PatternDeck:
                     yield character, intent, line
 
 
-# An intent's expressions, each when it is searched first: compiling all takes longer than all else
-# that is done at a start. As many as the decks have; no message makes another.
-_compiled = cache(re.compile)
+class _Clauses:
+    """A normalised message by its clauses: searched together, a line for each."""
 
+    def __init__(self, text: str) -> None:
+        parts = clauses(text)
+        self._places = [place for place, _ in parts]
+        self._clauses = [clause for _, clause in parts]
+        self._lines = "\n".join(self._clauses)
+        lengths = (len(clause) + 1 for clause in self._clauses)
+        self._starts = [0, *itertools.accumulate(lengths)]
 
-class _Clause:
-    """A clause, and where in it each head can end."""
+    def hits(self, intent: Intent) -> Iterator[Hit]:
+        """Where an intent is, once in a clause; of a message that repeats itself the beginning."""
+        found = self._found(intent) if intent.expression else ()
+        return itertools.islice(found, _HITS)
 
-    def __init__(self, start: int, text: str) -> None:
-        self.start = start
-        self.text = text
-        self._ends: dict[tuple[str, int], bool] = {}
-
-    def spans(self, alike: Expressions) -> Iterator[tuple[int, int]]:
-        """Where expressions match."""
-        if not alike.head:
-            if _compiled(alike.some).search(self.text):
-                for rest in alike.rests:
-                    yield from (found.span() for found in _compiled(rest).finditer(self.text))
-            return
-        for place in self._places(_compiled(alike.some)):
-            if self._is_end(alike.head, place):
-                whole = (_compiled(rest).match(self.text, place) for rest in alike.rests)
-                yield from ((0, found.end()) for found in whole if found)
-
-    def _places(self, some: re.Pattern[str]) -> Iterator[int]:
-        """Where one of the rests may begin."""
-        place = 0
-        while place <= len(self.text) and (found := some.search(self.text, place)):
-            yield found.start()
-            place = found.start() + 1
-
-    def _is_end(self, head: str, place: int) -> bool:
-        key = head, place
-        if key not in self._ends:
-            self._ends[key] = _compiled(head).fullmatch(self.text, 0, place) is not None
-        return self._ends[key]
-
-
-def _hits(intent: Intent, parts: Iterable[_Clause]) -> Iterator[Hit]:
-    for part in parts:
-        spans = (
-            (start, end)
-            for alike in intent.expressions
-            for start, end in part.spans(alike)
-            if end > start
-        )
-        best = max(spans, key=lambda span: (span[1] - span[0], -span[0]), default=None)
-        if best and not any(_compiled(veto).search(part.text) for veto in intent.vetoes):
-            yield Hit(intent, part.start + best[0], part.start + best[1])
+    def _found(self, intent: Intent) -> Iterator[Hit]:
+        assert intent.expression
+        before = -1
+        for match in intent.expression.finditer(self._lines):
+            start, end = match.span()
+            number = bisect.bisect_right(self._starts, start) - 1
+            if start == end or number == before or number == len(self._clauses):
+                continue
+            before = number
+            if not intent.vetoes.against(self._clauses[number]):
+                place = self._places[number] - self._starts[number]
+                yield Hit(intent, place + start, place + end)
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
@@ -352,18 +333,15 @@ def _once(hits: list[Hit]) -> list[Hit]:
     return list(first.values())
 
 
-def load_pattern_deck(folder: Path, checked: Checked | None = None) -> PatternDeck:
-    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault.
-
-    Expressions that were checked before are not compiled before they are searched.
-    """
+def load_pattern_deck(folder: Path) -> PatternDeck:
+    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault."""
     reader = Reader(folder, DECK_FILE)
     root = reader.value
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
     times = _load_times(reader, root)
-    intents = _load_intents(folder, checked)
+    intents = _load_intents(folder)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents}
     return PatternDeck(
@@ -402,18 +380,18 @@ def _known(
     return frozenset(values)
 
 
-def _compile(reader: Reader, expression: str, place: str) -> re.Pattern[str]:
+def _compile(reader: Reader, expression: str, place: str) -> Expression:
     try:
-        return re.compile(expression)
-    except re.error as error:
-        raise reader.fail(place, f"not an expression: {error}: {expression}") from None
+        return compiled(expression)
+    except ExpressionError as error:
+        raise reader.fail(place, f"{error}: {expression[:200]}") from None
 
 
-def _all(reader: Reader, value: Any, place: str) -> tuple[re.Pattern[str], ...]:
+def _all(reader: Reader, value: Any, place: str) -> tuple[Expression, ...]:
     return tuple(_compile(reader, text, place) for text in reader.strings(value, place))
 
 
-def _one(reader: Reader, value: Any, place: str) -> re.Pattern[str] | None:
+def _one(reader: Reader, value: Any, place: str) -> Expression | None:
     return _compile(reader, str(value), place) if value else None
 
 
@@ -430,7 +408,7 @@ def _load_times(reader: Reader, root: Any) -> tuple[TimeOfDay, ...]:
 
 def _load_time_words(
     reader: Reader, root: Any, times: set[str]
-) -> tuple[tuple[re.Pattern[str], frozenset[str]], ...]:
+) -> tuple[tuple[Expression, frozenset[str]], ...]:
     words = reader.member(root, "time_words", dict, "") if "time_words" in root else {}
     return tuple(
         (
@@ -511,88 +489,62 @@ def _load_character(reader: Reader, raw: Any, place: str, calls: tuple[str, ...]
     )
 
 
-class _Made(NamedTuple):
-    """Where an expression stands. It is joined of `parts`, which must not capture: \\1 would shift."""
-
-    place: str
-    parts: tuple[str, ...] = ()
-
-
 class _Expressions:
     """Expressions with the fragments and vetoes of their file."""
 
     def __init__(self, reader: Reader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]):
         self._reader = reader
         self._fragments = fragments
-        self._vetoes = vetoes
+        self._shared = vetoes
         self._whole: dict[str, str] = {}
-        self._made: dict[str, _Made] = {}
 
-    @property
-    def digest(self) -> str:
-        """Stands for all that was made, and for the Python that may compile it."""
-        return xxhash.xxh3_128_hexdigest("\0".join((sys.version, *self._made)).encode())
-
-    def check(self) -> None:
-        """Compile all that was made. Raises DeckError."""
-        for text, (place, parts) in self._made.items():
-            try:
-                groups = _compiled(text).groups
-            except re.error:
-                # Tell which of them it is.
-                for part in parts or (text,):
-                    _compile(self._reader, part, place)
-                raise
-            if parts and groups:
-                raise self._reader.fail(place, "use groups that do not capture: (?:…)")
-
-    def _make(self, text: str, place: str, parts: tuple[str, ...] = ()) -> str:
-        self._made.setdefault(text, _Made(place, parts))
-        return text
-
-    def listed(self, value: Any, place: str) -> tuple[str, ...]:
-        """A list of expressions; `@name` stands for a shared list of vetoes."""
-        found: list[str] = []
-        for text in self._reader.strings(value, place):
-            if text.startswith("@"):
-                if text[1:] not in self._vetoes:
-                    raise self._reader.fail(place, f"there are no vetoes {text[1:]!r}")
-                found += self.listed(self._vetoes[text[1:]], f"vetoes {text[1:]}")
-            else:
-                found.append(self._make(self._expand(text, place, 0), place))
-        return tuple(found)
-
-    def parted(self, value: Any, place: str) -> tuple[Expressions, ...]:
-        """A list of expressions, parted by the fragments that they begin with."""
+    def any(self, value: Any, place: str) -> Expression | None:
+        """One expression of a list of them; the longest match is found."""
         by_head: dict[str, list[str]] = {}
         for text in self._reader.strings(value, place):
-            head, rest = self._parted(text, place)
-            by_head.setdefault(head, []).append(rest)
-        return tuple(self._alike(head, rests, place) for head, rests in by_head.items())
+            first = _FRAGMENT.match(text)
+            head = first.group() if first else ""
+            by_head.setdefault(head, []).append(text[len(head) :])
+        # What begins alike begins once: the automaton of a head can be most of an expression's.
+        joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
+        return self._any([self._expand(text, place, 0) for text in joined], place, by_line=True)
 
-    def _parted(self, text: str, place: str) -> tuple[str, str]:
-        first = _FRAGMENT.match(text)
-        head = self._fragment(first.group(1), place, 0) if first else ""
-        if first is None or not head.startswith("^"):
-            return "", text
-        return head[1:], text[first.end() :]
+    def vetoes(self, value: Any, place: str) -> Vetoes:
+        """Vetoes; `@name` stands for a shared list of them."""
+        plain: list[str] = []
+        unless: list[tuple[Expression, Expression]] = []
+        for veto in self._listed(value, place):
+            if isinstance(veto, str):
+                plain.append(self._expand(veto, place, 0))
+            else:
+                text, back = (self._reader.member(veto, name, str, place) for name in _VETO)
+                unless.append(
+                    (
+                        _compile(self._reader, self._expand(text, place, 0), place),
+                        _compile(self._reader, self._expand(back, place, 0), place),
+                    )
+                )
+        return Vetoes(self._any(plain, place), tuple(unless))
 
-    def _alike(self, head: str, rests: list[str], place: str) -> Expressions:
-        bodies = tuple(self._body(rest, place) for rest in rests)
-        return Expressions(
-            self._make(head, place),
-            tuple(self._expand(rest, place, 0) for rest in rests),
-            self._make("|".join(f"(?:{body})" for body in bodies), place, bodies),
-        )
+    def _any(self, whole: list[str], place: str, *, by_line: bool = False) -> Expression | None:
+        try:
+            return any_of(whole, by_line=by_line)
+        except ExpressionError as error:
+            for expression in whole:
+                # Each by itself, so that the fault names the one that has it.
+                _compile(self._reader, expression, place)
+            raise self._reader.fail(place, str(error)) from None
 
-    def _body(self, rest: str, place: str) -> str:
-        """An expression without the fragments that end it, which are checked by themselves."""
-        last = _LAST_FRAGMENTS.search(rest)
-        if last is None:
-            return self._expand(rest, place, 0)
-        ending = self._expand(last.group(), place, 0)
-        self._make(ending, place, (ending,))
-        return self._expand(rest[: last.start()], place, 0)
+    def _listed(self, value: Any, place: str) -> Iterator[Any]:
+        if not isinstance(value, list):
+            raise self._reader.fail(place, "expected a list")
+        for veto in value:
+            if isinstance(veto, str) and veto.startswith("@"):
+                if veto[1:] not in self._shared:
+                    raise self._reader.fail(place, f"there are no vetoes {veto[1:]!r}")
+                yield from self._listed(self._shared[veto[1:]], f"vetoes {veto[1:]}")
+            else:
+                yield veto
 
     def _expand(self, text: str, place: str, depth: int) -> str:
         return _FRAGMENT.sub(lambda f: f"(?:{self._fragment(f.group(1), place, depth)})", text)
@@ -605,7 +557,7 @@ class _Expressions:
         return self._whole[name]
 
 
-def _load_intents(folder: Path, checked: Checked | None) -> tuple[Intent, ...]:
+def _load_intents(folder: Path) -> tuple[Intent, ...]:
     reader = Reader(folder, INTENTS_FILE)
     root = reader.value
     expressions = _Expressions(
@@ -619,10 +571,6 @@ def _load_intents(folder: Path, checked: Checked | None) -> tuple[Intent, ...]:
         found[intent.id] = intent
     if not found:
         raise reader.fail("", "there is no intent")
-    if checked:
-        checked.once(expressions.digest, expressions.check)
-    else:
-        expressions.check()
     return tuple(found.values())
 
 
@@ -635,9 +583,9 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         weight=float(raw.get("weight", 1)),
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
-        expressions=expressions.parted(raw.get("expressions", []), place),
-        vetoes=expressions.listed(raw.get("not", []), place),
-        message_vetoes=expressions.listed(raw.get("not_message", []), place),
+        expression=expressions.any(raw.get("expressions", []), place),
+        vetoes=expressions.vetoes(raw.get("not", []), place),
+        message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
         must=_one(reader, raw.get("must"), place),
         must_not=_one(reader, raw.get("must_not"), place),
         example=str(raw.get("example", "")),
