@@ -6,8 +6,8 @@ import os
 import sys
 
 from app.errors import OperatorError
-from app.server import create_app
 from app.settings import Settings
+from app.web.app import create_app
 
 try:
     application = create_app(Settings.read(os.environ))

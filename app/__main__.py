@@ -10,15 +10,15 @@ import socket
 import sys
 from pathlib import Path
 
-from app.core.compose import Composer
-from app.core.deck import Deck
-from app.core.decks import load_all
-from app.counters import counters_folder, keep_sums, prepare_folder, read_sums
+from app.edge.serving import serve
 from app.errors import OperatorError, SettingError
-from app.house import House, utc_now
-from app.indexes import bring_up
-from app.serving import serve
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.deck import Deck
+from app.kinds.decks import load_all
+from app.ledger.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.settings import Settings
+from app.store.holder import bring_up
+from app.web.service import House, utc_now
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def _main() -> int:
         # Before the house, which holds its indexes open: a file is opened once in a process.
         decks = load_all(settings.decks)
         for deck in decks.values():
-            for note in bring_up(settings, deck):
+            for note in bring_up(settings.store_options, deck):
                 print(f"tsukurioki: {note}", file=sys.stderr)
         composers = {
             deck.id: Composer(deck)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.core.index import DEFAULT_ORDER
 from app.errors import SettingError
 from app.providers.secret import Secret
+from app.store.index import DEFAULT_ORDER
+from app.store.options import StoreOptions
 
 TIERS = ("exact", "same_hand", "composed", "template")
 CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
@@ -45,7 +46,7 @@ def _optional_path(name: str, value: str) -> Path | None:
 
 
 def _store(name: str, value: str) -> Path | str | None:
-    # The schemes of app.redis_index, which is not imported for their sake.
+    # The schemes of app.store.redis, which is not imported for their sake.
     if value.startswith(("redis://", "rediss://", "unix://")):
         return value
     return _optional_path(name, value)
@@ -345,6 +346,11 @@ class Settings:
     tpm: int
     batch_poll: float
     concurrency: int
+
+    @property
+    def store_options(self) -> StoreOptions:
+        """Where the store is and how it is served."""
+        return StoreOptions(self.store, self.redis, self.sources, self.radius)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

@@ -14,18 +14,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from app.core.compose import Composer
-from app.core.deck import Deck, load_deck
-from app.core.entry import Entry
-from app.core.gate import Gate
-from app.core.index import DEFAULT_ORDER, IndexWriter
-from app.core.log import LogWriter
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.gate import Gate
 from app.providers import Batch, Draft, Task
-from precompute.clock import SystemClock
-from precompute.intake import Intake, Report
-from precompute.near_copy import NearCopies
-from precompute.plan import Job
-from precompute.runner import Pace, Runner
+from app.store.entry import Entry
+from app.store.index import DEFAULT_ORDER, IndexWriter
+from app.store.log import LogWriter
+from precompute.cook.clock import SystemClock
+from precompute.cook.intake import Intake, Report
+from precompute.cook.near_copy import NearCopies
+from precompute.cook.runner import Pace, Runner
+from precompute.plan.strategies import Job
 
 STORED = 50_000
 COOKED = 1_000

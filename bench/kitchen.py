@@ -11,17 +11,17 @@ from random import Random
 
 import orjson
 
-from app.core.compose import Composer
-from app.core.deal import random_play
-from app.core.deck import Deck, load_deck
-from app.core.entry import Entry
-from app.core.index import Index, IndexWriter
-from app.core.key import Query
-from app.core.log import LogWriter, log_path
+from app.kinds.cards.composer import ComposerProvider
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.dealing import random_play
+from app.kinds.cards.deck import Deck, load_deck
 from app.providers import Task
-from app.providers.composer import ComposerProvider
+from app.store.entry import Entry
+from app.store.index import Index, IndexWriter
+from app.store.key import Query
+from app.store.log import LogWriter, log_path
 from bench.load import Request
-from precompute.plan import plan_stock
+from precompute.plan.strategies import plan_stock
 
 DECKS = Path(__file__).parents[1] / "data" / "decks"
 NOW = "2026-01-01T00:00:00Z"

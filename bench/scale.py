@@ -22,9 +22,9 @@ from typing import Any
 import orjson
 import psutil
 
-from app.core.deck import Deck
-from app.core.index import Index, IndexWriter, index_path
-from app.core.log import LogWriter
+from app.kinds.cards.deck import Deck
+from app.store.index import Index, IndexWriter, index_path
+from app.store.log import LogWriter
 from bench import kitchen, servers
 from bench.load import Request, ask
 from bench.servers import PATIENCE, Server

@@ -15,26 +15,28 @@ import orjson
 from click.core import ParameterSource
 from rich.console import Console
 
-from app.core.deck import CARDS, PATTERN, Deck, deck_folders, load_decks
-from app.core.decks import AnyDeck, load_all
-from app.core.index import Index, IndexWriter
-from app.core.log import LogWriter, log_path
-from app.core.patterns import PatternDeck, load_pattern_deck
 from app.errors import IndexUnusableError, OperatorError, PlanError
-from app.indexes import publish
+from app.kinds.cards.deck import CARDS, PATTERN, Deck, deck_folders, load_decks
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.decks import AnyDeck, load_all
 from app.settings import Settings, read_bundled
-from precompute import chat_command, event, merge, progress
-from precompute import check as checks
-from precompute import rehearse as rehearsal
-from precompute import stats as deck_stats
-from precompute.build import build as cook
-from precompute.choose import PROMPTS, PROVIDERS
-from precompute.clock import SystemClock
-from precompute.order import Kitchen, Order
-from precompute.picture import draw
-from precompute.plan import STRATEGIES
-from precompute.refresh import REFRESH, told_ages
-from precompute.report import table
+from app.store.holder import publish
+from app.store.index import Index, IndexWriter
+from app.store.log import LogWriter, log_path
+from precompute import event
+from precompute.cook import chat_command, progress
+from precompute.cook.build import build as cook
+from precompute.cook.choose import PROMPTS, PROVIDERS
+from precompute.cook.clock import SystemClock
+from precompute.cook.order import Kitchen, Order
+from precompute.cook.refresh import REFRESH, told_ages
+from precompute.cook.report import table
+from precompute.plan.strategies import STRATEGIES
+from precompute.rehearse import rehearsal
+from precompute.rehearse.picture import draw
+from precompute.review import check as checks
+from precompute.review import merge
+from precompute.review import stats as deck_stats
 
 INTERRUPTED = 130
 
@@ -179,7 +181,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
             review=review,
             dry_run=asked["dry_run"],
         )
-        publish(settings, patterns.id)
+        publish(settings.store_options, patterns.id)
         return status
     kitchen = Kitchen(
         settings,
@@ -193,7 +195,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
         return cook(Order(**asked), kitchen)
     finally:
         # What was cooked before a build broke off is served too.
-        publish(settings, kitchen.deck.id)
+        publish(settings.store_options, kitchen.deck.id)
 
 
 def _refuse_foreign_options(build_of: str) -> None:
@@ -386,7 +388,7 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
         for line in log.set_damage_aside():
             click.echo(f"{line}: set aside in {deck.id}.damaged; build cooks its answer again")
         _repair_index(settings, deck)
-    publish(settings, deck.id, afresh=True)
+    publish(settings.store_options, deck.id, afresh=True)
 
 
 def _repair_index(settings: Settings, deck: AnyDeck) -> None:

@@ -13,10 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from app.core.compose import Composer
-from app.core.deck import Deck, Phrase
-from app.core.gate import Gate
-from precompute.near_copy import LIMIT, likeness, sketch
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.deck import Deck, Phrase
+from app.kinds.cards.gate import Gate
+from precompute.cook.near_copy import LIMIT, likeness, sketch
 
 _ANSWER = re.compile(
     r"^［(?P<id>[^］]+)］\n　角度：(?P<angle>.+)\n.*\n.*\n　句：(?P<phrases>.+)(?P<again>(?:\n　前回.*)?)",

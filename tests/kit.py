@@ -14,15 +14,15 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from app.core.deck import Deck, load_deck
-from app.core.entry import Entry
-from app.core.gate import Gate
-from app.core.log import Record, log_path, read_log
 from app.errors import OperatorError
+from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.gate import Gate
 from app.settings import Settings
-from precompute.build import build
-from precompute.clock import Clock
-from precompute.order import Kitchen, Order
+from app.store.entry import Entry
+from app.store.log import Record, log_path, read_log
+from precompute.cook.build import build
+from precompute.cook.clock import Clock
+from precompute.cook.order import Kitchen, Order
 from tests.standin import KEY, StandIn
 
 DATA = Path(__file__).parent.parent / "data"

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import orjson
 
-from app.core.deck import Deck, load_deck
-from app.core.entry import Entry
-from app.core.key import Query
+from app.kinds.cards.deck import Deck, load_deck
+from app.store.entry import Entry
+from app.store.key import Query
 
 REPO = Path(__file__).parent.parent
 DECKS = REPO / "data" / "decks"

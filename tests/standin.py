@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.core.deck import Deck
+from app.kinds.cards.deck import Deck
 from tests.cook import Cook, Spoil
 
 KEY = "AIza-stand-in-key-0123456789"

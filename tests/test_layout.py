@@ -16,19 +16,31 @@ from tests.making import REPO, environment
 MODULES = sorted(
     [REPO / "wsgi.py", *(REPO / "app").rglob("*.py"), *(REPO / "precompute").rglob("*.py")]
 )
-CORE = [path for path in MODULES if (REPO / "app" / "core") in path.parents]
-PRECOMPUTE = [path for path in MODULES if (REPO / "precompute") in path.parents]
-APP = [path for path in MODULES if (REPO / "app") in path.parents]
-# The bundle's wheels are built by a child, which is handed the environment with one more variable.
-READERS = {"wsgi.py", "app/__main__.py", "app/counters.py", "precompute/cli.py"}
-READERS |= {"precompute/event/pack.py"}
-# The rehearsal climbs the ladder, merging and stats add up counters, the command publishes to Redis.
-KNOWS_MORE = {
-    "rehearse.py": {"app.tiers"},
-    "merge.py": {"app.counters"},
-    "stats.py": {"app.counters"},
-    "cli.py": {"app.indexes"},
+# What each room may import of the others; app.errors is everybody's.
+ARROWS = {
+    "app.store": {"app.store"},
+    "app.ledger": {"app.ledger", "app.store"},
+    "app.providers": {"app.providers", "app.store"},
+    "app.kinds": {"app.kinds", "app.providers", "app.ledger", "app.store", "app.settings"},
+    "app.web": {"app.web", "app.kinds", "app.providers", "app.ledger", "app.store", "app.settings"},
+    "app.edge": {"app.edge", "app.web", "app.kinds", "app.ledger", "app.store", "app.settings"},
+    "precompute": {
+        "precompute", "app.kinds", "app.providers", "app.ledger", "app.store", "app.settings",
+    },
+}  # fmt: skip
+# What each room may import besides the standard library; a provider imports its own client.
+LIBRARIES = {
+    "app.store": {"orjson", "xxhash", "lmdb", "redis"},
+    "app.ledger": {"orjson", "xxhash", "prometheus_client"},
+    "app.kinds": {"orjson", "xxhash", "re2"},
+    "app.web": {"flask", "werkzeug", "whitenoise", "orjson", "xxhash"},
+    "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
+    "precompute": {"click", "rich", "orjson", "xxhash", "lmdb"},
 }
+# The bundle's wheels are built by a child, which is handed the environment with one more variable.
+READERS = {"wsgi.py", "app/__main__.py", "app/ledger/counters.py", "precompute/cli.py"}
+READERS |= {"precompute/event/pack.py"}
+ROOMS = [path for path in MODULES if path.parent not in (REPO, REPO / "app")]
 
 
 def module_name(path: Path) -> str:
@@ -66,34 +78,27 @@ def ids(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(REPO)) for path in paths]
 
 
-@pytest.mark.parametrize("path", APP, ids=ids(APP))
-def test_what_runs_at_the_event_does_not_know_what_runs_before(path: Path) -> None:
-    """No module of app imports precompute."""
-    assert not [name for name in imported(path) if within(name, {"precompute", "tests", "bench"})]
+def room_of(path: Path) -> str:
+    """The room that a module is in."""
+    return next(room for room in ARROWS if within(module_name(path), {room}))
 
 
-@pytest.mark.parametrize("path", CORE, ids=ids(CORE))
-def test_the_core_is_pure(path: Path) -> None:
-    """app.core imports the standard library, orjson, xxhash, lmdb, re2, app.errors and itself."""
-    allowed = {"orjson", "xxhash", "lmdb", "re2", "app.errors", "app.core"}
-    impure = {"os.environ", "requests", "urllib", "http", "socket", "subprocess", "asyncio", "time"}
+@pytest.mark.parametrize("path", ROOMS, ids=ids(ROOMS))
+def test_arrows_point_one_way(path: Path) -> None:
+    """A room imports only the rooms that it may: edge, web, kinds, store; nothing of precompute in app."""
+    allowed = ARROWS[room_of(path)] | {"app.errors"}
     for name in imported(path):
-        standard = name.split(".")[0] in sys.stdlib_module_names
-        assert standard or name == "app" or within(name, allowed), name
-        assert not within(name, impure), name
+        if within(name, {"app", "precompute", "tests", "bench", "demo"}) and name != "app":
+            assert within(name, allowed), name
 
 
-@pytest.mark.parametrize("path", PRECOMPUTE, ids=ids(PRECOMPUTE))
-def test_what_runs_before_knows_only_what_it_may(path: Path) -> None:
-    """precompute imports app's core, providers, errors and settings, click and rich; three modules
-    know one thing more of what runs at the event."""
-    allowed = {"app.core", "app.providers", "app.errors", "app.settings", "precompute"}
-    # The index of near copies is a file beside the store, of the kind that the store has.
-    allowed |= {"click", "rich", "orjson", "xxhash", "lmdb"}
-    allowed |= KNOWS_MORE.get(path.name, set())
+@pytest.mark.parametrize("path", ROOMS, ids=ids(ROOMS))
+def test_a_room_uses_few_libraries(path: Path) -> None:
+    """A room imports the standard library and what it is built on."""
+    allowed = LIBRARIES.get(room_of(path))
     for name in imported(path):
-        standard = name.split(".")[0] in sys.stdlib_module_names
-        assert standard or name == "app" or within(name, allowed), name
+        own = within(name, {"app", "precompute"}) or name.split(".")[0] in sys.stdlib_module_names
+        assert own or allowed is None or within(name, allowed), name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids(MODULES))
@@ -127,9 +132,9 @@ def test_every_module_says_what_it_is(path: Path) -> None:
             "precompute.cli",
             ["flask", "granian", "whitenoise", "prometheus_client", "ollama", "google.genai"],
         ),
-        ("app", ["app.server", "flask", "orjson"]),
+        ("app", ["app.web", "flask", "orjson"]),
         ("wsgi", ["precompute", "rich", "ollama", "google.genai", "google.generativeai", "openai"]),
-        ("app.core.index", ["flask", "click", "rich"]),
+        ("app.store.index", ["flask", "click", "rich"]),
     ],
 )
 def test_a_room_loads_only_what_it_needs(module: str, without: list[str], tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.core.deck import Deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.tiers import build_ladder
 from app.settings import TABLE
-from app.tiers import build_ladder
 from tests.making import REPO, Precompute
 
 READMES = [REPO / "README.md", REPO / "README.ja.md"]

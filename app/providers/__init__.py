@@ -1,7 +1,7 @@
 """Providers: what writes answers. One module each, behind two protocols.
 
 A `Model` completes a prompt: gemini, gemini-legacy, ollama, openai. A `Provider` is handed tasks and
-gives drafts back, keyed, so that missing, extra and swapped ones are noticed; `app.providers.writer`
+gives drafts back, keyed, so that missing, extra and swapped ones are noticed; `app.kinds.cards.writer`
 makes one of any model, the composer is one by itself. Neither judges what was written: that is the
 gate's. Client libraries are imported by the model that needs them, when it is made.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-from app.core.entry import Usage
-from app.core.key import Query
+from app.store.entry import Usage
+from app.store.key import Query
 
 
 @dataclass(frozen=True)

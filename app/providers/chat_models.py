@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.core.entry import Usage
 from app.errors import ModelFaultError
 from app.providers.guards import MIB
 from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 # A connection to this machine is there at once or not at all.

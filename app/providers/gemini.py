@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from app.core.entry import Usage
 from app.errors import ProviderRetryError
 from app.providers import Completion, Prompt, deadline
 from app.providers.google import (
@@ -19,6 +18,7 @@ from app.providers.google import (
     thinking_of,
 )
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 # Accepted and without effect on 3.5 and later, where variety comes from the prompt; older models
 # and the requirements want it.

@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from app.core.entry import Usage
 from app.providers import Completion, Prompt
 from app.providers.gemini import TEMPERATURE, Gemini
 from app.providers.google import finish_fault, google_schema, thinking_of
+from app.store.entry import Usage
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _DONE = ("SUCCEEDED", "PARTIALLY_SUCCEEDED")

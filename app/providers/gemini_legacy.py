@@ -9,12 +9,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from app.core.entry import Usage
 from app.errors import ProviderError, ProviderRetryError
 from app.providers import Completion, Prompt
 from app.providers.gemini import TEMPERATURE
 from app.providers.google import details_of, error_of, finish_fault, google_schema, plain
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 _FINISH = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
 

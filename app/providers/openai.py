@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from app.core.entry import Usage
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, deadline
 from app.providers.google import plain
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 OPENAI = "https://api.openai.com/v1"
 # The library insists on a key; servers on this machine take any.

@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from app.core.entry import Usage
 from app.errors import ModelFaultError
+from app.store.entry import Usage
 
 # How often a request that waits looks up: often enough to notice that its client has gone.
 HEARTBEAT = 0.25

@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from app.core.deck import deck_folders
-from app.core.decks import load_all
-from app.core.log import LogWriter, log_path
 from app.errors import BundleError
+from app.kinds.cards.deck import deck_folders
+from app.kinds.decks import load_all
 from app.settings import Settings, travelling_settings, write_settings
+from app.store.log import LogWriter, log_path
 from precompute.event.manifest import (
     DATA,
     MANIFEST,

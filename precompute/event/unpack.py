@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from app.core.decks import load_all
-from app.core.index import IndexWriter
-from app.core.log import Damage, LogWriter, read_log
 from app.errors import BundleError, OperatorError
+from app.kinds.decks import load_all
 from app.settings import Settings
+from app.store.index import IndexWriter
+from app.store.log import Damage, LogWriter, read_log
 from precompute.event.manifest import (
     DATA,
     Manifest,

@@ -16,8 +16,8 @@ import click
 import orjson
 import pytest
 
-from app.core.index import Index, index_path
-from app.core.log import LogWriter, Record, log_path, read_log
+from app.store.index import Index, index_path
+from app.store.log import LogWriter, Record, log_path, read_log
 from precompute.cli import cli, main
 from tests.making import DECKS, REPO, Precompute, entry, environment, row, small_deck, write_json
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.core.entry import Usage
 from app.providers import Task
-from precompute.choose import Choice, make_cook, make_model
-from precompute.plan import plan_sampled
+from app.store.entry import Usage
+from precompute.cook.choose import Choice, make_cook, make_model
+from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
 from tests.kit import MODELS, Booth, assert_good, poem_deck
 from tests.standin import KEY, StandIn

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from app.errors import ProviderRetryError, ProviderStopError
+from app.kinds.cards.writer import WHOLE_SCHEMA
 from app.providers import Completion, Model, Prompt
-from app.providers.writer import WHOLE_SCHEMA
-from precompute.choose import Choice, make_model
+from precompute.cook.choose import Choice, make_model
 from tests.kit import Booth, FakeClock, assert_good
 from tests.standin import (
     BAD_JSON,

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from app.errors import ProviderRetryError, ProviderStopError
+from app.kinds.cards.writer import WHOLE_SCHEMA
 from app.providers import Prompt, deadline
 from app.providers.ollama import MIB, Ollama
 from app.providers.openai import OpenAICompatible
 from app.providers.secret import Secret
-from app.providers.writer import WHOLE_SCHEMA
 from tests.kit import Booth, FakeClock, assert_good
 from tests.standin import KEY, Fault, StandIn
 

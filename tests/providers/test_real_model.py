@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from precompute.clock import SystemClock
+from precompute.cook.clock import SystemClock
 from tests import llama
 from tests.kit import Booth
 

@@ -1,1 +1,0 @@
-"""The pure core: decks, keys, entries, the store, the gate, composing. No network, no clock."""

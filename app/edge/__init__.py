@@ -1,0 +1,1 @@
+"""Worker processes of the HTTP server, and the fast path before Flask."""

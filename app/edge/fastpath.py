@@ -1,0 +1,224 @@
+"""What is asked most, answered before Flask: stored answers by key, and plays.
+
+It answers or falls through, in WhiteNoise's manner: what is unusual and everything that is wrong is
+for Flask, which is then given the same request. What it does answer goes through the same `House` as
+Flask's routes and has the same headers; a contract suite holds the two against each other.
+
+Parsing the body of a play costs more than answering it. The bodies that the game's own client sends
+are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`.
+"""
+
+from __future__ import annotations
+
+from binascii import hexlify, unhexlify
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+import xxhash
+
+from app.edge.repeats import Kept, Repeats
+from app.errors import RequestError
+from app.kinds.cards.deck import Deck, Seat
+from app.store.answer import WHOLE_TIERS
+from app.store.key import Query
+from app.web.app import BALLOT
+from app.web.service import MAX_BODY, MAX_VARIANT, House, Table, stored_answer
+
+# Names in lower case, and values.
+Headers = list[tuple[str, str]]
+
+_ANSWERS = "/api/answers/"
+_GAME = "/api/generate-poem"
+_BALLOT = BALLOT.lower()
+_TYPE = ("content-type", "application/json")
+_NO_CACHE = ("cache-control", "no-cache")
+_FIRST, _NEXT = b'{"selectedPairs":[{"conditionCard":', b'},{"conditionCard":'
+_BETWEEN, _LAST = b',"selectedPoem":', b"}]}"
+# Conditions on an answer besides If-None-Match, which Flask judges.
+_CONDITIONS = ("if-match", "if-modified-since", "if-unmodified-since", "if-range", "range")
+
+
+class RequestHeaders(Protocol):
+    """A request's headers, by names in lower case."""
+
+    def get(self, key: str) -> str | None:
+        """The first value of a header, None if there is none."""
+
+    def get_all(self, key: str) -> list[str]:
+        """All of its values."""
+
+
+class Answered(NamedTuple):
+    """A response: status, headers and body."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class FastPath:
+    """Answers what is plain. `headers` are those of every answer."""
+
+    def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
+        self._house = house
+        self._timer = house.timer
+        self._repeats = Repeats()
+        self._plays: dict[str, tuple[Table, GameBodies | None]] = {
+            f"/api/decks/{deck}/answer": (table, None) for deck, table in house.tables.items()
+        }
+        # A server of chats alone has none.
+        if game := house.tables.get(house.settings.deck):
+            self._plays[_GAME] = (game, GameBodies(game.deck))
+        self._origins = house.settings.cors_origins
+        self._common = [(name.lower(), value) for name, value in headers]
+        if self._origins:
+            self._common.append(("vary", "Origin"))
+        # Nearly all requests come with the same few values.
+        self._refusal = lru_cache(maxsize=1024)(house.access.refusal)
+
+    def get(self, path: str, headers: RequestHeaders) -> Answered | None:
+        """The response to a GET without a query; None if it is for Flask."""
+        if not path.startswith(_ANSWERS):
+            return None
+        origin = self._admitted("GET", headers)
+        if origin is None or any(headers.get(name) is not None for name in _CONDITIONS):
+            return None
+        kept = self._repeats.find(path) or self._stored(path)
+        if kept is None:
+            return None
+        wanted = headers.get("if-none-match")
+        if wanted not in (None, kept.header[1]):
+            # It may still match: there are lists, weak tags and a star.
+            return None
+        self._house.counters.fetched(kept.deck)
+        told = [_NO_CACHE, kept.header, *self._shared(origin)]
+        if wanted:
+            return Answered(304, told, b"")
+        return Answered(200, [_TYPE, *told], kept.body)
+
+    def post(self, path: str, headers: RequestHeaders, body: bytes) -> Answered | None:
+        """The response to a POST without a query; None if it is for Flask."""
+        begun = self._timer()
+        play = self._plays.get(path)
+        if play is None or len(body) > MAX_BODY:
+            return None
+        origin = self._admitted("POST", headers)
+        if origin is None:
+            return None
+        kept = self._repeats.find((path, body))
+        if kept is not None:
+            self._house.counters.answered(kept.deck, kept.tier, self._timer() - begun)
+        else:
+            kept = self._played((path, body), *play, body)
+        if kept is None:
+            return None
+        return Answered(200, [_TYPE, kept.header, *self._shared(origin)], kept.body)
+
+    def _admitted(self, method: str, headers: RequestHeaders) -> str | None:
+        """The origin of a request that may be answered, empty if it names none; None if it may not."""
+        hosts = headers.get_all("host")
+        origin, site = headers.get("origin") or "", headers.get("sec-fetch-site")
+        # Long ones are left to Flask: what is judged is remembered.
+        if len(hosts) != 1 or len(hosts[0]) + len(origin) + len(site or "") > 512:
+            return None
+        return None if self._refusal(method, hosts[0], origin or None, site) else origin
+
+    def _shared(self, origin: str) -> Headers:
+        """The headers that all answers share, with the leave for an origin that may call."""
+        if origin and origin in self._origins:
+            leave = ("access-control-allow-origin", origin)
+            return [*self._common, leave, ("access-control-expose-headers", BALLOT)]
+        return self._common
+
+    def _stored(self, path: str) -> Kept | None:
+        key = _raw_key(path[len(_ANSWERS) :])
+        found = stored_answer(self._house, key, 0) if key else None
+        if found is None:
+            return None
+        body, deck, index, state = found
+        kept = Kept(deck, "", ("etag", f'"{xxhash.xxh3_64_hexdigest(body)}"'), body)
+        self._repeats.keep(path, len(path), kept, index, state)
+        return kept
+
+    def _played(
+        self, request: tuple[str, bytes], table: Table, bodies: GameBodies | None, body: bytes
+    ) -> Kept | None:
+        asked = _play(table, body, bodies)
+        if asked is None:
+            return None
+        state = table.index.state()
+        try:
+            tier, answer = self._house.answer(table, *asked)
+        except RequestError:
+            # What no tier can answer is refused by Flask.
+            return None
+        ballot = self._house.ballots.of_body(table.deck.id, answer)
+        kept = Kept(table.deck.id, tier, (_BALLOT, ballot), answer)
+        if tier in WHOLE_TIERS:
+            self._repeats.keep(request, len(body), kept, table.index, state)
+        return kept
+
+
+def _raw_key(text: str) -> bytes | None:
+    """The 16 bytes of a key just as it is written; None for anything else."""
+    try:
+        key = unhexlify(text)
+    except ValueError:
+        return None
+    return key if len(key) == 16 and hexlify(key).decode() == text else None
+
+
+class GameBodies:
+    """The bodies that the game's own client sends, whole cards as the deal gave them.
+
+    Such a body is known byte for byte except for which cards it holds, and need not be parsed, which
+    costs more than all else that is done with it. Whatever differs in a byte is parsed.
+    """
+
+    def __init__(self, deck: Deck) -> None:
+        self._seats = {
+            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): deck.seats[
+                card.id, poem["id"]
+            ]
+            for card in deck.cards
+            for poem in card.raw.get("poems", ())
+        }
+
+    def seats(self, body: bytes) -> list[Seat] | None:
+        """What was picked, or None if it must be parsed."""
+        if not (body.startswith(_FIRST) and body.endswith(_LAST)):
+            return None
+        known = self._seats
+        try:
+            return [known[pair] for pair in body[len(_FIRST) : -len(_LAST)].split(_NEXT)]
+        except KeyError:
+            return None
+
+
+def _play(table: Table, body: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
+    """The query and the variant of a plain body; None if it is anything else."""
+    seats = bodies.seats(body) if bodies else None
+    if seats is not None:
+        query = table.deck.seated_play(seats)
+        return (query, 0) if query else None
+    try:
+        asked = orjson.loads(body)
+        variant = asked.get("variant", 0)
+        query = table.deck.known_play(_game_picks(asked) if bodies else _picks(asked))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    if query is None or type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
+        return None
+    return query, variant
+
+
+def _picks(asked: Any) -> list[tuple[Any, Any]]:
+    return [(item["card"], item["phrase"]) for item in asked["hand"]]
+
+
+def _game_picks(asked: Any) -> list[tuple[Any, Any]]:
+    return [
+        (pair["conditionCard"]["id"], pair["selectedPoem"]["id"]) for pair in asked["selectedPairs"]
+    ]

@@ -1,0 +1,302 @@
+"""`python -m app`: granian keeps the worker processes and speaks HTTP, threads run Flask.
+
+Granian (hyper) bounds the head of a request and the time for it, and parses everything before code of
+ours runs. Its RSGI interface is used: a request whose body comes slowly, and an answer that is read
+slowly, cost a connection and no thread. (Under its WSGI interface, which is faster, each of them
+holds one of the threads that answer; see docs/performance.md.)
+
+RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+import resource
+import signal
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]
+from werkzeug.wsgi import FileWrapper
+
+from app.edge.fastpath import FastPath, RequestHeaders
+from app.settings import Settings
+from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
+from app.web.service import MAX_BODY, House
+
+# Seconds that requests under way have to finish in, once the server is told to stop.
+STOP_WITHIN = 5
+# Bytes of a request's first line and headers.
+MAX_HEAD = 64 * 1024
+# Connections of a worker that may be open; more wait to be taken.
+MAX_CONNECTIONS = 16_384
+
+# Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
+TOO_LONG = MAX_BODY + 2
+
+Transport = Any
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+def serve(settings: Settings, house: Callable[[], House]) -> None:
+    """Serve until a signal, with workers that each make a house."""
+    # What is loaded by now is shared by the workers that are forked, and not touched by collecting.
+    gc.collect()
+    gc.freeze()
+    _raise_open_files()
+    server = Granian(
+        "tsukurioki",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        workers=settings.workers,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        websockets=False,
+        backlog=settings.backlog,
+        backpressure=MAX_CONNECTIONS,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(settings.request_seconds * 1000), max_buffer_size=MAX_HEAD
+        ),
+        # What it says of its workers is for those who look for a fault.
+        log_level=LogLevels.critical,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=STOP_WITHIN,
+    )
+
+    def load() -> Any:
+        return Service(settings, house())
+
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+def _raise_open_files() -> None:
+    """Each connection is an open file, and many systems allow 1,024 until they are asked for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * MAX_CONNECTIONS), most))
+
+
+class Service:
+    """What a worker serves: an RSGI application. Without `fast`, Flask answers everything."""
+
+    def __init__(self, settings: Settings, house: House, *, fast: bool = True) -> None:
+        self._flask = InThreads(create_app(settings, house).wsgi_app, settings.threads)
+        # A store in Redis is asked over a socket, which an event loop must not wait for.
+        self._fast = FastPath(house, SECURITY_HEADERS) if fast and not settings.redis else None
+        self._refused = house.counters.refused
+        self._seconds = settings.request_seconds
+        self._parent = os.getppid()
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a worker, before it serves."""
+        self._end_with_parent(loop)
+
+    def _end_with_parent(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A worker whose parent was killed would hold the port for ever.
+        if os.getppid() != self._parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+        loop.call_later(1, self._end_with_parent, loop)
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer a request, once it is here as a whole."""
+        # The stub of granian lacks `get_all`.
+        headers: Any = scope.headers
+        fast = None if scope.query_string or scope.authority else self._fast
+        answered, body = None, b""
+        try:
+            if scope.method == "GET":
+                answered = fast.get(scope.path, headers) if fast else None
+            elif scope.method != "HEAD":
+                body = await _whole_body(headers, protocol, self._seconds)
+                if fast and scope.method == "POST":
+                    answered = fast.post(scope.path, headers, body)
+            if answered:
+                protocol.response_bytes(*answered)
+            else:
+                await self._flask(scope, protocol, body)
+        except TimeoutError:
+            detail = f"a request must be sent within {self._seconds:g} s"
+            self._refuse(protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
+        except ProtocolClosed:
+            # The body broke off or was not HTTP, or nobody is there to read the answer.
+            self._refuse(protocol, HTTPStatus.BAD_REQUEST, "the body is not whole")
+
+    def _refuse(self, protocol: HTTPProtocol, status: HTTPStatus, detail: str) -> None:
+        self._refused(status)
+        body = problem_body(status, status.phrase, detail, SENTENCE)
+        headers = [("content-type", "application/problem+json"), *_lower(SECURITY_HEADERS)]
+        protocol.response_bytes(status, headers, body)
+
+
+async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: float) -> bytes:
+    """A request's body, of one that is too long no more than tells so.
+
+    Raises TimeoutError if it does not come in time, ProtocolClosed if it breaks off.
+    """
+    length = headers.get("content-length")
+    if length is None and headers.get("transfer-encoding") is None:
+        return b""
+    async with asyncio.timeout(seconds):
+        # Granian has checked that it is a number.
+        if length is not None and int(length) <= MAX_BODY:
+            return await protocol()
+        if length is not None:
+            return bytes(TOO_LONG)
+        parts, size = [], 0
+        async for part in protocol:
+            parts.append(part)
+            size += len(part)
+            if size >= TOO_LONG:
+                break
+        return b"".join(parts)
+
+
+class InThreads:
+    """Answers by a WSGI application, which runs in threads."""
+
+    def __init__(self, app: Wsgi, threads: int) -> None:
+        self._app = app
+        self._threads = ThreadPoolExecutor(threads, "answer")
+
+    async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
+        """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
+        loop = asyncio.get_running_loop()
+        environ = wsgi_environ(scope, body)
+        await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
+
+    def _answer(
+        self, environ: Environ, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        begun = _Start()
+        parts = self._app(environ, begun)
+        try:
+            if isinstance(parts, _File) and begun.status == HTTPStatus.OK:
+                protocol.response_file(begun.status, begun.headers, parts.path)
+            elif begun.whole(environ):
+                protocol.response_bytes(begun.status, begun.headers, b"".join(parts))
+            else:
+                self._stream(begun, parts, protocol, loop)
+        finally:
+            close = getattr(parts, "close", None)
+            if close:
+                close()
+
+    def _stream(
+        self,
+        begun: _Start,
+        parts: Iterable[bytes],
+        protocol: HTTPProtocol,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        transport: Transport = protocol.response_stream(begun.status, begun.headers)
+        for part in parts:
+            if part:
+                asyncio.run_coroutine_threadsafe(_sent(transport, part), loop).result()
+
+
+async def _sent(transport: Transport, part: bytes) -> None:
+    await transport.send_bytes(part)
+
+
+class _Start:
+    """WSGI's `start_response`, which keeps what it is told."""
+
+    status = 500
+    headers: list[tuple[str, str]]
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self.status = int(status[:3])
+        self.headers = _lower(headers)
+
+    def whole(self, environ: Environ) -> bool:
+        """Whether the answer is to be sent at once; what has no length is sent as it is made."""
+        if environ["REQUEST_METHOD"] == "HEAD" or self.status in (204, 304):
+            return True
+        return any(name == "content-length" for name, _ in self.headers)
+
+
+class _File(FileWrapper):
+    """WSGI's `wsgi.file_wrapper` for a file on disk, which the server can send by itself."""
+
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return str(self.file.name)
+
+
+def _file_wrapper(file: Any, size: int = 8192) -> FileWrapper:
+    # A file that was not opened by its name has a number for one.
+    wrapper = _File if isinstance(getattr(file, "name", None), str) else FileWrapper
+    return wrapper(file, size)
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in headers]
+
+
+def wsgi_environ(scope: Scope, body: bytes) -> Environ:
+    """The WSGI environment (PEP 3333) of a request whose body is here.
+
+    Headers whose names have an underscore are left out: WSGI could not tell `X_Forwarded_For` from
+    the header that a proxy writes.
+    """
+    server, client = _address(scope.server), _address(scope.client)
+    environ: Environ = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        # WSGI hands UTF-8 over as Latin-1.
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server.host,
+        "SERVER_PORT": server.port,
+        "SERVER_PROTOCOL": "HTTP/1.0" if scope.http_version == "1" else "HTTP/1.1",
+        "REMOTE_ADDR": client.host,
+        "REMOTE_PORT": client.port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": _file_wrapper,
+    }
+    for name, value in scope.headers.items():
+        if "_" not in name:
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            joint = "; " if name == "cookie" else ","
+            environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if "HTTP_CONTENT_TYPE" in environ:
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+    if environ.pop("HTTP_CONTENT_LENGTH", None) is not None or body:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    if scope.authority is not None:
+        # A request for a whole address names its host there (RFC 9112, 3.2.2).
+        environ["HTTP_HOST"] = scope.authority
+    return environ
+
+
+class _Address(NamedTuple):
+    host: str
+    port: str
+
+
+def _address(text: str) -> _Address:
+    """An address as granian writes it: `127.0.0.1:8000` or `[::1]:8000`."""
+    found = urllib.parse.urlsplit(f"//{text}")
+    return _Address(found.hostname or "", str(found.port or ""))

@@ -1,0 +1,1 @@
+"""Decks of cards: hands, plays, the gate for whole texts, composing and templates."""

@@ -1,0 +1,642 @@
+"""Decks of cards: the request space as data, and what an answer must look like.
+
+A deck is a folder. `deck.json` holds the rules, `cards.json` the cards in the shape of the card game
+that this project grew from (so that a deck of that game loads unmodified), `titles.json` the titles.
+`sentences.json` and `frames.json` are optional: with them, answers can be composed.
+
+Everything is checked on loading; a `DeckError` names the file, the place and the fault.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import xxhash
+
+from app.errors import DeckError, RequestError
+from app.store.key import HAND, Pick, Query, pick
+
+DECK_FILE = "deck.json"
+CARDS_FILE = "cards.json"
+TITLES_FILE = "titles.json"
+SENTENCES_FILE = "sentences.json"
+FRAMES_FILE = "frames.json"
+
+CARDS, PATTERN = KINDS = ("cards", "pattern")
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+RESERVED_FIELDS = frozenset({"deck", "key", "variant", "tier", "source", "model", "shared"})
+# Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
+_NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
+
+
+class Phrase(NamedTuple):
+    """One rephrasing of a card."""
+
+    id: str
+    text: str
+    card: str
+
+
+class Card(NamedTuple):
+    """A condition of a flat. `strength` goes from -6 (a disaster) to +5 (a virtue).
+
+    `tells` are the words that would give the condition away; `raw` is the object as it stands in
+    `cards.json`, which is what the game's client expects to be dealt.
+    """
+
+    id: str
+    category: str
+    text: str
+    strength: int
+    phrases: tuple[Phrase, ...]
+    tells: tuple[str, ...]
+    raw: Mapping[str, Any]
+
+
+class Rules(NamedTuple):
+    """What an answer must look like. Lengths are in characters without line breaks."""
+
+    characters: tuple[int, int] = (180, 240)
+    paragraphs: tuple[int, int] = (3, 4)
+    sentence: int = 60
+    wording: int = 12
+    forbidden: tuple[str, ...] = ("最高", "一番", "絶対", "完璧", "完全")
+    polite: tuple[str, ...] = ("です", "ます", "でしょう", "ません", "ました", "ください")
+    address: tuple[str, ...] = ("あなた", "貴方")
+    showcase: tuple[str, ...] = ("静謐", "洗練", "佇まい")
+    echo: tuple[str, ...] = (
+        "タイトル",
+        "ポエム",
+        "文字以内",
+        "以下の",
+        "承知",
+        "了解",
+        "条件",
+        "出力",
+    )
+    script: str = "ja"
+
+
+class Sentence(NamedTuple):
+    """A piece that says one phrase in its own words, and the themes that it serves."""
+
+    text: str
+    themes: frozenset[str]
+
+
+class Theme(NamedTuple):
+    """Frames of one mood: openings, closings, turns between the halves, and fitting titles.
+
+    `outward` themes go from the room to the world, the others from the world to the room. A
+    `threshold` turn is for the place where outside and inside meet.
+    """
+
+    id: str
+    name: str
+    outward: bool
+    titles: tuple[str, ...]
+    openings: tuple[str, ...]
+    closings: tuple[str, ...]
+    threshold_turns: tuple[str, ...]
+    turns: tuple[str, ...]
+
+
+# A pick, and the category of its card.
+Seat = tuple[Pick, str]
+
+
+@dataclass(frozen=True)
+class Deck:
+    """A deck of cards, ready for use. Made by `load_deck`."""
+
+    id: str
+    name: str
+    language: str
+    hand_size: int
+    cards: tuple[Card, ...]
+    titles: tuple[str, ...]
+    rules: Rules
+    groups: Mapping[str, tuple[str, ...]]
+    outside: tuple[str, ...]
+    inside: tuple[str, ...]
+    outdoors: tuple[str, ...] = ()
+    indoors: tuple[str, ...] = ()
+    hours: tuple[tuple[str, ...], ...] = ()
+    sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
+    themes: tuple[Theme, ...] = ()
+    template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @cached_property
+    def card_by_id(self) -> Mapping[str, Card]:
+        """Cards by their ids."""
+        return {card.id: card for card in self.cards}
+
+    @cached_property
+    def phrase_by_id(self) -> Mapping[tuple[str, str], Phrase]:
+        """Phrases by card id and phrase id."""
+        return {(card.id, phrase.id): phrase for card in self.cards for phrase in card.phrases}
+
+    @cached_property
+    def cards_by_category(self) -> Mapping[str, tuple[Card, ...]]:
+        """Cards by category, in the deck's order."""
+        grouped: dict[str, list[Card]] = {}
+        for card in self.cards:
+            grouped.setdefault(card.category, []).append(card)
+        return {category: tuple(cards) for category, cards in grouped.items()}
+
+    @cached_property
+    def shape(self) -> str:
+        """Stands for the cards, categories and phrases, by their ids: what coverage depends on."""
+        parts = [
+            (card.id, card.category, *(phrase.id for phrase in card.phrases)) for card in self.cards
+        ]
+        return xxhash.xxh3_64_hexdigest(orjson.dumps([self.hand_size, *sorted(parts)]))
+
+    @property
+    def composable(self) -> bool:
+        """Whether every phrase can be said and there is a theme to say it in."""
+        return bool(self.themes) and all(
+            self.sentences.get(phrase.id) for card in self.cards for phrase in card.phrases
+        )
+
+    def count_hands(self) -> int:
+        """How many legal hands there are: an elementary symmetric polynomial of category sizes."""
+        return _elementary([len(c) for c in self.cards_by_category.values()], self.hand_size)
+
+    def count_plays(self) -> int:
+        """How many plays there are: the same over the numbers of phrases."""
+        sizes = [sum(len(c.phrases) for c in cards) for cards in self.cards_by_category.values()]
+        return _elementary(sizes, self.hand_size)
+
+    def plays_of_hand(self, cards: Sequence[Card]) -> Iterator[Query]:
+        """Every play of one hand."""
+        for phrases in itertools.product(*(card.phrases for card in cards)):
+            yield self.query(phrases)
+
+    def query(self, phrases: Sequence[Phrase]) -> Query:
+        """The query of these phrases; the caller vouches that the hand is legal."""
+        return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
+
+    @cached_property
+    def seats(self) -> Mapping[tuple[str, str], Seat]:
+        """The pick of each phrase and its card's category, by the ids of card and phrase."""
+        return {
+            (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
+            for card in self.cards
+            for phrase in card.phrases
+        }
+
+    @cached_property
+    def _categories(self) -> Mapping[bytes, str]:
+        return {one.canonical: category for one, category in self.seats.values()}
+
+    def seated_play(self, seats: Sequence[Seat]) -> Query | None:
+        """The query of seats of this deck; None where they are not a legal hand."""
+        size = self.hand_size
+        if len(seats) != size or len({category for _, category in seats}) != size:
+            return None
+        return Query.seated(HAND, self.id, [one for one, _ in seats])
+
+    def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
+        """The query of picks just as the deck writes them; None where anything is not as usual."""
+        seats = self.seats
+        try:
+            return self.seated_play([seats[ids] for ids in picks])
+        except (KeyError, TypeError):
+            return None
+
+    def phrases(self, query: Query) -> tuple[Phrase, ...]:
+        """The phrases of a play. Raises KeyError where the deck does not have one of them."""
+        return tuple([self.phrase_by_id[ids] for ids in query.picks])
+
+    def has_play(self, query: Query) -> bool:
+        """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
+        categories, size = self._categories, self.hand_size
+        if query.kind != HAND or len(query.seats) != size:
+            return False
+        try:
+            return len({categories[one.canonical] for one in query.seats}) == size
+        except KeyError:
+            return False
+
+    def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
+        """The ids of the phrases of each card of a play; None if the query is no play of this deck."""
+        if not self.has_play(query):
+            return None
+        return tuple([self._ids_of[card] for card, _ in query.picks])
+
+    @cached_property
+    def _ids_of(self) -> Mapping[str, tuple[str, ...]]:
+        return {card.id: tuple([phrase.id for phrase in card.phrases]) for card in self.cards}
+
+    def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
+        """The query of what a client picked. Raises RequestError that says what is wrong."""
+        return self.known_play(picks) or self._judged_play(picks)
+
+    def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
+        if len(picks) != self.hand_size:
+            raise RequestError(
+                400,
+                "Wrong number of cards",
+                f"a hand of deck {self.id!r} has {self.hand_size} cards, not {len(picks)}",
+                f"カードは{self.hand_size}枚、選んでください。",
+            )
+        phrases = [self._known_phrase(card, phrase) for card, phrase in picks]
+        categories = Counter(self.card_by_id[phrase.card].category for phrase in phrases)
+        category, times = categories.most_common(1)[0]
+        if times > 1:
+            raise RequestError(
+                400,
+                "Repeated category",
+                f"the cards of a hand are of distinct categories, {category!r} is there {times} times",
+                "同じ分類のカードが重なっています。",
+            )
+        return self.query(phrases)
+
+    def _known_phrase(self, card: str, phrase: str) -> Phrase:
+        card = unicodedata.normalize("NFC", card)
+        phrase = unicodedata.normalize("NFC", phrase)
+        if card not in self.card_by_id:
+            raise RequestError(
+                400,
+                "Unknown card",
+                f"deck {self.id!r} has no card {shorten(card)!r}",
+                "見つからないカードがあります。",
+            )
+        if (card, phrase) not in self.phrase_by_id:
+            raise RequestError(
+                400,
+                "Unknown phrase",
+                f"card {card!r} has no phrase {shorten(phrase)!r}",
+                "見つからない言い換えがあります。",
+            )
+        return self.phrase_by_id[card, phrase]
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A text as an error quotes it."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _elementary(sizes: Sequence[int], degree: int) -> int:
+    sums = [1] + [0] * degree
+    for size in sizes:
+        for k in range(degree, 0, -1):
+            sums[k] += sums[k - 1] * size
+    return sums[degree]
+
+
+def telling_words(condition_text: str) -> tuple[str, ...]:
+    """The words that give a condition away, where the card does not name them itself."""
+    return tuple(dict.fromkeys(_NOUN.findall(condition_text)))
+
+
+class Reader:
+    """Reads one file of a deck, of either kind, and blames it by name."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = str(folder / name)
+        try:
+            self.value: Any = orjson.loads((folder / name).read_bytes())
+        except FileNotFoundError:
+            raise DeckError(self.file, "", "the file is missing") from None
+        except OSError as error:
+            raise DeckError(self.file, "", f"cannot be read: {error.strerror}") from None
+        except orjson.JSONDecodeError as error:
+            raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
+
+    def fail(self, place: str, fault: str) -> DeckError:
+        """The error to raise: this file, the place in it, the fault."""
+        return DeckError(self.file, place, fault)
+
+    def items(self, value: Any, place: str) -> list[Any]:
+        """A value that must be a list. Raises DeckError, as all of these do."""
+        if not isinstance(value, list):
+            raise self.fail(place, "expected a list")
+        return value
+
+    def member(self, value: Any, name: str, kind: type[Any], place: str) -> Any:
+        """A member of an object, of a kind; a text must not be empty."""
+        if not isinstance(value, dict):
+            raise self.fail(place, "expected an object")
+        if name not in value:
+            raise self.fail(place, f"member {name!r} is missing")
+        found = value[name]
+        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+            raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")
+        if kind is str and not found.strip():
+            raise self.fail(place, f"{name!r} is empty")
+        return found
+
+    def strings(self, value: Any, place: str) -> tuple[str, ...]:
+        """A list of texts that are not empty."""
+        texts = self.items(value, place)
+        for number, text in enumerate(texts, 1):
+            if not isinstance(text, str) or not text.strip():
+                raise self.fail(f"{place} {number}".strip(), "expected a text")
+        return tuple(texts)
+
+
+_KINDS: Mapping[type[Any], str] = {
+    str: "a text",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def load_deck(folder: Path) -> Deck:
+    """Read and check a deck of cards.
+
+    Raises DeckError, naming file, place and fault.
+    """
+    reader = Reader(folder, DECK_FILE)
+    root = reader.value
+    hand = reader.member(root, "hand", dict, "")
+    hand_size = reader.member(hand, "size", int, "hand")
+    if not 1 <= hand_size <= 12:
+        raise reader.fail("hand", f"'size' must be from 1 to 12, not {hand_size}")
+    if hand.get("distinct", "category") != "category":
+        raise reader.fail("hand", "'distinct' can only be 'category'")
+    deck_id = reader.member(root, "id", str, "")
+    if not ID_PATTERN.fullmatch(deck_id):
+        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    cards = _load_cards(folder)
+    categories = {card.category for card in cards}
+    if len(categories) < hand_size:
+        raise reader.fail(
+            "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
+        )
+    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
+    deck = Deck(
+        id=deck_id,
+        name=str(root.get("name", deck_id)),
+        language=str(root.get("language", "ja")),
+        hand_size=hand_size,
+        cards=cards,
+        titles=_load_titles(folder),
+        rules=_load_rules(reader, root),
+        groups=_load_groups(reader, root, categories),
+        outside=reader.strings(scenes.get("outside", []), "scenes outside"),
+        inside=reader.strings(scenes.get("inside", []), "scenes inside"),
+        outdoors=reader.strings(scenes.get("outdoors", []), "scenes outdoors"),
+        indoors=reader.strings(scenes.get("indoors", []), "scenes indoors"),
+        hours=tuple(
+            reader.strings(words, "scenes hours")
+            for words in reader.items(scenes.get("hours", []), "scenes hours")
+        ),
+        sentences=_load_sentences(folder, cards),
+        themes=_load_themes(folder),
+        template=_load_template(reader, root),
+        folder=folder,
+    )
+    _check_links(folder, deck, categories)
+    return deck
+
+
+def _load_cards(folder: Path) -> tuple[Card, ...]:
+    reader = Reader(folder, CARDS_FILE)
+    cards = []
+    seen: set[str] = set()
+    for number, raw in enumerate(reader.items(reader.value, ""), 1):
+        place = f"card {raw['id']}" if isinstance(raw, dict) and "id" in raw else f"card {number}"
+        card = _load_card(reader, raw, place)
+        if card.id in seen:
+            raise reader.fail(place, "the id stands twice")
+        seen.add(card.id)
+        cards.append(card)
+    if not cards:
+        raise reader.fail("", "there is no card")
+    return tuple(cards)
+
+
+def _load_card(reader: Reader, raw: Any, place: str) -> Card:
+    card_id = unicodedata.normalize("NFC", reader.member(raw, "id", str, place))
+    phrases: list[Phrase] = []
+    for number, item in enumerate(reader.member(raw, "poems", list, place), 1):
+        at = f"{place} phrase {number}"
+        phrase_id = unicodedata.normalize("NFC", reader.member(item, "id", str, at))
+        text = reader.member(item, "poem_text", str, at)
+        if any(phrase_id == phrase.id for phrase in phrases):
+            raise reader.fail(at, f"the id {phrase_id!r} stands twice")
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
+    if not phrases:
+        raise reader.fail(place, "the card has no phrase")
+    text = reader.member(raw, "condition_text", str, place)
+    tells = (
+        reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else telling_words(text)
+    )
+    return Card(
+        id=card_id,
+        category=reader.member(raw, "category", str, place),
+        text=text,
+        strength=reader.member(raw, "strength", int, place),
+        phrases=tuple(phrases),
+        tells=tells,
+        raw=raw,
+    )
+
+
+def _load_titles(folder: Path) -> tuple[str, ...]:
+    reader = Reader(folder, TITLES_FILE)
+    titles = reader.strings(reader.value, "title")
+    if not titles:
+        raise reader.fail("", "there is no title")
+    twice = [title for title, times in Counter(titles).items() if times > 1]
+    if twice:
+        raise reader.fail(f"title {twice[0]!r}", "it stands twice")
+    return titles
+
+
+def _load_rules(reader: Reader, root: Any) -> Rules:
+    answer = root.get("answer", {})
+    if not isinstance(answer, dict):
+        raise reader.fail("answer", "expected an object")
+    known = set(Rules._fields)
+    unknown = set(answer) - known
+    if unknown:
+        raise reader.fail("answer", f"unknown rule {sorted(unknown)[0]!r}; known: {sorted(known)}")
+    values: dict[str, Any] = {}
+    for name, value in answer.items():
+        default = getattr(Rules(), name)
+        place = f"answer {name}"
+        if isinstance(default, str):
+            values[name] = reader.member(answer, name, str, "answer")
+        elif isinstance(default, int):
+            values[name] = reader.member(answer, name, int, "answer")
+        elif name in ("characters", "paragraphs"):
+            values[name] = _load_range(reader, value, place)
+        else:
+            values[name] = reader.strings(value, place)
+    return Rules(**values)
+
+
+def _load_range(reader: Reader, value: Any, place: str) -> tuple[int, int]:
+    numbers = reader.items(value, place)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
+    if len(numbers) != 2 or not whole or not 1 <= numbers[0] <= numbers[1]:
+        raise reader.fail(place, "expected [least, most]")
+    return numbers[0], numbers[1]
+
+
+def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
+    named = root.get("groups", {})
+    if not isinstance(named, dict):
+        raise reader.fail("groups", "expected an object")
+    groups = {name: reader.strings(value, f"groups {name}") for name, value in named.items()}
+    if not groups:
+        return {category: (category,) for category in sorted(categories)}
+    listed = Counter(itertools.chain.from_iterable(groups.values()))
+    for category in sorted(categories):
+        if listed[category] != 1:
+            raise reader.fail("groups", f"category {category!r} must stand in exactly one group")
+    return groups
+
+
+def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
+    """A deck's own frames for the template tier, where the built-in ones do not suit it."""
+    given = root.get("template", {})
+    if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
+        raise reader.fail("template", "expected openings, links and closings")
+    return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
+
+
+def _load_sentences(folder: Path, cards: Sequence[Card]) -> Mapping[str, tuple[Sentence, ...]]:
+    if not (folder / SENTENCES_FILE).exists():
+        return {}
+    reader = Reader(folder, SENTENCES_FILE)
+    if not isinstance(reader.value, dict):
+        raise reader.fail("", "expected an object: phrase id → sentences")
+    phrase_ids = Counter(phrase.id for card in cards for phrase in card.phrases)
+    sentences = {}
+    for phrase_id, items in reader.value.items():
+        place = f"phrase {phrase_id}"
+        if phrase_id not in phrase_ids:
+            raise reader.fail(place, "no card has this phrase")
+        if phrase_ids[phrase_id] > 1:
+            raise reader.fail(
+                place, "two cards have a phrase of this id; sentences need unique ids"
+            )
+        sentences[phrase_id] = tuple(
+            Sentence(
+                reader.member(item, "text", str, place),
+                frozenset(reader.strings(reader.member(item, "themes", list, place), place)),
+            )
+            for item in reader.items(items, place)
+        )
+    return sentences
+
+
+def _load_themes(folder: Path) -> tuple[Theme, ...]:
+    if not (folder / FRAMES_FILE).exists():
+        return ()
+    reader = Reader(folder, FRAMES_FILE)
+    themes: list[Theme] = []
+    for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
+        theme_id = reader.member(raw, "id", str, f"theme {number}")
+        place = f"theme {theme_id}"
+        if any(theme_id == theme.id for theme in themes):
+            raise reader.fail(place, "the id stands twice")
+        movement = reader.member(raw, "movement", str, place)
+        if movement not in ("inward", "outward"):
+            raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
+        turns = reader.member(raw, "turns", dict, place)
+        theme = Theme(
+            id=theme_id,
+            name=reader.member(raw, "name", str, place),
+            outward=movement == "outward",
+            titles=reader.strings(raw.get("titles", []), f"{place} title"),
+            openings=reader.strings(raw.get("openings", []), f"{place} opening"),
+            closings=reader.strings(raw.get("closings", []), f"{place} closing"),
+            threshold_turns=reader.strings(turns.get("threshold", []), f"{place} turn"),
+            turns=reader.strings(turns.get("any", []), f"{place} turn"),
+        )
+        if not (theme.openings and theme.closings and theme.titles):
+            raise reader.fail(place, "a theme needs openings, closings and titles")
+        themes.append(theme)
+    return tuple(themes)
+
+
+def _check_links(folder: Path, deck: Deck, categories: set[str]) -> None:
+    theme_ids = {theme.id for theme in deck.themes}
+    for phrase_id, sentences in deck.sentences.items():
+        unknown = set().union(*(s.themes for s in sentences)) - theme_ids if deck.themes else set()
+        if unknown:
+            fault = f"unknown theme {sorted(unknown)[0]!r}"
+            raise DeckError(str(folder / SENTENCES_FILE), f"phrase {phrase_id}", fault)
+    for theme in deck.themes:
+        foreign = set(theme.titles) - set(deck.titles)
+        if foreign:
+            fault = f"title {sorted(foreign)[0]!r} is not in {TITLES_FILE}"
+            raise DeckError(str(folder / FRAMES_FILE), f"theme {theme.id}", fault)
+    strange = (set(deck.outside) | set(deck.inside)) - categories
+    if strange:
+        fault = f"no card has category {sorted(strange)[0]!r}"
+        raise DeckError(str(folder / DECK_FILE), "scenes", fault)
+
+
+def deck_folders(folder: Path) -> list[tuple[Path, str]]:
+    """The folders of decks below a folder, each with its kind. Raises DeckError where there is none."""
+    folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
+    if not folders:
+        raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
+    return [(path, _kind(path)) for path in folders]
+
+
+def _kind(folder: Path) -> str:
+    reader = Reader(folder, DECK_FILE)
+    kind = reader.value.get("kind", CARDS) if isinstance(reader.value, dict) else CARDS
+    if kind not in KINDS:
+        raise reader.fail("kind", f"expected one of {', '.join(KINDS)}, not {kind!r}")
+    return str(kind)
+
+
+def load_decks(folder: Path) -> dict[str, Deck]:
+    """Every deck of cards below a folder, by id. Raises DeckError where there is no deck at all."""
+    decks: dict[str, Deck] = {}
+    for path, kind in deck_folders(folder):
+        if kind != CARDS:
+            continue
+        deck = load_deck(path)
+        if deck.id in decks:
+            raise DeckError(str(path / DECK_FILE), "id", f"another deck has the id {deck.id!r}")
+        decks[deck.id] = deck
+    return decks
+
+
+def deal_probabilities(deck: Deck) -> dict[str, float]:
+    """How likely each card is to be in a hand dealt by `deal`, by card id.
+
+    A hand is drawn card by card from the whole deck, a card of a repeated category being put back:
+    so the category of the next card is drawn in proportion to the sizes of those that are left.
+    The sum over orders of categories is taken exactly, by the set of categories drawn so far.
+    """
+    sizes = {category: len(cards) for category, cards in deck.cards_by_category.items()}
+    names = list(sizes)
+    states: dict[int, float] = {0: 1.0}
+    for _ in range(deck.hand_size):
+        following: dict[int, float] = {}
+        for drawn, probability in states.items():
+            left = [i for i in range(len(names)) if not drawn >> i & 1]
+            total = sum(sizes[names[i]] for i in left)
+            for i in left:
+                state = drawn | 1 << i
+                following[state] = following.get(state, 0.0) + probability * sizes[names[i]] / total
+        states = following
+    reach = {
+        name: math.fsum(p for drawn, p in states.items() if drawn >> i & 1)
+        for i, name in enumerate(names)
+    }
+    return {card.id: reach[card.category] / sizes[card.category] for card in deck.cards}

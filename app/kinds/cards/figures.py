@@ -1,0 +1,102 @@
+"""Figures of a deck and its store, the same in `/stats` and in `precompute stats`.
+
+Every share stands beside what it is a share of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.kinds.cards.deck import Deck
+from app.store.index import Meta
+
+
+def rehearsal_path(store_folder: Path, deck: str) -> Path:
+    """Where the result of the last rehearsal is kept, for `/stats` to show beside what is seen."""
+    return store_folder / f"{deck}.rehearsal.json"
+
+
+def read_rehearsal(store_folder: Path, deck: str) -> dict[str, Any] | None:
+    """What the last rehearsal foretold, to stand beside what is seen; None before the first."""
+    try:
+        told: dict[str, Any] = orjson.loads(rehearsal_path(store_folder, deck).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return told
+
+
+def space(deck: Deck) -> dict[str, Any]:
+    """The size of the request space."""
+    return {
+        "cards": len(deck.cards),
+        "phrases": sum(len(card.phrases) for card in deck.cards),
+        "titles": len(deck.titles),
+        "hands": deck.count_hands(),
+        "plays": deck.count_plays(),
+    }
+
+
+def store(meta: Meta | None) -> dict[str, Any]:
+    """What the index says of the store."""
+    if meta is None:
+        return {"entries": 0, "by_source": {}, "by_model": {}, "generation": 0}
+    by_source: Counter[str] = Counter()
+    by_model: Counter[str] = Counter()
+    for source, model, count in meta.origins:
+        by_source[str(source)] += int(str(count))
+        by_model[str(model)] += int(str(count))
+    return {
+        "entries": meta.entries,
+        "by_source": dict(by_source),
+        "by_model": dict(by_model),
+        "lines": meta.lines,
+        "damaged_lines": meta.damaged,
+        "generation": meta.generation,
+        "newest": meta.newest,
+        "spent_usd": round(meta.cost_usd, 6),
+        "paid_entries": meta.paid,
+        "tokens": round(meta.tokens),
+    }
+
+
+def coverage(deck: Deck, meta: Meta | None) -> dict[str, Any]:
+    """What the store and the pieces cover, each beside what it is a share of."""
+    plays, hands = deck.count_plays(), deck.count_hands()
+    exact = meta.plays if meta else 0
+    stocked = meta.stocked_hands if meta else 0
+    return {
+        "exact": _share(exact, plays),
+        "stocked_hands": _share(stocked, hands),
+        "stocked_plays": _share(meta.stocked_plays if meta else 0, plays),
+        "radius": meta.radius if meta else None,
+        "composed": _share(plays if deck.composable else 0, plays),
+    }
+
+
+def _share(part: int, whole: int) -> dict[str, Any]:
+    return {
+        "count": part,
+        "of": whole,
+        "share": part / whole if whole else 0.0,
+        "one_in": round(whole / part) if part else None,
+    }
+
+
+def money(meta: Meta | None, whole: int) -> dict[str, Any]:
+    """What the store cost, and what its whole answers would have cost asked live.
+
+    An answer is priced at the mean of the entries that were paid for; with none, nothing is claimed.
+    """
+    if meta is None or not meta.paid:
+        return {"spent_usd": 0.0, "paid_entries": 0, "saved_usd": None, "answers": whole}
+    each = meta.cost_usd / meta.paid
+    return {
+        "spent_usd": round(meta.cost_usd, 6),
+        "paid_entries": meta.paid,
+        "saved_usd": round(each * whole, 6),
+        "answers": whole,
+    }

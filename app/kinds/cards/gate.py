@@ -1,0 +1,413 @@
+"""The gate: the checks that an answer must pass, the same at build time and at serve time.
+
+A rule is a function that returns None, or a `Refusal` that says what it saw and what the limit is;
+its docstring is the reason for it. A check is a rule with a name. `Gate` is the list of a deck's
+checks; `Gate.examine` runs them in order and stops at the first refusal, `Gate.refusals` runs all.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.texts import Texts
+from app.store.key import Query
+
+FIELDS = ("title", "poem")
+_SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
+_LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
+_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
+# Controls, halves of surrogate pairs, private use, invisible marks, the replacement character.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
+    r"\ud800-\udfff\ue000-\uf8ff]"
+)
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an answer was refused: the check, what it saw, and the limit that it set."""
+
+    check: str
+    figure: str
+    limit: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.figure} (limit: {self.limit})"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An answer before the gate, with what the checks need to know of its play.
+
+    `quoted` are the phrases that the answer may quote: the template tier's, whose words are the
+    player's own and do not count as a leak, as a forbidden word or as a repetition.
+    """
+
+    response: Mapping[str, object]
+    cards: tuple[Card, ...]
+    phrases: tuple[str, ...]
+    quoted: tuple[str, ...] = ()
+
+    @cached_property
+    def title(self) -> str:
+        return str(self.response["title"])
+
+    @cached_property
+    def poem(self) -> str:
+        return str(self.response["poem"])
+
+    @cached_property
+    def flat(self) -> str:
+        """The poem without line breaks: what lengths are counted on."""
+        return self.poem.replace("\n", "").replace("\r", "")
+
+    @cached_property
+    def own(self) -> str:
+        """The poem without the phrases that it quotes: what word checks look at."""
+        text = self.poem
+        for phrase in sorted(self.quoted, key=len, reverse=True):
+            # The printers' sign for what is missing. It is its own NFKC form, as "／" is not, which
+            # would make a slow matter of normalising.
+            text = text.replace(phrase, "〓")
+        return text
+
+
+Rule = Callable[[Candidate], Refusal | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named rule. `of_texts`: it can judge a single text as well as a whole answer."""
+
+    name: str
+    rule: Rule
+    of_texts: bool = False
+
+
+def check_shape(candidate: Candidate) -> Refusal | None:
+    """Exactly title and poem, both texts: the game reads nothing else."""
+    response = candidate.response
+    if set(response) == set(FIELDS) and all(isinstance(v, str) and v for v in response.values()):
+        return None
+    return Refusal("shape", ", ".join(map(str, response)) or "nothing", "exactly title and poem")
+
+
+def check_printable(candidate: Candidate) -> Refusal | None:
+    """What cannot be printed: broken text, half characters, marks that nobody sees."""
+    found = _UNPRINTABLE.search(candidate.own)
+    if found is None:
+        return None
+    return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
+
+
+def check_title(titles: Iterable[str]) -> Rule:
+    """The title stands verbatim in the deck: the game prints it on prepared art."""
+    known = frozenset(titles)
+
+    def title(candidate: Candidate) -> Refusal | None:
+        if candidate.title in known:
+            return None
+        return Refusal("title", candidate.title[:40], "a title of the deck, verbatim")
+
+    return title
+
+
+def check_length(least: int, most: int) -> Rule:
+    """The flyer has room for so many characters, line breaks not counted."""
+
+    def length(candidate: Candidate) -> Refusal | None:
+        count = len(candidate.flat)
+        if least <= count <= most:
+            return None
+        return Refusal("length", str(count), f"{least}-{most} characters")
+
+    return length
+
+
+def check_paragraphs(least: int, most: int) -> Rule:
+    """A world, an experience, a meaning: so many paragraphs."""
+
+    def paragraphs(candidate: Candidate) -> Refusal | None:
+        count = sum(bool(part.strip()) for part in candidate.poem.replace("\r", "\n").split("\n"))
+        if least <= count <= most:
+            return None
+        return Refusal("paragraphs", str(count), f"{least}-{most}")
+
+    return paragraphs
+
+
+def check_sentences(most: int) -> Rule:
+    """Short sentences: a long one is read aloud without breath."""
+
+    def sentence(candidate: Candidate) -> Refusal | None:
+        longest = max(map(len, _SENTENCE_END.split(candidate.own)))
+        return Refusal("sentence", str(longest), f"{most} characters") if longest > most else None
+
+    return sentence
+
+
+def any_of(words: Iterable[str]) -> re.Pattern[str] | None:
+    ordered = sorted(set(words), key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+def check_words(name: str, words: Iterable[str]) -> Rule:
+    """None of these words, the player's own apart."""
+    pattern = any_of(words)
+    limit = f"no {name} word"
+
+    def check(candidate: Candidate) -> Refusal | None:
+        found = pattern.search(candidate.own) if pattern else None
+        return Refusal(name, found.group(), limit) if found else None
+
+    return check
+
+
+def check_polite(endings: Iterable[str]) -> Rule:
+    """Assertive plain form: an advertisement of this kind does not bow."""
+    pattern = any_of(endings)
+    at_end = re.compile(f"(?:{pattern.pattern})(?=[。、！？!?」\r\n]|$)") if pattern else None
+
+    def polite(candidate: Candidate) -> Refusal | None:
+        found = at_end.search(candidate.own) if at_end else None
+        return Refusal("polite", found.group(), "no polite ending") if found else None
+
+    return polite
+
+
+def check_showcase(words: Iterable[str]) -> Rule:
+    """A showcase word shines once."""
+    pattern = any_of(words)
+
+    def showcase(candidate: Candidate) -> Refusal | None:
+        found = pattern.findall(candidate.own) if pattern else ()
+        if len(found) == len(set(found)):
+            return None
+        twice = next(word for word in found if found.count(word) > 1)
+        return Refusal("showcase", f"{twice} ×{found.count(twice)}", "once in a poem")
+
+    return showcase
+
+
+def kanji_numerals(digits: str) -> tuple[str, ...]:
+    """How a number may be written besides its digits; small numbers are left alone.
+
+    Below ten a kanji numeral is too common in ordinary words to tell anything.
+    """
+    number = int(digits)
+    if not 10 <= number <= 9999:
+        return ()
+    plain = "".join("〇一二三四五六七八九"[int(d)] for d in str(number))
+    parts = ""
+    for unit, sign in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
+        count, number = divmod(number, unit)
+        if count:
+            parts += ("" if count == 1 and sign else "一二三四五六七八九"[count - 1]) + sign
+    return (parts, plain)
+
+
+@lru_cache(maxsize=4096)
+def telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
+    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
+    numbers = _DIGITS.findall(text)
+    written = [word for digits in numbers for word in kanji_numerals(digits)]
+    words = tuple(dict.fromkeys((text, *telling, *written)))
+    return words, frozenset(str(int(digits)) for digits in numbers)
+
+
+def leak_in(text: str, card: Card) -> str:
+    """The word in a text that gives a card away, or an empty text. The text is NFKC-normalised."""
+    # `in` for each word beats one alternation of them all by far: it searches as memmem does.
+    words, digits = telling(card.text, card.tells)
+    for word in words:
+        if word in text:
+            return word
+    if digits:
+        return next((n for n in _DIGITS.findall(text) if str(int(n)) in digits), "")
+    return ""
+
+
+def cards_told(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
+    """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once."""
+    plain = {text: unicodedata.normalize("NFKC", text) for text in texts}
+    found = texts if all(map(operator.is_, plain, plain.values())) else Texts(plain.values())
+    told = dict.fromkeys(plain.values(), 0)
+    by_number: dict[str, int] = {}
+    for place, card in enumerate(cards):
+        words, numbers = telling(card.text, card.tells)
+        for text in found.holding(words):
+            told[text] |= 1 << place
+        for number in numbers:
+            by_number[number] = by_number.get(number, 0) | 1 << place
+    for text, numbers_in in found.found(_DIGITS).items():
+        for digits in numbers_in:
+            told[text] |= by_number.get(str(int(digits)), 0)
+    return {text: told[same] for text, same in plain.items()}
+
+
+def check_leak(candidate: Candidate) -> Refusal | None:
+    """The flaw behind a card stays hidden: that is the game."""
+    own = unicodedata.normalize("NFKC", candidate.own)
+    for card in candidate.cards:
+        found = leak_in(own, card)
+        if found:
+            return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
+    return None
+
+
+def check_wording(most: int) -> Rule:
+    """The phrases' meaning is used, never their wording."""
+
+    def wording(candidate: Candidate) -> Refusal | None:
+        for phrase in candidate.phrases:
+            if phrase in candidate.quoted:
+                continue
+            run = _longest_run(phrase, candidate.flat, most + 1)
+            if run:
+                return Refusal("wording", run, f"{most} characters of a phrase in a row")
+        return None
+
+    return wording
+
+
+def _longest_run(phrase: str, text: str, length: int) -> str:
+    # A run holds one whole of the pieces of half its length that the phrase is cut into: where none
+    # of them is in the text, which is as good as always, no run is.
+    step = (length + 1) // 2
+    pieces = range(0, len(phrase) - step + 1, step)
+    if not any(phrase[at : at + step] in text for at in pieces):
+        return ""
+    runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
+    return next((run for run in runs if run in text), "")
+
+
+def foreign_han(text: str) -> str:
+    """The Chinese characters in a text that Japanese does not have.
+
+    Windows code page 932 holds what Japanese publishes with; a simplified character is not in it.
+    No table of ours could be as complete, and the codec costs a microsecond where all is well.
+    """
+    try:
+        text.encode("cp932")
+    except UnicodeEncodeError:
+        return "".join(dict.fromkeys(c for c in _HAN.findall(text) if not _in_cp932(c)))
+    return ""
+
+
+def _in_cp932(character: str) -> bool:
+    try:
+        character.encode("cp932")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def has_kana(text: str) -> bool:
+    """Whether a text has kana, which Japanese has and Chinese has not."""
+    return _KANA.search(text) is not None
+
+
+def check_japanese(candidate: Candidate) -> Refusal | None:
+    """Japanese only: kana present, no simplified Chinese, no Hangul, no run of Latin letters."""
+    own = candidate.own
+    if not has_kana(candidate.poem):
+        return Refusal("script", "no kana", "Japanese")
+    try:
+        own.encode("cp932")
+    except UnicodeEncodeError:
+        foreign, hangul = foreign_han(own), _HANGUL.search(own)
+        if foreign:
+            return Refusal("script", foreign[:10], "no Chinese-only character")
+        if hangul:
+            return Refusal("script", hangul.group(), "no Hangul")
+    latin = _LATIN.search(own)
+    return Refusal("script", latin.group(), "no Latin run") if latin else None
+
+
+def check_echo(words: Iterable[str]) -> Rule:
+    """No explanation around the answer, no scrap of the prompt, no markup."""
+    told = check_words("echo", words)
+
+    def echo(candidate: Candidate) -> Refusal | None:
+        markup = _MARKUP.search(candidate.own)
+        if markup:
+            return Refusal("echo", markup.group(), "no markup")
+        return told(candidate)
+
+    return echo
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The checks of one deck, in the order in which they run: cheap and structural ones first."""
+
+    deck: Deck
+    checks: tuple[Check, ...]
+
+    @classmethod
+    def of(cls, deck: Deck) -> Gate:
+        """The gate that a deck's rules ask for."""
+        rules = deck.rules
+        checks = [
+            Check("title", check_title(deck.titles)),
+            Check("printable", check_printable, of_texts=True),
+            Check("length", check_length(*rules.characters)),
+            Check("paragraphs", check_paragraphs(*rules.paragraphs)),
+            Check("sentence", check_sentences(rules.sentence), of_texts=True),
+            Check("forbidden", check_words("forbidden", rules.forbidden), of_texts=True),
+            Check("address", check_words("address", rules.address), of_texts=True),
+            Check("polite", check_polite(rules.polite), of_texts=True),
+            Check("showcase", check_showcase(rules.showcase), of_texts=True),
+            Check("echo", check_echo(rules.echo), of_texts=True),
+            Check("leak", check_leak, of_texts=True),
+            Check("wording", check_wording(rules.wording), of_texts=True),
+        ]
+        if rules.script == "ja":
+            checks.append(Check("script", check_japanese, of_texts=True))
+        return cls(deck, tuple(checks))
+
+    def examine_text(
+        self, text: str, cards: Iterable[Card] = (), phrases: Iterable[str] = ()
+    ) -> tuple[Refusal, ...]:
+        """What the checks that can judge a single text (a piece, a phrase) have against it."""
+        candidate = Candidate({"title": "", "poem": text}, tuple(cards), tuple(phrases))
+        found = (check.rule(candidate) for check in self.checks if check.of_texts)
+        return tuple(refusal for refusal in found if refusal)
+
+    def examine(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
+    ) -> Refusal | None:
+        """The first refusal, or None. Raises KeyError where the deck lacks a card of the query."""
+        return next(self._run(query, response, quoted), None)
+
+    def refusals(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
+    ) -> tuple[Refusal, ...]:
+        """Every refusal: what a model is told when it is asked again."""
+        return tuple(self._run(query, response, quoted))
+
+    def _run(
+        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...]
+    ) -> Iterator[Refusal]:
+        phrases = self.deck.phrases(query)
+        cards = tuple(self.deck.card_by_id[phrase.card] for phrase in phrases)
+        candidate = Candidate(response, cards, tuple(p.text for p in phrases), quoted)
+        malformed = check_shape(candidate)
+        if malformed:
+            yield malformed
+            return
+        for check in self.checks:
+            refusal = check.rule(candidate)
+            if refusal:
+                yield refusal

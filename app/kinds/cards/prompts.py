@@ -1,0 +1,239 @@
+"""Prompts: plain text files with named places, checked on loading, and what gives variety.
+
+A file has sections, parted by a line `----`; each place stands in it as `{name}`. JSON examples with
+braces are left alone: a place is a word of small letters, digits and underscores only.
+
+    poem.txt       fixed, asked, one answer    whole poems, many in a request
+    small.txt      keywords, poem              small models, in two steps
+    sentences.txt  fixed, asked, one phrase    pieces
+    frames.txt     fixed, asked, one theme     pieces
+    variety.json   angles, points of view, opening moves
+    reasons.json   what a model is told of a refusal, by check
+    themes.json    themes for a deck that has none
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import xxhash
+
+from app.errors import DeckError
+from app.kinds.cards.deck import Deck
+
+FOLDER = "prompts"
+# A deck without prompts of its own is cooked with those of the deck in the box: what is particular
+# to a deck (cards, titles, rules) stands in the places.
+FALLBACK_DECK = "poem"
+
+_SECTION = re.compile(r"^----\n", re.MULTILINE)
+_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_REFUSAL = re.compile(r"(?P<check>[a-z-]+): (?P<figure>.*) \(limit: (?P<limit>.*)\)", re.DOTALL)
+
+RULES = ("least", "most", "fewest", "paragraphs", "sentence", "wording", "forbidden", "polite")
+_RULES = frozenset((*RULES, "address", "showcase"))
+# What each file's sections must hold; more than that is a mistake, apart from the rules' places.
+PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
+    "poem.txt": (
+        frozenset({"least", "most", "forbidden", "polite"}),
+        frozenset({"count", "titles", "cards", "answers"}),
+        frozenset({"id", "angle", "point", "opening", "phrases", "again"}),
+    ),
+    "small.txt": (
+        frozenset({"phrases", "tells"}),
+        frozenset({"keywords", "phrases", "titles", "tells", "angle", "opening", "again"}),
+    ),
+    "sentences.txt": (
+        frozenset({"each", "themes"}),
+        frozenset({"count", "cards"}),
+        frozenset({"id", "phrase", "condition", "tells", "again"}),
+    ),
+    "frames.txt": (
+        frozenset({"titles", "titles_each"}),
+        frozenset({"each", "turns_each", "themes"}),
+        frozenset({"id", "name", "movement", "again"}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFile:
+    """A prompt as it stands in its file. Made by `load_prompt`."""
+
+    path: Path
+    sections: tuple[str, ...]
+
+    def fill(self, section: int, values: Mapping[str, object]) -> str:
+        """A section with its places filled; what is not a place stays as it is."""
+        return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), self.sections[section])
+
+
+def prompts_folder(deck: Deck) -> Path:
+    """Where the prompts of a deck are. Raises DeckError where there are none."""
+    assert deck.folder is not None
+    for folder in (deck.folder / FOLDER, deck.folder.parent / FALLBACK_DECK / FOLDER):
+        if folder.is_dir():
+            return folder
+    raise DeckError(str(deck.folder / FOLDER), "", "the folder is missing; a model needs prompts")
+
+
+def load_prompt(folder: Path, name: str) -> PromptFile:
+    """Read and check a prompt. Raises DeckError, naming file, place and fault."""
+    path = folder / name
+    text = _read(path)
+    sections = tuple(part.strip("\n") for part in _SECTION.split(text))
+    expected = PLACES[name]
+    if len(sections) != len(expected):
+        fault = f"expected {len(expected)} sections, parted by a line ----, found {len(sections)}"
+        raise DeckError(str(path), "", fault)
+    for number, (section, wanted) in enumerate(zip(sections, expected, strict=True), 1):
+        found = set(_PLACE.findall(section))
+        if wanted - found:
+            raise DeckError(str(path), f"section {number}", f"lacks {_named(wanted - found)}")
+        if found - wanted - _RULES:
+            strange = _named(found - wanted - _RULES)
+            raise DeckError(str(path), f"section {number}", f"has the unknown place {strange}")
+    return PromptFile(path, sections)
+
+
+def _named(places: Iterable[str]) -> str:
+    return "{" + min(places) + "}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DeckError(str(path), "", "the file is missing") from None
+    except UnicodeDecodeError:
+        raise DeckError(str(path), "", "is not UTF-8") from None
+    except OSError as error:
+        raise DeckError(str(path), "", f"cannot be read: {error.strerror}") from None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of the prompts. Raises DeckError."""
+    try:
+        return orjson.loads(_read(path))
+    except orjson.JSONDecodeError as error:
+        raise DeckError(str(path), f"line {error.lineno}", f"not JSON: {error.msg}") from None
+
+
+def rule_values(deck: Deck) -> dict[str, object]:
+    """What a deck's rules put into the places of that name."""
+    rules = deck.rules
+    return {
+        "least": rules.characters[0],
+        "most": rules.characters[1],
+        "fewest": rules.paragraphs[0],
+        "paragraphs": rules.paragraphs[1],
+        "sentence": rules.sentence,
+        "wording": rules.wording,
+        "forbidden": "、".join(rules.forbidden),
+        "polite": "、".join(rules.polite),
+        "address": "、".join(rules.address),
+        "showcase": "、".join(rules.showcase),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What one answer is given so that it is unlike the others."""
+
+    angle: str
+    note: str
+    point: str
+    opening: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """Angles, points of view and opening moves. Made by `load_variety`."""
+
+    angles: tuple[tuple[str, str], ...]
+    points: tuple[str, ...]
+    openings: tuple[str, ...]
+
+    def manners(self, seeds: Iterable[int]) -> list[Manner]:
+        """One manner for each seed; angles are distinct as long as there are enough.
+
+        Everything follows from the seeds, so that a killed build can read a reply to a request that
+        it no longer remembers.
+        """
+        made: list[Manner] = []
+        used: set[str] = set()
+        for seed in seeds:
+            rest, start = divmod(seed, len(self.angles))
+            angle, note = self._angle(start, used)
+            used.add(angle)
+            rest, point = divmod(rest, len(self.points))
+            opening = rest % len(self.openings)
+            made.append(Manner(angle, note, self.points[point], self.openings[opening]))
+        return made
+
+    def _angle(self, start: int, used: set[str]) -> tuple[str, str]:
+        for step in range(len(self.angles)):
+            angle = self.angles[(start + step) % len(self.angles)]
+            if angle[0] not in used:
+                return angle
+        return self.angles[start]
+
+
+def load_variety(folder: Path) -> Variety:
+    """Read and check `variety.json`. Raises DeckError."""
+    path = folder / "variety.json"
+    value = read_json(path)
+    try:
+        variety = Variety(
+            tuple((str(name), str(note)) for name, note in value["angles"]),
+            tuple(map(str, value["points"])),
+            tuple(map(str, value["openings"])),
+        )
+    except (KeyError, TypeError, ValueError):
+        fault = 'expected {"angles": [[name, note]], "points": [text], "openings": [text]}'
+        raise DeckError(str(path), "", fault) from None
+    names = [name for name, _ in variety.angles]
+    if not (names and variety.points and variety.openings) or len(set(names)) < len(names):
+        raise DeckError(str(path), "", "there must be angles, each once, points and openings")
+    return variety
+
+
+def load_reasons(folder: Path) -> dict[str, str]:
+    """Read and check `reasons.json`. Raises DeckError."""
+    path = folder / "reasons.json"
+    value = read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise DeckError(str(path), "", "expected an object: check → text")
+    return value
+
+
+def told_reasons(reasons: Mapping[str, str], refusals: Iterable[str]) -> str:
+    """What a model is told of earlier refusals, one a line, each once; empty where none was."""
+    single = (line for refusal in refusals for line in refusal.split("\n"))
+    told = dict.fromkeys(_told(reasons, refusal) for refusal in single)
+    return "\n　前回の不合格：" + "。".join(told) + "。" if told else ""
+
+
+def _told(reasons: Mapping[str, str], refusal: str) -> str:
+    parts = _REFUSAL.fullmatch(refusal)
+    if parts is None:
+        return reasons.get(refusal.partition(":")[0], refusal)
+    known = reasons.get(parts["check"])
+    if known is None:
+        return refusal
+    limit = parts["limit"].replace(" characters", "字")
+    return known.replace("{figure}", parts["figure"]).replace("{limit}", limit)
+
+
+def prompt_fingerprint(*parts: object) -> str:
+    """Changes where a prompt, or what fills its fixed places, changes."""
+    digest = xxhash.xxh3_64()
+    for part in parts:
+        digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,301 @@
+"""The common writer: tasks become one keyed prompt, the reply becomes drafts.
+
+Many answers are asked for in one request: the fixed part of the prompt is paid once. Each answer is
+asked for by a short id and with an angle of its own, and the model repeats both: an answer whose id
+and angle do not belong together was swapped with another and is not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import xxhash
+
+from app.kinds.cards.composing import BREAK
+from app.kinds.cards.deck import Deck, Phrase
+from app.kinds.cards.prompts import (
+    Manner,
+    load_prompt,
+    load_reasons,
+    load_variety,
+    prompt_fingerprint,
+    prompts_folder,
+    rule_values,
+    told_reasons,
+)
+from app.providers import Batch, Completion, Draft, Model, Prompt, Task
+from app.providers.reply import UnreadableError, read_answers, read_object
+from app.store.entry import Usage
+
+TITLE_CANDIDATES = 20
+# What an answer may have: characters of the longest poem, its title and the JSON around it, twice.
+_TOKENS_AROUND = 160
+_ROOM = 2.0
+FAULT_UNREADABLE = "unreadable"
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+WHOLE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "angle": {"type": "string"},
+                    "title": {"type": "string"},
+                    "poem": _TEXTS,
+                },
+                "required": ["id", "angle", "title", "poem"],
+            },
+        }
+    },
+    "required": ["answers"],
+}
+KEYWORDS_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"keywords": _TEXTS},
+    "required": ["keywords"],
+}
+POEM_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "poem": _TEXTS},
+    "required": ["title", "poem"],
+}
+
+
+def seed_of(task: Task) -> int:
+    """A number that follows from a task, and is another one where it is asked again."""
+    name = f"{task.query.key}#{task.variant}#{len(task.refusals)}"
+    return xxhash.xxh3_64_intdigest(name.encode())
+
+
+def answer_tokens(deck: Deck) -> int:
+    """How many tokens one answer of this deck may take, generously."""
+    return round(_ROOM * (deck.rules.characters[1] + _TOKENS_AROUND) / 1.3)
+
+
+def title_candidates(deck: Deck, seed: int) -> list[str]:
+    """The titles that a request offers: some, in an order that follows from the seed."""
+    titles = list(deck.titles)
+    Random(seed).shuffle(titles)
+    return titles[:TITLE_CANDIDATES]
+
+
+def joined_poem(value: object) -> object:
+    """A poem out of a reply: paragraphs become one text; what is neither is left for the gate."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return BREAK.join(part.strip() for part in value)
+    return value.strip() if isinstance(value, str) else value
+
+
+class Writer:
+    """A provider made of a model: whole poems, many in a request."""
+
+    def __init__(self, deck: Deck, model: Model) -> None:
+        self.name = model.name
+        self.model = model
+        self._deck = deck
+        folder = prompts_folder(deck)
+        self._file = load_prompt(folder, "poem.txt")
+        self._variety = load_variety(folder)
+        self._reasons = load_reasons(folder)
+        self._rules = rule_values(deck)
+        self.fingerprint = "poem:" + prompt_fingerprint(
+            self._file.sections, self._variety, sorted(self._rules.items())
+        )
+
+    def write(self, tasks: Sequence[Task]) -> Batch:
+        """One request for all these tasks."""
+        return self.read(tasks, self.model.complete(self.prompt(tasks)))
+
+    def close(self) -> None:
+        """Close the model."""
+        self.model.close()
+
+    def prompt(self, tasks: Sequence[Task]) -> Prompt:
+        """The request for these tasks. The same tasks always make the same."""
+        answers = [
+            self._answer(name, task, manner)
+            for (name, task), manner in zip(
+                named_tasks(tasks).items(), self._manners(tasks), strict=True
+            )
+        ]
+        asked = self._file.fill(
+            1,
+            {
+                **self._rules,
+                "count": len(tasks),
+                "titles": "\n".join(title_candidates(self._deck, seed_of(tasks[0]))),
+                "cards": "\n".join(self._cards(tasks)),
+                "answers": "\n".join(answers),
+            },
+        )
+        return Prompt(
+            fixed=self._file.fill(0, self._rules),
+            asked=asked,
+            schema=WHOLE_SCHEMA,
+            most_tokens=answer_tokens(self._deck) * len(tasks),
+        )
+
+    def _manners(self, tasks: Sequence[Task]) -> list[Manner]:
+        return self._variety.manners(map(seed_of, tasks))
+
+    def _cards(self, tasks: Sequence[Task]) -> list[str]:
+        """Each card of the request once: the answers share hands, and a card is paid by the token."""
+        ids = dict.fromkeys(card for task in tasks for card, _ in task.query.picks)
+        cards = [self._deck.card_by_id[card] for card in ids]
+        return [f"・裏の事情：{c.text}　禁句：{'、'.join(c.tells)}" for c in cards]
+
+    def _answer(self, name: str, task: Task, manner: Manner) -> str:
+        phrases = self._deck.phrases(task.query)
+        return self._file.fill(
+            2,
+            {
+                "id": name,
+                "angle": manner.angle,
+                "point": f"{manner.point}（{manner.note}）",
+                "opening": manner.opening,
+                "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
+                "again": told_reasons(self._reasons, task.refusals),
+            },
+        )
+
+    def read(self, tasks: Sequence[Task], completion: Completion) -> Batch:
+        """The drafts in a reply, and what is wrong with it."""
+        fault = completion.fault
+        answers: list[dict[str, Any]] = []
+        try:
+            answers = read_answers(completion.text)
+        except UnreadableError:
+            fault = fault or FAULT_UNREADABLE
+        drafts, lost, strays = self._matched(tasks, answers)
+        if not answers and not fault:
+            fault = "empty"
+        return Batch(tuple(drafts), completion.model, completion.usage, fault, lost, strays)
+
+    def _matched(
+        self, tasks: Sequence[Task], answers: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[Draft], dict[tuple[str, int], str], int]:
+        """Each answer to its task: the first of its id, and only with the angle of that id."""
+        waiting = named_tasks(tasks)
+        angles = dict(zip(waiting, self._manners(tasks), strict=True))
+        lost = {task.name: "missing" for task in tasks}
+        drafts: list[Draft] = []
+        strays = 0
+        for answer in answers:
+            name = str(answer.get("id", ""))
+            task = waiting.get(name)
+            if task is None:
+                strays += 1
+            elif str(answer.get("angle", "")).strip() != angles[name].angle:
+                lost[task.name] = "swapped"
+            else:
+                del waiting[name], lost[task.name]
+                response = {k: v for k, v in answer.items() if k not in ("id", "angle")}
+                response["poem"] = joined_poem(response.get("poem"))
+                drafts.append(Draft(task, response))
+        return drafts, lost, strays
+
+
+def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
+    """Short ids: a number for order, and a scrap of the key so that no id fits another request."""
+    return {f"{n}-{task.query.key[:4]}": task for n, task in enumerate(tasks, 1)}
+
+
+class SmallWriter:
+    """A provider made of a small model: one poem at a time, in two steps.
+
+    First keywords out of the phrases, then a poem out of the keywords, each from a prompt of about
+    300 tokens: what a small model can hold in mind.
+    """
+
+    def __init__(self, deck: Deck, model: Model) -> None:
+        self.name = model.name
+        self.model = model
+        self._deck = deck
+        folder = prompts_folder(deck)
+        self._file = load_prompt(folder, "small.txt")
+        self._variety = load_variety(folder)
+        self._reasons = load_reasons(folder)
+        self._rules = rule_values(deck)
+        self.fingerprint = "small:" + prompt_fingerprint(
+            self._file.sections, self._variety, sorted(self._rules.items())
+        )
+
+    def write(self, tasks: Sequence[Task]) -> Batch:
+        """Two requests for each task."""
+        drafts: list[Draft] = []
+        lost: dict[tuple[str, int], str] = {}
+        fault = ""
+        used = []
+        model = self.model.model
+        for task in tasks:
+            keywords = self.model.complete(self.keywords_prompt(task))
+            completion = self.model.complete(self.poem_prompt(task, _keywords(keywords.text)))
+            used += [keywords.usage, completion.usage]
+            model = completion.model
+            try:
+                response: dict[str, object] = dict(read_object(completion.text))
+            except UnreadableError:
+                fault = completion.fault or FAULT_UNREADABLE
+                lost[task.name] = "missing"
+                continue
+            response["poem"] = joined_poem(response.get("poem"))
+            drafts.append(Draft(task, response))
+        total = sum((usage for usage in used if usage), start=Usage())
+        return Batch(tuple(drafts), model, total, fault if not drafts else "", lost)
+
+    def close(self) -> None:
+        """Close the model."""
+        self.model.close()
+
+    def keywords_prompt(self, task: Task) -> Prompt:
+        """The first step."""
+        return Prompt("", self._file.fill(0, self._values(task)), KEYWORDS_SCHEMA, 200)
+
+    def poem_prompt(self, task: Task, keywords: Sequence[str]) -> Prompt:
+        """The second step."""
+        values = {**self._values(task), "keywords": "、".join(keywords)}
+        return Prompt("", self._file.fill(1, values), POEM_SCHEMA, answer_tokens(self._deck))
+
+    def prompt(self, tasks: Sequence[Task]) -> Prompt:
+        """Both steps as one, for estimates."""
+        steps = [
+            prompt.asked
+            for task in tasks
+            for prompt in (self.keywords_prompt(task), self.poem_prompt(task, ("言葉",) * 10))
+        ]
+        return Prompt(
+            "", "\n".join(steps), POEM_SCHEMA, (answer_tokens(self._deck) + 200) * len(tasks)
+        )
+
+    def _values(self, task: Task) -> dict[str, object]:
+        phrases = self._deck.phrases(task.query)
+        manner = self._variety.manners([seed_of(task)])[0]
+        return {
+            **self._rules,
+            "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
+            "tells": "、".join(self._tells(phrases)),
+            # A small model loses itself in twenty candidates.
+            "titles": "／".join(title_candidates(self._deck, seed_of(task))[:5]),
+            "angle": f"{manner.angle}（{manner.note}）",
+            "opening": manner.opening,
+            "again": told_reasons(self._reasons, task.refusals[-1:]),
+        }
+
+    def _tells(self, phrases: Sequence[Phrase]) -> dict[str, None]:
+        cards = [self._deck.card_by_id[phrase.card] for phrase in phrases]
+        return dict.fromkeys(word for card in cards for word in card.tells)
+
+
+def _keywords(text: str) -> list[str]:
+    """The keywords of the first step; where there are none, the second does without."""
+    try:
+        found = read_object(text).get("keywords")
+    except UnreadableError:
+        return []
+    return [word for word in found if isinstance(word, str)][:12] if isinstance(found, list) else []

@@ -1,0 +1,1 @@
+"""Decks of characters: reading a message, lines, the gate for a reply, conversations."""

@@ -1,0 +1,622 @@
+"""Decks of patterns: characters, what people say to them, and what they say back.
+
+A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
+
+    deck.json         rules of the gate, times of day, moods, importance, what the phases foresaw
+    characters.json   who they are: voice, persona, names, the short words that open an answer
+    intents.json      what is said to them: expressions with fragments {{LIKE_THIS}} and shared vetoes
+    lines.json        character → intent → vetted lines; the intent `fallback` is for "I did not catch it"
+    said.json         optional: what must and must not be recognised, which `precompute check` measures
+
+How a message is read: it is normalised and cut into clauses; each intent's expressions are searched
+in each clause, `^` and `$` being the clause's ends. Of the matches that begin first the longest is
+the intent's. A `not` that matches in the clause vetoes the intent there, a `not_message` vetoes it in
+the whole message; `{"text": …, "unless": …}` is a veto that another expression takes back. Of matches
+of different intents that overlap the longest wins, then the higher `priority`. An intent is named
+once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.errors import RequestError
+from app.kinds.cards.deck import DECK_FILE, ID_PATTERN, Reader
+from app.kinds.chat.expressions import Expression, ExpressionError, any_of, compiled
+from app.kinds.chat.message import Address, address, clauses, normalise, spelling
+from app.store.key import Query
+
+CHARACTERS_FILE = "characters.json"
+INTENTS_FILE = "intents.json"
+LINES_FILE = "lines.json"
+SAID_FILE = "said.json"
+FALLBACK = "fallback"
+# Clauses of a message in which the same intent is found at most: it is named once anyway.
+_HITS = 16
+# The members of a veto that something takes back.
+_VETO = ("text", "unless")
+PLAIN, ANY = "plain", "any"
+NAME_SLOT = "{name}"
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SEASONS = ("winter", "spring", "summer", "autumn")
+_FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
+
+
+class Moment(NamedTuple):
+    """What a line can depend on: the deck's time of day, the weekday, the season."""
+
+    time: str
+    weekday: str
+    season: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A vetted line. `when` are the moments it fits (all of them must), empty where it always does."""
+
+    text: str
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def named(self) -> bool:
+        """Whether it calls the user by name."""
+        return NAME_SLOT in self.text
+
+    def fits(self, moment: Moment, name: str) -> bool:
+        """Whether it can be said now, to somebody of that name (empty: unknown)."""
+        if self.named and not name:
+            return False
+        return all(getattr(moment, what) in allowed for what, allowed in self.when.items())
+
+
+class Voice(NamedTuple):
+    """How a character sounds: one of `endings` must match, none of `forbidden` may."""
+
+    endings: tuple[Expression, ...]
+    forbidden: tuple[Expression, ...]
+
+
+class Character(NamedTuple):
+    """Who answers. `persona` is what a model is told, `leads` open an answer to two things at once."""
+
+    id: str
+    name: str
+    about: str
+    persona: str
+    names: tuple[str, ...]
+    voice: Voice
+    leads: Mapping[str, str]
+    called: Address
+
+
+class Vetoes(NamedTuple):
+    """What speaks against a reading: `any`, and pairs of a veto and what takes it back."""
+
+    any: Expression | None
+    unless: tuple[tuple[Expression, Expression], ...]
+
+    def against(self, text: str) -> bool:
+        """Whether one of them matches."""
+        if self.any and self.any.search(text):
+            return True
+        return any(veto.search(text) and not back.search(text) for veto, back in self.unless)
+
+
+class Intent(NamedTuple):
+    """What somebody may mean. `weight` says which of several an answer must be about.
+
+    A `grave` one is answered by rules before anything else, never varied by a model, never learned
+    over. `must` and `must_not` are for answers that somebody else than the deck's author wrote.
+    `example` is a message that shows a small model, with a line, how the character speaks.
+    """
+
+    id: str
+    name: str
+    weight: float
+    priority: int
+    grave: bool
+    expression: Expression | None
+    vetoes: Vetoes
+    message_vetoes: Vetoes
+    must: Expression | None
+    must_not: Expression | None
+    example: str
+
+
+class Hit(NamedTuple):
+    """An intent found in a message: offsets into the normalised text."""
+
+    intent: Intent
+    start: int
+    end: int
+
+
+class TimeOfDay(NamedTuple):
+    """A part of the day by hours; `start` after `end` goes over midnight."""
+
+    id: str
+    start: int
+    end: int
+
+    def has(self, hour: int) -> bool:
+        """Whether an hour from 0 to 23 is in it."""
+        if self.start <= self.end:
+            return self.start <= hour < self.end
+        return hour >= self.start or hour < self.end
+
+
+class PatternRules(NamedTuple):
+    """What a line must look like, whoever wrote it. See `app.kinds.chat.gate`."""
+
+    characters: tuple[int, int] = (4, 80)
+    script: str = "ja"
+    latin: tuple[str, ...] = ()
+    echo: tuple[str, ...] = ()
+    familiar: float = 0.5
+    copy: float = 0.7
+    kept: float = 0.3
+
+
+class Importance(NamedTuple):
+    """Signals with their weights; what reaches the threshold goes to the strong model."""
+
+    threshold: float
+    weights: Mapping[str, float]
+    playful: tuple[Expression, ...]
+    feelings: frozenset[str]
+    long: int
+
+    def of(self, signals: Iterable[str]) -> float:
+        """The sum of the signals' weights, at most 1."""
+        return min(1.0, sum(self.weights.get(signal, 0.0) for signal in signals))
+
+
+@dataclass(frozen=True)
+class PatternDeck:
+    """A deck of patterns, ready for use. Made by `load_pattern_deck`."""
+
+    id: str
+    name: str
+    language: str
+    characters: tuple[Character, ...]
+    intents: tuple[Intent, ...]
+    lines: Mapping[str, Mapping[str, tuple[Line, ...]]]
+    times: tuple[TimeOfDay, ...]
+    time_words: tuple[tuple[Expression, frozenset[str]], ...]
+    moods: Mapping[str, frozenset[str]]
+    greetings: Mapping[str, Expression]
+    rules: PatternRules
+    importance: Importance
+    context: Expression | None
+    longest: int
+    vary: str
+    foreseen: tuple[Mapping[str, Any], ...]
+    folder: Path
+
+    # No coverage is counted for patterns, so that no change of the deck builds its index again.
+    shape = "pattern"
+
+    def phrase_ids(self, query: Query) -> None:
+        """None: a pattern is no play of cards."""
+
+    @cached_property
+    def character_by_id(self) -> Mapping[str, Character]:
+        """Characters by id."""
+        return {character.id: character for character in self.characters}
+
+    @cached_property
+    def intent_by_id(self) -> Mapping[str, Intent]:
+        """Intents by id."""
+        return {intent.id: intent for intent in self.intents}
+
+    def known_character(self, name: str | None) -> Character:
+        """A character by id, the first where none is named. Raises RequestError."""
+        if name is None:
+            return self.characters[0]
+        if name not in self.character_by_id:
+            known = ", ".join(self.character_by_id)
+            raise RequestError(
+                400, "Unknown character", f"deck {self.id!r} has {known}, not {name[:60]!r}"
+            )
+        return self.character_by_id[name]
+
+    def moment(self, at: datetime.datetime) -> Moment:
+        """What a local time is, in the deck's words."""
+        time = next((time.id for time in self.times if time.has(at.hour)), ANY)
+        return Moment(time, WEEKDAYS[at.weekday()], SEASONS[at.month % 12 // 3])
+
+    def recognise(self, message: str) -> list[Hit]:
+        """The intents of a message, in order of appearance."""
+        text = normalise(message)
+        said = _Clauses(text)
+        short = len(text) <= self.longest
+        found = [
+            hit
+            for intent in self.intents
+            if short or intent.grave
+            for hit in said.hits(intent)
+            if not intent.message_vetoes.against(text)
+        ]
+        return _once(_apart(found))
+
+    def main(self, hits: Iterable[Hit]) -> Hit | None:
+        """The hit that an answer must be about: by weight, then by order."""
+        return max(hits, key=lambda hit: (hit.intent.weight, -hit.start), default=None)
+
+    def mood(self, hits: Iterable[Hit], main: Hit) -> str:
+        """The mood that the other intents of the message tell."""
+        others = {hit.intent.id for hit in hits} - {main.intent.id}
+        return next((mood for mood, intents in self.moods.items() if intents & others), PLAIN)
+
+    def line_query(self, character: str, intent: str, mood: str, time: str) -> Query:
+        """The pattern that further lines are cooked for."""
+        return Query.pattern(
+            self.id,
+            [("character", character), ("intent", intent), ("mood", mood), ("time", time)],
+        )
+
+    def message_query(self, character: Character, message: str) -> Query:
+        """The pattern of a message that was answered before, in any spelling."""
+        said = spelling(message, character.called)
+        return Query.pattern(self.id, [("character", character.id), ("message", said)])
+
+    def stands_alone(self, message: str) -> bool:
+        """Whether a message means the same without what was said before it."""
+        return self.context is None or not self.context.search(normalise(message))
+
+    def count_patterns(self) -> int:
+        """How many patterns there are to cook lines for."""
+        return (
+            len(self.characters) * len(self.intents) * (1 + len(self.moods)) * (1 + len(self.times))
+        )
+
+    def all_lines(self) -> Iterator[tuple[Character, str, Line]]:
+        """Every vetted line with whose it is and what it answers."""
+        for character in self.characters:
+            for intent, lines in self.lines[character.id].items():
+                for line in lines:
+                    yield character, intent, line
+
+
+class _Clauses:
+    """A normalised message by its clauses: searched together, a line for each."""
+
+    def __init__(self, text: str) -> None:
+        parts = clauses(text)
+        self._places = [place for place, _ in parts]
+        self._clauses = [clause for _, clause in parts]
+        self._lines = "\n".join(self._clauses)
+        lengths = (len(clause) + 1 for clause in self._clauses)
+        self._starts = [0, *itertools.accumulate(lengths)]
+
+    def hits(self, intent: Intent) -> Iterator[Hit]:
+        """Where an intent is, once in a clause; of a message that repeats itself the beginning."""
+        found = self._found(intent) if intent.expression else ()
+        return itertools.islice(found, _HITS)
+
+    def _found(self, intent: Intent) -> Iterator[Hit]:
+        assert intent.expression
+        before = -1
+        for match in intent.expression.finditer(self._lines):
+            start, end = match.span()
+            number = bisect.bisect_right(self._starts, start) - 1
+            if start == end or number == before or number == len(self._clauses):
+                continue
+            before = number
+            if not intent.vetoes.against(self._clauses[number]):
+                place = self._places[number] - self._starts[number]
+                yield Hit(intent, place + start, place + end)
+
+
+def _apart(hits: list[Hit]) -> list[Hit]:
+    """The hits that are left where of two that overlap the longer wins."""
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda h: (h.start - h.end, -h.intent.priority, h.start)):
+        if all(hit.end <= other.start or hit.start >= other.end for other in kept):
+            kept.append(hit)
+    return sorted(kept, key=lambda hit: hit.start)
+
+
+def _once(hits: list[Hit]) -> list[Hit]:
+    first: dict[str, Hit] = {}
+    for hit in hits:
+        first.setdefault(hit.intent.id, hit)
+    return list(first.values())
+
+
+def load_pattern_deck(folder: Path) -> PatternDeck:
+    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault."""
+    reader = Reader(folder, DECK_FILE)
+    root = reader.value
+    deck_id = reader.member(root, "id", str, "")
+    if not ID_PATTERN.fullmatch(deck_id):
+        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    times = _load_times(reader, root)
+    intents = _load_intents(folder)
+    characters = _load_characters(folder, reader, root)
+    names = {intent.id for intent in intents}
+    return PatternDeck(
+        id=deck_id,
+        name=str(root.get("name", deck_id)),
+        language=str(root.get("language", "ja")),
+        characters=characters,
+        intents=intents,
+        lines=_load_lines(folder, characters, names, {time.id for time in times}),
+        times=times,
+        time_words=_load_time_words(reader, root, {time.id for time in times}),
+        moods={
+            mood: _known(reader, reader.strings(value, f"moods {mood}"), names, f"moods {mood}")
+            for mood, value in root.get("moods", {}).items()
+        },
+        greetings={
+            name: _compile(reader, str(expression), f"greetings {name}")
+            for name, expression in root.get("greetings", {}).items()
+        },
+        rules=_load_rules(reader, root),
+        importance=_load_importance(reader, root, names),
+        context=_one(reader, root.get("context"), "context"),
+        longest=reader.member(root, "longest", int, "") if "longest" in root else 60,
+        vary=str(root.get("vary", "")),
+        foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
+        folder=folder,
+    )
+
+
+def _known(
+    reader: Reader, values: Iterable[str], known: Iterable[str], place: str
+) -> frozenset[str]:
+    strange = sorted(set(values) - set(known))
+    if strange:
+        raise reader.fail(place, f"unknown {strange[0]!r}; known: {sorted(known)}")
+    return frozenset(values)
+
+
+def _compile(reader: Reader, expression: str, place: str) -> Expression:
+    try:
+        return compiled(expression)
+    except ExpressionError as error:
+        raise reader.fail(place, f"{error}: {expression[:200]}") from None
+
+
+def _all(reader: Reader, value: Any, place: str) -> tuple[Expression, ...]:
+    return tuple(_compile(reader, text, place) for text in reader.strings(value, place))
+
+
+def _one(reader: Reader, value: Any, place: str) -> Expression | None:
+    return _compile(reader, str(value), place) if value else None
+
+
+def _load_times(reader: Reader, root: Any) -> tuple[TimeOfDay, ...]:
+    times = []
+    for number, raw in enumerate(reader.items(root.get("times", []), "times"), 1):
+        place = f"times {number}"
+        hours = reader.member(raw, "from", int, place), reader.member(raw, "to", int, place)
+        if not all(0 <= hour <= 24 for hour in hours):
+            raise reader.fail(place, "hours are from 0 to 24")
+        times.append(TimeOfDay(reader.member(raw, "id", str, place), *hours))
+    return tuple(times)
+
+
+def _load_time_words(
+    reader: Reader, root: Any, times: set[str]
+) -> tuple[tuple[Expression, frozenset[str]], ...]:
+    words = reader.member(root, "time_words", dict, "") if "time_words" in root else {}
+    return tuple(
+        (
+            _compile(reader, expression, "time_words"),
+            _known(reader, reader.strings(allowed, "time_words"), times, "time_words"),
+        )
+        for expression, allowed in words.items()
+    )
+
+
+def _load_rules(reader: Reader, root: Any) -> PatternRules:
+    answer = root.get("answer", {})
+    known = PatternRules._fields
+    values: dict[str, Any] = {}
+    for name, value in answer.items():
+        if name not in known:
+            raise reader.fail("answer", f"unknown rule {name!r}; known: {sorted(known)}")
+        default = getattr(PatternRules(), name)
+        if isinstance(default, float):
+            values[name] = float(value)
+        elif isinstance(default, str):
+            values[name] = reader.member(answer, name, str, "answer")
+        elif name == "characters":
+            least, most = reader.items(value, "answer characters")
+            values[name] = (int(least), int(most))
+        else:
+            values[name] = reader.strings(value, f"answer {name}")
+    return PatternRules(**values)
+
+
+def _load_importance(reader: Reader, root: Any, intents: set[str]) -> Importance:
+    raw = root.get("importance", {})
+    weights = raw.get("weights", {})
+    if not all(isinstance(weight, int | float) for weight in weights.values()):
+        raise reader.fail("importance weights", "expected signal → number")
+    return Importance(
+        threshold=float(raw.get("threshold", 0.7)),
+        weights=weights,
+        playful=_all(reader, raw.get("playful", []), "importance playful"),
+        feelings=_known(
+            reader, reader.strings(raw.get("feelings", []), "importance"), intents, "importance"
+        ),
+        long=int(raw.get("long", 60)),
+    )
+
+
+def _load_characters(folder: Path, deck: Reader, root: Any) -> tuple[Character, ...]:
+    reader = Reader(folder, CHARACTERS_FILE)
+    calls = deck.strings(root.get("calls", []), "calls")
+    found: dict[str, Character] = {}
+    for number, raw in enumerate(reader.items(reader.value, ""), 1):
+        character = _load_character(reader, raw, f"character {number}", calls)
+        if character.id in found:
+            raise reader.fail(f"character {number}", f"the id {character.id!r} stands twice")
+        found[character.id] = character
+    if not found:
+        raise reader.fail("", "there is no character")
+    return tuple(found.values())
+
+
+def _load_character(reader: Reader, raw: Any, place: str, calls: tuple[str, ...]) -> Character:
+    name = reader.member(raw, "name", str, place)
+    voice = reader.member(raw, "voice", dict, place)
+    names = reader.strings(raw.get("names", [name]), f"{place} names")
+    leads = raw.get("leads", {})
+    return Character(
+        id=reader.member(raw, "id", str, place),
+        name=name,
+        about=str(raw.get("about", "")),
+        persona=reader.member(raw, "persona", str, place),
+        names=names,
+        voice=Voice(
+            _all(reader, voice.get("allowed_endings", []), f"{place} allowed_endings"),
+            _all(reader, voice.get("forbidden", []), f"{place} forbidden"),
+        ),
+        leads={intent: reader.member(leads, intent, str, f"{place} leads") for intent in leads},
+        called=address(names, calls),
+    )
+
+
+class _Expressions:
+    """Expressions with the fragments and vetoes of their file."""
+
+    def __init__(self, reader: Reader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]):
+        self._reader = reader
+        self._fragments = fragments
+        self._shared = vetoes
+        self._whole: dict[str, str] = {}
+
+    def any(self, value: Any, place: str) -> Expression | None:
+        """One expression of a list of them; the longest match is found."""
+        by_head: dict[str, list[str]] = {}
+        for text in self._reader.strings(value, place):
+            first = _FRAGMENT.match(text)
+            head = first.group() if first else ""
+            by_head.setdefault(head, []).append(text[len(head) :])
+        # What begins alike begins once: the automaton of a head can be most of an expression's.
+        joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
+        return self._any([self._expand(text, place, 0) for text in joined], place, by_line=True)
+
+    def vetoes(self, value: Any, place: str) -> Vetoes:
+        """Vetoes; `@name` stands for a shared list of them."""
+        plain: list[str] = []
+        unless: list[tuple[Expression, Expression]] = []
+        for veto in self._listed(value, place):
+            if isinstance(veto, str):
+                plain.append(self._expand(veto, place, 0))
+            else:
+                text, back = (self._reader.member(veto, name, str, place) for name in _VETO)
+                unless.append(
+                    (
+                        _compile(self._reader, self._expand(text, place, 0), place),
+                        _compile(self._reader, self._expand(back, place, 0), place),
+                    )
+                )
+        return Vetoes(self._any(plain, place), tuple(unless))
+
+    def _any(self, whole: list[str], place: str, *, by_line: bool = False) -> Expression | None:
+        try:
+            return any_of(whole, by_line=by_line)
+        except ExpressionError as error:
+            for expression in whole:
+                # Each by itself, so that the fault names the one that has it.
+                _compile(self._reader, expression, place)
+            raise self._reader.fail(place, str(error)) from None
+
+    def _listed(self, value: Any, place: str) -> Iterator[Any]:
+        if not isinstance(value, list):
+            raise self._reader.fail(place, "expected a list")
+        for veto in value:
+            if isinstance(veto, str) and veto.startswith("@"):
+                if veto[1:] not in self._shared:
+                    raise self._reader.fail(place, f"there are no vetoes {veto[1:]!r}")
+                yield from self._listed(self._shared[veto[1:]], f"vetoes {veto[1:]}")
+            else:
+                yield veto
+
+    def _expand(self, text: str, place: str, depth: int) -> str:
+        return _FRAGMENT.sub(lambda f: f"(?:{self._fragment(f.group(1), place, depth)})", text)
+
+    def _fragment(self, name: str, place: str, depth: int) -> str:
+        if name not in self._fragments or depth > 8:
+            raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
+        if name not in self._whole:
+            self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
+        return self._whole[name]
+
+
+def _load_intents(folder: Path) -> tuple[Intent, ...]:
+    reader = Reader(folder, INTENTS_FILE)
+    root = reader.value
+    expressions = _Expressions(
+        reader, root.get("fragments", {}) if isinstance(root, dict) else {}, root.get("vetoes", {})
+    )
+    found: dict[str, Intent] = {}
+    for number, raw in enumerate(reader.member(root, "intents", list, ""), 1):
+        intent = _load_intent(reader, raw, f"intent {number}", expressions)
+        if intent.id in found or intent.id == FALLBACK:
+            raise reader.fail(f"intent {number}", f"the id {intent.id!r} is taken")
+        found[intent.id] = intent
+    if not found:
+        raise reader.fail("", "there is no intent")
+    return tuple(found.values())
+
+
+def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions) -> Intent:
+    intent_id = reader.member(raw, "id", str, place)
+    place = f"intent {intent_id}"
+    return Intent(
+        id=intent_id,
+        name=str(raw.get("name", intent_id)),
+        weight=float(raw.get("weight", 1)),
+        priority=int(raw.get("priority", 0)),
+        grave=bool(raw.get("grave", False)),
+        expression=expressions.any(raw.get("expressions", []), place),
+        vetoes=expressions.vetoes(raw.get("not", []), place),
+        message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
+        must=_one(reader, raw.get("must"), place),
+        must_not=_one(reader, raw.get("must_not"), place),
+        example=str(raw.get("example", "")),
+    )
+
+
+def _load_lines(
+    folder: Path, characters: Iterable[Character], intents: set[str], times: set[str]
+) -> Mapping[str, Mapping[str, tuple[Line, ...]]]:
+    reader = Reader(folder, LINES_FILE)
+    known = {"time": times, "weekday": set(WEEKDAYS), "season": set(SEASONS)}
+    lines: dict[str, dict[str, tuple[Line, ...]]] = {}
+    for character in characters:
+        own = reader.member(reader.value, character.id, dict, "")
+        _known(reader, own, intents | {FALLBACK}, character.id)
+        lines[character.id] = {}
+        for intent in (*sorted(intents), FALLBACK):
+            place = f"{character.id} {intent}"
+            raw = reader.member(own, intent, list, character.id)
+            lines[character.id][intent] = tuple(_load_line(reader, r, place, known) for r in raw)
+            if not any(not line.when and not line.named for line in lines[character.id][intent]):
+                raise reader.fail(place, "needs a line that fits always, without a name")
+    return lines
+
+
+def _load_line(reader: Reader, raw: Any, place: str, known: Mapping[str, set[str]]) -> Line:
+    when = raw.get("when", {}) if isinstance(raw, dict) else {}
+    _known(reader, when, known, f"{place} when")
+    fits = {
+        what: tuple(sorted(_known(reader, [v] if isinstance(v, str) else v, known[what], place)))
+        for what, v in when.items()
+    }
+    text = unicodedata.normalize("NFC", reader.member(raw, "text", str, place))
+    return Line(text, fits)

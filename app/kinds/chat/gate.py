@@ -1,0 +1,332 @@
+"""The gate of a deck of patterns: what a line must pass that nobody has vetted.
+
+The same rules judge what is cooked at build time, what a small model says at serve time and what
+the cloud said before it is learned. Each has the name by which `/stats` counts its refusals:
+
+    shape       a line is one text, on one line
+    length      too short or too long
+    brackets    an explanation in brackets or behind a label, markup, quotation marks around it all
+    echo        the prompt, or the message itself, said back
+    script      another language's signs: Chinese, Hangul, runs of Latin letters
+    voice       an ending that is not hers, or a word that she does not use
+    greeting    another greeting than the one that was given, or none where one is due
+    intent      a word that cannot answer this, or none of those that do
+    time        morning words at night
+    senseless   runs of signs that this language hardly has, or the same again and again
+    meaning     (a varied line) little of the line is left; (any line) a name slot that is not one
+    copy        (at build) near to another line of hers
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from app.kinds.cards.gate import Refusal, foreign_han
+from app.kinds.chat.deck import ANY, NAME_SLOT, Character, Intent, PatternDeck
+from app.kinds.chat.message import normalise
+from app.store.key import Query
+
+TEXT = "text"
+_BRACKETS = re.compile(r"[（(［\[【<＜〔{]|```|[*#_|]{2}|^\s*[-・*] |^[^。!！?？]{1,8}[:：]")
+_QUOTED_WHOLE = re.compile(r"^[「『\"“'].*[」』\"”']$")
+_KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
+_HAN_RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]{7,}")
+_JAPANESE = re.compile(r"[ぁ-ゖァ-ヺ\u4e00-\u9fff]")
+_LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
+_FOREIGN = re.compile(
+    r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]"
+)
+_CHINESE = re.compile(
+    r"[你您们这吗呢吧啊说谢请爱]|我(?:是|们|的|也|很|在)|不是|什么|非常|可以(?![でにがはも])"
+)
+_AGAIN = re.compile(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
+_SIGNS = re.compile(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
+_ECHO_RUN = 10
+_REPEATED = 0.15
+
+
+def grams(text: str, size: int = 2) -> list[str]:
+    """The runs of `size` signs within the words of a text; marks and spaces part words."""
+    words = _SIGNS.split(normalise(text))
+    return [word[i : i + size] for word in words for i in range(len(word) - size + 1)]
+
+
+def likeness(one: str, other: str) -> float:
+    """How alike two texts are, from 0 to 1: the share of their runs that they have in common."""
+    a, b = set(grams(one)), set(grams(other))
+    return len(a & b) / len(a | b) if a and b else float(one == other)
+
+
+def repetition(text: str, size: int) -> float:
+    """The share of a text's runs of `size` signs, marks and spaces left out, that it has said before."""
+    signs = _SIGNS.sub("", normalise(text))
+    runs = [signs[i : i + size] for i in range(len(signs) - size + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A line before the gate, with what the rules need to know of where it would be said.
+
+    `said` is the user's message (empty at build), `original` the line that it varies, `time` the
+    time of day it is for (`any`: it must fit all), `told` what the model was told, and `others`
+    what it must not copy. `free` is a large model's answer to anything: it may be twice as long, and
+    may have words that the deck's lines do not.
+    """
+
+    text: str
+    character: Character
+    intents: tuple[Intent, ...] = ()
+    said: str = ""
+    original: str = ""
+    time: str = ANY
+    told: str = ""
+    others: tuple[str, ...] = ()
+    stand_in: str = "さくら"
+    free: bool = False
+
+    @cached_property
+    def plain(self) -> str:
+        """The line with a stand-in for the name slot, so that it is not taken for Latin letters."""
+        return self.text.replace(NAME_SLOT, self.stand_in)
+
+
+Rule = Callable[[Spoken], Refusal | None]
+
+
+@dataclass(frozen=True)
+class ChatGate:
+    """The rules of one deck. `examine` and `refusals` take what a store holds, `judge` a line."""
+
+    deck: PatternDeck
+
+    @cached_property
+    def familiar(self) -> frozenset[str]:
+        """The runs of signs that the deck's own lines have: what the language looks like here."""
+        size = 2 if self.deck.rules.script == "ja" else 3
+        return frozenset(
+            gram for _, _, line in self.deck.all_lines() for gram in grams(line.text, size)
+        )
+
+    def spoken(self, text: str, character: Character, **facts: Any) -> Spoken:
+        """A line with what is known of where it would be said; see `Spoken` for the facts."""
+        stand_in = "さくら" if self.deck.rules.script == "ja" else "Robin"
+        return Spoken(text, character, stand_in=stand_in, **facts)
+
+    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
+        """The first refusal of a cooked or learned line. Raises KeyError for a stranger's pattern."""
+        return next(iter(self.refusals(query, response)), None)
+
+    def refusals(self, query: Query, response: Mapping[str, object]) -> tuple[Refusal, ...]:
+        """Every refusal of a cooked or learned line."""
+        pattern = dict(query.picks)
+        text = response.get(TEXT)
+        if not isinstance(text, str) or not text.strip():
+            return (Refusal("shape", ", ".join(map(str, response)) or "nothing", "a text"),)
+        character = self.deck.character_by_id[pattern["character"]]
+        if "message" in pattern:
+            hits = self.deck.recognise(pattern["message"])
+            intents = tuple(hit.intent for hit in hits)
+            spoken = self.spoken(
+                text, character, intents=intents, said=pattern["message"], free=True
+            )
+            return tuple(self._run(spoken))
+        intent = self.deck.intent_by_id[pattern["intent"]]
+        others = self.deck.lines[character.id][intent.id]
+        spoken = self.spoken(
+            text,
+            character,
+            intents=(intent,),
+            time=pattern["time"],
+            others=tuple(line.text for line in others if line.text != text),
+        )
+        return tuple(self._run(spoken))
+
+    def judge(self, spoken: Spoken) -> Refusal | None:
+        """The first refusal of a line that is about to be said."""
+        return next(self._run(spoken), None)
+
+    def judge_part(self, spoken: Spoken) -> Refusal | None:
+        """The first refusal of a line that is still being written: only what more cannot mend."""
+        rules: tuple[Rule, ...] = (_line_break, self._too_long, _brackets, self._script, _forbidden)
+        return next((refusal for rule in rules if (refusal := rule(spoken))), None)
+
+    def vetted(self, character: Character, text: str) -> Iterator[Refusal]:
+        """What there is against a line of the deck's author, who may greet and joke as she likes."""
+        spoken = self.spoken(text, character)
+        for rule in (_line_break, self._length, self._script, _forbidden, _ending):
+            if refusal := rule(spoken):
+                yield refusal
+
+    def _run(self, spoken: Spoken) -> Iterator[Refusal]:
+        rules: list[Rule] = [_line_break, self._length, _brackets, self._echo, self._script]
+        rules += [_forbidden, _ending, self._greeting, _intent, self._time, self._sense]
+        rules += [self._meaning, self._copy]
+        for rule in rules:
+            if refusal := rule(spoken):
+                yield refusal
+
+    def _length(self, spoken: Spoken) -> Refusal | None:
+        """Small talk is short."""
+        least, most = self._limits(spoken)
+        if least <= len(spoken.plain) <= most:
+            return None
+        return Refusal("length", str(len(spoken.plain)), f"{least}-{most} characters")
+
+    def _too_long(self, spoken: Spoken) -> Refusal | None:
+        return None if len(spoken.plain) <= self._limits(spoken)[1] else self._length(spoken)
+
+    def _limits(self, spoken: Spoken) -> tuple[int, int]:
+        least, most = self.deck.rules.characters
+        return least, 2 * most if spoken.free else most
+
+    def _echo(self, spoken: Spoken) -> Refusal | None:
+        """Neither the prompt nor the user's own words come back."""
+        found = next((word for word in self.deck.rules.echo if word in spoken.text), None)
+        run = found or _shared_run(spoken.text, spoken.told, _ECHO_RUN)
+        if not run and len(spoken.said) >= 6 and normalise(spoken.said) in normalise(spoken.text):
+            run = spoken.said
+        return Refusal("echo", run[:30], "no scrap of the prompt") if run else None
+
+    def _script(self, spoken: Spoken) -> Refusal | None:
+        """The deck's language only."""
+        text = spoken.plain
+        strange = _FOREIGN.search(text)
+        if strange:
+            return Refusal("script", strange.group(), f"{self.deck.language} only")
+        if self.deck.rules.script == "ja":
+            return self._japanese(text)
+        strange = _JAPANESE.search(text)
+        return Refusal("script", strange.group(), f"{self.deck.language} only") if strange else None
+
+    def _japanese(self, text: str) -> Refusal | None:
+        chinese = _CHINESE.search(text) or _HAN_RUN.search(text)
+        found = foreign_han(text) or (chinese.group() if chinese else "")
+        if found:
+            return Refusal("script", found[:10], "no Chinese")
+        latin = next((w for w in _LATIN.findall(text) if w not in self.deck.rules.latin), None)
+        if latin:
+            return Refusal("script", latin, "no Latin run")
+        if len(text) >= 8 and not _KANA.search(text):
+            return Refusal("script", "no kana", "Japanese")
+        return None
+
+    def _greeting(self, spoken: Spoken) -> Refusal | None:
+        """おはよう is answered with おはよう: not with こんにちは, and not with a happy new year."""
+        given = {intent.id for intent in spoken.intents}
+        allowed = f"{spoken.said}{spoken.original}"
+        for name, expression in self.deck.greetings.items():
+            found = expression.search(spoken.text)
+            if found and name not in given and not expression.search(allowed):
+                return Refusal("greeting", found.group(), f"no greeting of {name!r} here")
+        return None
+
+    def _time(self, spoken: Spoken) -> Refusal | None:
+        """The time of day is the user's, or the one that the line is for."""
+        own = [self.deck.greetings[i.id] for i in spoken.intents if i.id in self.deck.greetings]
+        text = spoken.text
+        for greeting in own:
+            text = greeting.sub("", text)
+        for expression, times in self.deck.time_words:
+            found = expression.search(text)
+            if (
+                found
+                and spoken.time not in times
+                and not expression.search(spoken.said + spoken.original)
+            ):
+                return Refusal("time", found.group(), f"not a word for {spoken.time!r}")
+        return None
+
+    def _sense(self, spoken: Spoken) -> Refusal | None:
+        """Words that are words: runs of signs that the deck's lines know, and no endless repeating."""
+        again = _AGAIN.search(spoken.plain)
+        if again:
+            return Refusal("senseless", again.group()[:20], "not the same again and again")
+        repeated = repetition(spoken.plain, 4 if self.deck.rules.script == "ja" else 7)
+        if repeated > _REPEATED:
+            return Refusal("senseless", f"{repeated:.2f} said again", f"at most {_REPEATED}")
+        if spoken.free:
+            return None
+        size = 2 if self.deck.rules.script == "ja" else 3
+        found = grams(spoken.plain, size)
+        known = sum(gram in self.familiar for gram in found)
+        share = known / len(found) if found else 0.0
+        if share < self.deck.rules.familiar:
+            return Refusal(
+                "senseless", f"{share:.2f} familiar", f"at least {self.deck.rules.familiar}"
+            )
+        return None
+
+    def _meaning(self, spoken: Spoken) -> Refusal | None:
+        """A variation keeps what the line says."""
+        slots = spoken.text.replace(NAME_SLOT, "")
+        if "{" in slots or "}" in slots:
+            return Refusal("meaning", slots[:20], f"no slot but {NAME_SLOT}")
+        if not spoken.original:
+            return None
+        original = set(grams(spoken.original))
+        kept = len(original & set(grams(spoken.text))) / max(1, len(original))
+        if kept < self.deck.rules.kept:
+            return Refusal("meaning", f"{kept:.2f} kept", f"at least {self.deck.rules.kept}")
+        return None
+
+    def _copy(self, spoken: Spoken) -> Refusal | None:
+        """A line that she says already is not another line."""
+        for other in spoken.others:
+            if likeness(spoken.text, other) >= self.deck.rules.copy:
+                return Refusal("copy", other[:30], f"less than {self.deck.rules.copy} alike")
+        return None
+
+
+def _line_break(spoken: Spoken) -> Refusal | None:
+    """One line: what comes after a break is an explanation or a second try."""
+    if "\n" in spoken.text.strip() or not spoken.text.strip():
+        return Refusal("shape", f"{spoken.text.count(chr(10)) + 1} lines", "one line")
+    return None
+
+
+def _brackets(spoken: Spoken) -> Refusal | None:
+    """No explanation, no label, no stage direction."""
+    plain = spoken.plain.strip()
+    found = _BRACKETS.search(plain)
+    if not found and len(plain) > 1:
+        found = _QUOTED_WHOLE.search(plain)
+    return Refusal("brackets", found.group()[:20], "no explanation around it") if found else None
+
+
+def _forbidden(spoken: Spoken) -> Refusal | None:
+    """A word, or a way of speaking, that is not hers."""
+    for expression in spoken.character.voice.forbidden:
+        found = expression.search(spoken.text)
+        if found:
+            return Refusal("voice", found.group()[:20], f"not how {spoken.character.id} speaks")
+    return None
+
+
+def _ending(spoken: Spoken) -> Refusal | None:
+    """The end of a line is where a voice is heard first."""
+    endings = spoken.character.voice.endings
+    if not endings or any(ending.search(spoken.text) for ending in endings):
+        return None
+    return Refusal("voice", spoken.text[-6:], f"an ending of {spoken.character.id}")
+
+
+def _intent(spoken: Spoken) -> Refusal | None:
+    """What must be said is said, what must not is not."""
+    for intent in spoken.intents:
+        found = intent.must_not.search(spoken.text) if intent.must_not else None
+        if found:
+            return Refusal("intent", found.group(), f"does not answer {intent.id!r}")
+    main = spoken.intents[0] if len(spoken.intents) == 1 else None
+    if main and main.must and not main.must.search(spoken.text):
+        return Refusal("intent", "none of its words", f"an answer to {main.id!r}")
+    return None
+
+
+def _shared_run(text: str, told: str, length: int) -> str:
+    runs = (text[i : i + length] for i in range(len(text) - length + 1))
+    return next((run for run in runs if run in told), "")

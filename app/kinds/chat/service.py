@@ -1,0 +1,256 @@
+"""What a worker holds for a chat: the deck, its ladder, the conversations, the counts.
+
+A `ChatTable` is to a deck of patterns what `app.web.service.Table` is to a deck of cards.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Generator
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from app.kinds.chat import rotation
+from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.message import normalise
+from app.kinds.chat.tiers import (
+    ChatTier,
+    CloudTier,
+    Engine,
+    FallbackTier,
+    LearnedTier,
+    Limits,
+    LocalTier,
+    Reply,
+    RulesTier,
+    Turn,
+    VariedTier,
+    system_prompt,
+)
+from app.ledger.counters import Counters, prepare_folder
+from app.ledger.misses import Ledger
+from app.ledger.shared import RateLimit, SharedTable
+from app.ledger.tally import Tally, Use
+from app.providers.chat_models import GeminiChat, OllamaChat
+from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
+from app.providers.prices import load_prices
+from app.settings import Settings
+from app.store.holder import IndexHolder
+from app.store.key import Query
+
+# So many cloud replies may be under way in a worker; the next message goes down the ladder.
+CLOUD_AT_ONCE = 16
+MODEL_TIERS = frozenset({"local", "cloud"})
+
+
+class Piece(NamedTuple):
+    """Some of a model's answer as it is written; empty while it is waited for."""
+
+    text: str
+
+
+class Discard(NamedTuple):
+    """What was shown of a tier's answer is not the answer: it was refused, or its model failed."""
+
+    tier: str
+
+
+Event = Piece | Discard | Reply
+
+
+def local_now() -> datetime.datetime:
+    """The time where the server is: what a greeting goes by."""
+    return datetime.datetime.now().astimezone()
+
+
+class ChatTable:
+    """One deck of patterns as it is served."""
+
+    def __init__(
+        self,
+        deck: PatternDeck,
+        index: IndexHolder,
+        settings: Settings,
+        counters: Counters,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
+        local: Callable[[], datetime.datetime] = local_now,
+        memory: Callable[[], int] = available_memory,
+    ) -> None:
+        self.deck = deck
+        self.index = index
+        self.local = local
+        self._settings = settings
+        self._counters = counters
+        self._timer = timer
+        self._clock = clock
+        self._memory = memory
+        self._folder = Path(prepare_folder())
+        self.conversations = SharedTable(
+            self._folder / f"{deck.id}.conversations",
+            settings.chat_conversations,
+            rotation.SIZE,
+            settings.chat_forget,
+            clock,
+        )
+        self.prices = load_prices(settings.prices)
+        self.tally = Tally(settings.ledger, deck.id)
+        self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
+        self.tiers = self._ladder()
+
+    @cached_property
+    def body(self) -> bytes:
+        """The deck as `GET /api/decks/<deck>` gives it."""
+        deck = self.deck
+        return orjson.dumps(
+            {
+                "id": deck.id,
+                "name": deck.name,
+                "language": deck.language,
+                "characters": [
+                    {"id": c.id, "name": c.name, "about": c.about} for c in deck.characters
+                ],
+                "intents": [{"id": i.id, "name": i.name} for i in deck.intents],
+            }
+        )
+
+    def _ladder(self) -> tuple[ChatTier, ...]:
+        settings = self._settings
+        rules = RulesTier(self.index, self.conversations, settings.chat_seed)
+        local = LocalTier(self._local_engine(), settings.ollama_model)
+        makers: dict[str, Callable[[], ChatTier]] = {
+            "learned": lambda: LearnedTier(self.index),
+            "rules": lambda: VariedTier(rules, local) if settings.chat_vary else rules,
+            "local": lambda: local,
+            "cloud": lambda: CloudTier(
+                self._cloud_engine(), settings.chat_cheap, settings.chat_strong
+            ),
+            "fallback": lambda: FallbackTier(rules),
+        }
+        self._rules = rules
+        self._last = FallbackTier(rules)
+        return tuple(makers[name]() for name in settings.chat_tiers)
+
+    def _limits(self, tokens: int, seconds: float) -> Limits:
+        return Limits(tokens, seconds, self._settings.chat_history, self._settings.chat_characters)
+
+    def _breaker(self) -> Breaker:
+        return Breaker(self._settings.chat_failures, self._settings.chat_rest, self._clock)
+
+    def _local_engine(self) -> Engine:
+        settings = self._settings
+        return Engine(
+            OllamaChat(
+                settings.ollama_host,
+                settings.ollama_keep_alive,
+                settings.ollama_free_mb,
+                self._memory,
+            ),
+            ChatGate(self.deck),
+            OneAtATime(self._folder / "local.lock"),
+            self._breaker(),
+            self._limits(settings.chat_tokens, settings.chat_deadline),
+            self._note,
+            self._clock,
+        )
+
+    def _cloud_engine(self) -> Engine:
+        settings = self._settings
+        key = settings.gemini_api_key or settings.google_api_key
+        return Engine(
+            GeminiChat(key, settings.gemini_base_url, settings.gemini_api_version),
+            ChatGate(self.deck),
+            SomeAtATime(CLOUD_AT_ONCE),
+            self._breaker(),
+            self._limits(settings.chat_cloud_tokens, settings.chat_cloud_deadline),
+            self._note,
+            self._clock,
+        )
+
+    def _note(self, tier: str, why: str, reason: str) -> None:
+        self._counters.passed(self.deck.id, tier, why, reason)
+
+    def answer(self, turn: Turn) -> Generator[Event, None, Reply]:
+        """The events of an answer, the Reply last. Closing it stops a model that writes."""
+        start = self._timer()
+        reply = yield from self._climb(turn)
+        self._counters.answered(self.deck.id, reply.tier, self._timer() - start)
+        self._account(turn, reply)
+        yield reply
+        return reply
+
+    def _climb(self, turn: Turn) -> Generator[Event, None, Reply]:
+        # What is about life and death is answered by vetted lines, whatever the order is.
+        for tier in (self._rules,) if turn.grave else self.tiers:
+            shown = False
+            pieces = tier.reply(turn)
+            try:
+                while True:
+                    piece = next(pieces)
+                    shown = shown or bool(piece)
+                    yield Piece(piece)
+            except StopIteration as stop:
+                reply: Reply | None = stop.value
+            finally:
+                pieces.close()
+            if reply:
+                return reply
+            if shown:
+                yield Discard(tier.name)
+        # A ladder without a fallback is no reason for silence.
+        return self._last.next(turn)
+
+    def _account(self, turn: Turn, reply: Reply) -> None:
+        day = turn.at.date().isoformat()
+        shown = turn.history(self._settings.chat_history, self._settings.chat_characters)
+        characters = len(system_prompt(turn)) + sum(len(m["content"]) for m in shown)
+        usd = 0.0
+        for source, written in turn.bill:
+            price = self.prices.price(source, written.model, day)
+            usd += price.cost(written.usage) if price else 0.0
+        self.tally.add(
+            day,
+            reply.tier,
+            Use(
+                characters,
+                len(reply.text),
+                round(sum(f.usage.prompt for _, f in turn.bill)),
+                round(sum(f.usage.output + f.usage.thoughts for _, f in turn.bill)),
+                usd,
+            ),
+        )
+        self._remember(turn, reply, usd)
+
+    def _remember(self, turn: Turn, reply: Reply, usd: float) -> None:
+        """The ledger: texts only where the settings say so, else what was missed without its words."""
+        at = turn.at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if reply.candidate and self._settings.chat_learn:
+            self._ledger.candidate(
+                turn.deck.message_query(turn.character, turn.text),
+                reply.tier,
+                {
+                    "asked": normalise(turn.text),
+                    "text": reply.text,
+                    "source": reply.source,
+                    "model": reply.model,
+                    "cost_usd": usd,
+                },
+                at,
+            )
+        elif reply.tier in ("local", "cloud", "fallback") and self._settings.misses:
+            missed = Query.pattern(self.deck.id, [("character", turn.character.id)])
+            self._ledger.miss(missed, 0, reply.tier, at)
+
+
+def rate_limit(settings: Settings, clock: Callable[[], float]) -> RateLimit | None:
+    """The limit per client address, or None where none is set."""
+    if not settings.chat_rate:
+        return None
+    table = SharedTable(Path(prepare_folder()) / "addresses", 16_384, RateLimit.ROW, 600.0, clock)
+    return RateLimit(table, settings.chat_rate, settings.chat_burst, clock)

@@ -1,0 +1,447 @@
+"""The ladder of a chat: learned → rules → local → cloud → fallback, the first that can answers.
+
+A tier is a generator: it yields the pieces of its answer as a model writes them (empty ones while it
+waits) and returns a Reply, or None to pass. What stands already yields nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from app.errors import ModelFaultError
+from app.kinds.cards.tiers import IndexSource
+from app.kinds.chat.deck import (
+    ANY,
+    FALLBACK,
+    NAME_SLOT,
+    PLAIN,
+    Character,
+    Hit,
+    Line,
+    Moment,
+    PatternDeck,
+)
+from app.kinds.chat.gate import ChatGate, Spoken
+from app.kinds.chat.message import normalise
+from app.kinds.chat.rotation import LINES, next_line
+from app.ledger.shared import SharedTable
+from app.providers.guards import Breaker
+from app.providers.relay import Ask, ChatModel, Finish, Slot, relay
+
+DECK = "deck"
+_NAME_OR = re.compile(r"「\{name\}[^」]*」か")
+
+# Notes why a tier passed: tier, what stopped it (guard, fault, gate), the reason.
+Noter = Callable[[str, str, str], None]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message to answer, and all that is known of it.
+
+    `messages` is the whole history with this message last, `name` the user's (empty: unknown).
+    `bill` gathers what models wrote for it, each with its source, refused answers too.
+    """
+
+    deck: PatternDeck
+    character: Character
+    messages: tuple[Mapping[str, str], ...]
+    conversation: str
+    name: str
+    at: datetime.datetime
+    bill: list[tuple[str, Finish]] = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> str:
+        """The message itself."""
+        return self.messages[-1]["content"]
+
+    @cached_property
+    def hits(self) -> list[Hit]:
+        """Its intents, in order of appearance."""
+        return self.deck.recognise(self.text)
+
+    @cached_property
+    def main(self) -> Hit | None:
+        """The intent that an answer must be about."""
+        return self.deck.main(self.hits)
+
+    @cached_property
+    def moment(self) -> Moment:
+        """Time of day, weekday and season, where the server is."""
+        return self.deck.moment(self.at)
+
+    @property
+    def intent(self) -> str | None:
+        """The main intent's id."""
+        return self.main.intent.id if self.main else None
+
+    @property
+    def grave(self) -> bool:
+        """Whether it is about life and death."""
+        return any(hit.intent.grave for hit in self.hits)
+
+    @cached_property
+    def signals(self) -> tuple[str, ...]:
+        """What is important about it, by name."""
+        told = self.deck.importance
+        text = normalise(self.text)
+        seen = {
+            "new_user": sum(m["role"] == "user" for m in self.messages) == 1,
+            "playful": any(expression.search(text) for expression in told.playful),
+            "feelings": any(hit.intent.id in told.feelings for hit in self.hits),
+            "question": "?" in text,
+            "long": len(text) >= told.long,
+            "named": any(normalise(name) in text for name in self.character.names),
+        }
+        return tuple(name for name, there in seen.items() if there)
+
+    def history(self, messages: int, characters: int) -> tuple[Mapping[str, str], ...]:
+        """The newest messages within both limits; the last is there, cut where it is too long."""
+        kept: list[Mapping[str, str]] = []
+        left = characters
+        for message in reversed(self.messages[-messages:]):
+            if kept and len(message["content"]) > left:
+                break
+            content = message["content"][: max(1, left)]
+            left -= len(content)
+            kept.append({"role": message["role"], "content": content})
+        while len(kept) > 1 and kept[-1]["role"] != "user":
+            kept.pop()
+        return tuple(reversed(kept))
+
+
+class Reply(NamedTuple):
+    """An answer. `near`: learned from another spelling; `importance` where the cloud was asked."""
+
+    text: str
+    tier: str
+    source: str
+    model: str
+    near: bool | None = None
+    importance: float | None = None
+    candidate: bool = False
+
+
+Pieces = Generator[str, None, Reply | None]
+
+
+class ChatTier(Protocol):
+    """One step of the ladder."""
+
+    name: str
+
+    def reply(self, turn: Turn) -> Pieces:
+        """Pieces as they come; returns the answer, or None to pass."""
+
+
+class LearnedTier:
+    """What was answered before to this message, in this or another spelling."""
+
+    name = "learned"
+
+    def __init__(self, index: IndexSource) -> None:
+        self._index = index
+
+    def reply(self, turn: Turn) -> Pieces:
+        """One lookup. What is grave is the rules'."""
+        index = self._index()
+        if index is None or turn.grave:
+            return None
+        query = turn.deck.message_query(turn.character, turn.text)
+        body = index.get(bytes.fromhex(query.key))
+        if body is None:
+            return None
+        stored = orjson.loads(body)
+        near = stored.get("asked") != normalise(turn.text)
+        return Reply(stored["text"], self.name, stored["source"], stored["model"], near)
+        yield  # a generator, as every tier
+
+
+class RulesTier:
+    """Intent → line: vetted ones, and those that were cooked."""
+
+    name = "rules"
+
+    def __init__(self, index: IndexSource, state: SharedTable, seed: str) -> None:
+        self._index = index
+        self._state = state
+        self._seed = seed
+
+    def reply(self, turn: Turn) -> Pieces:
+        """The next line of the intent."""
+        return self.next(turn, turn.intent, self.name) if turn.intent else None
+        yield
+
+    def next(self, turn: Turn, intent: str, tier: str) -> Reply:
+        """The next line for an intent, in the conversation's rotation."""
+        mood = turn.deck.mood(turn.hits, turn.main) if turn.main else PLAIN
+        pool = self._pool(turn, intent, mood)
+        last = next((m["content"] for m in reversed(turn.messages) if m["role"] == "assistant"), "")
+        fitting = [i for i, (line, _, _) in enumerate(pool) if line.fits(turn.moment, turn.name)]
+        fresh = [i for i in fitting if _filled(pool[i][0].text, turn.name) not in last]
+        key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {intent}"
+        with self._state.row(key) as row:
+            chosen = next_line(row, len(pool), fresh or fitting, f"{self._seed} {key}")
+        line, source, model = pool[chosen]
+        text = _lead(turn, line.text) + line.text
+        return Reply(_filled(text, turn.name), tier, source, model)
+
+    def _pool(self, turn: Turn, intent: str, mood: str) -> list[tuple[Line, str, str]]:
+        lines = turn.deck.lines[turn.character.id][intent]
+        pool = [(line, DECK, DECK) for line in lines]
+        index = self._index()
+        if index is None or intent == FALLBACK:
+            return pool
+        for of_mood in dict.fromkeys((mood, PLAIN)):
+            for time in (turn.moment.time, ANY):
+                query = turn.deck.line_query(turn.character.id, intent, of_mood, time)
+                for body in index.variants(bytes.fromhex(query.key), LINES - len(pool)):
+                    cooked = orjson.loads(body)
+                    pool.append((Line(cooked["text"]), cooked["source"], cooked["model"]))
+        return pool
+
+
+def _filled(text: str, name: str) -> str:
+    return text.replace(NAME_SLOT, name)
+
+
+def _lead(turn: Turn, line: str) -> str:
+    """A few words for another thing that the message said: 「ただいま、疲れた」 is welcomed home too."""
+    if turn.main is None or turn.grave:
+        return ""
+    for hit in turn.hits:
+        lead = turn.character.leads.get(hit.intent.id)
+        greeting = turn.deck.greetings.get(hit.intent.id)
+        said = (greeting.search(line) if greeting else None) or (lead and lead[:3] in line)
+        if hit.intent.id != turn.main.intent.id and lead and not said:
+            return lead if turn.deck.rules.script == "ja" else f"{lead} "
+    return ""
+
+
+class Limits(NamedTuple):
+    """What a model is given: tokens, seconds, and how much of the history."""
+
+    tokens: int
+    seconds: float
+    messages: int
+    characters: int
+
+
+class Engine(NamedTuple):
+    """A model with all that stands between it and a conversation."""
+
+    model: ChatModel
+    gate: ChatGate
+    slot: Slot
+    breaker: Breaker
+    limits: Limits
+    note: Noter
+    clock: Callable[[], float]
+
+
+class ModelTier:
+    """A model's answer, judged while it is written and when it is whole."""
+
+    name: str
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _written(
+        self, turn: Turn, ask: Ask, facts: Spoken, *, show: bool = True
+    ) -> Generator[str, None, tuple[str, Finish] | None]:
+        """The model's text and its bill, or None; what was refused or failed is noted."""
+        engine = self._engine
+        if engine.breaker.open:
+            engine.note(self.name, "guard", "resting")
+            return None
+        text = ""
+        pieces = relay(engine.model, ask, engine.slot, engine.clock)
+        try:
+            for piece in pieces:
+                if isinstance(piece, Finish):
+                    engine.breaker.worked()
+                    turn.bill.append((engine.model.name, piece))
+                    return self._judged(replace(facts, text=text.strip()), piece)
+                text += piece
+                refusal = piece and engine.gate.judge_part(replace(facts, text=text.strip()))
+                if refusal:
+                    engine.note(self.name, "gate", refusal.check)
+                    return None
+                yield piece if show else ""
+        except ModelFaultError as fault:
+            self._faulted(fault)
+        finally:
+            pieces.close()
+        return None
+
+    def _faulted(self, fault: ModelFaultError) -> None:
+        guarded = fault.reason in ("busy", "no_memory")
+        self._engine.note(self.name, "guard" if guarded else "fault", fault.reason)
+        if not guarded:
+            self._engine.breaker.failed()
+
+    def _judged(self, spoken: Spoken, finish: Finish) -> tuple[str, Finish] | None:
+        if finish.cut:
+            self._engine.note(self.name, "gate", "cut_short")
+            return None
+        refusal = self._engine.gate.judge(spoken)
+        if refusal:
+            self._engine.note(self.name, "gate", refusal.check)
+            return None
+        return spoken.text, finish
+
+    def _ask(self, turn: Turn, model: str, messages: Iterable[Mapping[str, str]]) -> Ask:
+        limits = self._engine.limits
+        return Ask(model, system_prompt(turn), tuple(messages), limits.tokens, limits.seconds)
+
+    def _facts(self, turn: Turn, *, original: str = "", free: bool = False) -> Spoken:
+        return self._engine.gate.spoken(
+            "",
+            turn.character,
+            intents=tuple(hit.intent for hit in turn.hits) if original else (),
+            said=turn.text,
+            original=original,
+            time=turn.moment.time,
+            told=system_prompt(turn),
+            free=free,
+        )
+
+
+def system_prompt(turn: Turn) -> str:
+    """Who the model is to be, and to whom it speaks."""
+    persona = turn.character.persona
+    if not turn.name:
+        persona = _NAME_OR.sub("", persona)
+    return persona.replace(NAME_SLOT, turn.name)
+
+
+class LocalTier(ModelTier):
+    """The small model on this machine, for what no rule knows."""
+
+    name = "local"
+
+    def __init__(self, engine: Engine, model: str) -> None:
+        super().__init__(engine)
+        self._model = model
+
+    def reply(self, turn: Turn) -> Pieces:
+        """A free answer."""
+        limits = self._engine.limits
+        messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
+        ask = self._ask(turn, self._model, messages)
+        written = yield from self._written(turn, ask, self._facts(turn))
+        return self._reply(written)
+
+    def varied(self, turn: Turn, line: str) -> Pieces:
+        """A line said a little differently; shown when it is whole, for only then it can be judged."""
+        asked = {"role": "user", "content": f"{turn.deck.vary}\n{line}"}
+        ask = self._ask(turn, self._model, (asked,))
+        facts = self._facts(turn, original=line)
+        return self._reply((yield from self._written(turn, ask, facts, show=False)))
+
+    def _reply(self, written: tuple[str, Finish] | None) -> Reply | None:
+        if written is None:
+            return None
+        text, finish = written
+        return Reply(text, self.name, self._engine.model.name, finish.model)
+
+
+def _examples(turn: Turn) -> list[Mapping[str, str]]:
+    """A few exchanges in her voice: a small model copies what it sees better than what it is told."""
+    found: list[Mapping[str, str]] = []
+    for intent in turn.deck.intents:
+        if not intent.example:
+            continue
+        lines = turn.deck.lines[turn.character.id][intent.id]
+        plain = next(line.text for line in lines if not line.when and not line.named)
+        found += [
+            {"role": "user", "content": intent.example},
+            {"role": "assistant", "content": plain},
+        ]
+    return found
+
+
+class VariedTier:
+    """The rules' lines, varied by the local model where it manages; as they stand where it does not."""
+
+    name = "rules"
+
+    def __init__(self, rules: RulesTier, local: LocalTier) -> None:
+        self._rules = rules
+        self._local = local
+
+    def reply(self, turn: Turn) -> Pieces:
+        """The next line, varied or not."""
+        if turn.intent is None:
+            return None
+        line = self._rules.next(turn, turn.intent, self.name)
+        varied = None if turn.grave else (yield from self._local.varied(turn, line.text))
+        return varied or line
+
+
+class CloudTier(ModelTier):
+    """A large model far away: a cheap one, or a strong one for what is important."""
+
+    name = "cloud"
+
+    def __init__(self, engine: Engine, cheap: str, strong: str) -> None:
+        super().__init__(engine)
+        self._cheap = cheap
+        self._strong = strong
+
+    def reply(self, turn: Turn) -> Pieces:
+        """An answer, and whether it may be learned."""
+        importance = turn.deck.importance.of(turn.signals)
+        strong = importance >= turn.deck.importance.threshold
+        limits = self._engine.limits
+        messages = turn.history(limits.messages, limits.characters)
+        ask = self._ask(turn, self._strong if strong else self._cheap, messages)
+        written = yield from self._written(turn, ask, self._facts(turn, free=True))
+        if written is None:
+            return None
+        text, finish = written
+        return Reply(
+            text,
+            self.name,
+            self._engine.model.name,
+            finish.model,
+            importance=round(importance, 3),
+            candidate=_may_be_learned(turn, text),
+        )
+
+
+def _may_be_learned(turn: Turn, text: str) -> bool:
+    """Whether the answer would be right for anybody who says this: not grave, not about this talk.
+
+    An answer with the user's name in it, or to a message that means something only after another,
+    is for this once.
+    """
+    named = bool(turn.name) and (turn.name in text or turn.name in turn.text)
+    return not turn.grave and not named and turn.deck.stands_alone(turn.text)
+
+
+class FallbackTier:
+    """She did not catch it, and says so as herself."""
+
+    name = "fallback"
+
+    def __init__(self, rules: RulesTier) -> None:
+        self._rules = rules
+
+    def reply(self, turn: Turn) -> Pieces:
+        """The next line for it."""
+        return self.next(turn)
+        yield
+
+    def next(self, turn: Turn) -> Reply:
+        """The same, at once."""
+        return self._rules.next(turn, FALLBACK, self.name)

@@ -1,0 +1,1 @@
+"""What the event remembers: misses, votes, counters and the state that workers share."""

@@ -1,0 +1,75 @@
+"""The ledger: what was asked and not answered by a whole entry. A journal, one a deck."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from app.ledger.journal import Journal, JournalReader, read_journal
+from app.store.key import Query
+
+
+class Ledger:
+    """Notes misses."""
+
+    def __init__(self, folder: Path, deck: str, limit: int) -> None:
+        self._journal = Journal(folder, deck, limit)
+
+    def miss(self, query: Query, variant: int, tier: str, at: str) -> None:
+        """Note a request that no stored entry answered; `at` is a UTC time in ISO 8601."""
+        self._journal.append({**query.to_json(), "variant": variant, "tier": tier, "at": at})
+
+    def candidate(self, query: Query, tier: str, answer: dict[str, Any], at: str) -> None:
+        """Note an answer that the next build may store, if the gate and a person let it."""
+        self._journal.append({**query.to_json(), "tier": tier, "candidate": answer, "at": at})
+
+
+def read_ledger(folder: Path, deck: str) -> Iterator[dict[str, Any]]:
+    """The lines of a ledger, oldest first."""
+    return read_journal(folder, deck)
+
+
+class MissCounts:
+    """How often each distinct play was missed; follows the ledger as it grows."""
+
+    def __init__(self, folder: Path, deck: str) -> None:
+        self._reader = JournalReader(folder, deck)
+        self._counts: Counter[tuple[str, ...]] = Counter()
+
+    def most_wanted(self, most: int) -> dict[str, Any]:
+        """Misses in all, distinct ones, and the phrases of the most wanted."""
+        again, lines = self._reader.news()
+        if again:
+            self._counts.clear()
+        self._counts.update(counted(lines))
+        return told(self._counts, most)
+
+
+def counted(lines: Iterable[dict[str, Any]]) -> Counter[tuple[str, ...]]:
+    """How often each distinct play stands in lines of a ledger."""
+    return Counter(phrases for line in lines if (phrases := _phrases(line)))
+
+
+def told(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
+    """Misses in all, distinct ones, and the phrases of the most wanted."""
+    return {
+        "total": counts.total(),
+        "distinct": len(counts),
+        "most_wanted": [
+            {"phrases": list(phrases), "times": times}
+            for phrases, times in counts.most_common(most)
+        ],
+    }
+
+
+def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
+    hand = line.get("hand")
+    if not isinstance(hand, list):
+        return ()
+    # Interned: a ledger holds many plays of few phrases, and every worker that tells them counts them.
+    return tuple(
+        sorted(sys.intern(str(pick.get("phrase"))) for pick in hand if isinstance(pick, dict))
+    )

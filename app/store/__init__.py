@@ -1,0 +1,1 @@
+"""The format on disk: keys, entries, the log, the index and its copy in Redis."""

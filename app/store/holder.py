@@ -1,0 +1,132 @@
+"""The index in force, as a worker sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from app.errors import IndexUnusableError, NothingCookedError, StoreError
+from app.store.index import Index, IndexedDeck, IndexReader, IndexWriter, index_path
+from app.store.log import LogWriter, log_path
+from app.store.options import StoreOptions
+from app.store.sealed import Identity, identity
+
+# Seconds between two looks at whether an index was published, which cost 2 µs each.
+LOOK_EVERY = 0.1
+# The same for Redis that has none or does not answer, which may take half a second to find out.
+ASK_REDIS_EVERY = 1.0
+
+
+class State:
+    """What an index holds as long as it stays open. Another one is another object; none is equal."""
+
+    __slots__ = ()
+
+
+class IndexHolder:
+    """The index in force of one deck. Opens what is published, and keeps a good one until then.
+
+    A published file that cannot be read replaces nothing: what was open goes on answering.
+    """
+
+    def __init__(self, options: StoreOptions, deck: str, clock: Callable[[], float]) -> None:
+        self._store = options.folder
+        self._redis = options.redis
+        self._deck = deck
+        self._clock = clock
+        self._index: IndexReader | None = None
+        self._state: State | None = None
+        self._seen: Identity | None = None
+        self._problem = ""
+        self._look_at = 0.0
+        self._looking = threading.Lock()
+        self._open()
+
+    def __call__(self) -> IndexReader | None:
+        """The index, or None if there is none that can be read."""
+        if self._clock() >= self._look_at:
+            self._look()
+        return self._index
+
+    def state(self) -> State | None:
+        """The same object as long as what the index holds is the same.
+
+        None if there is no index, or if it cannot tell.
+        """
+        self()
+        return self._state
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the index, for a person; empty if nothing is."""
+        index = self._index
+        return self._problem or (index.fault if index else "")
+
+    def _found(self) -> IndexReader:
+        if self._redis:
+            from app.store.redis import RedisIndex
+
+            return RedisIndex(self._redis, self._deck, self._clock)
+        return Index(self._store, self._deck)
+
+    def _open(self) -> None:
+        self._look_at = self._clock() + (ASK_REDIS_EVERY if self._redis else LOOK_EVERY)
+        self._seen = self._identity()
+        try:
+            # An index that was replaced is left to the garbage collector: another thread may be
+            # reading it just now.
+            index = self._found()
+            self._index, self._state = index, State() if index.constant else None
+            self._problem = ""
+        except NothingCookedError:
+            self._problem = ""
+        except IndexUnusableError as error:
+            self._problem = str(error)
+
+    def _identity(self) -> Identity | None:
+        return None if self._redis else identity(index_path(self._store, self._deck))
+
+    def _look(self) -> None:
+        # One thread looks; what is published is copied once.
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._look_at = self._clock() + LOOK_EVERY
+            now = self._identity()
+            # A file that was deleted is no reason to serve less.
+            if self._index is None or (now is not None and now != self._seen):
+                self._open()
+        finally:
+            self._looking.release()
+
+
+def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
+    """Bring the index up to the log, as before serving; returns what a person should be told.
+
+    If a build is writing, or the folder cannot be written, what is there is served as it is.
+    """
+    if not log_path(options.folder, deck.id).exists():
+        return []
+    try:
+        with (
+            LogWriter(options.folder, deck.id),
+            IndexWriter(options.folder, deck, options.sources, options.radius) as index,
+        ):
+            index.catch_up()
+            notes = index.notes
+        publish(options, deck.id)
+    except StoreError as error:
+        return [f"served as it is: {error}"]
+    return notes
+
+
+def publish(options: StoreOptions, deck: str, *, afresh: bool = False) -> None:
+    """Bring what serves from elsewhere up to the local index; nothing if the folder serves itself.
+
+    `afresh`: send all of it, to replace what was harmed there. Raises StoreWriteError, and
+    SettingError if the library is missing.
+    """
+    if options.redis and log_path(options.folder, deck).exists():
+        from app.store import redis as redis_index
+
+        redis_index.publish(options.folder, deck, options.redis, afresh=afresh)

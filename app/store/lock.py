@@ -1,0 +1,44 @@
+"""A lock over threads and processes, held by an open file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+
+class FileLock:
+    """A lock over threads and processes.
+
+    flock is held by an open file, which threads and forked children share: so threads have a lock of
+    their own, and a child opens the file anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._mine = threading.Lock()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Whether it was free, or, waiting for it, True."""
+        if self._process != os.getpid():
+            self._open()
+        if not self._mine.acquire(blocking=wait):
+            return False
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            self._mine.release()
+            return False
+        return True
+
+    def give(self) -> None:
+        """Give it back."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._mine.release()

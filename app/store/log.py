@@ -1,0 +1,257 @@
+"""The log: JSON Lines, append-only, one writer at a time. It is the truth; all else is derived.
+
+Files of a deck in the store's folder:
+
+    <deck>.jsonl         the log
+    <deck>.lock          held by the process that writes (flock: it ends with the process)
+    <deck>.torn          torn tails that a crash left, moved here before writing goes on
+    <deck>.damaged       damaged lines that `check --repair` moved here
+
+A crash can only tear the last line. A reader drops a torn tail and says so; a writer moves it to the
+side file. A damaged line in the middle is skipped and named: the lines after it are whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from app.errors import DamagedLineError, StoreLockedError, StoreWriteError
+from app.store.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line that could not be read: where it begins, and why."""
+
+    offset: int
+    reason: str
+    torn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry and the offset in bytes after its line."""
+
+    entry: Entry
+    end: int
+
+
+def log_path(store: Path, deck: str) -> Path:
+    """Where the log of a deck is."""
+    return store / f"{deck}.jsonl"
+
+
+def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tuple[int, bytes]]:
+    """Lines from an offset on, each with where it begins, up to one that begins at `end` or later.
+
+    A log that does not exist is empty.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        offset = start
+        for line in file:
+            if offset >= end:
+                return
+            yield offset, line
+            offset += len(line)
+
+
+def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
+    """Records and damages from an offset on, in order. A log that does not exist is empty."""
+    for offset, line in read_lines(path, start):
+        if not line.endswith(b"\n"):
+            yield Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
+            return
+        try:
+            yield Record(Entry.from_line(line), offset + len(line))
+        except DamagedLineError as error:
+            yield Damage(offset, str(error))
+
+
+def damaged_lines(path: Path) -> list[str]:
+    """The damaged lines of a log, each as a sentence with its place: `<path>:<line>: why`.
+
+    A torn tail is not among them: the next writer sets it aside.
+    """
+    return [
+        f"{path}:{line_number(path, item.offset)}: {item.reason}"
+        for item in read_log(path)
+        if isinstance(item, Damage) and not item.torn
+    ]
+
+
+def line_number(path: Path, offset: int) -> int:
+    """The number, from 1, of the line that begins at an offset."""
+    with path.open("rb") as file:
+        number = 1
+        left = offset
+        while left > 0:
+            block = file.read(min(left, 1 << 20))
+            if not block:
+                break
+            number += block.count(b"\n")
+            left -= len(block)
+    return number
+
+
+def entry_at(log: Path, offset: int) -> Entry:
+    """The entry whose line begins at an offset. Raises DamagedLineError."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        return Entry.from_line(file.readline())
+
+
+class LogWriter:
+    """The one process that appends. A context manager; the lock ends with it, or with the process.
+
+    Raises StoreLockedError where another process writes, StoreWriteError where the folder cannot be
+    written.
+    """
+
+    def __init__(self, store: Path, deck: str) -> None:
+        self.path = log_path(store, deck)
+        self._torn_path = store / f"{deck}.torn"
+        self._damaged_path = store / f"{deck}.damaged"
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            self._lock = (store / f"{deck}.lock").open("ab")
+        except OSError as error:
+            raise StoreWriteError(f"{store}: cannot be written: {error.strerror}") from None
+        self._file = self._open_locked()
+
+    def _open_locked(self) -> BinaryIO:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise StoreLockedError(
+                f"{self.path}: another process is writing to this store; wait until it has ended"
+            ) from None
+        try:
+            self.repaired = self._set_torn_tail_aside()
+            file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            self._lock.close()
+            raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
+        return file
+
+    def _set_torn_tail_aside(self) -> int:
+        """Move bytes after the last line break to the side file; returns how many."""
+        with self.path.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            tail = _bytes_after_last_break(file, size)
+            if tail:
+                with self._torn_path.open("ab") as aside:
+                    aside.write(tail + b"\n")
+                    aside.flush()
+                    os.fsync(aside.fileno())
+                file.truncate(size - len(tail))
+                os.fsync(file.fileno())
+            return len(tail)
+
+    def set_damage_aside(self) -> list[str]:
+        """Move damaged lines to the side file `<deck>.damaged`; returns what `damaged_lines` says.
+
+        The log is written anew beside the old one and put in place by a rename, after the side file
+        is durable: no byte is lost whenever this ends. Raises StoreWriteError.
+        """
+        damaged = damaged_lines(self.path)
+        if not damaged:
+            return []
+        places = {d.offset for d in read_log(self.path) if isinstance(d, Damage)}
+        scratch = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with self._damaged_path.open("ab") as aside, scratch.open("wb") as kept:
+                for offset, line in read_lines(self.path):
+                    (aside if offset in places else kept).write(line)
+                for file in (aside, kept):
+                    file.flush()
+                    os.fsync(file.fileno())
+            scratch.replace(self.path)
+            self._file.close()
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+            raise StoreWriteError(f"{self.path}: cannot be repaired: {error.strerror}") from None
+        return damaged
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End writing and give the lock back."""
+        self._file.close()
+        self._lock.close()
+
+    @property
+    def size(self) -> int:
+        """The length of the log in bytes."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def append(self, entries: Iterable[Entry]) -> int:
+        """Append entries and make them durable; returns the log's new size.
+
+        All or nothing: where the disk is full, what was half written is taken back, and
+        StoreWriteError says that what was appended before is safe.
+        """
+        before = self.size
+        block = b"".join(entry.to_line() for entry in entries)
+        try:
+            self._write_all(block)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), before)
+            raise StoreWriteError(_write_fault(self.path, error, before)) from None
+        return before + len(block)
+
+    def _write_all(self, block: bytes) -> None:
+        view = memoryview(block)
+        while view:
+            written = self._file.write(view)
+            view = view[written:]
+
+
+def _bytes_after_last_break(file: BinaryIO, size: int) -> bytes:
+    tail = b""
+    position = size
+    while position > 0:
+        step = min(position, 1 << 16)
+        position -= step
+        file.seek(position)
+        block = file.read(step)
+        found = block.rfind(b"\n")
+        if found >= 0:
+            return block[found + 1 :] + tail
+        tail = block + tail
+    return tail
+
+
+def _write_fault(path: Path, error: OSError, safe: int) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        cause = "the disk is full"
+    else:
+        cause = f"writing failed: {error.strerror}"
+    return f"{path}: {cause}; the {safe} bytes written before are safe, make room and start again"

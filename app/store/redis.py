@@ -1,0 +1,257 @@
+"""An index in Redis or Valkey, for those who run one already: `TSUKURIOKI_STORE=redis://…`.
+
+The log stays a local file of the machine that builds, and the truth; its index is made in LMDB as
+ever, and `publish` brings Redis up to it. (Writing the log to Redis too was turned down: whatever
+Redis loses can then be published again.) Machines that serve need nothing but Redis.
+
+Keys of a deck, `<shelf>` being its state, which changes where the index is built anew:
+
+    tsukurioki:<deck>                     sum + JSON: shelf, and Meta
+    tsukurioki:<deck>:<shelf>:<database>  hash: the rows of a database of the index, as in LMDB;
+                                          an answer without its origin: sum + body
+
+A shelf that is replaced is kept for a minute, until every server has looked again. If Redis does
+not answer, nothing is found for a second, and the ladder goes on to what needs no store. A value
+whose checksum does not fit is not found either: others can write to a Redis.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import xxhash
+
+from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
+from app.store.hands import KEY_SIZE, nearest_records, records_of
+from app.store.index import Index, log_digest
+from app.store.log import log_path
+from app.store.rows import Meta, answer_name, content_of, position_name, row, variant_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_PARTS = ("answers", "hands", "stock", "stocked")
+# Seconds: for an answer of Redis, between two looks at its state, without asking after a failure,
+# and for which a replaced shelf is kept.
+_TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
+_CHUNK = 1_000
+_STATE = b"state"
+
+
+def connect(url: str, timeout: float) -> Redis:
+    """A client. Raises SettingError where the library is missing or the address means nothing."""
+    try:
+        import redis
+    except ImportError:
+        expected = "a folder, or the library for Redis; run: pip install 'tsukurioki[redis]'"
+        raise SettingError("TSUKURIOKI_STORE", url, expected) from None
+    try:
+        return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+    except ValueError as error:
+        raise SettingError("TSUKURIOKI_STORE", url, f"a folder or redis://… ({error})") from None
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    import redis
+
+    return (redis.RedisError, OSError)
+
+
+class RedisIndex:
+    """A reader's view of a deck's index in Redis. It can be asked what an `Index` can be asked.
+
+    Raises NothingCookedError if nothing was published, IndexUnusableError if Redis does not answer
+    or what it holds is not ours.
+    """
+
+    # To know whether it has changed costs as much as an answer.
+    constant = False
+
+    def __init__(self, url: str, deck: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = connect(url, _TIMEOUT)
+        self._name = f"tsukurioki:{deck}"
+        self._clock = clock
+        self._faults = _faults()
+        self._ask_from = 0.0
+        self._look_at = 0.0
+        self.fault = ""
+        found = self._state()
+        if found is None:
+            if self.fault:
+                raise IndexUnusableError(f"{url}: {self.fault}; run: precompute check --repair")
+            raise NothingCookedError(
+                f"{url}: no index of deck {deck!r}; run: precompute build or check --repair"
+            )
+        self._shelf, self._meta = found
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        """What Redis says, or None if it does not answer; then it is left alone for a second."""
+        if self._clock() < self._ask_from:
+            return None
+        try:
+            return ask()
+        except self._faults as error:
+            self._ask_from = self._clock() + _PAUSE
+            self.fault = f"Redis does not answer: {error}"
+            return None
+
+    def _proved(self, name: bytes, value: Any) -> bytes | None:
+        """What a value holds, None if it is not what was published."""
+        content = content_of(name, value) if isinstance(value, bytes) else None
+        self.fault = "" if content is not None or value is None else "a value is damaged"
+        return content
+
+    def _state(self) -> tuple[str, Meta] | None:
+        raw = self._asked(lambda: self._redis.get(self._name))
+        if raw is None:
+            return None
+        try:
+            return _state_of(self._name, self._proved(_STATE, raw))
+        except IndexUnusableError as error:
+            self.fault = str(error)
+            return None
+
+    def _look(self) -> None:
+        """Change to the shelf that was put in place of ours."""
+        if self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + _LOOK
+        found = self._state()
+        if found:
+            self._shelf, self._meta = found
+
+    def _of(self, part: str, field: bytes) -> bytes | None:
+        self._look()
+        value = self._asked(lambda: self._redis.hget(f"{self._name}:{self._shelf}:{part}", field))
+        return self._proved(field, value)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+    def meta(self) -> Meta:
+        """What the index says of itself; what it said last if Redis does not answer."""
+        self._look()
+        return self._meta
+
+    def get(self, key: bytes, variant: int = 0) -> bytes | None:
+        """The finished body for a key of 16 bytes, or None."""
+        return self._of("answers", answer_name(key, variant))
+
+    def variants(self, key: bytes, most: int) -> list[bytes]:
+        """The finished bodies of a key's variants in order, at most so many; of the first 64."""
+        self._look()
+        name = f"{self._name}:{self._shelf}:answers"
+        fields: list[Any] = [answer_name(key, variant) for variant in range(max(most, 64))]
+        found = self._asked(lambda: self._redis.hmget(name, fields)) or ()
+        bodies = map(self._proved, fields, found)
+        return [body for body in bodies if body is not None][:most]
+
+    def has(self, key: str, variant: int = 0) -> bool:
+        """Whether there is an entry for this key."""
+        return self.get(bytes.fromhex(key), variant) is not None
+
+    def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
+        """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
+        joined = self._of("hands", hand_key) or b""
+        return [(record[:KEY_SIZE], record[KEY_SIZE:]) for record in records_of(joined)]
+
+    def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
+        """The entries of a hand that differ in 1 to `radius` phrases, the nearest first."""
+        return nearest_records(self._of("hands", hand_key) or b"", digests, radius)
+
+    def stocked(self, position: int) -> list[str]:
+        """The cards of a stocked hand by its position; empty if Redis does not answer."""
+        cards: list[str] = orjson.loads(self._of("stock", position_name(position)) or b"[]")
+        return cards
+
+    def is_stocked(self, hand_key: str) -> bool:
+        """Whether every play of this hand is within the radius of an entry."""
+        return self._of("stocked", bytes.fromhex(hand_key)) is not None
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """Every key and variant in force, in the order of the keys."""
+        self._look()
+        name = f"{self._name}:{self._shelf}:answers"
+        for key in sorted(self._asked(lambda: self._redis.hkeys(name)) or ()):
+            yield key[:KEY_SIZE].hex(), variant_of(key)
+
+
+def publish(store: Path, deck: str, url: str, *, afresh: bool = False) -> int:
+    """Bring Redis up to a local index; returns how many answers were sent.
+
+    Sends what the log has beyond what Redis knows, and all of it to a shelf of its own if the index
+    was built anew. `afresh`: all of it in any case, to replace what others wrote over it. Raises
+    StoreWriteError if Redis does not take it.
+    """
+    index = Index(store, deck)
+    client = connect(url, 30.0)
+    try:
+        return _publish(client, index, log_path(store, deck), f"tsukurioki:{deck}", afresh=afresh)
+    except _faults() as error:
+        raise StoreWriteError(
+            f"{url}: cannot be written: {error}; the log is safe, run: precompute check --repair"
+        ) from None
+    finally:
+        client.close()
+        index.close()
+
+
+def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool) -> int:
+    meta = index.meta()
+    shelf = _shelf(meta)
+    old_shelf, old = _published(client, name)
+    since = 0
+    known = old_shelf == shelf and old and old.log == log_digest(log, old.offset).hexdigest()
+    if old and known and not afresh:
+        since = old.offset
+    else:
+        # Another log under the same shelf would leave its own answers there.
+        client.delete(*(f"{name}:{shelf}:{part}" for part in _PARTS))
+    sent = 0
+    for part, rows in index.rows_since(since):
+        for some in _chunks(rows):
+            client.hset(f"{name}:{shelf}:{part}", mapping=dict(some))
+            sent += len(some) if part == "answers" else 0
+    # Last of all: a server that looks meanwhile sees the state before.
+    client.set(name, row(_STATE, orjson.dumps({"shelf": shelf, "meta": asdict(meta)})))
+    if old_shelf not in ("", shelf):
+        for part in _PARTS:
+            client.expire(f"{name}:{old_shelf}:{part}", _KEEP)
+    return sent
+
+
+def _published(client: Redis, name: str) -> tuple[str, Meta | None]:
+    """Shelf and state of what is there; nothing if it is garbage, which is then replaced."""
+    if client.type(name) != b"string":
+        client.delete(name)
+    value: Any = client.get(name)
+    try:
+        return _state_of(name, content_of(_STATE, value))
+    except IndexUnusableError:
+        return "", None
+
+
+def _state_of(name: str, content: bytes | None) -> tuple[str, Meta]:
+    """Shelf and Meta. Raises IndexUnusableError."""
+    told = orjson.loads(content or b"{}")
+    if "shelf" not in told:
+        raise IndexUnusableError(f"{name}: is not what was published")
+    return told["shelf"], Meta.from_json(orjson.dumps(told["meta"]), name)
+
+
+def _shelf(meta: Meta) -> str:
+    parts = [meta.format, meta.shape, meta.order, meta.radius, meta.built]
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
+
+
+def _chunks(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    rows = iter(rows)
+    while some := list(itertools.islice(rows, _CHUNK)):
+        yield some

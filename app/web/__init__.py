@@ -1,0 +1,1 @@
+"""The Flask application: routes, pages, problem documents and access."""

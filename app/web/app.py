@@ -1,0 +1,345 @@
+"""The Flask application: routes, problem documents, headers."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import flask
+import orjson
+import xxhash
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.errors import RequestError
+from app.ledger.votes import DOWN, UP
+from app.settings import Settings
+from app.store.key import Query
+from app.web import stats
+from app.web.access import client_address
+from app.web.booth import booth
+from app.web.chat import chat_api
+from app.web.service import (
+    MAX_BODY,
+    MAX_VARIANT,
+    House,
+    Table,
+    parse_json,
+    stored_answer,
+)
+from app.web.site import Site
+
+BALLOT = "X-Tsukurioki-Ballot"
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+)
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+SENTENCE = "うまく受け取れませんでした。"
+MAX_VISITOR = 64
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+def create_app(settings: Settings, house: House | None = None) -> Flask:
+    """The application. Raises OperatorError where a deck or a setting is wrong."""
+    app = Flask(__name__, static_folder="static", template_folder="templates")
+    # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    house = house or House(settings)
+    app.extensions["tsukurioki"] = house
+    app.before_request(_admit)
+    app.register_blueprint(api)
+    app.register_blueprint(chat_api)
+    app.register_blueprint(booth)
+    app.register_error_handler(RequestError, _on_request_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.after_request(_finish)
+    if settings.proxies:
+        # The client's address and nothing else: a proxy that does not set X-Forwarded-Host passes
+        # on what the client wrote there.
+        proxies = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
+        app.wsgi_app = proxies  # type: ignore[method-assign]  # how Flask wants middleware
+    if settings.site:
+        Site(settings.site, SECURITY_HEADERS, house.access).init_app(app)
+    return app
+
+
+api = flask.Blueprint("tsukurioki", __name__)
+
+
+def _house() -> House:
+    house: House = flask.current_app.extensions["tsukurioki"]
+    return house
+
+
+def _admit() -> None:
+    refusal = _house().access.refusal_wsgi(request.environ)
+    if refusal:
+        raise refusal
+    try:
+        # Werkzeug does the same when a query is read, and lets the error pass as its own.
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        raise RequestError(400, "Bad query", "the query is not UTF-8", SENTENCE) from None
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type=JSON)
+
+
+@api.post("/api/generate-poem")
+def generate_poem() -> Response:
+    """The game's own call: whole card objects, or only their ids."""
+    house = _house()
+    body = _body()
+    picks = [_pair(item) for item in _list(body, "selectedPairs")]
+    return _answer(house, house.table(house.settings.deck), picks, body)
+
+
+@api.post("/api/decks/<deck>/answer")
+def answer(deck: str) -> Response:
+    """An answer for a hand of ids."""
+    house = _house()
+    table = house.table(deck)
+    body = _body()
+    picks = [
+        (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
+        for item in map(_object, _list(body, "hand"))
+    ]
+    return _answer(house, table, picks, body)
+
+
+def _answer(
+    house: House, table: Table, picks: list[tuple[str, str]], body: dict[str, Any]
+) -> Response:
+    variant = _variant(body.get("variant", 0))
+    query: Query = table.deck.legal_query(picks)
+    response = _json(house.answer(table, query, variant).body)
+    response.headers[BALLOT] = house.ballots.of_body(table.deck.id, response.data)
+    return response
+
+
+@api.get("/api/answers/<key>")
+def answer_by_key(key: str) -> Response:
+    """A stored answer. It may be replaced by a better source's, so caches ask again by its ETag."""
+    variant = request.args.get("variant", "0")
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
+    number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
+    house = _house()
+    found = stored_answer(house, bytes.fromhex(key), _variant(number))
+    if found is None:
+        raise RequestError(
+            404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
+        )
+    house.counters.fetched(found.deck)
+    return _cached(found.body)
+
+
+@api.post("/api/answers/<key>/feedback")
+def feedback(key: str) -> Response:
+    """A player's vote on an answer. The deck is the game's unless the body names another."""
+    house = _house()
+    body = _body()
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    vote = body.get("vote")
+    if vote not in (UP, DOWN):
+        raise RequestError(400, "Bad vote", "'vote' is up or down", SENTENCE)
+    deck = body.get("deck", house.settings.deck)
+    if not isinstance(deck, str):
+        raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
+    variant = _variant(body.get("variant", 0))
+    visitor = body.get("visitor", "")
+    if not isinstance(visitor, str) or len(visitor) > MAX_VISITOR:
+        detail = f"'visitor' must be a text of at most {MAX_VISITOR} characters"
+        raise RequestError(400, "Bad request", detail, SENTENCE)
+    voter = client_address(request.environ), visitor
+    house.vote(house.table(deck), key, variant, vote, body.get("ballot"), voter)
+    return Response(status=204)
+
+
+def _variant(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_VARIANT:
+        raise RequestError(
+            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
+        )
+    return value
+
+
+def _cached(body: bytes) -> Response:
+    response = _json(body)
+    response.headers["Cache-Control"] = "no-cache"
+    response.set_etag(xxhash.xxh3_64_hexdigest(body))
+    response.make_conditional(request)
+    return response
+
+
+@api.get("/api/decks/<deck>")
+def whole_deck(deck: str) -> Response:
+    """The deck: cards, titles, and how many plays there are; or characters and intents."""
+    house = _house()
+    chat = house.chats.get(deck)
+    return _cached(chat.body if chat else house.table(deck).body)
+
+
+@api.get("/api/decks/<deck>/deal")
+def dealt_hand(deck: str) -> Response:
+    """A hand of whole card objects."""
+    house = _house()
+    table = house.table(deck)
+    mode = request.args.get("mode")
+    if mode not in (None, "stocked", "random"):
+        raise RequestError(400, "Bad mode", "'mode' is stocked or random", SENTENCE)
+    dealt, cards = house.deal(table, mode)
+    body = {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}
+    response = _json(orjson.dumps(body))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@api.get("/stats")
+def figures() -> Response:
+    """Coverage and use, as JSON."""
+    response = _json(orjson.dumps(stats.collect(_house()), option=orjson.OPT_INDENT_2))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """The counters for Prometheus."""
+    return Response(
+        _house().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+@api.get("/healthz")
+def health() -> Response:
+    """Liveness, and whether each deck has its index."""
+    house = _house()
+    decks: dict[str, Any] = {
+        deck: {"index": table.index() is not None, "composable": table.deck.composable}
+        for deck, table in house.tables.items()
+    }
+    decks |= {deck: {"index": chat.index() is not None} for deck, chat in house.chats.items()}
+    return _json(orjson.dumps({"status": "ok", "decks": decks}))
+
+
+def _body() -> dict[str, Any]:
+    raw = request.get_data(cache=False)
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    return _object(parse_json(raw))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
+    return value
+
+
+def _list(body: dict[str, Any], name: str) -> list[Any]:
+    value = body.get(name)
+    if not isinstance(value, list):
+        raise RequestError(400, "Bad request", f"{name!r} must be a list", SENTENCE)
+    if len(value) > 32:
+        raise RequestError(400, "Bad request", f"{name!r} has {len(value)} items", SENTENCE)
+    return value
+
+
+def _text(item: dict[str, Any], name: str, where: str) -> str:
+    value = item.get(name)
+    if not isinstance(value, str):
+        raise RequestError(400, "Bad request", f"{where}: {name!r} must be a text", SENTENCE)
+    return value
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    pair = _object(item)
+    return _id(pair, "conditionCard"), _id(pair, "selectedPoem")
+
+
+def _id(pair: dict[str, Any], name: str) -> str:
+    value = pair.get(name)
+    if isinstance(value, dict):
+        return _text(value, "id", f"selectedPairs {name}")
+    if isinstance(value, str):
+        return value
+    detail = f"selectedPairs: {name!r} must be an object with an id, or an id"
+    raise RequestError(400, "Bad request", detail, SENTENCE)
+
+
+def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
+    """A problem document (RFC 9457): what is wrong, and what a player is told."""
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return orjson.dumps(
+        {
+            "type": f"tag:tsukurioki,2026:{slug}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "error": sentence,
+        }
+    )
+
+
+def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
+    return Response(problem_body(status, title, detail, sentence), status, content_type=PROBLEM)
+
+
+def _on_request_error(error: RequestError) -> Response:
+    response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    for name, value in error.headers:
+        response.headers[name] = value
+    return response
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = _problem(status, HTTPStatus(status).phrase, error.description or "", SENTENCE)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "location", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+def _finish(response: Response) -> Response:
+    house = _house()
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
+        # Werkzeug sets the status of a condition that failed, and leaves the whole body there.
+        response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
+    for name, value in SECURITY_HEADERS:
+        response.headers.setdefault(name, value)
+    if response.mimetype == "text/html" and not house.settings.site:
+        response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    _allow_origin(house.settings, response)
+    if 400 <= response.status_code < 500:
+        house.counters.refused(response.status_code)
+    return response
+
+
+def _allow_origin(settings: Settings, response: Response) -> None:
+    """Answer a named origin; any other gets no header, and the browser refuses."""
+    if not settings.cors_origins:
+        return
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin not in settings.cors_origins:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = BALLOT
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"
+        response.headers["Access-Control-Max-Age"] = "600"

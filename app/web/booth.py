@@ -1,0 +1,206 @@
+"""The booth: the game's page, the wall and the dashboard, and who may tend them.
+
+The three pages are shells: they hold no figure and no flyer, so that they may be handed to anybody.
+What a host reads and does (`/stats`, `/metrics`, the wall's list, taking flyers down) asks for
+`Authorization: Bearer …` where TSUKURIOKI_TOKEN is set; a browser cannot send that header when an
+address is opened, which is why the page asks for the token and not the server.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import flask
+import orjson
+from flask import Response, request
+
+from app.errors import RequestError
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.tiers import Ladder
+from app.ledger.wall import Flyer, Wall
+from app.store.key import Query
+from app.web.service import House, Table, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.blueprints import BlueprintSetupState
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+GUARDED = frozenset({"/stats", "/metrics"})
+# The tiers that answer at once and for nothing. A wall that is looked at all day must neither wake
+# a local model nor spend money, so a flyer that only those could write is shown as these would.
+QUICK = frozenset({"exact", "same_hand", "composed", "template"})
+MAX_VARIANT = 999
+SENTENCE = "うまく受け取れませんでした。"
+WALL = "tsukurioki-wall"
+
+booth = flask.Blueprint("booth", __name__)
+
+
+@booth.record
+def _hang_on_app(state: BlueprintSetupState) -> None:
+    house: House = state.app.extensions["tsukurioki"]
+    state.app.extensions[WALL] = Wall(house.settings.ledger)
+
+
+def _house() -> House:
+    house: House = flask.current_app.extensions["tsukurioki"]
+    return house
+
+
+def _wall() -> Wall:
+    wall: Wall = flask.current_app.extensions[WALL]
+    return wall
+
+
+def _table() -> Table:
+    house = _house()
+    return house.table(house.settings.deck)
+
+
+@booth.get("/")
+def game() -> Response:
+    """The game; the chat, where there are no cards to play with."""
+    if not _house().tables:
+        return Response(status=302, headers={"Location": "/chat"})
+    return _page("game.html", titles=_table().deck.titles, feedback=_takes_votes())
+
+
+@booth.get("/wall")
+def wall_page() -> Response:
+    """The latest flyers, for a second screen."""
+    return _page("wall.html")
+
+
+@booth.get("/dashboard")
+def dashboard() -> Response:
+    """What the host watches; it reads `/stats` and nothing else."""
+    return _page("dashboard.html")
+
+
+def _page(name: str, **values: Any) -> Response:
+    settings = _house().settings
+    text = flask.render_template(
+        f"booth/{name}",
+        deck=_table().deck,
+        idle=settings.idle,
+        guarded=bool(settings.token),
+        **values,
+    )
+    response = Response(text, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def _takes_votes() -> bool:
+    """Whether this server has a route for votes; asking it from the page would log an error."""
+    return any(rule.rule.endswith("/feedback") for rule in flask.current_app.url_map.iter_rules())
+
+
+def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
+    """A view for whoever shows the token, where one is set."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Response:
+        _house().access.demand_token(request.environ)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+@booth.before_app_request
+def _guard_figures() -> None:
+    # A browser's preflight cannot bear the token; it asks whether a request may.
+    if request.path in GUARDED and request.method != "OPTIONS":
+        _house().access.demand_token(request.environ)
+
+
+@booth.get("/api/wall")
+@for_host
+def flyers() -> Response:
+    """The flyers on the wall, newest first, with their texts."""
+    table = _table()
+    ladder = Ladder(tier for tier in table.ladder.tiers if tier.name in QUICK)
+    known = (flyer for flyer in _wall().flyers() if _still_legal(table.deck, flyer.query))
+    shown = [body for flyer in known if (body := _shown(ladder, flyer))]
+    response = Response(orjson.dumps({"flyers": shown}), content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _still_legal(deck: Deck, query: Query) -> bool:
+    """A wall outlives a deck: what was hung before an edit may no longer be a hand."""
+    try:
+        return deck.legal_query(query.picks) == query
+    except RequestError:
+        return False
+
+
+def _shown(ladder: Ladder, flyer: Flyer) -> dict[str, Any] | None:
+    answer = ladder.answer(flyer.query, flyer.variant) or ladder.answer(flyer.query)
+    if answer is None:
+        return None
+    body = orjson.loads(answer.body)
+    return {
+        "id": flyer.id,
+        "hand": flyer.query.to_json()["hand"],
+        "shown": flyer.shown,
+        "title": body["title"],
+        "poem": body["poem"],
+        "tier": answer.tier,
+    }
+
+
+@booth.post("/api/wall")
+def hang() -> Response:
+    """Hang a finished play, named by its ids alone."""
+    body = parse_json(request.get_data(cache=False))
+    hand, variant = _hand(body), body.get("variant", 0)
+    if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
+        raise _bad(f"'variant' is a whole number from 0 to {MAX_VARIANT}")
+    query = _table().deck.legal_query(hand)
+    _wall().hang(Flyer(query, variant, _house().now()))
+    return Response(status=204)
+
+
+def _hand(body: Any) -> list[tuple[str, str]]:
+    hand = body.get("hand") if isinstance(body, dict) else None
+    if not isinstance(hand, list) or len(hand) > 32:
+        raise _bad("'hand' must be a list of cards with their phrases")
+    return [_pick(item) for item in hand]
+
+
+def _pick(item: Any) -> tuple[str, str]:
+    pick = (item.get("card"), item.get("phrase")) if isinstance(item, dict) else (None, None)
+    card, phrase = pick
+    if not isinstance(card, str) or not isinstance(phrase, str):
+        raise _bad("each item of 'hand' must name a card and a phrase")
+    return card, phrase
+
+
+def _bad(detail: str) -> RequestError:
+    return RequestError(400, "Bad request", detail, SENTENCE)
+
+
+@booth.delete("/api/wall")
+@for_host
+def clear() -> Response:
+    """Take every flyer down."""
+    _wall().clear()
+    return Response(status=204)
+
+
+@booth.delete("/api/wall/<key>")
+@for_host
+def take_down(key: str) -> Response:
+    """Take one flyer down."""
+    if not _wall().remove(key):
+        raise RequestError(404, "No such flyer", "no flyer on the wall has this id", SENTENCE)
+    return Response(status=204)

@@ -1,0 +1,211 @@
+"""The chat's routes: `POST /api/chat`, and the page at `/chat`."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
+
+import flask
+import orjson
+from flask import Response, request
+
+from app.errors import RequestError, TsukuriokiError
+from app.kinds.chat.service import ChatTable, Discard, Event, Piece
+from app.kinds.chat.tiers import Reply, Turn
+from app.web.access import client_address, too_many
+from app.web.service import House, parse_json
+
+MAX_MESSAGES = 200
+MAX_MESSAGE = 4000
+MAX_NAME = 20
+MAX_ID = 64
+# Stored lines are streamed so many times a second, at the pace of the settings.
+STROKES = 10
+SENTENCE = "うまく受け取れませんでした。"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+chat_api = flask.Blueprint("chat", __name__)
+
+
+def _house() -> House:
+    house: House = flask.current_app.extensions["tsukurioki"]
+    return house
+
+
+@chat_api.post("/api/chat")
+def chat() -> Response:
+    """An answer of a character, as JSON or as server-sent events."""
+    house = _house()
+    admit(house)
+    body = parse_json(request.get_data(cache=False))
+    if not isinstance(body, dict):
+        raise _bad("expected a JSON object")
+    table = house.chat(_text(body, "deck", MAX_ID))
+    turn = read_turn(body, table)
+    if _switch(body, "stream"):
+        return _streamed(house, table, turn)
+    *_, reply = table.answer(turn)
+    assert isinstance(reply, Reply)
+    response = Response(orjson.dumps(told(turn, reply)), content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@chat_api.get("/chat")
+def page() -> Response:
+    """The page."""
+    deck = _house().chat(request.args.get("deck")).deck
+    response = Response(
+        flask.render_template("chat.html", deck=deck, others=_house().chats.values()),
+        content_type="text/html; charset=utf-8",
+    )
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    return response
+
+
+def admit(house: House) -> None:
+    """Let a request in that writes or costs. Raises RequestError: 429, then 401."""
+    environ = request.environ
+    wait = house.rate_limit.wait(client_address(environ)) if house.rate_limit else 0.0
+    if wait > 0:
+        raise too_many("Too many messages", max(1, math.ceil(wait)))
+    house.access.demand_token(environ)
+
+
+def _bad(detail: str) -> RequestError:
+    return RequestError(400, "Bad request", detail, SENTENCE)
+
+
+def _text(body: Mapping[str, Any], name: str, most: int) -> str | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > most:
+        raise _bad(f"{name!r} must be a text of 1 to {most} characters")
+    return value.strip()
+
+
+def _switch(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise _bad(f"{name!r} must be true or false")
+    return value
+
+
+def read_turn(body: Mapping[str, Any], table: ChatTable) -> Turn:
+    """The turn that a request asks for. Raises RequestError (400), saying what is wrong."""
+    name = _text(body, "name", MAX_NAME) or ""
+    if not name.isprintable() or any(sign in name for sign in "{}<>"):
+        raise _bad("'name' must be a plain name")
+    return Turn(
+        deck=table.deck,
+        character=table.deck.known_character(_text(body, "character", MAX_ID)),
+        messages=_messages(body.get("messages")),
+        conversation=_text(body, "conversation", MAX_ID) or secrets.token_hex(8),
+        name=name,
+        at=table.local(),
+    )
+
+
+def _messages(value: Any) -> tuple[Mapping[str, str], ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
+        raise _bad(f"'messages' must be a list of 1 to {MAX_MESSAGES}")
+    messages = tuple(_message(item, number) for number, item in enumerate(value, 1))
+    if messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise _bad("the last message must be the user's, and not empty")
+    return messages
+
+
+def _message(item: Any, number: int) -> Mapping[str, str]:
+    if not isinstance(item, dict) or item.get("role") not in ("user", "assistant"):
+        raise _bad(f"message {number}: expected role user or assistant, and content")
+    content = item.get("content")
+    if not isinstance(content, str) or len(content) > MAX_MESSAGE:
+        raise _bad(f"message {number}: content must be a text of at most {MAX_MESSAGE} characters")
+    # A lone surrogate, which JSON can smuggle in, could not be sent on.
+    plain = content.encode("utf-8", "replace").decode("utf-8")
+    return {"role": item["role"], "content": plain}
+
+
+def told(turn: Turn, reply: Reply) -> dict[str, Any]:
+    """An answer as a client reads it."""
+    answer: dict[str, Any] = {
+        "text": reply.text,
+        "deck": turn.deck.id,
+        "character": turn.character.id,
+        "conversation": turn.conversation,
+        "intent": turn.intent,
+        "intents": [hit.intent.id for hit in turn.hits],
+        "source": reply.source,
+        "model": reply.model,
+        "tier": reply.tier,
+    }
+    if reply.near is not None:
+        answer["near"] = reply.near
+    if reply.importance is not None:
+        answer |= {"importance": reply.importance, "signals": list(turn.signals)}
+    return answer
+
+
+def _streamed(house: House, table: ChatTable, turn: Turn) -> Response:
+    response = Response(
+        events(table, turn, house.settings.chat_pace), content_type="text/event-stream"
+    )
+    response.headers["Cache-Control"] = "no-store"
+    # nginx would gather the stream otherwise.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _event(name: str, data: Mapping[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
+
+
+def events(
+    table: ChatTable, turn: Turn, pace: int, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[bytes]:
+    """The stream: start, delta…, done. A `discard` takes back what was shown; an `error` ends it.
+
+    Closing it, which the server does when the client goes away, closes the model's connection.
+    """
+    yield _event("start", {"conversation": turn.conversation, "character": turn.character.id})
+    answer = table.answer(turn)
+    try:
+        yield from _told(answer, turn, pace, sleep)
+    except TsukuriokiError as error:
+        yield _event("error", {"title": "No answer", "detail": str(error), "error": SENTENCE})
+    finally:
+        answer.close()
+
+
+def _told(
+    answer: Generator[Event, None, Reply], turn: Turn, pace: int, sleep: Callable[[float], None]
+) -> Iterator[bytes]:
+    shown = ""
+    for event in answer:
+        if isinstance(event, Piece):
+            shown += event.text
+            # A comment keeps the line warm, and shows whether anybody is still there.
+            yield _event("delta", {"text": event.text}) if event.text else b": waiting\n\n"
+        elif isinstance(event, Discard):
+            shown = ""
+            yield _event("discard", {"tier": event.tier})
+        else:
+            if not shown:
+                yield from _paced(event.text, pace, sleep)
+            yield _event("done", told(turn, event))
+
+
+def _paced(text: str, pace: int, sleep: Callable[[float], None]) -> Iterator[bytes]:
+    """A line that stands already, as if it were being written."""
+    step = max(1, pace // STROKES) if pace else len(text)
+    for start in range(0, len(text), step):
+        if start:
+            sleep(step / pace)
+        yield _event("delta", {"text": text[start : start + step]})

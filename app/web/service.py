@@ -1,0 +1,289 @@
+"""What a worker holds: decks, their indexes and ladders, the counters and the ledger.
+
+A `House` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.errors import DeckError, RequestError
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.dealing import deal
+from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.tiers import Ladder, build_ladder
+from app.kinds.chat.service import ChatTable, rate_limit
+from app.kinds.decks import AnyDeck, load_all
+from app.ledger.counters import Counters, prepare_folder
+from app.ledger.deals import DealCounter, permuted
+from app.ledger.misses import Ledger, MissCounts
+from app.ledger.shared import RateLimit, SharedTable
+from app.ledger.votes import Ballots, VoteBox, VoteCounts, ballot_secret
+from app.settings import Settings
+from app.store.answer import WHOLE_TIERS, Answer
+from app.store.holder import IndexHolder, State
+from app.store.key import Query
+from app.web.access import Access, too_many
+
+# What a request may be: bytes of its body, and variants of an answer.
+MAX_BODY = 64 * 1024
+MAX_VARIANT = 999
+# Votes from one address. A kiosk gives three a minute, if everybody who plays there votes; several
+# share an address, and so do phones behind one router.
+VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
+
+
+def utc_now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return _iso(int(time.time()))
+
+
+# Every miss asks, thousands in the same second.
+@lru_cache(maxsize=1)
+def _iso(second: int) -> str:
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19] + "Z"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One deck as it is served."""
+
+    deck: Deck
+    index: IndexHolder
+    ladder: Ladder
+    ledger: Ledger | None
+    votes: VoteBox
+    dealt: DealCounter
+    missed: MissCounts
+    voted: VoteCounts
+
+    @cached_property
+    def body(self) -> bytes:
+        """The deck as `GET /api/decks/<deck>` gives it."""
+        deck = self.deck
+        return orjson.dumps(
+            {
+                "id": deck.id,
+                "name": deck.name,
+                "language": deck.language,
+                "hand": {"size": deck.hand_size, "distinct": "category"},
+                "hands": deck.count_hands(),
+                "plays": deck.count_plays(),
+                "cards": [card.raw for card in deck.cards],
+                "titles": deck.titles,
+            }
+        )
+
+
+class House:
+    """Everything that a worker needs to answer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
+        now: Callable[[], str] = utc_now,
+        rng: Random | None = None,
+        decks: Mapping[str, AnyDeck] | None = None,
+        composers: Mapping[str, Composer] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.access = Access(settings, clock=clock)
+        self.counters = Counters()
+        self.ballots = Ballots(ballot_secret(settings.ledger))
+        # What workers share of who voted: one for each address, one for each play of an answer.
+        self.vote_rate = _shared_limit("voters", VOTES_A_MINUTE, VOTES_AT_ONCE, clock)
+        self.vote_once = _shared_limit("votes", 1 / 1440, 1, clock)
+        self.now = now
+        self.timer = timer
+        self._rng = rng or Random(secrets.randbits(64))
+        found = (decks or load_all(settings.decks)).values()
+        self._composers = composers or {}
+        self.tables = {d.id: self._table(d, clock) for d in found if isinstance(d, Deck)}
+        self.chats = {
+            deck.id: ChatTable(
+                deck,
+                IndexHolder(settings.store_options, deck.id, clock),
+                settings,
+                self.counters,
+                clock=clock,
+            )
+            for deck in found
+            if not isinstance(deck, Deck)
+        }
+        # Whose index is asked for a key whose deck nobody names.
+        self.indexes = tuple(
+            (deck, table.index)
+            for tables in (self.tables, self.chats)
+            for deck, table in tables.items()
+        )
+        self.rate_limit = rate_limit(settings, clock) if self.chats else None
+        self._check_named()
+        self.started = now()
+
+    def _check_named(self) -> None:
+        """The decks that the settings name are here; a server of chats alone needs no deck of cards."""
+        for name, named, here in (
+            ("TSUKURIOKI_DECK", self.settings.deck, self.tables),
+            ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
+        ):
+            if named and here and named not in here:
+                fault = f"{name}={named!r}, the decks here are {sorted(here)}"
+                raise DeckError(str(self.settings.decks), "", fault)
+
+    def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
+        settings = self.settings
+        index = IndexHolder(settings.store_options, deck.id, clock)
+        folder, limit = settings.ledger, settings.ledger_mb << 20
+        return Table(
+            deck=deck,
+            index=index,
+            ladder=build_ladder(
+                deck, settings.tiers, index, settings.radius, self._composers.get(deck.id)
+            ),
+            ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
+            votes=VoteBox(folder, deck.id, limit),
+            dealt=DealCounter(folder, deck.id),
+            missed=MissCounts(folder, deck.id),
+            voted=VoteCounts(folder, deck.id),
+        )
+
+    def table(self, deck: str) -> Table:
+        """A deck of cards by its id. Raises RequestError (404)."""
+        if deck in self.chats:
+            detail = f"{deck!r} is a deck of patterns: it answers at POST /api/chat"
+            raise RequestError(404, "Not a deck of cards", detail)
+        if deck not in self.tables:
+            known = ", ".join(sorted(self.tables))
+            raise RequestError(
+                404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
+            )
+        return self.tables[deck]
+
+    def chat(self, deck: str | None) -> ChatTable:
+        """A deck of patterns by its id, the one of the settings where none is named. RequestError."""
+        if not self.chats:
+            raise RequestError(404, "No chat", "there is no deck of patterns here")
+        usual = "chat" if "chat" in self.chats else next(iter(self.chats))
+        wanted = deck or self.settings.chat_deck or usual
+        if wanted not in self.chats:
+            known = ", ".join(self.chats)
+            detail = f"there is no deck of patterns {wanted[:60]!r}; there is {known}"
+            raise RequestError(404, "Unknown deck", detail)
+        return self.chats[wanted]
+
+    def answer(self, table: Table, query: Query, variant: int) -> Answer:
+        """Answer a query by the ladder, count it, and note a miss."""
+        start = self.timer()
+        answer = table.ladder.answer(query, variant)
+        if answer is None:
+            raise RequestError(
+                404,
+                "No answer",
+                "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
+                "いまは、ことばを用意できません。",
+            )
+        self.counters.answered(table.deck.id, answer.tier, self.timer() - start)
+        if answer.tier not in WHOLE_TIERS and table.ledger:
+            table.ledger.miss(query, variant, answer.tier, self.now())
+        return answer
+
+    def vote(
+        self,
+        table: Table,
+        key: str,
+        variant: int,
+        vote: str,
+        ballot: object,
+        voter: tuple[str, str],
+    ) -> None:
+        """Count a vote, once for each visitor. Raises RequestError: 400, or 429.
+
+        `voter` is the client's address, and what tells apart the visitors who share it: a kiosk
+        makes up another for each play.
+        """
+        deck = table.deck.id
+        if not self.ballots.fits(ballot, deck, key, variant):
+            raise RequestError(
+                400,
+                "Bad ballot",
+                "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on",
+                "うまく受け取れませんでした。",
+            )
+        address, visitor = voter
+        if wait := math.ceil(self.vote_rate.wait(address)):
+            raise too_many("Too many votes", wait)
+        if self.vote_once.wait(f"{address} {visitor} {ballot}"):
+            return
+        stored = stored_answer(self, bytes.fromhex(key), variant)
+        created = str(parse_json(stored.body).get("created", "")) if stored else ""
+        table.votes.vote(key, variant, vote, self.now(), created)
+
+    def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
+        """A hand, stocked where there is stock unless the mode says otherwise."""
+        index = table.index()
+        stock = index.meta().stocked_hands if index else 0
+        if mode == "stocked" and not stock:
+            raise RequestError(
+                409,
+                "Nothing stocked",
+                f"deck {table.deck.id!r} has no stocked hand; run: precompute build --strategy stock",
+                "作り置きの手札は、まだありません。",
+            )
+        if index is None or not stock or mode == "random":
+            return "random", deal(table.deck, self._rng)
+        cards = index.stocked(permuted(table.dealt.take(stock), stock))
+        if not cards or not all(card in table.deck.card_by_id for card in cards):
+            return "random", deal(table.deck, self._rng)
+        return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
+
+
+def _shared_limit(
+    name: str, per_minute: float, burst: int, clock: Callable[[], float]
+) -> RateLimit:
+    table = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
+    return RateLimit(table, per_minute, burst, clock)
+
+
+class Stored(NamedTuple):
+    """A stored answer: its finished body, whose deck's it is, and how far that deck's index was."""
+
+    body: bytes
+    deck: str
+    holder: IndexHolder
+    state: State | None
+
+
+def stored_answer(house: House, key: bytes, variant: int) -> Stored | None:
+    """The stored answer of a key of 16 bytes."""
+    for deck, holder in house.indexes:
+        # Before the answer is: what is told of an older state is found out, the other way it is not.
+        state = holder.state()
+        index = holder()
+        body = index.get(key, variant) if index else None
+        if body is not None:
+            return Stored(body, deck, holder, state)
+    return None
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON of a request's body. Raises RequestError (400)."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(
+            400, "Bad JSON", f"the body is not JSON: {error.msg}", "うまく読み取れませんでした。"
+        ) from None

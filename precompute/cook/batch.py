@@ -1,0 +1,344 @@
+"""Cooking by batch job: half the price, within a day.
+
+One job holds every request. Its file beside the store, `<deck>.batch.json`, is written before the
+job is started and names it, so that a killed build finds it again instead of paying twice: by the
+job's name, or, where the build died while starting it, by the display name that only it has. What
+comes back is taken in like any other reply; what was refused, or never came, is left to be asked
+for again request by request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import orjson
+import xxhash
+
+from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, UnfinishedError
+from app.kinds.cards.writer import Writer
+from app.providers import Batch, Completion, Prompt, Task
+from app.providers.prices import Price
+from app.store.index import IndexWriter
+from app.store.key import Query
+from precompute.cook.clock import Clock
+from precompute.cook.cost import Estimate
+from precompute.cook.intake import Intake
+from precompute.cook.progress import Show
+from precompute.cook.runner import Purse
+from precompute.plan.strategies import Job
+
+RUNNING, DONE = "running", "done"
+_T = TypeVar("_T")
+
+
+class BatchService(Protocol):
+    """Starts batch jobs and looks after them. Every method raises ProviderError."""
+
+    model: str
+
+    def line(self, key: str, prompt: Prompt) -> bytes:
+        """One request as a line of the job's file."""
+
+    def submit(self, lines: bytes, display_name: str) -> str:
+        """Start a job; returns its name."""
+
+    def find(self, display_name: str) -> str | None:
+        """The job that was started under this display name."""
+
+    def state(self, name: str) -> tuple[str, str]:
+        """running, done or failed, and the service's own word."""
+
+    def results(self, name: str) -> Iterable[tuple[str, Completion | str]]:
+        """Each request's key with its completion, or what went wrong."""
+
+    def cancel(self, name: str) -> None:
+        """Give a job up."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPace:
+    """Answers a request; seconds between two looks, and until a job is given up."""
+
+    per_request: int = 10
+    poll_seconds: float = 20.0
+    give_up_seconds: float = 24 * 3600.0
+    tries: int = 5
+
+
+@dataclass
+class _State:
+    """A job that was started, or is about to be. `name` is empty until it has one."""
+
+    display: str
+    model: str
+    fingerprint: str
+    submitted: str
+    name: str = ""
+    waited: float = 0.0
+    requests: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def tasks(self, key: str) -> list[Task]:
+        return [
+            Task(Query.from_json(t["query"]), t["variant"], tuple(t["refusals"]))
+            for t in self.requests[key]
+        ]
+
+
+def _task_json(task: Task) -> dict[str, Any]:
+    return {
+        "query": task.query.to_json(),
+        "variant": task.variant,
+        "refusals": list(task.refusals),
+    }
+
+
+class BatchCook:
+    """Cooks the jobs of a plan by one batch job."""
+
+    def __init__(
+        self,
+        store: Path,
+        deck: str,
+        service: BatchService,
+        writer: Writer,
+        intake: Intake,
+        index: IndexWriter,
+        clock: Clock,
+        pace: BatchPace,
+        purse: Purse,
+        sources: Sequence[str],
+        progress: Show,
+    ) -> None:
+        self._path = store / f"{deck}.batch.json"
+        self._service = service
+        self._writer = writer
+        self._intake = intake
+        self._index = index
+        self._clock = clock
+        self._pace = pace
+        self._purse = purse
+        self._sources = list(sources)
+        self._progress = progress
+
+    def run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
+        """Cook by batch; returns jobs that were not part of it, and tasks to ask for again.
+
+        Raises UnfinishedError and StoreError. What is there is kept, and so is the job's name.
+        """
+        try:
+            return self._run(jobs)
+        except (ProviderStopError, ProviderRetryError) as error:
+            there = self._intake.report.already + self._intake.report.cooked
+            name = self._known_name()
+            kept = f"; the job {name} is kept" if name else ""
+            raise UnfinishedError(
+                f"{error}; {there:,} of the entries planned are in the store and safe{kept}; run "
+                "the same command again to go on"
+            ) from None
+
+    def _known_name(self) -> str:
+        state = self._load()
+        return state.name if state else ""
+
+    def _run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
+        self._index.catch_up()
+        state = self._picked_up() or self._submitted(self._missing(jobs))
+        if state is None:
+            return list(jobs), []
+        again = self._finish(state)
+        self._index.catch_up()
+        asked = {task.name for key in state.requests for task in state.tasks(key)}
+        named = {(job.query.key, job.variant) for job in jobs}
+        self._intake.report.wanted += len(asked & named)
+        left = [job for job in jobs if (job.query.key, job.variant) not in asked]
+        return left, again
+
+    def _missing(self, jobs: Sequence[Job]) -> list[Task]:
+        return [j.task for j in jobs if j.again or not self._as_good(j)]
+
+    def _as_good(self, job: Job) -> bool:
+        source = self._index.source_of(job.query.key, job.variant)
+        return source is not None and self._rank(source) <= self._rank(self._writer.name)
+
+    def _rank(self, source: str) -> int:
+        return self._sources.index(source) if source in self._sources else len(self._sources)
+
+    # The job's file.
+
+    def _load(self) -> _State | None:
+        try:
+            return _State(**orjson.loads(self._path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (orjson.JSONDecodeError, TypeError):
+            raise StoreWriteError(
+                f"{self._path}: is damaged; see the service's console for the job, then remove it"
+            ) from None
+
+    def _save(self, state: _State) -> None:
+        scratch = self._path.with_suffix(".tmp")
+        try:
+            with scratch.open("wb") as file:
+                file.write(orjson.dumps(asdict(state)))
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(self._path)
+        except OSError as error:
+            raise StoreWriteError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+    def _forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    # Starting, and picking up.
+
+    def _picked_up(self) -> _State | None:
+        """The job that an earlier build started, if it is one that can be read today."""
+        state = self._load()
+        if state is None:
+            return None
+        if not state.name:
+            state.name = self._patiently(lambda: self._service.find(state.display)) or ""
+        if not state.name:
+            self._progress.note("an earlier build died before its batch job began; it starts anew")
+            self._forget()
+            return None
+        if state.fingerprint != self._writer.fingerprint:
+            # Its answers were asked for with another prompt: their angles mean nothing today.
+            self._progress.note(f"{state.name} was given up: the prompt has changed since")
+            self._patiently(lambda: self._service.cancel(state.name))
+            self._forget()
+            return None
+        self._progress.note(f"{state.name}, submitted {state.submitted}, is picked up")
+        self._save(state)
+        return state
+
+    def _submitted(self, tasks: Sequence[Task]) -> _State | None:
+        groups = list(self._affordable(tasks))
+        if not groups:
+            return None
+        stamp = self._clock.stamp()
+        names = "".join(task.query.key for group in groups for task in group)
+        state = _State(
+            display=f"tsukurioki-{xxhash.xxh3_64_hexdigest(f'{names}{stamp}{os.getpid()}'.encode())}",
+            model=self._service.model,
+            fingerprint=self._writer.fingerprint,
+            submitted=stamp,
+            requests={
+                f"r{number}": [_task_json(task) for task in group]
+                for number, group in enumerate(groups, 1)
+            },
+        )
+        self._save(state)
+        lines = b"".join(
+            self._service.line(f"r{number}", self._writer.prompt(group))
+            for number, group in enumerate(groups, 1)
+        )
+        state.name = self._start(lines, state.display)
+        self._save(state)
+        self._progress.note(
+            f"{state.name}: {len(groups):,} requests for {sum(map(len, groups)):,} answers submitted"
+        )
+        return state
+
+    def _start(self, lines: bytes, display: str) -> str:
+        """Start the job; where no reply came, look first whether it was started all the same."""
+        looked = False
+
+        def start() -> str:
+            nonlocal looked
+            found = self._service.find(display) if looked else None
+            looked = True
+            return found or self._service.submit(lines, display)
+
+        return self._patiently(start)
+
+    def _affordable(self, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
+        size = self._pace.per_request
+        spent = 0.0
+        for at in range(0, len(tasks), size):
+            group = tasks[at : at + size]
+            spent += self._bound(group)
+            if self._purse.budget_usd is not None and spent > self._purse.budget_usd:
+                self._progress.note(
+                    f"the budget of {self._purse.budget_usd:.4f} USD has room for {at:,} answers"
+                )
+                return
+            yield group
+
+    def _bound(self, group: Sequence[Task]) -> float:
+        price: Price | None = self._purse.price
+        if self._purse.estimate is None or price is None:
+            return 0.0
+        estimate: Estimate = self._purse.estimate(group)
+        return estimate.bound(price)
+
+    # Waiting, and taking in.
+
+    def _finish(self, state: _State) -> list[Task]:
+        word = self._waited(state)
+        if word != DONE:
+            self._patiently(lambda: self._service.cancel(state.name))
+            self._progress.note(
+                f"{state.name} is given up ({word}); the rest is asked for directly"
+            )
+        again = list(self._fetched(state)) if word == DONE else list(_all_tasks(state))
+        self._forget()
+        return again
+
+    def _waited(self, state: _State) -> str:
+        """`done`, or the word for why not."""
+        while True:
+            kind, word = self._patiently(lambda: self._service.state(state.name))
+            if kind != RUNNING:
+                return DONE if kind == DONE else word
+            if state.waited >= self._pace.give_up_seconds:
+                return f"still {word} after {state.waited / 3600:.1f} h"
+            self._progress(self._intake.report)
+            self._clock.sleep(self._pace.poll_seconds)
+            state.waited += self._pace.poll_seconds
+            self._save(state)
+
+    def _fetched(self, state: _State) -> Iterator[Task]:
+        """Take in what came back; yields what must be asked for again."""
+        results = self._patiently(lambda: dict(self._service.results(state.name)))
+        for key in state.requests:
+            tasks = [task for task in state.tasks(key) if not self._is_there(task, state)]
+            if tasks:
+                # A reply can only be read with all the tasks that it was asked for.
+                batch = self._read(state.tasks(key), results.get(key, "missing"))
+                self._intake.report.requests += 1
+                yield from self._intake.take(tasks, batch)
+                self._progress(self._intake.report)
+
+    def _is_there(self, task: Task, state: _State) -> bool:
+        """Whether an earlier build took this answer in, and was killed before it forgot the job."""
+        if self._index.source_of(*task.name) != self._writer.name:
+            return False
+        return self._index.created(*task.name) >= state.submitted
+
+    def _read(self, tasks: Sequence[Task], result: Completion | str) -> Batch:
+        if isinstance(result, str):
+            return Batch((), self._service.model, None, f"error: {result[:80]}")
+        return self._writer.read(tasks, result)
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        """A call, made again within bounds where the service does not answer."""
+        for attempt in range(1, self._pace.tries + 1):
+            try:
+                return call()
+            except ProviderRetryError as error:
+                self._intake.report.faults[error.kind] += 1
+                if attempt == self._pace.tries:
+                    raise
+                told = error.retry_after
+                self._clock.sleep(min(60.0, 2.0**attempt) if told is None else told)
+        raise AssertionError("unreachable")
+
+
+def _all_tasks(state: _State) -> Iterator[Task]:
+    for key in state.requests:
+        yield from state.tasks(key)

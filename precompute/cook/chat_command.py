@@ -1,0 +1,252 @@
+"""The commands for decks of patterns: what they do when a deck is not one of cards."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import click
+from rich.console import Console
+
+from app.errors import IndexUnusableError, PlanError
+from app.kinds.cards.deck import Reader
+from app.kinds.cards.figures import store
+from app.kinds.chat import figures as chat_figures
+from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
+from app.kinds.chat.gate import ChatGate
+from app.ledger.misses import read_ledger
+from app.ledger.tally import read_tally
+from app.providers.prices import load_prices
+from app.settings import Settings
+from app.store.index import Index, IndexWriter
+from app.store.log import LogWriter
+from precompute.cook.chat import (
+    Candidate,
+    ChatReport,
+    LineCook,
+    Rejections,
+    learn,
+    plan_lines,
+    read_candidates,
+)
+from precompute.cook.chat_model import writer_of
+from precompute.cook.report import counts, table
+from precompute.review.check import Finding
+
+FEWEST_LINES = 8
+
+
+def build(
+    settings: Settings,
+    deck: PatternDeck,
+    wanted: int | None,
+    provider: str | None,
+    model: str | None,
+    strategy: str,
+    now: Callable[[], str],
+    *,
+    review: bool,
+    dry_run: bool,
+) -> int:
+    """Cook lines, or take in what was learned. Raises PlanError where nobody can write."""
+    started = time.monotonic()
+    if strategy == "misses":
+        report = _learn(settings, deck, wanted, now, review=review, dry_run=dry_run)
+    else:
+        report = _cook(settings, deck, wanted, provider, model, now, dry_run=dry_run)
+    if dry_run:
+        return 0
+    rows = [
+        ("taken in" if strategy == "misses" else "cooked", f"{report.cooked:,}"),
+        ("already there", f"{report.already:,}"),
+        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
+        ("rejected by a person", f"{report.rejected:,}"),
+        ("failed requests", f"{report.faults:,}"),
+        ("not taken in" if strategy == "misses" else "not cooked", f"{report.unmet:,}"),
+        ("spent", f"{report.usd:.4f} USD"),
+        ("time", f"{time.monotonic() - started:.1f} s"),
+    ]
+    table(Console(), f"deck {deck.id}", rows)
+    return 2 if strategy != "misses" and report.unmet else 0
+
+
+def _cook(
+    settings: Settings,
+    deck: PatternDeck,
+    wanted: int | None,
+    provider: str | None,
+    model: str | None,
+    now: Callable[[], str],
+    *,
+    dry_run: bool,
+) -> ChatReport:
+    if wanted is None:
+        raise PlanError("say how many lines the store shall have, for example --n 1000")
+    jobs = list(itertools.islice(plan_lines(deck), wanted))
+    if dry_run:
+        intents = Counter(job.pattern["intent"] for job in jobs)
+        rows = [("lines planned", f"{len(jobs):,}"), ("by intent", counts(intents))]
+        table(Console(), "plan (nothing was cooked)", rows)
+        return ChatReport()
+    writer = writer_of(provider, model, settings)
+    Console(stderr=True).print(f"provider: {writer.name}", highlight=False)
+    prices = load_prices(settings.prices)
+    with (
+        closing(writer),
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+    ):
+        return LineCook(deck, writer, log, index, now, prices).run(jobs)
+
+
+def _learn(
+    settings: Settings,
+    deck: PatternDeck,
+    wanted: int | None,
+    now: Callable[[], str],
+    *,
+    review: bool,
+    dry_run: bool,
+) -> ChatReport:
+    err = Console(stderr=True)
+    if review and not (err.is_terminal and sys.stdin.isatty()):
+        raise PlanError("--review asks a person: run it on a terminal")
+    candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))[:wanted]
+    if not candidates:
+        err.print(
+            "no candidates in the ledger: they are kept where TSUKURIOKI_CHAT_LEARN=on and "
+            "TSUKURIOKI_CHAT_TIERS has cloud",
+            highlight=False,
+        )
+    if dry_run:
+        rows = [("candidates", f"{len(candidates):,}")]
+        table(Console(), "plan (nothing was taken in)", rows)
+        return ChatReport()
+    with (
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+    ):
+        rejections = Rejections(settings.ledger, deck.id)
+        return learn(
+            deck, candidates, log, index, now, rejections, _reviewer(deck) if review else None
+        )
+
+
+def _reviewer(deck: PatternDeck) -> Callable[[Candidate], str | bool | None]:
+    def ask(candidate: Candidate) -> str | bool | None:
+        character = dict(candidate.query.picks)["character"]
+        click.echo(f"\n{deck.character_by_id[character].name}, asked {candidate.times} ×")
+        click.echo(f"  {candidate.asked}\n  → {candidate.text}   ({candidate.model})")
+        verdict = click.prompt(
+            "keep it? yes, no, edit, quit", type=click.Choice(["y", "n", "e", "q"]), default="n"
+        )
+        if verdict == "e":
+            return str(click.prompt("her words"))
+        return None if verdict == "q" else verdict == "y"
+
+    return ask
+
+
+def stats(settings: Settings, deck: PatternDeck, today: str) -> dict[str, Any]:
+    """What is known of a deck of patterns without a server."""
+    try:
+        index: Index | None = Index(settings.store, deck.id)
+    except IndexUnusableError:
+        index = None
+    rows = list(read_tally(settings.ledger, deck.id))
+    prices = load_prices(settings.prices)
+    candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
+    return {
+        "deck": deck.id,
+        "space": chat_figures.space(deck),
+        "store": store(index.meta() if index else None),
+        "layers": chat_figures.layers(deck, rows),
+        "cost": chat_figures.cost(deck, rows, prices, settings.chat_strong, today),
+        "candidates": len(candidates),
+    }
+
+
+def stats_rows(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """The same for a person."""
+    space, layers, cost = told["space"], told["layers"], told["cost"]
+    yield "characters, intents", f"{space['characters']}, {space['intents']}"
+    yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"
+    yield "entries", f"{told['store']['entries']:,} ({counts(told['store']['by_source'])})"
+    yield "candidates to learn", f"{told['candidates']:,}"
+    yield "answers", f"{layers['answers']:,} since {layers['since'] or 'never'}"
+    for tier, seen in layers["seen"].items():
+        yield f"  {tier}", f"{seen['answers']:,} ({seen['share']:.1%})"
+    for plan in layers["foreseen"]:
+        parts = [_beside(layer) for layer in plan["layers"]]
+        yield f"  {plan['plan']}", "; ".join(parts)
+    yield "spent", f"{cost['spent_usd']:.4f} USD in {cost['days']} days"
+    if cost["baseline_usd"] is not None:
+        yield "all on the strong model", f"{cost['baseline_usd']:.4f} USD ({cost['baseline']})"
+    if cost["month_usd"] is not None:
+        yield "a month like this", f"{cost['month_usd']:.4f} USD"
+    yield "prices of", cost["prices_of"] or "no table"
+
+
+def _beside(layer: dict[str, Any]) -> str:
+    seen = "–" if layer["seen"] is None else f"{layer['seen']:.0%}"
+    return f"{'+'.join(layer['tiers'])} {seen} (foreseen {layer['foreseen']:.0%})"
+
+
+def check(deck: PatternDeck) -> Iterator[Finding]:
+    """Lines that break the deck's own rules, and utterances that are read wrongly."""
+    gate = ChatGate(deck)
+    seen: dict[str, str] = {}
+    for character, intent, line in deck.all_lines():
+        where = f"{deck.id}: {character.id} {intent}"
+        if line.text in seen:
+            yield Finding(where, f"the same line as {seen[line.text]}: {line.text}")
+        seen[line.text] = where
+        for refusal in gate.vetted(character, line.text):
+            yield Finding(where, f"{refusal}: {line.text}")
+    for character in deck.characters:
+        for intent, lines in deck.lines[character.id].items():
+            if len(lines) < FEWEST_LINES:
+                fault = f"has {len(lines)} lines, {FEWEST_LINES} keep it from repeating itself"
+                yield Finding(f"{deck.id}: {character.id} {intent}", fault, error=False)
+    for name, (precision, recall, wrong) in measure(deck).items():
+        for text in wrong:
+            fault = f"is read wrongly (precision {precision:.2f}, recall {recall:.2f}): {text}"
+            yield Finding(f"{deck.id}: intent {name}", fault, error=False)
+
+
+def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
+    """Precision, recall and what was read wrongly, by intent, of the deck's `said.json`."""
+    if not (deck.folder / SAID_FILE).exists():
+        return {}
+    said = Reader(deck.folder, SAID_FILE).value
+    found = {}
+    for intent in deck.intents:
+        yes, no = said[intent.id]["said"], said[intent.id]["not_said"]
+
+        def has(text: str, name: str = intent.id) -> bool:
+            return any(hit.intent.id == name for hit in deck.recognise(text))
+
+        missed, taken = [t for t in yes if not has(t)], [t for t in no if has(t)]
+        right = len(yes) - len(missed)
+        precision = right / (right + len(taken)) if right + len(taken) else 1.0
+        found[intent.id] = (precision, right / len(yes), missed + taken)
+    return found
+
+
+def summary(deck: PatternDeck) -> str:
+    """One line of what there is."""
+    space = chat_figures.space(deck)
+    told = (
+        f"deck {deck.id}: {space['characters']} characters, {space['intents']} intents, "
+        f"{space['lines']} lines ({space['fallback_lines']} of them for {FALLBACK})"
+    )
+    figures = measure(deck).values()
+    if figures:
+        least = [min(f[i] for f in figures) for i in (0, 1)]
+        told += f"; precision at least {least[0]:.2f}, recall at least {least[1]:.2f}"
+    return told

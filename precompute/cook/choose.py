@@ -1,0 +1,209 @@
+"""Who cooks: which provider is meant, with which model, at which pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.errors import PlanError
+from app.kinds.cards.composer import ComposerProvider
+from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.writer import SmallWriter, Writer
+from app.providers import Completion, Model, Prompt, Provider, Task
+from app.providers.deadline import is_local
+from app.providers.openai import OPENAI
+from app.providers.secret import Secret
+from app.settings import Settings
+from precompute.cook.cost import Estimator, estimator
+from precompute.cook.runner import Pace
+
+PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
+GEMINI = ("gemini", "gemini-legacy")
+# The extra of pyproject.toml that brings a provider's client library.
+EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
+PROMPTS = ("whole", "small")
+PER_REQUEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A provider by name, the model it is asked for, and why it was chosen."""
+
+    name: str
+    model: str
+    why: str = ""
+    prompt: str = "whole"
+
+    @property
+    def local(self) -> bool:
+        """Whether it needs no network."""
+        return self.name == "composer"
+
+
+def gemini_key(settings: Settings) -> Secret:
+    """The key for Gemini; empty where there is none."""
+    return settings.gemini_api_key or settings.google_api_key
+
+
+def choose(
+    settings: Settings, name: str | None, model: str | None = None, prompt: str | None = None
+) -> Choice:
+    """The provider that was asked for; else Gemini where there is a key; else the composer."""
+    why = ""
+    if name is None:
+        variable = "GEMINI_API_KEY" if settings.gemini_api_key else "GOOGLE_API_KEY"
+        name = "gemini" if gemini_key(settings) else "composer"
+        why = (
+            f"{variable} is set"
+            if gemini_key(settings)
+            else "no GEMINI_API_KEY is set; set it for Gemini"
+        )
+    models = {
+        "composer": COMPOSER_MODEL,
+        "gemini": settings.gemini_model,
+        "gemini-legacy": settings.gemini_model,
+        "ollama": settings.ollama_model,
+        "openai": settings.openai_model,
+    }
+    # A model of a size that Ollama runs on a small machine loses itself in the long prompt.
+    kind = prompt or ("small" if name == "ollama" else "whole")
+    return Choice(name, model or models[name], why, kind)
+
+
+def make_model(choice: Choice, settings: Settings) -> Model:
+    """The model, its client library loaded. Raises ProviderError, and PlanError without a key."""
+    makers: dict[str, Callable[[Choice, Settings], Model]] = {
+        "gemini": _gemini,
+        "gemini-legacy": _gemini_legacy,
+        "ollama": _ollama,
+        "openai": _openai,
+    }
+    if choice.name not in makers:
+        raise PlanError(f"--provider {choice.name} asks no model")
+    try:
+        return makers[choice.name](choice, settings)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS[choice.name]
+        raise PlanError(
+            f"--provider {choice.name} needs {error.name}, which is not installed; "
+            f"run: pip install 'tsukurioki[{extra}]'"
+        ) from None
+
+
+def _needed_key(settings: Settings) -> Secret:
+    key = gemini_key(settings)
+    if not key:
+        raise PlanError("--provider gemini needs a key; set GEMINI_API_KEY")
+    return key
+
+
+def _gemini(choice: Choice, settings: Settings) -> Model:
+    key = _needed_key(settings)
+    from app.providers.gemini import Gemini
+
+    return Gemini(
+        key,
+        choice.model,
+        settings.gemini_base_url,
+        settings.gemini_api_version,
+        settings.timeout,
+    )
+
+
+def _gemini_legacy(choice: Choice, settings: Settings) -> Model:
+    key = _needed_key(settings)
+    from app.providers.gemini_legacy import GeminiLegacy
+
+    return GeminiLegacy(key, choice.model, settings.gemini_base_url, settings.timeout)
+
+
+def _ollama(choice: Choice, settings: Settings) -> Model:
+    from app.providers.ollama import Ollama
+
+    return Ollama(
+        settings.ollama_host,
+        choice.model,
+        settings.timeout,
+        settings.ollama_keep_alive,
+        settings.ollama_free_mb,
+    )
+
+
+def _openai(choice: Choice, settings: Settings) -> Model:
+    from app.providers.openai import OpenAICompatible
+
+    return OpenAICompatible(
+        settings.openai_api_key, settings.openai_base_url, choice.model, settings.timeout
+    )
+
+
+class Planned:
+    """A model that is only planned with: it has a name and cannot be asked."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.name = choice.name
+        self.model = choice.model
+
+    def complete(self, prompt: Prompt) -> Completion:
+        """Planning asks nobody."""
+        raise PlanError(f"{self.name} is only planned with")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cook:
+    """A provider ready to write, and how its requests are estimated where they cost something."""
+
+    provider: Provider
+    estimate: Estimator | None
+    writer: Writer | None = None
+
+
+def make_cook(choice: Choice, deck: Deck, model: Model | None) -> Cook:
+    """A provider for a deck; with no model, the composer. Raises DeckError."""
+    if model is None:
+        return Cook(ComposerProvider(deck), None)
+    if choice.prompt == "small":
+        small = SmallWriter(deck, model)
+        return Cook(small, estimator(deck, small.prompt, steps=2))
+    writer = Writer(deck, model)
+    return Cook(writer, estimator(deck, writer.prompt), writer)
+
+
+def fingerprints(deck: Deck) -> dict[str, str]:
+    """What each source's entries would come from today, as far as this deck allows it."""
+    known: dict[str, str] = {}
+    if deck.composable:
+        known["composer"] = ComposerProvider(deck).fingerprint
+    planned = Planned(Choice("gemini", ""))
+    for kind in (Writer, SmallWriter):
+        fingerprint = kind(deck, planned).fingerprint
+        known[fingerprint.partition(":")[0]] = fingerprint
+    return known
+
+
+def is_limited(choice: Choice, settings: Settings) -> bool:
+    """Whether somebody counts our requests: services do, a server on this machine does not."""
+    if choice.name == "openai":
+        return not is_local(settings.openai_base_url or OPENAI)
+    return choice.name in GEMINI
+
+
+def pace_of(
+    choice: Choice, settings: Settings, per_request: int | None, concurrency: int | None
+) -> Pace:
+    """How many answers a request, and requests at once."""
+    if choice.local:
+        return Pace(per_request=per_request or Pace().per_request, concurrency=1)
+    if choice.prompt == "small":
+        return Pace(per_request=1, concurrency=concurrency or 1)
+    at_once = settings.concurrency if is_limited(choice, settings) else 1
+    return Pace(per_request=per_request or PER_REQUEST, concurrency=concurrency or at_once)
+
+
+def group(tasks: Sequence[Task], size: int) -> list[Sequence[Task]]:
+    """Tasks by request."""
+    return [tasks[at : at + size] for at in range(0, len(tasks), size)]

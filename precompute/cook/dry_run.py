@@ -1,0 +1,113 @@
+"""`--dry-run`: what would be asked, what that would cost and how long it would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from app.errors import IndexUnusableError
+from app.providers import Task
+from app.providers.prices import PriceTable, load_prices
+from app.store.index import Index
+from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
+from precompute.cook.cost import Estimate
+from precompute.cook.order import Kitchen, Order
+from precompute.cook.refresh import estimate_all, may_replace
+from precompute.cook.report import table
+from precompute.plan.strategies import Job
+
+# What the free tier of Gemini gives in a day for a Flash-Lite, as of the price table.
+FREE_REQUESTS_A_DAY = 500
+
+
+def missing(kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> list[Task]:
+    """The tasks of a plan that would be cooked."""
+    settings = kitchen.settings
+    try:
+        index: Index | None = Index(settings.store, kitchen.deck.id)
+    except IndexUnusableError:
+        index = None
+    left = []
+    for job in jobs:
+        source = index.source_of(job.query.key, job.variant) if index else None
+        # An answer that this provider's would not replace, or only as an equal, is good enough.
+        good = source is not None and (
+            source == choice.name or not may_replace(settings, choice, source)
+        )
+        if job.again or not good:
+            left.append(job.task)
+    if index:
+        index.close()
+    return left
+
+
+def tell(order: Order, kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> int:
+    """Print it. Asks nobody, needs no key, writes nothing."""
+    tasks = missing(kitchen, choice, jobs)
+    # Loads the prompts, so that a fault in them is told tonight and not after the first request.
+    make_cook(choice, kitchen.deck, None if choice.local else Planned(choice))
+    rows: list[tuple[str, object]] = [
+        ("provider", f"{choice.name} {choice.model}".strip()),
+        ("entries planned", f"{len(jobs):,}"),
+        ("already there", f"{len(jobs) - len(tasks):,}"),
+        ("to cook", f"{len(tasks):,}"),
+        ("hands", f"{len({job.query.hand_key for job in jobs}):,}"),
+    ]
+    if not choice.local:
+        rows += _requests(order, kitchen, choice, tasks)
+    table(kitchen.out, "plan (nothing was cooked)", rows)
+    return 0
+
+
+def _requests(
+    order: Order, kitchen: Kitchen, choice: Choice, tasks: Sequence[Task]
+) -> Iterator[tuple[str, object]]:
+    settings = kitchen.settings
+    estimate = estimate_all(settings, kitchen.deck, choice, tasks, order.per_request)
+    per_request = pace_of(choice, settings, order.per_request, None).per_request
+    yield "answers a request", f"{per_request}"
+    yield from told_estimate(order, kitchen, choice, estimate)
+
+
+def told_estimate(
+    order: Order, kitchen: Kitchen, choice: Choice, estimate: Estimate
+) -> Iterator[tuple[str, object]]:
+    """Requests, tokens, price and time."""
+    settings = kitchen.settings
+    yield "requests", f"{estimate.requests:,}"
+    yield "tokens, about", f"{estimate.prompt:,.0f} in, {estimate.output:,.0f} out"
+    prices = load_prices(settings.prices)
+    today = kitchen.clock.stamp()
+    yield from _price(order, prices, choice, estimate, today)
+    closes = prices.closes(choice.model)
+    if closes:
+        yield "note", f"{choice.model} is shut down on {closes}"
+    rpm, tpm = order.rpm or settings.rpm, order.tpm or settings.tpm
+    if is_limited(choice, settings) or order.rpm:
+        minutes = at_limit(estimate, rpm, tpm)
+        yield "time at the rate limit", f"{minutes} min at {rpm} requests and {tpm:,} tokens a min"
+    if choice.name.startswith("gemini") and "lite" in choice.model:
+        days = max(1, math.ceil(estimate.requests / FREE_REQUESTS_A_DAY))
+        yield "on the free tier", f"{days} day(s), at about {FREE_REQUESTS_A_DAY} requests a day"
+
+
+def _price(
+    order: Order, prices: PriceTable, choice: Choice, estimate: Estimate, today: str
+) -> Iterator[tuple[str, object]]:
+    price = prices.price(choice.name, choice.model, today)
+    if price is None:
+        yield "price", f"not known: the table of {prices.dated} has none for {choice.model!r}"
+        return
+    told = f"{estimate.cost(price):.4f} USD by the prices of {prices.dated}"
+    yield "price, about", told
+    if choice.name in GEMINI and "lite" not in choice.model:
+        yield "besides", "the thoughts of this model, billed as output; --budget-usd holds them too"
+    half = prices.price(choice.name, choice.model, today, batch=True)
+    if half and half != price and not order.pieces:
+        yield "price with --batch, about", f"{estimate.cost(half):.4f} USD"
+
+
+def at_limit(estimate: Estimate, rpm: int, tpm: int) -> int:
+    """Whole minutes that the limits alone make it take."""
+    tokens = estimate.prompt + estimate.output
+    return max(1, math.ceil(max(estimate.requests / rpm, tokens / tpm)))

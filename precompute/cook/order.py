@@ -1,0 +1,70 @@
+"""What a build was asked for, and what it works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from rich.console import Console
+
+from app.errors import PlanError
+from app.kinds.cards.deck import Deck
+from app.providers.prices import Price, load_prices
+from app.settings import Settings
+from precompute.cook.choose import Choice
+from precompute.cook.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for on the command line; None is what the settings say."""
+
+    wanted: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    strategy: str = "stock"
+    refresh: str | None = None
+    radius: int | None = None
+    seed: int = 0
+    per_request: int | None = None
+    concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    budget_usd: float | None = None
+    batch: bool = False
+    give_up_hours: float = 24.0
+    dry_run: bool = False
+    pieces: bool = False
+    take: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """What a build works with: settings, deck, consoles, clock."""
+
+    settings: Settings
+    deck: Deck
+    out: Console
+    err: Console
+    clock: Clock
+    rng: Random
+
+
+def price_of(
+    order: Order, kitchen: Kitchen, choice: Choice, *, batch: bool = False
+) -> Price | None:
+    """What the model costs today. Raises PlanError for a budget that could not be kept."""
+    prices = load_prices(kitchen.settings.prices)
+    today = kitchen.clock.stamp()
+    price = prices.price(choice.name, choice.model, today, batch=batch)
+    if price is None and order.budget_usd is not None:
+        raise PlanError(
+            f"--budget-usd: the price table of {prices.dated} has no price for {choice.model!r}; "
+            "add it to a file and name that with TSUKURIOKI_PRICES"
+        )
+    closes = prices.closes(choice.model)
+    if closes:
+        gone = "has been" if closes <= today[:10] else "will be"
+        kitchen.err.print(f"note: {choice.model} {gone} shut down on {closes}", highlight=False)
+    return price

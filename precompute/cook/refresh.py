@@ -1,0 +1,270 @@
+"""What became stale, what that would cost, and plans to cook it again.
+
+An entry is
+
+- valid: made from the cards, the prompt (or pieces) and the model of today;
+- servable: one of them has changed since, and the gate lets it pass all the same;
+- refused: the gate of today does not let it pass; it must be cooked again;
+- gone: the deck has one of its phrases no longer; nobody can ask for it;
+- disliked: players turned it down, whatever it is besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from app.errors import IndexUnusableError, PlanError
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.gate import Gate
+from app.ledger.votes import disliked
+from app.providers import Task
+from app.providers.prices import Price, load_prices
+from app.settings import Settings
+from app.store.entry import Entry
+from app.store.index import Index
+from app.store.log import Record, log_path, read_log
+from precompute.cook.choose import Choice, Planned, choose, fingerprints, group, make_cook, pace_of
+from precompute.cook.cost import NOTHING, Estimate
+from precompute.cook.intake import entry_fingerprint
+from precompute.plan.strategies import Job
+
+VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
+STALE, DISLIKED = "stale", "disliked"
+REFRESH = (STALE, DISLIKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """An entry in force, which of these it is, and why."""
+
+    entry: Entry
+    state: str
+    why: str = ""
+
+    @property
+    def job(self) -> Job:
+        """Cooking it again."""
+        return Job(self.entry.query, self.entry.variant, f"{self.state}: {self.why}", again=True)
+
+
+class Ageing:
+    """Judges the entries of a deck against what is there today."""
+
+    def __init__(self, settings: Settings, deck: Deck) -> None:
+        self._settings = settings
+        self._deck = deck
+        self._gate = Gate.of(deck)
+        self._fingerprints = fingerprints(deck)
+        self._models = {
+            name: choose(settings, name).model for name in settings.sources if name in _NAMES
+        }
+
+    def judge(self, entry: Entry) -> Aged:
+        """Which of the four an entry is."""
+        try:
+            refusal = self._gate.examine(entry.query, entry.response)
+        except KeyError:
+            return Aged(entry, GONE, "the deck no longer has one of its phrases")
+        if refusal:
+            return Aged(entry, REFUSED, str(refusal))
+        why = self._change(entry)
+        return Aged(entry, SERVABLE if why else VALID, why)
+
+    def _change(self, entry: Entry) -> str:
+        made, _, cards = entry.fingerprint.partition("+")
+        today = self._fingerprints.get(made.partition(":")[0])
+        if today is None:
+            return ""
+        if cards != entry_fingerprint("", self._deck, entry.query)[1:]:
+            return "a card has changed"
+        if made != today:
+            return "the prompt has changed" if entry.source != "composer" else "a piece has changed"
+        model = self._models.get(entry.source, "")
+        if model and not entry.model.startswith(model):
+            return f"the model was {entry.model}, it is {model}"
+        return ""
+
+
+_NAMES = frozenset({"composer", "gemini", "gemini-legacy", "ollama", "openai"})
+
+
+def in_force(settings: Settings, deck: Deck) -> Iterator[Entry]:
+    """The entries that are served, in the order of the log. Raises IndexUnusableError."""
+    index = Index(settings.store, deck.id)
+    try:
+        start = 0
+        for item in read_log(log_path(settings.store, deck.id)):
+            if isinstance(item, Record):
+                if index.offset(item.entry.key, item.entry.variant) == start:
+                    yield item.entry
+                start = item.end
+            else:
+                start = -1
+    finally:
+        index.close()
+
+
+def ages(settings: Settings, deck: Deck) -> Iterator[Aged]:
+    """Every entry in force, judged. Raises IndexUnusableError."""
+    ageing = Ageing(settings, deck)
+    return map(ageing.judge, in_force(settings, deck))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How many entries are of each kind, why the stale ones are, and what cooking those would cost."""
+
+    states: Counter[str]
+    reasons: Counter[str]
+    choice: Choice
+    estimate: Estimate
+    price: Price | None
+    dated: str
+
+    @property
+    def to_cook(self) -> int:
+        """How many would be cooked again."""
+        return self.states[SERVABLE] + self.states[REFUSED]
+
+    def __str__(self) -> str:
+        told = (
+            f"{self.states[VALID]:,} entries still valid, {self.states[SERVABLE]:,} stale but "
+            f"servable, {self.states[REFUSED]:,} to be cooked again, {self.states[GONE]:,} gone"
+        )
+        if not self.to_cook:
+            return told
+        return f"{told}; build --refresh stale --provider {self.choice.name} costs {self.bill}"
+
+    @property
+    def bill(self) -> str:
+        """The price of cooking the stale ones again, in words."""
+        if self.price is None:
+            return f"what nobody knows: no price for {self.choice.model!r} in the table"
+        cost = self.estimate.cost(self.price)
+        return f"about {cost:.4f} USD by the prices of {self.dated}"
+
+
+def survey(settings: Settings, deck: Deck, today: str) -> Survey:
+    """Judge all entries, and price the stale ones with the provider that a build would take.
+
+    Raises IndexUnusableError.
+    """
+    choice = choose(settings, None)
+    states: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    tasks: list[Task] = []
+    for aged in ages(settings, deck):
+        states[aged.state] += 1
+        if aged.why:
+            reasons[aged.why] += 1
+        if aged.state in (SERVABLE, REFUSED) and may_replace(settings, choice, aged.entry.source):
+            tasks.append(Task(aged.entry.query, aged.entry.variant))
+    prices = load_prices(settings.prices)
+    price = prices.price(choice.name, choice.model, today)
+    return Survey(
+        states, reasons, choice, estimate_all(settings, deck, choice, tasks), price, prices.dated
+    )
+
+
+def told_ages(settings: Settings, deck: Deck, today: str) -> str:
+    """The survey as a sentence for `check`; empty where there is no store."""
+    try:
+        return f"deck {deck.id}: {survey(settings, deck, today)}"
+    except IndexUnusableError:
+        return ""
+
+
+def estimate_all(
+    settings: Settings,
+    deck: Deck,
+    choice: Choice,
+    tasks: Sequence[Task],
+    per_request: int | None = None,
+) -> Estimate:
+    """What so many tasks would take, request by request."""
+    if choice.local:
+        return NOTHING
+    cook = make_cook(choice, deck, Planned(choice))
+    assert cook.estimate is not None
+    pace = pace_of(choice, settings, per_request, None)
+    return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)
+
+
+def may_replace(settings: Settings, choice: Choice, source: str) -> bool:
+    """Whether what this provider writes would be served in place of a source's."""
+    return _rank(settings, choice.name) <= _rank(settings, source)
+
+
+def _rank(settings: Settings, source: str) -> int:
+    known = settings.sources
+    return known.index(source) if source in known else len(known)
+
+
+def plan_stale(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
+    """What the gate refuses today first, then what is only older than prompt, cards or model."""
+    aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
+    kept = _replaceable(aged, STALE, settings, choice, err)
+    for a in sorted(kept, key=lambda a: a.state != REFUSED):
+        yield a.job
+
+
+def plan_disliked(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
+    """The answers that players turned down, those with the most downs first.
+
+    Their old texts stay in the log.
+    """
+    downs = disliked(settings.ledger, deck.id)
+    found = [
+        Aged(entry, DISLIKED, f"{down} down")
+        for entry in in_force(settings, deck)
+        if (down := downs.get((entry.key, entry.variant, entry.created)))
+    ]
+    kept = _replaceable(found, DISLIKED, settings, choice, err)
+    kept.sort(key=lambda a: -downs[a.entry.key, a.entry.variant, a.entry.created])
+    tried = _texts_tried(settings, deck, {(a.entry.key, a.entry.variant) for a in kept})
+    for a in kept:
+        # The composer finds another text by the number of those that were turned down.
+        times = tried[a.entry.key, a.entry.variant] if choice.local else 1
+        yield replace(a.job, refusals=(DISLIKED,) * times)
+
+
+def _texts_tried(
+    settings: Settings, deck: Deck, names: Collection[tuple[str, int]]
+) -> Counter[tuple[str, int]]:
+    """How many texts of some answers the log has."""
+    records = read_log(log_path(settings.store, deck.id)) if names else ()
+    entries = (item.entry for item in records if isinstance(item, Record))
+    return Counter(name for e in entries if (name := (e.key, e.variant)) in names)
+
+
+def _replaceable(
+    aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
+) -> list[Aged]:
+    """Those that what this provider writes would replace; how many others there are is told."""
+    kept = [a for a in aged if may_replace(settings, choice, a.entry.source)]
+    if left := len(aged) - len(kept):
+        err.print(
+            f"{left:,} {kind} entries are left: {choice.name} would not be served in their place",
+            highlight=False,
+        )
+    return kept
+
+
+PLANS: dict[str, Callable[[Settings, Deck, Choice, Console], Iterable[Job]]] = {
+    STALE: plan_stale,
+    DISLIKED: plan_disliked,
+}
+
+
+def plan_refresh(
+    name: str, settings: Settings, deck: Deck, choice: Choice, err: Console
+) -> Iterator[Job]:
+    """The jobs of a refresh. Raises PlanError."""
+    try:
+        yield from PLANS[name](settings, deck, choice, err)
+    except IndexUnusableError as error:
+        raise PlanError(f"--refresh {name}: {error}") from None

@@ -1,0 +1,1 @@
+"""Pieces that composing assembles, cooked and checked."""

@@ -1,0 +1,127 @@
+"""`precompute build --pieces`: sentences and frames for composing, cooked by a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.errors import PlanError, UnfinishedError
+from app.providers import Model, Task
+from app.store.log import LogWriter
+from precompute.cook import dry_run
+from precompute.cook.choose import Choice, Planned, choose, group, is_limited, make_model, pace_of
+from precompute.cook.cost import NOTHING
+from precompute.cook.limiter import Limiter
+from precompute.cook.order import Kitchen, Order, price_of
+from precompute.cook.progress import show
+from precompute.cook.report import counts, table
+from precompute.cook.runner import Purse, Runner
+from precompute.pieces import sentences as pieces
+from precompute.plan.strategies import Job
+
+
+def cook_pieces(order: Order, kitchen: Kitchen) -> int:
+    """Cook what a deck lacks of pieces, and put them in place where that was asked for."""
+    settings, deck = kitchen.settings, kitchen.deck
+    choice = choose(settings, order.provider, order.model, "whole")
+    if choice.local:
+        raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
+    if order.batch:
+        raise PlanError("--pieces takes a few requests only; leave --batch away")
+    if order.dry_run:
+        return _tell_plan(order, kitchen, choice)
+    model = make_model(choice, settings)
+    choice = replace(choice, model=model.model)
+    try:
+        with LogWriter(settings.store, deck.id):
+            kept = pieces.PieceStore(settings.store, deck, pieces.themes_of(deck))
+            status = _cook(order, kitchen, choice, model, kept)
+            if order.take:
+                for path in pieces.take(kept):
+                    kitchen.out.print(f"written: {path}", highlight=False)
+    finally:
+        model.close()
+    return status
+
+
+def _steps(kept: pieces.PieceStore) -> tuple[tuple[list[Job], int], ...]:
+    """Jobs and how many there are in a request: frames, then sentences."""
+    phrases = max(len(card.phrases) for card in kept.deck.cards)
+    return (
+        (pieces.theme_jobs(kept.deck, kept.themes), pieces.THEMES_PER_REQUEST),
+        (pieces.phrase_jobs(kept.deck), pieces.CARDS_PER_REQUEST * phrases),
+    )
+
+
+def _cook(
+    order: Order, kitchen: Kitchen, choice: Choice, model: Model, kept: pieces.PieceStore
+) -> int:
+    settings = kitchen.settings
+    price = price_of(order, kitchen, choice)
+    writer = pieces.PieceWriter(kitchen.deck, model)
+    intake = pieces.PieceIntake(kept, (writer.name, writer.fingerprint), kitchen.clock.stamp, price)
+    limiter = None
+    if is_limited(choice, settings):
+        limiter = Limiter(kitchen.clock, order.rpm or settings.rpm, order.tpm or settings.tpm)
+    pace = pace_of(choice, settings, None, order.concurrency)
+    unfinished: UnfinishedError | None = None
+    with show(kitchen.err, sum(len(jobs) for jobs, _ in _steps(kept))) as progress:
+        for jobs, per_request in _steps(kept):
+            runner = Runner(
+                writer,
+                intake,
+                kept,
+                kitchen.clock,
+                replace(pace, per_request=per_request),
+                limiter,
+                Purse(price, writer.estimate, order.budget_usd),
+                settings.sources,
+                kitchen.rng,
+                progress,
+                keep_awake=True,
+            )
+            try:
+                runner.run(jobs)
+            except UnfinishedError as error:
+                unfinished = error
+                break
+    _tell(kitchen, intake, kept, price is not None)
+    if unfinished is not None:
+        raise unfinished
+    return 2 if intake.report.unmet else 0
+
+
+def _tell(
+    kitchen: Kitchen, intake: pieces.PieceIntake, kept: pieces.PieceStore, priced: bool
+) -> None:
+    report = intake.report
+    tried = report.first_drafts
+    rows = [
+        ("pieces kept", f"{len(kept.texts):,}"),
+        ("requests", f"{report.requests:,}"),
+        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
+        ("passed at the first try", f"{report.first_try:,} of {tried:,}"),
+        ("faults on the way", f"{report.faults.total():,} ({counts(report.faults)})"),
+        ("phrases and themes not done", f"{len(report.unmet):,}"),
+        ("spent", f"{report.cost_usd:.4f} USD" if priced else "not known"),
+    ]
+    table(kitchen.out, f"pieces of deck {kitchen.deck.id}, in {kept.path}", rows)
+    for task, why in report.unmet[:20]:
+        told = why.replace("\n", "; ")
+        kitchen.err.print(f"not done: {task.query.picks[0][1]}: {told}", highlight=False)
+
+
+def _tell_plan(order: Order, kitchen: Kitchen, choice: Choice) -> int:
+    deck = kitchen.deck
+    writer = pieces.PieceWriter(deck, Planned(choice))
+    kept = pieces.PieceStore(kitchen.settings.store, deck, pieces.themes_of(deck))
+    estimate = NOTHING
+    for jobs, per_request in _steps(kept):
+        tasks = [Task(j.query) for j in jobs if kept.source_of(j.query.key) is None]
+        estimate = sum(map(writer.estimate, group(tasks, per_request)), start=estimate)
+    rows = [("provider", f"{choice.name} {choice.model}".strip())]
+    table(
+        kitchen.out,
+        "plan of pieces (nothing was cooked)",
+        [*rows, *dry_run.told_estimate(order, kitchen, choice, estimate)],
+    )
+    return 0

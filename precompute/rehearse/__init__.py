@@ -1,0 +1,1 @@
+"""Playing the game offline through the same ladder."""

@@ -1,0 +1,1 @@
+"""What is there, and whether it is in order."""

@@ -1,0 +1,195 @@
+"""Connections: however requests are cut, joined or spoilt on the wire, each has its answer."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+import pytest
+
+from app.edge.serving import Service
+from app.ledger.counters import FOLDER_VARIABLE
+from app.settings import Settings
+from app.store.index import IndexWriter
+from app.store.key import Query
+from app.store.log import LogWriter
+from app.web.service import House
+from bench.kitchen import cooked, poem_deck
+from precompute.plan.strategies import plan_stock
+from tests.edge.here import served_here
+from tests.making import DECKS, PATIENCE, game_body
+
+POEM = poem_deck()
+QUERIES: list[Query] = [job.query for job in itertools.islice(plan_stock(POEM, 0, 1), 3)]
+
+
+def by_key(query: Query, *headers: str) -> bytes:
+    lines = [f"GET /api/answers/{query.key} HTTP/1.1", "Host: localhost", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def play(query: Query, *headers: str) -> bytes:
+    body = orjson.dumps(game_body(POEM, query))
+    lines = ["POST /api/generate-poem HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with three stored answers."""
+    folder: Path = tmp_path_factory.mktemp("connection")
+    with LogWriter(folder / "store", POEM.id) as log, IndexWriter(folder / "store", POEM) as index:
+        log.append(cooked(POEM, QUERIES))
+        index.catch_up()
+    known = Settings.read(
+        {
+            "TSUKURIOKI_DECKS": str(DECKS),
+            "TSUKURIOKI_STORE": str(folder / "store"),
+            "TSUKURIOKI_LEDGER": str(folder / "ledger"),
+            "TSUKURIOKI_PROXIES": "1",
+            "TSUKURIOKI_CHAT_BURST": "1",
+            "TSUKURIOKI_CHAT_RATE": "1",
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
+        house = House(known)
+    with served_here(Service(known, house)) as port:
+        yield port
+
+
+@pytest.fixture
+def wire(port: int) -> Iterator[socket.socket]:
+    """A connection that sends what it is given at once."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection
+
+
+def read(wire: socket.socket, method: str = "GET") -> tuple[int, bytes]:
+    response = HTTPResponse(wire, method=method)
+    response.begin()
+    return response.status, response.read()
+
+
+@pytest.mark.parametrize("request_of", [by_key, play])
+def test_a_request_in_two_parts_is_answered(wire: socket.socket, request_of: object) -> None:
+    """Wherever a request is cut, its answer is that of the whole."""
+    assert callable(request_of)
+    whole = request_of(QUERIES[0])
+    wire.sendall(whole)
+    expected = read(wire)
+    assert expected[0] == 200
+    head = whole.index(b"\r\n\r\n") + 5
+    for cut in (*range(1, head), *range(head, len(whole), 97)):
+        wire.sendall(whole[:cut])
+        wire.sendall(whole[cut:])
+        assert read(wire) == expected, cut
+
+
+def _next_body(stream: BinaryIO) -> bytes:
+    assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+    length = 0
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.partition(b":")
+        length = int(value) if name == b"content-length" else length
+    return stream.read(length)
+
+
+def test_requests_in_one_part_are_answered_in_turn(wire: socket.socket) -> None:
+    """Requests that come together are answered each, in their order, by whichever way."""
+    asked = [by_key(QUERIES[0]), HEALTH, play(QUERIES[1]), by_key(QUERIES[2]), play(QUERIES[0])]
+    wire.sendall(b"".join(asked))
+    stream = wire.makefile("rb")
+    keys = [orjson.loads(_next_body(stream)).get("key") for _ in asked]
+    assert keys == [QUERIES[0].key, None, QUERIES[1].key, QUERIES[2].key, QUERIES[0].key]
+
+
+def test_a_client_that_reads_late_gets_all_of_it(wire: socket.socket) -> None:
+    """Many requests sent without reading, the last in two parts, are all answered, in order."""
+    asked = [*(by_key(QUERIES[number % 3]) for number in range(6_000)), play(QUERIES[0])]
+
+    def send() -> None:
+        for request in asked[:-1]:
+            wire.sendall(request)
+        wire.sendall(asked[-1][:500])
+        wire.sendall(asked[-1][500:])
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    # Until neither side can go on: the server's answers are not taken.
+    sending.join(1)
+    stream = wire.makefile("rb")
+    keys = [orjson.loads(_next_body(stream))["key"] for _ in asked]
+    sending.join()
+    assert keys == [*(QUERIES[number % 3].key for number in range(6_000)), QUERIES[0].key]
+
+
+def test_ways_may_alternate_on_a_connection(wire: socket.socket) -> None:
+    """Plain requests and others after each other on one connection are all answered."""
+    for request in (by_key(QUERIES[0]), HEALTH, by_key(QUERIES[0], "Range: bytes=0-"), play(QUERIES[1]), HEALTH, play(QUERIES[1], "Expect: nothing"), by_key(QUERIES[2])):  # fmt: skip
+        wire.sendall(request)
+        assert read(wire)[0] == 200
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told(wire: socket.socket) -> None:
+    """Expect: 100-continue is answered before the body is sent."""
+    head, end, body = play(QUERIES[0], "Expect: 100-continue").partition(b"\r\n\r\n")
+    wire.sendall(head + end)
+    assert wire.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n")
+    wire.sendall(body)
+    assert read(wire)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\nX Y: 1\r\n\r\n", b"hello\r\n\r\n", b"POST /api/generate-poem HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"],
+)  # fmt: skip
+def test_what_is_not_http_is_a_400(wire: socket.socket, nonsense: bytes) -> None:
+    """Bytes that are no request are refused by the HTTP server, and the connection ends."""
+    wire.sendall(nonsense)
+    assert read(wire)[0] == 400
+    assert wire.recv(1) == b""
+
+
+@pytest.mark.parametrize("request_line", [b"BREW / HTTP/1.1", b"CONNECT localhost:80 HTTP/1.1"])
+def test_a_method_that_nobody_knows_is_refused(wire: socket.socket, request_line: bytes) -> None:
+    """A method that no route has is a problem document."""
+    wire.sendall(request_line + b"\r\nHost: localhost\r\n\r\n")
+    status, body = read(wire)
+    assert 400 <= status < 500
+    assert orjson.loads(body)["status"] == status
+
+
+def test_clients_whose_headers_all_differ_are_answered(port: int) -> None:
+    """Clients whose headers are all different are all answered."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as wire:
+        for number in range(3000):
+            wire.sendall(by_key(QUERIES[0], f"X-Client: {number}"))
+            assert read(wire)[0] == 200
+
+
+def test_a_header_with_an_underscore_is_not_a_proxys(port: int) -> None:
+    """`X_Forwarded_For` is not taken for what a proxy says of a client."""
+    body = orjson.dumps({"messages": [{"role": "user", "content": "こんにちは"}]})
+    statuses = []
+    for number in range(2):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as wire:
+            lines = [
+                "POST /api/chat HTTP/1.1",
+                "Host: localhost",
+                f"X_Forwarded_For: 192.0.2.{number}",
+            ]
+            lines += [f"Content-Length: {len(body)}", "", ""]
+            wire.sendall("\r\n".join(lines).encode() + body)
+            statuses.append(read(wire)[0])
+    assert statuses == [200, 429]

@@ -1,0 +1,96 @@
+"""Servers that the tests share: starting one takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from tests.kinds.chat import kit
+from tests.kinds.chat.standin import Gemini, Ollama, gemini_handler, ollama_handler, served
+
+
+@pytest.fixture(scope="session")
+def deck() -> PatternDeck:
+    """The Japanese deck in the box."""
+    return load_pattern_deck(kit.DECK)
+
+
+@pytest.fixture(scope="session")
+def english() -> PatternDeck:
+    """The English one."""
+    return load_pattern_deck(kit.ENGLISH)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kit.Server]:
+    """As on a fresh clone: no Ollama, no key; two workers."""
+    with kit.started(tmp_path_factory.mktemp("plain"), TSUKURIOKI_WORKERS="2") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _ollama() -> Iterator[tuple[Ollama, str]]:
+    state = Ollama()
+    with served(ollama_handler(state)) as address:
+        yield state, address
+
+
+@pytest.fixture(scope="session")
+def _with_ollama(
+    _ollama: tuple[Ollama, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kit.Server]:
+    settings = {
+        "OLLAMA_HOST": _ollama[1],
+        "TSUKURIOKI_CHAT_FAILURES": "1000",
+        "TSUKURIOKI_CHAT_DEADLINE": "1.5",
+    }
+    with kit.started(tmp_path_factory.mktemp("local"), **settings) as server:
+        yield server
+
+
+@pytest.fixture
+def ollama(_ollama: tuple[Ollama, str]) -> Iterator[Ollama]:
+    """The stand-in for Ollama, as at the beginning."""
+    _ollama[0].reset()
+    yield _ollama[0]
+    _ollama[0].reset()
+
+
+@pytest.fixture
+def local(_with_ollama: kit.Server, ollama: Ollama) -> kit.Server:
+    """A server whose local tier asks the stand-in, and has nothing left to do from before."""
+    ollama.pieces = ("そうなんだ、気になるね！",)
+    while _with_ollama.say("宇宙のはてには何があるの", character="botan")["tier"] != "local":
+        continue
+    ollama.reset()
+    return _with_ollama
+
+
+@pytest.fixture(scope="session")
+def _cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gemini, kit.Server]]:
+    state = Gemini()
+    with served(gemini_handler(state)) as address:
+        settings = {
+            "GEMINI_API_KEY": "a-key-for-tests",
+            "TSUKURIOKI_GEMINI_BASE_URL": address,
+            "TSUKURIOKI_CHAT_TIERS": "learned,rules,cloud,fallback",
+            "TSUKURIOKI_CHAT_LEARN": "on",
+            "TSUKURIOKI_CHAT_FAILURES": "1000",
+        }
+        with kit.started(tmp_path_factory.mktemp("cloud"), **settings) as server:
+            yield state, server
+
+
+@pytest.fixture
+def gemini(_cloud: tuple[Gemini, kit.Server]) -> Gemini:
+    """The stand-in for the cloud, as at the beginning."""
+    _cloud[0].__init__()  # type: ignore[misc]  # all of it anew
+    return _cloud[0]
+
+
+@pytest.fixture
+def cloud(_cloud: tuple[Gemini, kit.Server], gemini: Gemini) -> kit.Server:
+    """A server with the cloud switched on, and learning."""
+    return _cloud[1]

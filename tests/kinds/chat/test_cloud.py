@@ -1,0 +1,179 @@
+"""The cloud tier: the real google-genai client against a stand-in, and learning from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kinds.chat import kit
+from tests.kinds.chat.standin import Gemini
+
+OLD_USER = [
+    {"role": "user", "content": "おはよう"},
+    {"role": "assistant", "content": "おはよ！"},
+]
+
+
+def ask(server: kit.Server, text: str, **more: object) -> dict[str, object]:
+    """A message of somebody who has been here before."""
+    body = {"messages": [*OLD_USER, {"role": "user", "content": text}], "character": "botan"}
+    return server.request("POST", "/api/chat", {**body, **more}).json
+
+
+def test_importance_decides_the_model(cloud: kit.Server, gemini: Gemini) -> None:
+    """Ordinary talk goes to the cheap model, sparring and new users to the strong one."""
+    ordinary = ask(cloud, "クジラはなにを食べるの")
+    assert ordinary["tier"] == "cloud"
+    assert gemini.asked[-1][0] == "gemini-3.5-flash-lite"
+    playful = ask(cloud, "しりとりで勝負しよう、りんご")
+    assert gemini.asked[-1][0] == "gemini-3.8-flash"
+    assert playful["importance"] == 0.7
+    new = cloud.say("クジラはなにを食べるの", character="botan")
+    assert gemini.asked[-1][0] == "gemini-3.8-flash"
+    assert "new_user" in new["signals"]
+    assert gemini.keys[-1] == "a-key-for-tests"
+
+
+def test_what_rules_know_costs_nothing(cloud: kit.Server, gemini: Gemini) -> None:
+    """The cloud is not asked for what a vetted line answers, and never about life and death."""
+    assert cloud.say("おはよう")["tier"] == "rules"
+    assert cloud.say("もう死にたい、消えたい")["tier"] == "rules"
+    assert gemini.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "reason"),
+    [
+        ({"status": 429}, "fault", "quota"),
+        ({"status": 500}, "fault", "server"),
+        ({"status": 403}, "fault", "key"),
+        ({"finish": "SAFETY"}, "fault", "blocked"),
+        ({"finish": "MAX_TOKENS"}, "gate", "cut_short"),
+        ({"text": "（笑顔で）うん、いいよ！"}, "gate", "brackets"),
+        ({"text": "承知しております。お手伝いいたします。"}, "gate", "voice"),
+    ],
+)
+def test_a_fault_is_answered_in_character(
+    cloud: kit.Server, gemini: Gemini, change: dict[str, object], why: str, reason: str
+) -> None:
+    """Whatever the cloud does, she says something of her own, and it is counted why."""
+    before = cloud.passed("cloud").get(why, {}).get(reason, 0)
+    for name, value in change.items():
+        setattr(gemini, name, value)
+    assert ask(cloud, "クジラはなにを食べるの")["tier"] == "fallback"
+    assert cloud.passed("cloud")[why][reason] == before + 1
+
+
+def test_what_was_spent_stands_beside_what_it_would_have_cost(
+    cloud: kit.Server, gemini: Gemini
+) -> None:
+    """/stats tells the spending by today's prices, the baseline, the layers and the plan's shares."""
+    before = cloud.stats()["cost"]["spent_usd"]
+    ask(cloud, "クジラはなにを食べるの")
+    told = cloud.stats()
+    assert told["cost"]["spent_usd"] == pytest.approx(before + (300 * 0.30 + 20 * 2.50) / 1e6)
+    assert told["cost"]["baseline_usd"] > 0
+    assert told["cost"]["prices_of"] == "2026-10-07"
+    assert told["layers"]["seen"]["cloud"]["answers"] >= 1
+    plans = {plan["plan"] for plan in told["layers"]["foreseen"]}
+    assert "three layers, last phase" in plans
+    as_told = kit.command(cloud.environ, "stats", "--deck", "chat", "--json")
+    assert json.loads(as_told.stdout)["cost"]["spent_usd"] == told["cost"]["spent_usd"]
+
+
+def test_a_second_message_is_answered_by_what_was_learned(
+    cloud: kit.Server, gemini: Gemini
+) -> None:
+    """After the next build an identical message, and one spelt otherwise, is layer 1's."""
+    gemini.text = "クジラはオキアミをぱくぱくだよ、すごくない？"
+    question = "クジラって何を食べてるの？"
+    assert ask(cloud, question)["tier"] == "cloud"
+    built = kit.command(cloud.environ, "build", "--deck", "chat", "--strategy", "misses")
+    assert built.returncode == 0, built.stderr
+    asked = len(gemini.asked)
+    again = _until_learned(cloud, question)
+    assert (again["tier"], again["text"], again["near"]) == ("learned", gemini.text, False)
+    near = ask(cloud, "ねえ、くじらって".replace("くじら", "クジラ") + "何を食べてるの？？🐳")
+    assert (near["tier"], near["near"]) == ("learned", True)
+    assert ask(cloud, "クジラって何を食べてるの")["tier"] == "cloud"
+    assert ask(cloud, question, character="yuri")["tier"] == "fallback"
+    assert len(gemini.asked) == asked + 2
+
+
+def _until_learned(server: kit.Server, question: str) -> dict[str, object]:
+    """A running server looks for a new index twice a second."""
+    for _ in range(200):
+        answer = ask(server, question)
+        if answer["tier"] == "learned":
+            return answer
+    return answer
+
+
+def test_a_person_reviews_what_is_learned(cloud: kit.Server, gemini: Gemini) -> None:
+    """With --review only what a person accepts on the terminal is taken in; a no is remembered."""
+    gemini.text = "カメってさ、ゆっくりでかわいくない？"
+    ask(cloud, "カメの甲羅はどうして硬いか知ってる？")
+    ask(cloud, "イカの足は何本ある？")
+    words = ("build", "--deck", "chat", "--strategy", "misses", "--review")
+    refused = kit.command(cloud.environ, *words)
+    assert refused.returncode == 2
+    assert "terminal" in refused.stderr
+    shown = _on_a_terminal(cloud.environ, words, {"イカ": "n", "カメ": "y"})
+    assert "taken in" in shown
+    again = _on_a_terminal(cloud.environ, words, {})
+    assert "keep it?" not in again
+
+
+def _on_a_terminal(
+    environ: dict[str, str], words: tuple[str, ...], verdicts: dict[str, str]
+) -> str:
+    """Run precompute on a terminal, answering each question by what it is about; what it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "precompute", *words],
+        cwd=kit.ROOT, env={**environ, "TERM": "dumb"}, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown, seen = b"", 0
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+        question = shown.decode(errors="ignore")[seen:]
+        if "[n]:" in question:
+            seen = len(shown.decode(errors="ignore"))
+            verdict = next((v for word, v in verdicts.items() if word in question), "y")
+            os.write(ours, f"{verdict}\n".encode())
+    assert process.wait(60) == 0
+    os.close(ours)
+    return shown.decode()
+
+
+def test_nothing_is_kept_unless_the_settings_say_so(plain: kit.Server) -> None:
+    """Without TSUKURIOKI_CHAT_LEARN no word of a message is on the disk afterwards."""
+    plain.say("わたしのひみつはワニノヒミツです", name="ナマエアリ")
+    kept = b"".join(p.read_bytes() for p in Path(plain.folder).rglob("*") if p.is_file())
+    assert "ワニノヒミツ".encode() not in kept
+    assert "ナマエアリ".encode() not in kept
+    assert plain.stats()["texts_kept"] is False
+
+
+def test_what_means_something_only_now_is_not_learned(cloud: kit.Server, gemini: Gemini) -> None:
+    """An answer with the user's name, or to a message about what was said before, stays one time's."""
+    ledger = cloud.folder / "ledger" / "chat.jsonl"
+    gemini.text = "それはね、ないしょだよ！"
+    for text, name in (("それってどういう意味なの", ""), ("サクラの花は何色かな", "サクラ")):
+        answer = ask(cloud, text, **({"name": name} if name else {}))
+        assert answer["tier"] == "cloud"
+        assert text not in ledger.read_text()

@@ -1,0 +1,152 @@
+"""Pieces: a new deck becomes composable in a few requests, gated, with provenance."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from rich.console import Console
+
+from app.errors import OperatorError
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.gate import Gate
+from app.store.entry import unseal
+from precompute.cook.build import build
+from precompute.cook.order import Kitchen, Order
+from precompute.pieces.sentences import SENTENCES, pieces_path
+from precompute.plan.strategies import plan_sampled
+from tests.cook import Answer
+from tests.kit import POEM, Booth, FakeClock
+from tests.standin import PER_DAY, StandIn, quota_error
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Deck:
+    """The cards of the deck in the box, with none of its pieces."""
+    folder = tmp_path / "decks" / "poem"
+    shutil.copytree(POEM, folder)
+    themes = orjson.loads((folder / "frames.json").read_bytes())["themes"]
+    names = [{name: theme[name] for name in ("id", "name", "movement")} for theme in themes]
+    (folder / "prompts" / "themes.json").write_bytes(orjson.dumps(names))
+    (folder / "sentences.json").unlink()
+    (folder / "frames.json").unlink()
+    return load_deck(folder)
+
+
+def cook(booth: Booth, deck: Deck, **asked: Any) -> tuple[int, str, str]:
+    out, err = (Console(file=io.StringIO(), width=200) for _ in range(2))
+    kitchen = Kitchen(booth.settings(), deck, out, err, FakeClock(), Random(0))
+    try:
+        status = build(Order(pieces=True, provider="gemini", **asked), kitchen)
+    except OperatorError as error:
+        return 2, out.file.getvalue(), str(error)  # type: ignore[attr-defined]
+    return status, out.file.getvalue(), err.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_deck_of_89_cards_becomes_composable_in_10_to_20_requests(
+    booth: Booth, stand_in: StandIn, bare: Deck
+) -> None:
+    """Cooked, put in place on request, loaded: and every play can be composed."""
+    assert not bare.composable
+    status, out, _ = cook(booth, bare, take=True)
+    assert status == 0, out
+    assert 10 <= stand_in.tally.calls <= 20
+    assert bare.folder
+    deck = load_deck(bare.folder)
+    assert deck.composable
+    composer, gate = Composer(deck), Gate.of(deck)
+    for job, _ in zip(plan_sampled(deck, 1), range(50), strict=False):
+        made = composer.compose(job.query)
+        assert made
+        assert gate.examine(job.query, made.response) is None
+
+
+def test_every_piece_says_where_it_comes_from(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
+    """Source, model, prompt, time and its share of the bill, under a checksum."""
+    cook(booth, bare)
+    raw = pieces_path(booth.settings().store, "poem").read_bytes()
+    records = [unseal(line) for line in raw.splitlines()]
+    assert all(r["source"] == "gemini" and r["fingerprint"].startswith("pieces:") for r in records)
+    assert sum(r["usage"]["prompt"] for r in records) == pytest.approx(stand_in.tally.prompt_tokens)
+    assert bare.folder
+    assert not load_deck(bare.folder).composable
+
+
+def test_what_is_shipped_is_kept_beside_what_replaces_it(booth: Booth, bare: Deck) -> None:
+    """Taking pieces never destroys the old ones."""
+    assert bare.folder
+    (bare.folder / "sentences.json").write_text("{}")
+    cook(booth, load_deck(bare.folder), take=True)
+    assert (bare.folder / "sentences.json.before").read_text() == "{}"
+
+
+def test_a_piece_that_the_gate_refuses_is_asked_for_again(
+    booth: Booth, stand_in: StandIn, bare: Deck
+) -> None:
+    """With the reason; nothing that fails is kept."""
+
+    def polite(number: int, answers: list[Answer]) -> list[Answer]:
+        if number == 5:
+            answers[0] = answers[0] | {
+                "items": [{"text": "静かな朝が来る家です。", "themes": ["silence"]}] * SENTENCES
+            }
+        return answers
+
+    stand_in.cook.spoil = polite
+    status, out, _ = cook(booth, bare, concurrency=1)
+    assert status == 0
+    assert "polite 3" in out
+    assert any("丁寧な結び「です」があった" in prompt for prompt in stand_in.cook.prompts)
+    assert "です。".encode() not in pieces_path(booth.settings().store, "poem").read_bytes()
+
+
+def test_a_build_of_pieces_goes_on_where_it_stopped(
+    booth: Booth, stand_in: StandIn, bare: Deck
+) -> None:
+    """What is there is not asked for again; a torn line is."""
+    stand_in.fault = lambda number: quota_error(PER_DAY) if number > 9 else None
+    status, _, told = cook(booth, bare, concurrency=1)
+    assert status == 2
+    assert "midnight" in told
+    path = pieces_path(booth.settings().store, "poem")
+    path.write_bytes(path.read_bytes()[:-10])
+    stand_in.fault = lambda number: None
+    status, out, _ = cook(booth, bare, take=True)
+    assert status == 0, out
+    assert stand_in.tally.answered <= 18
+    assert bare.folder
+    assert load_deck(bare.folder).composable
+
+
+def test_pieces_that_are_not_all_there_are_not_taken(
+    booth: Booth, stand_in: StandIn, bare: Deck
+) -> None:
+    """The sentence names one that is lacking, and the deck is left as it was."""
+    stand_in.cook.spoil = lambda number, answers: answers[1:] if number > 4 else answers
+    status, _, told = cook(booth, bare, take=True, concurrency=1)
+    assert status == 2
+    assert "lack pieces" in told or "not done" in told
+    assert bare.folder
+    assert not (bare.folder / "sentences.json").exists()
+
+
+def test_the_price_is_told_before(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
+    """A dry run tells requests and price, and asks nobody."""
+    status, out, _ = cook(booth, bare, dry_run=True)
+    assert status == 0
+    assert "requests" in out
+    assert "USD by the prices of" in out
+    assert stand_in.tally.paths == []
+
+
+def test_the_composer_writes_no_pieces(booth: Booth) -> None:
+    """It needs some."""
+    outcome = booth.build(provider="composer", pieces=True)
+    assert outcome.status == 2
+    assert "--provider gemini" in outcome.error

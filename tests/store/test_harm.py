@@ -1,0 +1,326 @@
+"""An index or a log that something has harmed: nothing wrong is served, nothing stops, all is mended."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import IndexUnusableError
+from app.kinds.cards.deck import Deck
+from app.settings import Settings
+from app.store.answer import exact_body
+from app.store.entry import Entry
+from app.store.holder import bring_up as start
+from app.store.index import Index, IndexWriter, index_path
+from app.store.log import LogWriter, Record, damaged_lines, log_path, read_log
+from app.store.rows import Rows, answer_name
+from app.store.sealed import private_copy, publish
+from tests.conftest import Serve
+from tests.making import Precompute, entry, game_body, row, small_deck, wait_for
+
+PAGE = 4096
+Harm = Callable[[bytes, random.Random], bytes]
+
+
+def flip_bit(data: bytes, rng: random.Random) -> bytes:
+    """One bit is another."""
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def flip_bytes(data: bytes, rng: random.Random) -> bytes:
+    """Some bytes next to each other are others."""
+    at = rng.randrange(len(data))
+    length = min(rng.randrange(1, 64), len(data) - at)
+    return data[:at] + rng.randbytes(length) + data[at + length :]
+
+
+def truncate(data: bytes, rng: random.Random) -> bytes:
+    """The end is missing."""
+    return data[: rng.randrange(len(data))]
+
+
+def truncate_to_pages(data: bytes, rng: random.Random) -> bytes:
+    """The end is missing, and what is left are whole pages."""
+    return data[: PAGE * rng.randrange(len(data) // PAGE)]
+
+
+def zero_page(data: bytes, rng: random.Random) -> bytes:
+    """A page is empty, as after a crash."""
+    at = PAGE * rng.randrange(len(data) // PAGE)
+    return data[:at] + bytes(PAGE) + data[at + PAGE :]
+
+
+def swap_pages(data: bytes, rng: random.Random) -> bytes:
+    """Two pages stand in each other's place."""
+    pages = [data[at : at + PAGE] for at in range(0, len(data), PAGE)]
+    a, b = rng.sample(range(len(pages) - 1), 2)
+    pages[a], pages[b] = pages[b], pages[a]
+    return b"".join(pages)
+
+
+def extend(data: bytes, rng: random.Random) -> bytes:
+    """There is more than there was."""
+    return data + rng.randbytes(rng.randrange(1, 2 * PAGE))
+
+
+def foreign(data: bytes, rng: random.Random) -> bytes:
+    """Another file."""
+    return rng.choice([b"", b"\n", b"# notes\n" * 99, rng.randbytes(len(data)), bytes(len(data))])
+
+
+HARMS: tuple[Harm, ...] = (
+    flip_bit,
+    flip_bytes,
+    truncate,
+    truncate_to_pages,
+    zero_page,
+    swap_pages,
+    extend,
+    foreign,
+)
+FEW = pytest.param(16, id="few")
+MANY = pytest.param(200, id="many", marks=pytest.mark.long)
+
+
+def mutants(data: bytes, count: int) -> Iterator[bytes]:
+    """So many harmed copies, of each kind in turn, none of them whole."""
+    rng = random.Random(count)
+    for number in range(count):
+        harmed = data
+        while harmed == data:
+            harmed = HARMS[number % len(HARMS)](data, rng)
+        yield harmed
+
+
+@pytest.fixture(scope="module")
+def deck(tmp_path_factory: pytest.TempPathFactory) -> Deck:
+    return small_deck(tmp_path_factory.mktemp("decks") / "small")
+
+
+@pytest.fixture
+def made(deck: Deck) -> list[Entry]:
+    """Entries of a whole hand, with variants."""
+    hand = [cards[0] for cards in deck.cards_by_category.values()][: deck.hand_size]
+    plays = list(deck.plays_of_hand(hand))
+    return [entry(query, f"詩{n}" * 40, n % 3) for n, query in enumerate(plays[:60])]
+
+
+@pytest.fixture
+def store(tmp_path: Path, deck: Deck, made: list[Entry]) -> Path:
+    store = tmp_path / "store"
+    with LogWriter(store, deck.id) as log:
+        log.append(made)
+    bring_up(store, deck)
+    return store
+
+
+def bring_up(store: Path, deck: Deck) -> None:
+    with LogWriter(store, deck.id), IndexWriter(store, deck) as index:
+        index.catch_up()
+
+
+def served(store: Path, made: list[Entry]) -> dict[tuple[str, int], bytes]:
+    """What an index answers of some entries."""
+    index = Index(store, made[0].query.deck)
+    found = {(e.key, e.variant): index.get(e.query.raw_key, e.variant) for e in made}
+    index.close()
+    return {name: body for name, body in found.items() if body is not None}
+
+
+def bodies(made: list[Entry]) -> dict[tuple[str, int], bytes]:
+    return {(e.key, e.variant): exact_body(e) for e in made}
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_harmed_index_is_refused_and_mended_at_the_start(
+    store: Path, deck: Deck, made: list[Entry], count: int
+) -> None:
+    """Whatever was done to the file at rest: it is named as unusable, and a start builds it again."""
+    path = index_path(store, deck.id)
+    settings = Settings.read({"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_DATA": str(store)})
+    for harmed in mutants(path.read_bytes(), count):
+        path.write_bytes(harmed)
+        with pytest.raises(IndexUnusableError, match=str(path)):
+            Index(store, deck.id)
+        start(settings.store_options, deck)
+        assert served(store, made) == bodies(made)
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe", "loop", "unreadable"])
+def test_what_is_no_file_is_named(store: Path, deck: Deck, place: str) -> None:
+    """A folder, a pipe or a link to nowhere in the index's place is a sentence, not a wait."""
+    path = index_path(store, deck.id)
+    path.unlink()
+    if place == "folder":
+        path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(path)
+    elif place == "loop":
+        path.symlink_to(path.name)
+    else:
+        path.write_bytes(b"x" * 9999)
+    with pytest.raises(IndexUnusableError):
+        Index(store, deck.id)
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_running_server_is_not_harmed(
+    precompute: Precompute, serve: Serve, poem: Deck, poem_alone: Path, count: int
+) -> None:
+    """While the file is overwritten, cut and replaced under it, a server gives the stored texts."""
+    precompute("build", "--n", 54, TSUKURIOKI_DECKS=poem_alone)
+    server = serve(TSUKURIOKI_DECKS=poem_alone)
+    store = server.data / "store"
+    path, good = index_path(store, "poem"), index_path(store, "poem").read_bytes()
+    records = [item for item in read_log(log_path(store, "poem")) if isinstance(item, Record)]
+    rng = random.Random(1)
+    with server.client() as client:
+
+        def problem() -> str | None:
+            told: str | None = client.get("/stats").json()["decks"]["poem"]["store"]["problem"]
+            return told
+
+        for number, harmed in enumerate(mutants(good, count)):
+            if number % 2:
+                scratch = path.with_name("harmed")
+                scratch.write_bytes(harmed)
+                scratch.replace(path)
+            else:
+                # In place: what was mapped changes, or is gone.
+                with path.open("r+b") as file:
+                    file.write(harmed)
+                    file.truncate()
+            for record in rng.sample(records, 3):
+                asked = game_body(poem, record.entry.query)
+                given = client.post("/api/generate-poem", json=asked).json()
+                assert (given["tier"], given["poem"]) == ("exact", record.entry.response["poem"])
+            wait_for(problem, "the harm to be seen")
+            path.write_bytes(good)
+            wait_for(lambda: not problem(), "the good index")
+        assert server.process.poll() is None
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(24, marks=pytest.mark.long)])
+def test_a_harmed_index_stops_no_command(
+    precompute: Precompute, poem_alone: Path, count: int
+) -> None:
+    """`check` names it, `build` has all that was cooked, `check --repair` ends without an error."""
+    known: dict[str, Any] = {"TSUKURIOKI_DECKS": poem_alone}
+    precompute("build", "--n", 27, **known)
+    path = index_path(Path(str(precompute.settings["TSUKURIOKI_DATA"])) / "store", "poem")
+    for harmed in mutants(path.read_bytes(), count):
+        path.write_bytes(harmed)
+        assert f"{path}: is " in precompute("check", status=1, **known).stdout
+        assert row(precompute("build", "--n", 27, **known).stdout, "already there") == "27"
+        path.write_bytes(harmed)
+        assert "\n0 errors" in precompute("check", "--repair", **known).stdout
+
+
+def damage_row(store: Path, deck: str, made: Entry) -> None:
+    """Change the text of an answer within a file whose checksum fits."""
+    path = index_path(store, deck)
+    rows = Rows(private_copy(path), path, write=True)
+    name = answer_name(made.query.raw_key, made.variant)
+    with rows.env.begin(rows.answers, write=True) as txn:
+        txn.put(name, bytes(txn.get(name, b"")).replace(b"tier", b"tear"))
+    publish(rows.env, rows.file, path)
+    rows.close()
+
+
+def test_a_damaged_value_is_not_served(
+    precompute: Precompute, serve: Serve, poem: Deck, poem_alone: Path
+) -> None:
+    """A value whose own checksum does not fit is not found: the next tier answers, and it is told."""
+    precompute("build", "--n", 27, TSUKURIOKI_DECKS=poem_alone)
+    server = serve(TSUKURIOKI_DECKS=poem_alone)
+    store = server.data / "store"
+    harmed = next(i.entry for i in read_log(log_path(store, "poem")) if isinstance(i, Record))
+    damage_row(store, "poem", harmed)
+    with server.client() as client:
+        asked = game_body(poem, harmed.query)
+
+        def tier() -> str:
+            given = client.post("/api/generate-poem", json=asked)
+            assert given.status_code == 200
+            return str(given.json()["tier"])
+
+        wait_for(lambda: tier() != "exact", "the damaged value")
+        assert client.get(f"/api/answers/{harmed.key}").status_code == 404
+        told = client.get("/stats").json()["decks"]["poem"]["store"]["problem"]
+        assert told.endswith(f"the answer {harmed.key} is damaged")
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_harmed_log_gives_nothing_wrong_and_is_mended(
+    store: Path, deck: Deck, made: list[Entry], count: int
+) -> None:
+    """What a harmed log still answers is as it was written; a repair loses no byte, twice the same."""
+    path, right = log_path(store, deck.id), bodies(made)
+    for harmed in mutants(path.read_bytes(), count):
+        shutil.rmtree(store)
+        store.mkdir()
+        path.write_bytes(harmed)
+        bring_up(store, deck)
+        found = served(store, made)
+        assert found.items() <= right.items()
+        with LogWriter(store, deck.id) as log:
+            log.set_damage_aside()
+            assert log.set_damage_aside() == []
+        assert damaged_lines(path) == []
+        bring_up(store, deck)
+        assert served(store, made) == found
+        kept = b"".join(p.read_bytes() for p in store.iterdir() if p.suffix in SIDES)
+        lines = Counter(harmed.splitlines()) - Counter([b""])
+        assert not lines - Counter(kept.splitlines())
+
+
+SIDES = (".jsonl", ".torn", ".damaged")
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_flipped_byte_in_a_line_is_told_and_cooked_again(
+    precompute: Precompute, poem_alone: Path, indexed: bool
+) -> None:
+    """Every command says that a line is damaged, though an index still had it, and its answer is
+    cooked again."""
+    known: dict[str, Any] = {"TSUKURIOKI_DECKS": poem_alone}
+    precompute("build", "--n", 27, **known)
+    store = Path(str(precompute.settings["TSUKURIOKI_DATA"])) / "store"
+    path = log_path(store, "poem")
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"e", b"f", 1)
+    path.write_bytes(b"".join(lines))
+    if not indexed:
+        index_path(store, "poem").unlink()
+    assert (
+        f"error: {path}:5: the checksum does not fit"
+        in precompute("check", status=1, **known).stdout
+    )
+    built = precompute("build", "--n", 27, **known)
+    assert "1 damaged lines are left out" in built.stderr
+    assert (row(built.stdout, "cooked"), row(built.stdout, "already there")) == ("1", "26")
+    repaired = precompute("check", "--repair", **known).stdout
+    assert f"{path}:5: the checksum does not fit: set aside in poem.damaged" in repaired
+    assert "\n0 errors" in repaired
+    assert (store / "poem.damaged").read_bytes() == lines[4]
+    assert row(precompute("build", "--n", 27, **known).stdout, "already there") == "27"
+
+
+def test_nothing_cooked_is_no_problem(
+    serve: Serve, poem_alone: Path, precompute: Precompute
+) -> None:
+    """Before the first build there is no index, which is neither an error nor a problem."""
+    known: dict[str, Any] = {"TSUKURIOKI_DECKS": poem_alone}
+    assert "\n0 errors" in precompute("check", **known).stdout
+    assert "nothing is cooked" in precompute("stats", **known).stderr
+    with serve(**known).client() as client:
+        store = client.get("/stats").json()["decks"]["poem"]["store"]
+        assert (store["entries"], store["problem"]) == (0, None)
