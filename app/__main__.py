@@ -18,7 +18,7 @@ from app.kinds.decks import load_all
 from app.ledger.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.settings import Settings
 from app.store.holder import bring_up
-from app.web.service import House, utc_now
+from app.web.service import Service, utc_now
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def _main() -> int:
     try:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
-        # Before the house, which holds its indexes open: a file is opened once in a process.
+        # Before the service, which holds its indexes open: a file is opened once in a process.
         decks = load_all(settings.decks)
         for deck in decks.values():
             for note in bring_up(settings.store_options, deck):
@@ -43,7 +43,7 @@ def _main() -> int:
             for deck in decks.values()
             if isinstance(deck, Deck) and deck.composable
         }
-        House(settings, decks=decks, composers=composers)
+        Service(settings, decks=decks, composers=composers)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -52,7 +52,7 @@ def _main() -> int:
     before, started = read_sums(Path(prepare_folder())), utc_now()
     try:
         # Decks and composers were made before the workers are forked, and are theirs too.
-        make = functools.partial(House, settings, decks=decks, composers=composers)
+        make = functools.partial(Service, settings, decks=decks, composers=composers)
         serve(settings, make)
     finally:
         keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())

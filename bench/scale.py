@@ -25,7 +25,7 @@ import psutil
 from app.kinds.cards.deck import Deck
 from app.store.index import Index, IndexWriter, index_path
 from app.store.log import LogWriter
-from bench import kitchen, servers
+from bench import material, servers
 from bench.load import Request, ask
 from bench.servers import PATIENCE, Server
 
@@ -41,7 +41,7 @@ def measure(sizes: list[int], say: Callable[[str], None]) -> dict[str, Any]:
     """A row for each size that the disk has room for."""
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
-    deck = kitchen.poem_deck()
+    deck = material.poem_deck()
     for size in sizes:
         free = shutil.disk_usage(tempfile.gettempdir()).free
         if size * _EACH + _SPARE > free:
@@ -55,7 +55,7 @@ def measure(sizes: list[int], say: Callable[[str], None]) -> dict[str, Any]:
 def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> dict[str, Any]:
     store = folder / "store"
     say(f"{size:,} entries: writing the log")
-    kitchen.write_log(store, deck, size)
+    material.write_log(store, deck, size)
     say(f"{size:,} entries: building the index")
     built = _build(store)
     row: dict[str, Any] = {
@@ -84,7 +84,7 @@ def _build(store: Path) -> dict[str, Any]:
 
 def build_index(store: str) -> None:
     """Build an index and print what it took, as JSON."""
-    deck = kitchen.poem_deck()
+    deck = material.poem_deck()
     most, over = [0.0], threading.Event()
 
     def watch() -> None:
@@ -161,7 +161,7 @@ def _memory_and_reload(store: Path, folder: Path, deck: Deck) -> dict[str, Any]:
 
 def _append(store: Path, deck: Deck, server: Server) -> dict[str, Any]:
     """What it takes to add new entries, and until a running server gives one of them."""
-    new = list(kitchen.many(deck, NEW, seed=99))
+    new = list(material.many(deck, NEW, seed=99))
     start = time.perf_counter()
     with LogWriter(store, deck.id) as log, IndexWriter(store, deck) as writer:
         log.append(new)
@@ -201,11 +201,11 @@ def service(say: Callable[[str], None]) -> dict[str, Any]:
     The sum of proportional shares: what processes share is counted once.
     """
     say("memory of the whole service")
-    deck = kitchen.poem_deck()
+    deck = material.poem_deck()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kitchen.stock(folder / "store", deck, 999)
-        menu = kitchen.menu(folder / "store", deck, 999, 2_000)
+        material.stock(folder / "store", deck, 999)
+        menu = material.menu(folder / "store", deck, 999, 2_000)
         with servers.ours(folder / "store", folder, TSUKURIOKI_WORKERS=2) as server:
             for requests in (menu.by_key, menu.exact, menu.same_hand, menu.other):
                 ask(server.process, server.port, requests, 1)

@@ -18,8 +18,8 @@ from pathlib import Path
 import orjson
 import psutil
 
-from bench.kitchen import DECKS, Menu
 from bench.load import cores
+from bench.material import DECKS, Menu
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0

@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from bench import kitchen, servers
+from bench import material, servers
 from bench.load import CONNECTIONS, Measure, Request, ask, cores, cpu_seconds
 from bench.servers import CannotStartError, Server
 
@@ -49,13 +49,13 @@ class Course:
 
 def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """The table of speeds, and what was left out."""
-    deck = kitchen.poem_deck()
+    deck = material.poem_deck()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         store = folder / "store"
-        kitchen.stock(store, deck, STORED)
-        menu = kitchen.menu(store, deck, ENTRIES, OTHERS)
-        wide = kitchen.menu(store, deck, STORED, 0)
+        material.stock(store, deck, STORED)
+        menu = material.menu(store, deck, ENTRIES, OTHERS)
+        wide = material.menu(store, deck, STORED, 0)
         courses, left_out = _courses(stack, menu, wide, store, folder)
         for reason in left_out:
             say(f"left out: {reason}")
@@ -137,7 +137,7 @@ class _Courses:
 
 
 def _courses(
-    stack: contextlib.ExitStack, menu: kitchen.Menu, wide: kitchen.Menu, store: Path, folder: Path
+    stack: contextlib.ExitStack, menu: material.Menu, wide: material.Menu, store: Path, folder: Path
 ) -> tuple[list[Course], list[str]]:
     courses = _Courses(stack)
     courses.add(BASE, courses.enter(lambda: servers.nginx(menu, folder)), menu.by_key)

@@ -28,7 +28,7 @@ from precompute.cook import chat_command, progress
 from precompute.cook.build import build as cook
 from precompute.cook.choose import PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
-from precompute.cook.order import Kitchen, Order
+from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import REFRESH, told_ages
 from precompute.cook.report import table
 from precompute.plan.strategies import STRATEGIES
@@ -183,7 +183,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
         )
         publish(settings.store_options, patterns.id)
         return status
-    kitchen = Kitchen(
+    context = BuildContext(
         settings,
         _deck(settings, deck_name),
         Console(),
@@ -192,10 +192,10 @@ def build(deck_name: str | None, **asked: Any) -> int:
         Random(),
     )
     try:
-        return cook(Order(**asked), kitchen)
+        return cook(BuildOptions(**asked), context)
     finally:
         # What was cooked before a build broke off is served too.
-        publish(settings.store_options, kitchen.deck.id)
+        publish(settings.store_options, context.deck.id)
 
 
 def _refuse_foreign_options(build_of: str) -> None:

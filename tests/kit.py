@@ -1,4 +1,4 @@
-"""What tests of cooking share: a clock that moves by itself, and a kitchen in a folder."""
+"""What tests of cooking share: a clock that moves by itself, and a build context in a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
 from precompute.cook.build import build
 from precompute.cook.clock import Clock
-from precompute.cook.order import Kitchen, Order
+from precompute.cook.options import BuildContext, BuildOptions
 from tests.standin import KEY, StandIn
 
 DATA = Path(__file__).parent.parent / "data"
@@ -109,9 +109,9 @@ class Booth:
             **self.environ,
         }
 
-    def kitchen(self, clock: Clock | None = None) -> Kitchen:
-        """A kitchen whose consoles are kept, and whose time is not ours."""
-        return Kitchen(
+    def context(self, clock: Clock | None = None) -> BuildContext:
+        """A build context whose consoles are kept, and whose time is not ours."""
+        return BuildContext(
             self.settings(),
             poem_deck(),
             Console(file=io.StringIO(), width=200),
@@ -122,14 +122,14 @@ class Booth:
 
     def build(self, clock: Clock | None = None, **asked: Any) -> Outcome:
         """`precompute build` with these options; an error for people is part of the outcome."""
-        kitchen = self.kitchen(clock)
+        context = self.context(clock)
         error = ""
         try:
-            status = build(Order(**asked), kitchen)
+            status = build(BuildOptions(**asked), context)
         except OperatorError as fault:
             status, error = 2, str(fault)
-        texts = [console.file.getvalue() for console in (kitchen.out, kitchen.err)]  # type: ignore[attr-defined]
-        return Outcome(status, texts[0], texts[1], error, kitchen.clock)
+        texts = [console.file.getvalue() for console in (context.out, context.err)]  # type: ignore[attr-defined]
+        return Outcome(status, texts[0], texts[1], error, context.clock)
 
     def entries(self) -> list[Entry]:
         """The log."""

@@ -1,7 +1,7 @@
 """What is asked most, answered before Flask: stored answers by key, and plays.
 
 It answers or falls through, in WhiteNoise's manner: what is unusual and everything that is wrong is
-for Flask, which is then given the same request. What it does answer goes through the same `House` as
+for Flask, which is then given the same request. What it does answer goes through the same `Service` as
 Flask's routes and has the same headers; a contract suite holds the two against each other.
 
 Parsing the body of a play costs more than answering it. The bodies that the game's own client sends
@@ -24,7 +24,7 @@ from app.kinds.cards.deck import Deck, Seat
 from app.store.answer import WHOLE_TIERS
 from app.store.key import Query
 from app.web.app import BALLOT
-from app.web.service import MAX_BODY, MAX_VARIANT, House, Table, stored_answer
+from app.web.service import MAX_BODY, MAX_VARIANT, ServedCards, Service, stored_answer
 
 # Names in lower case, and values.
 Headers = list[tuple[str, str]]
@@ -61,22 +61,22 @@ class Answered(NamedTuple):
 class FastPath:
     """Answers what is plain. `headers` are those of every answer."""
 
-    def __init__(self, house: House, headers: Iterable[tuple[str, str]]) -> None:
-        self._house = house
-        self._timer = house.timer
+    def __init__(self, service: Service, headers: Iterable[tuple[str, str]]) -> None:
+        self._service = service
+        self._timer = service.timer
         self._repeats = Repeats()
-        self._plays: dict[str, tuple[Table, GameBodies | None]] = {
-            f"/api/decks/{deck}/answer": (table, None) for deck, table in house.tables.items()
+        self._plays: dict[str, tuple[ServedCards, GameBodies | None]] = {
+            f"/api/decks/{deck}/answer": (served, None) for deck, served in service.cards.items()
         }
         # A server of chats alone has none.
-        if game := house.tables.get(house.settings.deck):
+        if game := service.cards.get(service.settings.deck):
             self._plays[_GAME] = (game, GameBodies(game.deck))
-        self._origins = house.settings.cors_origins
+        self._origins = service.settings.cors_origins
         self._common = [(name.lower(), value) for name, value in headers]
         if self._origins:
             self._common.append(("vary", "Origin"))
         # Nearly all requests come with the same few values.
-        self._refusal = lru_cache(maxsize=1024)(house.access.refusal)
+        self._refusal = lru_cache(maxsize=1024)(service.access.refusal)
 
     def get(self, path: str, headers: RequestHeaders) -> Answered | None:
         """The response to a GET without a query; None if it is for Flask."""
@@ -92,7 +92,7 @@ class FastPath:
         if wanted not in (None, kept.header[1]):
             # It may still match: there are lists, weak tags and a star.
             return None
-        self._house.counters.fetched(kept.deck)
+        self._service.counters.fetched(kept.deck)
         told = [_NO_CACHE, kept.header, *self._shared(origin)]
         if wanted:
             return Answered(304, told, b"")
@@ -109,7 +109,7 @@ class FastPath:
             return None
         kept = self._repeats.find((path, body))
         if kept is not None:
-            self._house.counters.answered(kept.deck, kept.tier, self._timer() - begun)
+            self._service.counters.answered(kept.deck, kept.tier, self._timer() - begun)
         else:
             kept = self._played((path, body), *play, body)
         if kept is None:
@@ -134,7 +134,7 @@ class FastPath:
 
     def _stored(self, path: str) -> Kept | None:
         key = _raw_key(path[len(_ANSWERS) :])
-        found = stored_answer(self._house, key, 0) if key else None
+        found = stored_answer(self._service, key, 0) if key else None
         if found is None:
             return None
         body, deck, index, state = found
@@ -143,21 +143,25 @@ class FastPath:
         return kept
 
     def _played(
-        self, request: tuple[str, bytes], table: Table, bodies: GameBodies | None, body: bytes
+        self,
+        request: tuple[str, bytes],
+        served: ServedCards,
+        bodies: GameBodies | None,
+        body: bytes,
     ) -> Kept | None:
-        asked = _play(table, body, bodies)
+        asked = _play(served, body, bodies)
         if asked is None:
             return None
-        state = table.index.state()
+        state = served.index.state()
         try:
-            tier, answer = self._house.answer(table, *asked)
+            tier, answer = self._service.answer(served, *asked)
         except RequestError:
             # What no tier can answer is refused by Flask.
             return None
-        ballot = self._house.ballots.of_body(table.deck.id, answer)
-        kept = Kept(table.deck.id, tier, (_BALLOT, ballot), answer)
+        ballot = self._service.ballots.of_body(served.deck.id, answer)
+        kept = Kept(served.deck.id, tier, (_BALLOT, ballot), answer)
         if tier in WHOLE_TIERS:
-            self._repeats.keep(request, len(body), kept, table.index, state)
+            self._repeats.keep(request, len(body), kept, served.index, state)
         return kept
 
 
@@ -197,16 +201,16 @@ class GameBodies:
             return None
 
 
-def _play(table: Table, body: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
+def _play(served: ServedCards, body: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
     """The query and the variant of a plain body; None if it is anything else."""
     seats = bodies.seats(body) if bodies else None
     if seats is not None:
-        query = table.deck.seated_play(seats)
+        query = served.deck.seated_play(seats)
         return (query, 0) if query else None
     try:
         asked = orjson.loads(body)
         variant = asked.get("variant", 0)
-        query = table.deck.known_play(_game_picks(asked) if bodies else _picks(asked))
+        query = served.deck.known_play(_game_picks(asked) if bodies else _picks(asked))
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
     if query is None or type(variant) is not int or not 0 <= variant <= MAX_VARIANT:

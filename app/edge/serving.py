@@ -33,7 +33,7 @@ from werkzeug.wsgi import FileWrapper
 from app.edge.fastpath import FastPath, RequestHeaders
 from app.settings import Settings
 from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
-from app.web.service import MAX_BODY, House
+from app.web.service import MAX_BODY, Service
 
 # Seconds that requests under way have to finish in, once the server is told to stop.
 STOP_WITHIN = 5
@@ -50,8 +50,8 @@ Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
-def serve(settings: Settings, house: Callable[[], House]) -> None:
-    """Serve until a signal, with workers that each make a house."""
+def serve(settings: Settings, service: Callable[[], Service]) -> None:
+    """Serve until a signal, with workers that each make a service."""
     # What is loaded by now is shared by the workers that are forked, and not touched by collecting.
     gc.collect()
     gc.freeze()
@@ -78,7 +78,7 @@ def serve(settings: Settings, house: Callable[[], House]) -> None:
     )
 
     def load() -> Any:
-        return Service(settings, house())
+        return RsgiApplication(settings, service())
 
     server.serve(target_loader=load, wrap_loader=False)
 
@@ -89,14 +89,14 @@ def _raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * MAX_CONNECTIONS), most))
 
 
-class Service:
+class RsgiApplication:
     """What a worker serves: an RSGI application. Without `fast`, Flask answers everything."""
 
-    def __init__(self, settings: Settings, house: House, *, fast: bool = True) -> None:
-        self._flask = InThreads(create_app(settings, house).wsgi_app, settings.threads)
+    def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
+        self._flask = InThreads(create_app(settings, service).wsgi_app, settings.threads)
         # A store in Redis is asked over a socket, which an event loop must not wait for.
-        self._fast = FastPath(house, SECURITY_HEADERS) if fast and not settings.redis else None
-        self._refused = house.counters.refused
+        self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
+        self._refused = service.counters.refused
         self._seconds = settings.request_seconds
         self._parent = os.getppid()
 

@@ -1,4 +1,4 @@
-"""Answers as they leave the house: one JSON object, finished when it is stored.
+"""Answers as they are sent: one JSON object, finished when it is stored.
 
 `tier` and `shared` stand last, so that a stored body becomes a same_hand answer by its tail alone.
 """

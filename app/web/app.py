@@ -24,8 +24,8 @@ from app.web.chat import chat_api
 from app.web.service import (
     MAX_BODY,
     MAX_VARIANT,
-    House,
-    Table,
+    ServedCards,
+    Service,
     parse_json,
     stored_answer,
 )
@@ -49,13 +49,13 @@ MAX_VISITOR = 64
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def create_app(settings: Settings, house: House | None = None) -> Flask:
+def create_app(settings: Settings, service: Service | None = None) -> Flask:
     """The application. Raises OperatorError where a deck or a setting is wrong."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
-    house = house or House(settings)
-    app.extensions["tsukurioki"] = house
+    service = service or Service(settings)
+    app.extensions["tsukurioki"] = service
     app.before_request(_admit)
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
@@ -69,20 +69,20 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
         proxies = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]  # how Flask wants middleware
     if settings.site:
-        Site(settings.site, SECURITY_HEADERS, house.access).init_app(app)
+        Site(settings.site, SECURITY_HEADERS, service.access).init_app(app)
     return app
 
 
 api = flask.Blueprint("tsukurioki", __name__)
 
 
-def _house() -> House:
-    house: House = flask.current_app.extensions["tsukurioki"]
-    return house
+def _service() -> Service:
+    service: Service = flask.current_app.extensions["tsukurioki"]
+    return service
 
 
 def _admit() -> None:
-    refusal = _house().access.refusal_wsgi(request.environ)
+    refusal = _service().access.refusal_wsgi(request.environ)
     if refusal:
         raise refusal
     try:
@@ -99,32 +99,32 @@ def _json(body: bytes, status: int = 200) -> Response:
 @api.post("/api/generate-poem")
 def generate_poem() -> Response:
     """The game's own call: whole card objects, or only their ids."""
-    house = _house()
+    service = _service()
     body = _body()
     picks = [_pair(item) for item in _list(body, "selectedPairs")]
-    return _answer(house, house.table(house.settings.deck), picks, body)
+    return _answer(service, service.served(service.settings.deck), picks, body)
 
 
 @api.post("/api/decks/<deck>/answer")
 def answer(deck: str) -> Response:
     """An answer for a hand of ids."""
-    house = _house()
-    table = house.table(deck)
+    service = _service()
+    served = service.served(deck)
     body = _body()
     picks = [
         (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
         for item in map(_object, _list(body, "hand"))
     ]
-    return _answer(house, table, picks, body)
+    return _answer(service, served, picks, body)
 
 
 def _answer(
-    house: House, table: Table, picks: list[tuple[str, str]], body: dict[str, Any]
+    service: Service, served: ServedCards, picks: list[tuple[str, str]], body: dict[str, Any]
 ) -> Response:
     variant = _variant(body.get("variant", 0))
-    query: Query = table.deck.legal_query(picks)
-    response = _json(house.answer(table, query, variant).body)
-    response.headers[BALLOT] = house.ballots.of_body(table.deck.id, response.data)
+    query: Query = served.deck.legal_query(picks)
+    response = _json(service.answer(served, query, variant).body)
+    response.headers[BALLOT] = service.ballots.of_body(served.deck.id, response.data)
     return response
 
 
@@ -136,27 +136,27 @@ def answer_by_key(key: str) -> Response:
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
-    house = _house()
-    found = stored_answer(house, bytes.fromhex(key), _variant(number))
+    service = _service()
+    found = stored_answer(service, bytes.fromhex(key), _variant(number))
     if found is None:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
         )
-    house.counters.fetched(found.deck)
+    service.counters.fetched(found.deck)
     return _cached(found.body)
 
 
 @api.post("/api/answers/<key>/feedback")
 def feedback(key: str) -> Response:
     """A player's vote on an answer. The deck is the game's unless the body names another."""
-    house = _house()
+    service = _service()
     body = _body()
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     vote = body.get("vote")
     if vote not in (UP, DOWN):
         raise RequestError(400, "Bad vote", "'vote' is up or down", SENTENCE)
-    deck = body.get("deck", house.settings.deck)
+    deck = body.get("deck", service.settings.deck)
     if not isinstance(deck, str):
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
     variant = _variant(body.get("variant", 0))
@@ -165,7 +165,7 @@ def feedback(key: str) -> Response:
         detail = f"'visitor' must be a text of at most {MAX_VISITOR} characters"
         raise RequestError(400, "Bad request", detail, SENTENCE)
     voter = client_address(request.environ), visitor
-    house.vote(house.table(deck), key, variant, vote, body.get("ballot"), voter)
+    service.vote(service.served(deck), key, variant, vote, body.get("ballot"), voter)
     return Response(status=204)
 
 
@@ -188,20 +188,20 @@ def _cached(body: bytes) -> Response:
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
     """The deck: cards, titles, and how many plays there are; or characters and intents."""
-    house = _house()
-    chat = house.chats.get(deck)
-    return _cached(chat.body if chat else house.table(deck).body)
+    service = _service()
+    chat = service.chats.get(deck)
+    return _cached(chat.body if chat else service.served(deck).body)
 
 
 @api.get("/api/decks/<deck>/deal")
 def dealt_hand(deck: str) -> Response:
     """A hand of whole card objects."""
-    house = _house()
-    table = house.table(deck)
+    service = _service()
+    served = service.served(deck)
     mode = request.args.get("mode")
     if mode not in (None, "stocked", "random"):
         raise RequestError(400, "Bad mode", "'mode' is stocked or random", SENTENCE)
-    dealt, cards = house.deal(table, mode)
+    dealt, cards = service.deal(served, mode)
     body = {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}
     response = _json(orjson.dumps(body))
     response.headers["Cache-Control"] = "no-store"
@@ -211,7 +211,7 @@ def dealt_hand(deck: str) -> Response:
 @api.get("/stats")
 def figures() -> Response:
     """Coverage and use, as JSON."""
-    response = _json(orjson.dumps(stats.collect(_house()), option=orjson.OPT_INDENT_2))
+    response = _json(orjson.dumps(stats.collect(_service()), option=orjson.OPT_INDENT_2))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -220,19 +220,19 @@ def figures() -> Response:
 def metrics() -> Response:
     """The counters for Prometheus."""
     return Response(
-        _house().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+        _service().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
     )
 
 
 @api.get("/healthz")
 def health() -> Response:
     """Liveness, and whether each deck has its index."""
-    house = _house()
+    service = _service()
     decks: dict[str, Any] = {
-        deck: {"index": table.index() is not None, "composable": table.deck.composable}
-        for deck, table in house.tables.items()
+        deck: {"index": served.index() is not None, "composable": served.deck.composable}
+        for deck, served in service.cards.items()
     }
-    decks |= {deck: {"index": chat.index() is not None} for deck, chat in house.chats.items()}
+    decks |= {deck: {"index": chat.index() is not None} for deck, chat in service.chats.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 
@@ -315,17 +315,17 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 def _finish(response: Response) -> Response:
-    house = _house()
+    service = _service()
     if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
         # Werkzeug sets the status of a condition that failed, and leaves the whole body there.
         response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
-    if response.mimetype == "text/html" and not house.settings.site:
+    if response.mimetype == "text/html" and not service.settings.site:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-    _allow_origin(house.settings, response)
+    _allow_origin(service.settings, response)
     if 400 <= response.status_code < 500:
-        house.counters.refused(response.status_code)
+        service.counters.refused(response.status_code)
     return response
 
 

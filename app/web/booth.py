@@ -20,7 +20,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.tiers import Ladder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
-from app.web.service import House, Table, parse_json
+from app.web.service import ServedCards, Service, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,13 @@ booth = flask.Blueprint("booth", __name__)
 
 @booth.record
 def _hang_on_app(state: BlueprintSetupState) -> None:
-    house: House = state.app.extensions["tsukurioki"]
-    state.app.extensions[WALL] = Wall(house.settings.ledger)
+    service: Service = state.app.extensions["tsukurioki"]
+    state.app.extensions[WALL] = Wall(service.settings.ledger)
 
 
-def _house() -> House:
-    house: House = flask.current_app.extensions["tsukurioki"]
-    return house
+def _service() -> Service:
+    service: Service = flask.current_app.extensions["tsukurioki"]
+    return service
 
 
 def _wall() -> Wall:
@@ -59,17 +59,17 @@ def _wall() -> Wall:
     return wall
 
 
-def _table() -> Table:
-    house = _house()
-    return house.table(house.settings.deck)
+def _served() -> ServedCards:
+    service = _service()
+    return service.served(service.settings.deck)
 
 
 @booth.get("/")
 def game() -> Response:
     """The game; the chat, where there are no cards to play with."""
-    if not _house().tables:
+    if not _service().cards:
         return Response(status=302, headers={"Location": "/chat"})
-    return _page("game.html", titles=_table().deck.titles, feedback=_takes_votes())
+    return _page("game.html", titles=_served().deck.titles, feedback=_takes_votes())
 
 
 @booth.get("/wall")
@@ -85,10 +85,10 @@ def dashboard() -> Response:
 
 
 def _page(name: str, **values: Any) -> Response:
-    settings = _house().settings
+    settings = _service().settings
     text = flask.render_template(
         f"booth/{name}",
-        deck=_table().deck,
+        deck=_served().deck,
         idle=settings.idle,
         guarded=bool(settings.token),
         **values,
@@ -109,7 +109,7 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Response:
-        _house().access.demand_token(request.environ)
+        _service().access.demand_token(request.environ)
         return view(*args, **kwargs)
 
     return guarded
@@ -119,16 +119,16 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 def _guard_figures() -> None:
     # A browser's preflight cannot bear the token; it asks whether a request may.
     if request.path in GUARDED and request.method != "OPTIONS":
-        _house().access.demand_token(request.environ)
+        _service().access.demand_token(request.environ)
 
 
 @booth.get("/api/wall")
 @for_host
 def flyers() -> Response:
     """The flyers on the wall, newest first, with their texts."""
-    table = _table()
-    ladder = Ladder(tier for tier in table.ladder.tiers if tier.name in QUICK)
-    known = (flyer for flyer in _wall().flyers() if _still_legal(table.deck, flyer.query))
+    served = _served()
+    ladder = Ladder(tier for tier in served.ladder.tiers if tier.name in QUICK)
+    known = (flyer for flyer in _wall().flyers() if _still_legal(served.deck, flyer.query))
     shown = [body for flyer in known if (body := _shown(ladder, flyer))]
     response = Response(orjson.dumps({"flyers": shown}), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
@@ -165,8 +165,8 @@ def hang() -> Response:
     hand, variant = _hand(body), body.get("variant", 0)
     if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
         raise _bad(f"'variant' is a whole number from 0 to {MAX_VARIANT}")
-    query = _table().deck.legal_query(hand)
-    _wall().hang(Flyer(query, variant, _house().now()))
+    query = _served().deck.legal_query(hand)
+    _wall().hang(Flyer(query, variant, _service().now()))
     return Response(status=204)
 
 

@@ -13,10 +13,10 @@ import orjson
 from flask import Response, request
 
 from app.errors import RequestError, TsukuriokiError
-from app.kinds.chat.service import ChatTable, Discard, Event, Piece
+from app.kinds.chat.service import Discard, Event, Piece, ServedChat
 from app.kinds.chat.tiers import Reply, Turn
 from app.web.access import client_address, too_many
-from app.web.service import House, parse_json
+from app.web.service import Service, parse_json
 
 MAX_MESSAGES = 200
 MAX_MESSAGE = 4000
@@ -33,24 +33,24 @@ PAGE_POLICY = (
 chat_api = flask.Blueprint("chat", __name__)
 
 
-def _house() -> House:
-    house: House = flask.current_app.extensions["tsukurioki"]
-    return house
+def _service() -> Service:
+    service: Service = flask.current_app.extensions["tsukurioki"]
+    return service
 
 
 @chat_api.post("/api/chat")
 def chat() -> Response:
     """An answer of a character, as JSON or as server-sent events."""
-    house = _house()
-    admit(house)
+    service = _service()
+    admit(service)
     body = parse_json(request.get_data(cache=False))
     if not isinstance(body, dict):
         raise _bad("expected a JSON object")
-    table = house.chat(_text(body, "deck", MAX_ID))
-    turn = read_turn(body, table)
+    served = service.chat(_text(body, "deck", MAX_ID))
+    turn = read_turn(body, served)
     if _switch(body, "stream"):
-        return _streamed(house, table, turn)
-    *_, reply = table.answer(turn)
+        return _streamed(service, served, turn)
+    *_, reply = served.answer(turn)
     assert isinstance(reply, Reply)
     response = Response(orjson.dumps(told(turn, reply)), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
@@ -60,22 +60,22 @@ def chat() -> Response:
 @chat_api.get("/chat")
 def page() -> Response:
     """The page."""
-    deck = _house().chat(request.args.get("deck")).deck
+    deck = _service().chat(request.args.get("deck")).deck
     response = Response(
-        flask.render_template("chat.html", deck=deck, others=_house().chats.values()),
+        flask.render_template("chat.html", deck=deck, others=_service().chats.values()),
         content_type="text/html; charset=utf-8",
     )
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return response
 
 
-def admit(house: House) -> None:
+def admit(service: Service) -> None:
     """Let a request in that writes or costs. Raises RequestError: 429, then 401."""
     environ = request.environ
-    wait = house.rate_limit.wait(client_address(environ)) if house.rate_limit else 0.0
+    wait = service.rate_limit.wait(client_address(environ)) if service.rate_limit else 0.0
     if wait > 0:
         raise too_many("Too many messages", max(1, math.ceil(wait)))
-    house.access.demand_token(environ)
+    service.access.demand_token(environ)
 
 
 def _bad(detail: str) -> RequestError:
@@ -98,18 +98,18 @@ def _switch(body: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def read_turn(body: Mapping[str, Any], table: ChatTable) -> Turn:
+def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
     """The turn that a request asks for. Raises RequestError (400), saying what is wrong."""
     name = _text(body, "name", MAX_NAME) or ""
     if not name.isprintable() or any(sign in name for sign in "{}<>"):
         raise _bad("'name' must be a plain name")
     return Turn(
-        deck=table.deck,
-        character=table.deck.known_character(_text(body, "character", MAX_ID)),
+        deck=served.deck,
+        character=served.deck.known_character(_text(body, "character", MAX_ID)),
         messages=_messages(body.get("messages")),
         conversation=_text(body, "conversation", MAX_ID) or secrets.token_hex(8),
         name=name,
-        at=table.local(),
+        at=served.local(),
     )
 
 
@@ -153,9 +153,9 @@ def told(turn: Turn, reply: Reply) -> dict[str, Any]:
     return answer
 
 
-def _streamed(house: House, table: ChatTable, turn: Turn) -> Response:
+def _streamed(service: Service, served: ServedChat, turn: Turn) -> Response:
     response = Response(
-        events(table, turn, house.settings.chat_pace), content_type="text/event-stream"
+        events(served, turn, service.settings.chat_pace), content_type="text/event-stream"
     )
     response.headers["Cache-Control"] = "no-store"
     # nginx would gather the stream otherwise.
@@ -168,14 +168,14 @@ def _event(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 def events(
-    table: ChatTable, turn: Turn, pace: int, sleep: Callable[[float], None] = time.sleep
+    served: ServedChat, turn: Turn, pace: int, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[bytes]:
     """The stream: start, delta…, done. A `discard` takes back what was shown; an `error` ends it.
 
     Closing it, which the server does when the client goes away, closes the model's connection.
     """
     yield _event("start", {"conversation": turn.conversation, "character": turn.character.id})
-    answer = table.answer(turn)
+    answer = served.answer(turn)
     try:
         yield from _told(answer, turn, pace, sleep)
     except TsukuriokiError as error:

@@ -1,6 +1,6 @@
 """What a worker holds: decks, their indexes and ladders, the counters and the ledger.
 
-A `House` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
+A `Service` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.tiers import Ladder, build_ladder
-from app.kinds.chat.service import ChatTable, rate_limit
+from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import AnyDeck, load_all
 from app.ledger.counters import Counters, prepare_folder
 from app.ledger.deals import DealCounter, permuted
@@ -56,7 +56,7 @@ def _iso(second: int) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class ServedCards:
     """One deck as it is served."""
 
     deck: Deck
@@ -86,7 +86,7 @@ class Table:
         )
 
 
-class House:
+class Service:
     """Everything that a worker needs to answer."""
 
     def __init__(
@@ -112,9 +112,9 @@ class House:
         self._rng = rng or Random(secrets.randbits(64))
         found = (decks or load_all(settings.decks)).values()
         self._composers = composers or {}
-        self.tables = {d.id: self._table(d, clock) for d in found if isinstance(d, Deck)}
+        self.cards = {d.id: self._served(d, clock) for d in found if isinstance(d, Deck)}
         self.chats = {
-            deck.id: ChatTable(
+            deck.id: ServedChat(
                 deck,
                 IndexHolder(settings.store_options, deck.id, clock),
                 settings,
@@ -126,9 +126,9 @@ class House:
         }
         # Whose index is asked for a key whose deck nobody names.
         self.indexes = tuple(
-            (deck, table.index)
-            for tables in (self.tables, self.chats)
-            for deck, table in tables.items()
+            (deck, served.index)
+            for cards in (self.cards, self.chats)
+            for deck, served in cards.items()
         )
         self.rate_limit = rate_limit(settings, clock) if self.chats else None
         self._check_named()
@@ -137,18 +137,18 @@ class House:
     def _check_named(self) -> None:
         """The decks that the settings name are here; a server of chats alone needs no deck of cards."""
         for name, named, here in (
-            ("TSUKURIOKI_DECK", self.settings.deck, self.tables),
+            ("TSUKURIOKI_DECK", self.settings.deck, self.cards),
             ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
         ):
             if named and here and named not in here:
                 fault = f"{name}={named!r}, the decks here are {sorted(here)}"
                 raise DeckError(str(self.settings.decks), "", fault)
 
-    def _table(self, deck: Deck, clock: Callable[[], float]) -> Table:
+    def _served(self, deck: Deck, clock: Callable[[], float]) -> ServedCards:
         settings = self.settings
         index = IndexHolder(settings.store_options, deck.id, clock)
         folder, limit = settings.ledger, settings.ledger_mb << 20
-        return Table(
+        return ServedCards(
             deck=deck,
             index=index,
             ladder=build_ladder(
@@ -161,19 +161,19 @@ class House:
             voted=VoteCounts(folder, deck.id),
         )
 
-    def table(self, deck: str) -> Table:
+    def served(self, deck: str) -> ServedCards:
         """A deck of cards by its id. Raises RequestError (404)."""
         if deck in self.chats:
             detail = f"{deck!r} is a deck of patterns: it answers at POST /api/chat"
             raise RequestError(404, "Not a deck of cards", detail)
-        if deck not in self.tables:
-            known = ", ".join(sorted(self.tables))
+        if deck not in self.cards:
+            known = ", ".join(sorted(self.cards))
             raise RequestError(
                 404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
             )
-        return self.tables[deck]
+        return self.cards[deck]
 
-    def chat(self, deck: str | None) -> ChatTable:
+    def chat(self, deck: str | None) -> ServedChat:
         """A deck of patterns by its id, the one of the settings where none is named. RequestError."""
         if not self.chats:
             raise RequestError(404, "No chat", "there is no deck of patterns here")
@@ -185,10 +185,10 @@ class House:
             raise RequestError(404, "Unknown deck", detail)
         return self.chats[wanted]
 
-    def answer(self, table: Table, query: Query, variant: int) -> Answer:
+    def answer(self, served: ServedCards, query: Query, variant: int) -> Answer:
         """Answer a query by the ladder, count it, and note a miss."""
         start = self.timer()
-        answer = table.ladder.answer(query, variant)
+        answer = served.ladder.answer(query, variant)
         if answer is None:
             raise RequestError(
                 404,
@@ -196,14 +196,14 @@ class House:
                 "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
                 "いまは、ことばを用意できません。",
             )
-        self.counters.answered(table.deck.id, answer.tier, self.timer() - start)
-        if answer.tier not in WHOLE_TIERS and table.ledger:
-            table.ledger.miss(query, variant, answer.tier, self.now())
+        self.counters.answered(served.deck.id, answer.tier, self.timer() - start)
+        if answer.tier not in WHOLE_TIERS and served.ledger:
+            served.ledger.miss(query, variant, answer.tier, self.now())
         return answer
 
     def vote(
         self,
-        table: Table,
+        served: ServedCards,
         key: str,
         variant: int,
         vote: str,
@@ -215,7 +215,7 @@ class House:
         `voter` is the client's address, and what tells apart the visitors who share it: a kiosk
         makes up another for each play.
         """
-        deck = table.deck.id
+        deck = served.deck.id
         if not self.ballots.fits(ballot, deck, key, variant):
             raise RequestError(
                 400,
@@ -230,32 +230,32 @@ class House:
             return
         stored = stored_answer(self, bytes.fromhex(key), variant)
         created = str(parse_json(stored.body).get("created", "")) if stored else ""
-        table.votes.vote(key, variant, vote, self.now(), created)
+        served.votes.vote(key, variant, vote, self.now(), created)
 
-    def deal(self, table: Table, mode: str | None) -> tuple[str, tuple[Card, ...]]:
+    def deal(self, served: ServedCards, mode: str | None) -> tuple[str, tuple[Card, ...]]:
         """A hand, stocked where there is stock unless the mode says otherwise."""
-        index = table.index()
+        index = served.index()
         stock = index.meta().stocked_hands if index else 0
         if mode == "stocked" and not stock:
             raise RequestError(
                 409,
                 "Nothing stocked",
-                f"deck {table.deck.id!r} has no stocked hand; run: precompute build --strategy stock",
+                f"deck {served.deck.id!r} has no stocked hand; run: precompute build --strategy stock",
                 "作り置きの手札は、まだありません。",
             )
         if index is None or not stock or mode == "random":
-            return "random", deal(table.deck, self._rng)
-        cards = index.stocked(permuted(table.dealt.take(stock), stock))
-        if not cards or not all(card in table.deck.card_by_id for card in cards):
-            return "random", deal(table.deck, self._rng)
-        return "stocked", tuple(table.deck.card_by_id[card] for card in cards)
+            return "random", deal(served.deck, self._rng)
+        cards = index.stocked(permuted(served.dealt.take(stock), stock))
+        if not cards or not all(card in served.deck.card_by_id for card in cards):
+            return "random", deal(served.deck, self._rng)
+        return "stocked", tuple(served.deck.card_by_id[card] for card in cards)
 
 
 def _shared_limit(
     name: str, per_minute: float, burst: int, clock: Callable[[], float]
 ) -> RateLimit:
-    table = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
-    return RateLimit(table, per_minute, burst, clock)
+    served = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
+    return RateLimit(served, per_minute, burst, clock)
 
 
 class Stored(NamedTuple):
@@ -267,9 +267,9 @@ class Stored(NamedTuple):
     state: State | None
 
 
-def stored_answer(house: House, key: bytes, variant: int) -> Stored | None:
+def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:
     """The stored answer of a key of 16 bytes."""
-    for deck, holder in house.indexes:
+    for deck, holder in service.indexes:
         # Before the answer is: what is told of an older state is found out, the other way it is not.
         state = holder.state()
         index = holder()

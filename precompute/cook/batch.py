@@ -28,7 +28,7 @@ from precompute.cook.clock import Clock
 from precompute.cook.cost import Estimate
 from precompute.cook.intake import Intake
 from precompute.cook.progress import Show
-from precompute.cook.runner import Purse
+from precompute.cook.runner import Budget
 from precompute.plan.strategies import Job
 
 RUNNING, DONE = "running", "done"
@@ -109,7 +109,7 @@ class BatchCook:
         index: IndexWriter,
         clock: Clock,
         pace: BatchPace,
-        purse: Purse,
+        budget: Budget,
         sources: Sequence[str],
         progress: Show,
     ) -> None:
@@ -120,7 +120,7 @@ class BatchCook:
         self._index = index
         self._clock = clock
         self._pace = pace
-        self._purse = purse
+        self._budget = budget
         self._sources = list(sources)
         self._progress = progress
 
@@ -262,18 +262,18 @@ class BatchCook:
         for at in range(0, len(tasks), size):
             group = tasks[at : at + size]
             spent += self._bound(group)
-            if self._purse.budget_usd is not None and spent > self._purse.budget_usd:
+            if self._budget.budget_usd is not None and spent > self._budget.budget_usd:
                 self._progress.note(
-                    f"the budget of {self._purse.budget_usd:.4f} USD has room for {at:,} answers"
+                    f"the budget of {self._budget.budget_usd:.4f} USD has room for {at:,} answers"
                 )
                 return
             yield group
 
     def _bound(self, group: Sequence[Task]) -> float:
-        price: Price | None = self._purse.price
-        if self._purse.estimate is None or price is None:
+        price: Price | None = self._budget.price
+        if self._budget.estimate is None or price is None:
             return 0.0
-        estimate: Estimate = self._purse.estimate(group)
+        estimate: Estimate = self._budget.estimate(group)
         return estimate.bound(price)
 
     # Waiting, and taking in.

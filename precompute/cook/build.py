@@ -28,72 +28,76 @@ from precompute.cook.choose import (
 from precompute.cook.intake import Intake, Report
 from precompute.cook.limiter import Limiter
 from precompute.cook.near_copy import NearCopies
-from precompute.cook.order import Kitchen, Order, price_of
+from precompute.cook.options import BuildContext, BuildOptions, price_of
 from precompute.cook.progress import Show, show
 from precompute.cook.refresh import plan_refresh
 from precompute.cook.report import counts, one_in, table
-from precompute.cook.runner import Purse, Runner
+from precompute.cook.runner import Budget, Runner
 from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
 
 
-def build(order: Order, kitchen: Kitchen) -> int:
+def build(options: BuildOptions, context: BuildContext) -> int:
     """Cook. Raises OperatorError; what was cooked by then is kept, and told."""
-    settings = kitchen.settings
-    if order.wanted is None and not (order.refresh or order.pieces):
+    settings = context.settings
+    if options.wanted is None and not (options.refresh or options.pieces):
         raise PlanError("say how many entries the store shall have, for example --n 1000")
-    if order.pieces:
-        return cook_pieces(order, kitchen)
-    choice = choose(settings, order.provider, order.model, order.prompt)
+    if options.pieces:
+        return cook_pieces(options, context)
+    choice = choose(settings, options.provider, options.model, options.prompt)
     if choice.why:
-        kitchen.err.print(f"provider: {choice.name} ({choice.why})", highlight=False)
-    jobs = list(_jobs(order, kitchen, choice))
-    if order.dry_run:
-        return dry_run.tell(order, kitchen, choice, jobs)
+        context.err.print(f"provider: {choice.name} ({choice.why})", highlight=False)
+    jobs = list(_jobs(options, context, choice))
+    if options.dry_run:
+        return dry_run.tell(options, context, choice, jobs)
     model = None if choice.local else make_model(choice, settings)
     if model is not None and not choice.model:
         choice = Choice(choice.name, model.model, choice.why, choice.prompt)
     try:
-        return _cook(order, kitchen, choice, model, jobs)
+        return _cook(options, context, choice, model, jobs)
     finally:
         if model is not None:
             model.close()
 
 
-def _jobs(order: Order, kitchen: Kitchen, choice: Choice) -> Iterator[Job]:
-    plan = _plan(order, kitchen, choice)
-    return itertools.islice(plan, order.wanted) if order.wanted else plan
+def _jobs(options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+    plan = _plan(options, context, choice)
+    return itertools.islice(plan, options.wanted) if options.wanted else plan
 
 
-def _plan(order: Order, kitchen: Kitchen, choice: Choice) -> Iterator[Job]:
-    settings, deck = kitchen.settings, kitchen.deck
-    if order.refresh:
-        return plan_refresh(order.refresh, settings, deck, choice, kitchen.err)
-    if order.strategy == "stock":
-        return plan_stock(deck, order.seed, radius_of(order, settings))
-    if order.strategy == "sampled":
-        return plan_sampled(deck, order.seed)
+def _plan(options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+    settings, deck = context.settings, context.deck
+    if options.refresh:
+        return plan_refresh(options.refresh, settings, deck, choice, context.err)
+    if options.strategy == "stock":
+        return plan_stock(deck, options.seed, radius_of(options, settings))
+    if options.strategy == "sampled":
+        return plan_sampled(deck, options.seed)
     return plan_misses(deck, read_ledger(settings.ledger, deck.id))
 
 
-def radius_of(order: Order, settings: Settings) -> int:
+def radius_of(options: BuildOptions, settings: Settings) -> int:
     """The radius that was asked for."""
-    return settings.radius if order.radius is None else order.radius
+    return settings.radius if options.radius is None else options.radius
 
 
 def _cook(
-    order: Order, kitchen: Kitchen, choice: Choice, model: Model | None, jobs: Sequence[Job]
+    options: BuildOptions,
+    context: BuildContext,
+    choice: Choice,
+    model: Model | None,
+    jobs: Sequence[Job],
 ) -> int:
-    settings, deck = kitchen.settings, kitchen.deck
-    price = price_of(order, kitchen, choice)
+    settings, deck = context.settings, context.deck
+    price = price_of(options, context, choice)
     cook = make_cook(choice, deck, model)
-    started = kitchen.clock.now()
+    started = context.clock.now()
     unfinished: UnfinishedError | None = None
     with (
         LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, radius_of(order, settings)) as index,
+        IndexWriter(settings.store, deck, settings.sources, radius_of(options, settings)) as index,
         NearCopies(settings.store, deck.id) as copies,
-        show(kitchen.err, len(jobs)) as progress,
+        show(context.err, len(jobs)) as progress,
     ):
         if log.repaired:
             progress.note(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
@@ -101,12 +105,12 @@ def _cook(
             progress.note(note)
         source = (cook.provider.name, cook.provider.fingerprint)
         report = Report()
-        intake = Intake(deck, source, log, index, copies, kitchen.clock.stamp, price, report)
-        runner = _runner(order, kitchen, choice, cook, price, intake, index, progress)
+        intake = Intake(deck, source, log, index, copies, context.clock.stamp, price, report)
+        runner = _runner(options, context, choice, cook, price, intake, index, progress)
         again: Sequence[Task] = ()
         try:
-            if order.batch:
-                batch = _batch_cook(order, kitchen, choice, cook, model, intake, index, progress)
+            if options.batch:
+                batch = _batch_cook(options, context, choice, cook, model, intake, index, progress)
                 jobs, again = batch.run(jobs)
                 intake.price = price
             with cache.kept(cook, model, load_prices(settings.prices), price, jobs, progress.note):
@@ -114,16 +118,16 @@ def _cook(
         except UnfinishedError as error:
             unfinished = error
         meta = index.meta()
-    seconds = kitchen.clock.now() - started
-    tell(kitchen, report, price, store(meta), coverage(deck, meta), seconds)
+    seconds = context.clock.now() - started
+    tell(context, report, price, store(meta), coverage(deck, meta), seconds)
     if unfinished is not None:
         raise unfinished
     return 2 if report.unmet else 0
 
 
 def _runner(
-    order: Order,
-    kitchen: Kitchen,
+    options: BuildOptions,
+    context: BuildContext,
     choice: Choice,
     cook: Cook,
     price: Price | None,
@@ -131,27 +135,27 @@ def _runner(
     index: IndexWriter,
     progress: Show,
 ) -> Runner:
-    settings = kitchen.settings
+    settings = context.settings
     limiter = None
-    if is_limited(choice, settings) or (order.rpm and not choice.local):
-        limiter = Limiter(kitchen.clock, order.rpm or settings.rpm, order.tpm or settings.tpm)
+    if is_limited(choice, settings) or (options.rpm and not choice.local):
+        limiter = Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
     return Runner(
         cook.provider,
         intake,
         index,
-        kitchen.clock,
-        pace_of(choice, settings, order.per_request, order.concurrency),
+        context.clock,
+        pace_of(choice, settings, options.per_request, options.concurrency),
         limiter,
-        Purse(price, cook.estimate, order.budget_usd),
+        Budget(price, cook.estimate, options.budget_usd),
         settings.sources,
-        kitchen.rng,
+        context.rng,
         progress,
     )
 
 
 def _batch_cook(
-    order: Order,
-    kitchen: Kitchen,
+    options: BuildOptions,
+    context: BuildContext,
     choice: Choice,
     cook: Cook,
     model: Model | None,
@@ -166,30 +170,30 @@ def _batch_cook(
         raise PlanError("--batch is there for --provider gemini with whole poems only")
     from app.providers.gemini_batch import GeminiBatch
 
-    settings = kitchen.settings
-    intake.price = price_of(order, kitchen, choice, batch=True)
+    settings = context.settings
+    intake.price = price_of(options, context, choice, batch=True)
     pace = BatchPace(
-        per_request=pace_of(choice, settings, order.per_request, 1).per_request,
-        give_up_seconds=order.give_up_hours * 3600,
+        per_request=pace_of(choice, settings, options.per_request, 1).per_request,
+        give_up_seconds=options.give_up_hours * 3600,
         poll_seconds=settings.batch_poll,
     )
     return BatchCook(
         settings.store,
-        kitchen.deck.id,
+        context.deck.id,
         GeminiBatch(model),
         cook.writer,
         intake,
         index,
-        kitchen.clock,
+        context.clock,
         pace,
-        Purse(intake.price, cook.estimate, order.budget_usd),
+        Budget(intake.price, cook.estimate, options.budget_usd),
         settings.sources,
         progress,
     )
 
 
 def tell(
-    kitchen: Kitchen,
+    context: BuildContext,
     report: Report,
     price: Price | None,
     stored: dict[str, Any],
@@ -215,10 +219,10 @@ def tell(
         ("plays that composing covers", one_in(covers["composed"])),
         ("time", f"{seconds:.1f} s"),
     ]
-    table(kitchen.out, f"deck {kitchen.deck.id}", rows)
+    table(context.out, f"deck {context.deck.id}", rows)
     for task, why in report.unmet[:20]:
         told = why.replace("\n", "; ")
-        kitchen.err.print(
+        context.err.print(
             f"not cooked: {task.query.key} variant {task.variant}: {told}",
             highlight=False,
             markup=False,
@@ -226,7 +230,7 @@ def tell(
         )
     if report.unmet:
         more = f" (and {len(report.unmet) - 20:,} more)" if len(report.unmet) > 20 else ""
-        kitchen.err.print(
+        context.err.print(
             f"{len(report.unmet):,} not cooked{more}; what is there is safe, run the same again to "
             "ask for them again",
             highlight=False,

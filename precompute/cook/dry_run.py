@@ -11,7 +11,7 @@ from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
 from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
 from precompute.cook.cost import Estimate
-from precompute.cook.order import Kitchen, Order
+from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import estimate_all, may_replace
 from precompute.cook.report import table
 from precompute.plan.strategies import Job
@@ -20,11 +20,11 @@ from precompute.plan.strategies import Job
 FREE_REQUESTS_A_DAY = 500
 
 
-def missing(kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> list[Task]:
+def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[Task]:
     """The tasks of a plan that would be cooked."""
-    settings = kitchen.settings
+    settings = context.settings
     try:
-        index: Index | None = Index(settings.store, kitchen.deck.id)
+        index: Index | None = Index(settings.store, context.deck.id)
     except IndexUnusableError:
         index = None
     left = []
@@ -41,11 +41,11 @@ def missing(kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> list[Task]
     return left
 
 
-def tell(order: Order, kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) -> int:
+def tell(options: BuildOptions, context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> int:
     """Print it. Asks nobody, needs no key, writes nothing."""
-    tasks = missing(kitchen, choice, jobs)
+    tasks = missing(context, choice, jobs)
     # Loads the prompts, so that a fault in them is told tonight and not after the first request.
-    make_cook(choice, kitchen.deck, None if choice.local else Planned(choice))
+    make_cook(choice, context.deck, None if choice.local else Planned(choice))
     rows: list[tuple[str, object]] = [
         ("provider", f"{choice.name} {choice.model}".strip()),
         ("entries planned", f"{len(jobs):,}"),
@@ -54,36 +54,36 @@ def tell(order: Order, kitchen: Kitchen, choice: Choice, jobs: Sequence[Job]) ->
         ("hands", f"{len({job.query.hand_key for job in jobs}):,}"),
     ]
     if not choice.local:
-        rows += _requests(order, kitchen, choice, tasks)
-    table(kitchen.out, "plan (nothing was cooked)", rows)
+        rows += _requests(options, context, choice, tasks)
+    table(context.out, "plan (nothing was cooked)", rows)
     return 0
 
 
 def _requests(
-    order: Order, kitchen: Kitchen, choice: Choice, tasks: Sequence[Task]
+    options: BuildOptions, context: BuildContext, choice: Choice, tasks: Sequence[Task]
 ) -> Iterator[tuple[str, object]]:
-    settings = kitchen.settings
-    estimate = estimate_all(settings, kitchen.deck, choice, tasks, order.per_request)
-    per_request = pace_of(choice, settings, order.per_request, None).per_request
+    settings = context.settings
+    estimate = estimate_all(settings, context.deck, choice, tasks, options.per_request)
+    per_request = pace_of(choice, settings, options.per_request, None).per_request
     yield "answers a request", f"{per_request}"
-    yield from told_estimate(order, kitchen, choice, estimate)
+    yield from told_estimate(options, context, choice, estimate)
 
 
 def told_estimate(
-    order: Order, kitchen: Kitchen, choice: Choice, estimate: Estimate
+    options: BuildOptions, context: BuildContext, choice: Choice, estimate: Estimate
 ) -> Iterator[tuple[str, object]]:
     """Requests, tokens, price and time."""
-    settings = kitchen.settings
+    settings = context.settings
     yield "requests", f"{estimate.requests:,}"
     yield "tokens, about", f"{estimate.prompt:,.0f} in, {estimate.output:,.0f} out"
     prices = load_prices(settings.prices)
-    today = kitchen.clock.stamp()
-    yield from _price(order, prices, choice, estimate, today)
+    today = context.clock.stamp()
+    yield from _price(options, prices, choice, estimate, today)
     closes = prices.closes(choice.model)
     if closes:
         yield "note", f"{choice.model} is shut down on {closes}"
-    rpm, tpm = order.rpm or settings.rpm, order.tpm or settings.tpm
-    if is_limited(choice, settings) or order.rpm:
+    rpm, tpm = options.rpm or settings.rpm, options.tpm or settings.tpm
+    if is_limited(choice, settings) or options.rpm:
         minutes = at_limit(estimate, rpm, tpm)
         yield "time at the rate limit", f"{minutes} min at {rpm} requests and {tpm:,} tokens a min"
     if choice.name.startswith("gemini") and "lite" in choice.model:
@@ -92,7 +92,7 @@ def told_estimate(
 
 
 def _price(
-    order: Order, prices: PriceTable, choice: Choice, estimate: Estimate, today: str
+    options: BuildOptions, prices: PriceTable, choice: Choice, estimate: Estimate, today: str
 ) -> Iterator[tuple[str, object]]:
     price = prices.price(choice.name, choice.model, today)
     if price is None:
@@ -103,7 +103,7 @@ def _price(
     if choice.name in GEMINI and "lite" not in choice.model:
         yield "besides", "the thoughts of this model, billed as output; --budget-usd holds them too"
     half = prices.price(choice.name, choice.model, today, batch=True)
-    if half and half != price and not order.pieces:
+    if half and half != price and not options.pieces:
         yield "price with --batch, about", f"{estimate.cost(half):.4f} USD"
 
 

@@ -71,7 +71,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Budget:
     """What may be spent: a price, an estimator, and a limit in USD, each where there is one."""
 
     price: Price | None = None
@@ -119,7 +119,7 @@ class Runner:
         clock: Clock,
         pace: Pace = Pace(),
         limiter: Limiter | None = None,
-        purse: Purse = Purse(),
+        budget: Budget = Budget(),
         sources: Sequence[str] = (),
         rng: Random | None = None,
         progress: Progress = lambda report: None,
@@ -133,7 +133,7 @@ class Runner:
         self._clock = clock
         self._pace = pace
         self._limiter = limiter
-        self._purse = purse
+        self._budget = budget
         self._sources = tuple(sources)
         self._rng = rng or Random()
         self._progress = progress
@@ -229,20 +229,20 @@ class Runner:
 
     def _affordable(self, chunk: _Chunk) -> _Chunk | None:
         """The chunk with its estimate; None, and the end of the run, where it may pass the budget."""
-        purse = self._purse
-        if purse.estimate is None:
+        budget = self._budget
+        if budget.estimate is None:
             return chunk
-        estimate = purse.estimate(chunk.tasks)
-        bound = estimate.bound(purse.price) if purse.price else 0.0
+        estimate = budget.estimate(chunk.tasks)
+        bound = estimate.bound(budget.price) if budget.price else 0.0
         out = sum(other.bound_usd for other in self._in_flight.values())
         spent = self.report.cost_usd + self.report.unseen_usd
-        if purse.budget_usd is not None and spent + out + bound > purse.budget_usd:
+        if budget.budget_usd is not None and spent + out + bound > budget.budget_usd:
             if self._in_flight:
                 # What is in flight may cost less than feared: look again when it is back.
                 self._split.appendleft(chunk)
                 return None
             self._stop = ProviderStopError(
-                f"the budget of {purse.budget_usd:.4f} USD has no room for another request "
+                f"the budget of {budget.budget_usd:.4f} USD has no room for another request "
                 f"(spent {spent:.4f}, one more may cost {bound:.4f})",
                 "raise --budget-usd",
             )
@@ -282,7 +282,7 @@ class Runner:
         with self._lock:
             self.report.faults[error.kind] += 1
             if error.sent:
-                price = self._purse.price
+                price = self._budget.price
                 self.report.unseen += 1
                 self.report.unseen_usd += chunk.estimate.cost(price) if price else 0.0
 

@@ -11,33 +11,33 @@ from precompute.cook import dry_run
 from precompute.cook.choose import Choice, Planned, choose, group, is_limited, make_model, pace_of
 from precompute.cook.cost import NOTHING
 from precompute.cook.limiter import Limiter
-from precompute.cook.order import Kitchen, Order, price_of
+from precompute.cook.options import BuildContext, BuildOptions, price_of
 from precompute.cook.progress import show
 from precompute.cook.report import counts, table
-from precompute.cook.runner import Purse, Runner
+from precompute.cook.runner import Budget, Runner
 from precompute.pieces import sentences as pieces
 from precompute.plan.strategies import Job
 
 
-def cook_pieces(order: Order, kitchen: Kitchen) -> int:
+def cook_pieces(options: BuildOptions, context: BuildContext) -> int:
     """Cook what a deck lacks of pieces, and put them in place where that was asked for."""
-    settings, deck = kitchen.settings, kitchen.deck
-    choice = choose(settings, order.provider, order.model, "whole")
+    settings, deck = context.settings, context.deck
+    choice = choose(settings, options.provider, options.model, "whole")
     if choice.local:
         raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
-    if order.batch:
+    if options.batch:
         raise PlanError("--pieces takes a few requests only; leave --batch away")
-    if order.dry_run:
-        return _tell_plan(order, kitchen, choice)
+    if options.dry_run:
+        return _tell_plan(options, context, choice)
     model = make_model(choice, settings)
     choice = replace(choice, model=model.model)
     try:
         with LogWriter(settings.store, deck.id):
             kept = pieces.PieceStore(settings.store, deck, pieces.themes_of(deck))
-            status = _cook(order, kitchen, choice, model, kept)
-            if order.take:
+            status = _cook(options, context, choice, model, kept)
+            if options.take:
                 for path in pieces.take(kept):
-                    kitchen.out.print(f"written: {path}", highlight=False)
+                    context.out.print(f"written: {path}", highlight=False)
     finally:
         model.close()
     return status
@@ -53,29 +53,33 @@ def _steps(kept: pieces.PieceStore) -> tuple[tuple[list[Job], int], ...]:
 
 
 def _cook(
-    order: Order, kitchen: Kitchen, choice: Choice, model: Model, kept: pieces.PieceStore
+    options: BuildOptions,
+    context: BuildContext,
+    choice: Choice,
+    model: Model,
+    kept: pieces.PieceStore,
 ) -> int:
-    settings = kitchen.settings
-    price = price_of(order, kitchen, choice)
-    writer = pieces.PieceWriter(kitchen.deck, model)
-    intake = pieces.PieceIntake(kept, (writer.name, writer.fingerprint), kitchen.clock.stamp, price)
+    settings = context.settings
+    price = price_of(options, context, choice)
+    writer = pieces.PieceWriter(context.deck, model)
+    intake = pieces.PieceIntake(kept, (writer.name, writer.fingerprint), context.clock.stamp, price)
     limiter = None
     if is_limited(choice, settings):
-        limiter = Limiter(kitchen.clock, order.rpm or settings.rpm, order.tpm or settings.tpm)
-    pace = pace_of(choice, settings, None, order.concurrency)
+        limiter = Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
+    pace = pace_of(choice, settings, None, options.concurrency)
     unfinished: UnfinishedError | None = None
-    with show(kitchen.err, sum(len(jobs) for jobs, _ in _steps(kept))) as progress:
+    with show(context.err, sum(len(jobs) for jobs, _ in _steps(kept))) as progress:
         for jobs, per_request in _steps(kept):
             runner = Runner(
                 writer,
                 intake,
                 kept,
-                kitchen.clock,
+                context.clock,
                 replace(pace, per_request=per_request),
                 limiter,
-                Purse(price, writer.estimate, order.budget_usd),
+                Budget(price, writer.estimate, options.budget_usd),
                 settings.sources,
-                kitchen.rng,
+                context.rng,
                 progress,
                 keep_awake=True,
             )
@@ -84,14 +88,14 @@ def _cook(
             except UnfinishedError as error:
                 unfinished = error
                 break
-    _tell(kitchen, intake, kept, price is not None)
+    _tell(context, intake, kept, price is not None)
     if unfinished is not None:
         raise unfinished
     return 2 if intake.report.unmet else 0
 
 
 def _tell(
-    kitchen: Kitchen, intake: pieces.PieceIntake, kept: pieces.PieceStore, priced: bool
+    context: BuildContext, intake: pieces.PieceIntake, kept: pieces.PieceStore, priced: bool
 ) -> None:
     report = intake.report
     tried = report.first_drafts
@@ -104,24 +108,24 @@ def _tell(
         ("phrases and themes not done", f"{len(report.unmet):,}"),
         ("spent", f"{report.cost_usd:.4f} USD" if priced else "not known"),
     ]
-    table(kitchen.out, f"pieces of deck {kitchen.deck.id}, in {kept.path}", rows)
+    table(context.out, f"pieces of deck {context.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
         told = why.replace("\n", "; ")
-        kitchen.err.print(f"not done: {task.query.picks[0][1]}: {told}", highlight=False)
+        context.err.print(f"not done: {task.query.picks[0][1]}: {told}", highlight=False)
 
 
-def _tell_plan(order: Order, kitchen: Kitchen, choice: Choice) -> int:
-    deck = kitchen.deck
+def _tell_plan(options: BuildOptions, context: BuildContext, choice: Choice) -> int:
+    deck = context.deck
     writer = pieces.PieceWriter(deck, Planned(choice))
-    kept = pieces.PieceStore(kitchen.settings.store, deck, pieces.themes_of(deck))
+    kept = pieces.PieceStore(context.settings.store, deck, pieces.themes_of(deck))
     estimate = NOTHING
     for jobs, per_request in _steps(kept):
         tasks = [Task(j.query) for j in jobs if kept.source_of(j.query.key) is None]
         estimate = sum(map(writer.estimate, group(tasks, per_request)), start=estimate)
     rows = [("provider", f"{choice.name} {choice.model}".strip())]
     table(
-        kitchen.out,
+        context.out,
         "plan of pieces (nothing was cooked)",
-        [*rows, *dry_run.told_estimate(order, kitchen, choice, estimate)],
+        [*rows, *dry_run.told_estimate(options, context, choice, estimate)],
     )
     return 0

@@ -11,16 +11,16 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from app.edge.serving import MAX_CONNECTIONS, MAX_HEAD, Service
+from app.edge.serving import MAX_CONNECTIONS, MAX_HEAD, RsgiApplication
 from tests.making import free_port, wait_for_port
 
 
 @contextmanager
-def served_here(service: Service, seconds: float = 30.0) -> Iterator[int]:
+def served_here(application: RsgiApplication, seconds: float = 30.0) -> Iterator[int]:
     """The port, until the end of the block. `seconds`: how long a head may take."""
     port = free_port()
     server = Server(
-        service,
+        application,
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,

@@ -13,14 +13,14 @@ from typing import BinaryIO
 import orjson
 import pytest
 
-from app.edge.serving import Service
+from app.edge.serving import RsgiApplication
 from app.ledger.counters import FOLDER_VARIABLE
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
-from app.web.service import House
-from bench.kitchen import cooked, poem_deck
+from app.web.service import Service
+from bench.material import cooked, poem_deck
 from precompute.plan.strategies import plan_stock
 from tests.edge.here import served_here
 from tests.making import DECKS, PATIENCE, game_body
@@ -62,8 +62,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
-        house = House(known)
-    with served_here(Service(known, house)) as port:
+        service = Service(known)
+    with served_here(RsgiApplication(known, service)) as port:
         yield port
 
 

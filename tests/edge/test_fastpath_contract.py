@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.edge.fastpath import FastPath
-from app.edge.serving import Service
+from app.edge.serving import RsgiApplication
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
 from app.ledger.counters import FOLDER_VARIABLE
@@ -35,8 +35,8 @@ from app.settings import Settings
 from app.store.index import Index, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, entry_at, log_path
-from app.web.service import House
-from bench.kitchen import cooked
+from app.web.service import Service
+from bench.material import cooked
 from precompute.plan.strategies import plan_stock
 from tests.edge.here import served_here
 
@@ -89,15 +89,15 @@ class Ask:
 class Side:
     """One of the two servers."""
 
-    house: House
+    service: Service
     port: int
 
     def noted(self) -> dict[str, Any]:
         """Everything that is to be equal after a request, beside what was answered."""
-        deck = self.house.settings.deck
+        deck = self.service.settings.deck
         return {
-            "counters": self.house.counters.sums(),
-            "ledger": list(read_ledger(self.house.settings.ledger, deck)),
+            "counters": self.service.counters.sums(),
+            "ledger": list(read_ledger(self.service.settings.ledger, deck)),
         }
 
 
@@ -151,30 +151,32 @@ def sides(
             (known.ledger / "ballots.key").write_bytes(b"s" * 32)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
-                house = House(known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7))
-            port = stack.enter_context(served_here(Service(known, house, fast=fast)))
-            made.append(Side(house, port))
+                service = Service(
+                    known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7)
+                )
+            port = stack.enter_context(served_here(RsgiApplication(known, service, fast=fast)))
+            made.append(Side(service, port))
         yield made[0], made[1]
     for side in made:
-        index = side.house.tables["poem"].index()
+        index = side.service.cards["poem"].index()
         assert index
         index.close()
 
 
-def stored_queries(house: House) -> list[Query]:
+def stored_queries(service: Service) -> list[Query]:
     """The queries of the store, in the order of their keys."""
-    index = house.tables["poem"].index()
+    index = service.cards["poem"].index()
     assert isinstance(index, Index)
-    log = log_path(house.settings.store, "poem")
+    log = log_path(service.settings.store, "poem")
     return [entry_at(log, index.offset(key) or 0).query for key, _ in sorted(index.keys())]
 
 
-def near(house: House) -> Query:
+def near(service: Service) -> Query:
     """A play that is not stored, one phrase away from one that is."""
-    index = house.tables["poem"].index()
+    index = service.cards["poem"].index()
     assert index
-    deck = house.tables["poem"].deck
-    for query in stored_queries(house):
+    deck = service.cards["poem"].deck
+    for query in stored_queries(service):
         card = deck.card_by_id[query.picks[0][0]]
         for phrase in card.phrases:
             other = Query.play(deck.id, [(card.id, phrase.id), *query.picks[1:]])
@@ -189,9 +191,9 @@ def hand(query: Query, **more: object) -> bytes:
     return orjson.dumps({"hand": picks, **more})
 
 
-def game(house: House, query: Query, **more: object) -> bytes:
+def game(service: Service, query: Query, **more: object) -> bytes:
     """The body that the game sends: whole card objects."""
-    deck = house.tables["poem"].deck
+    deck = service.cards["poem"].deck
     pairs = []
     for card_id, phrase_id in query.picks:
         raw = deck.card_by_id[card_id].raw
@@ -200,14 +202,14 @@ def game(house: House, query: Query, **more: object) -> bytes:
     return orjson.dumps({"selectedPairs": pairs, **more})
 
 
-def asks_for_answers(house: House) -> Iterator[Ask]:
+def asks_for_answers(service: Service) -> Iterator[Ask]:
     """Plays of every tier, by both routes, plain and not."""
-    exact, close = stored_queries(house)[0], near(house)
-    other = random_play(house.tables["poem"].deck, Random(3))
+    exact, close = stored_queries(service)[0], near(service)
+    other = random_play(service.cards["poem"].deck, Random(3))
     to, gen = "/api/decks/poem/answer", "/api/generate-poem"
     for name, query in (("exact", exact), ("same_hand", close), ("composed", other)):
         yield Ask(f"{name} by ids", to, "POST", hand(query))
-        yield Ask(f"{name} by the game", gen, "POST", game(house, query))
+        yield Ask(f"{name} by the game", gen, "POST", game(service, query))
         yield Ask(f"{name} variant 2", to, "POST", hand(query, variant=2))
         yield Ask(f"{name} backwards", to, "POST", hand(query._replace(seats=query.seats[::-1])))
     ids = [{"conditionCard": c, "selectedPoem": p} for c, p in exact.picks]
@@ -229,9 +231,9 @@ def asks_for_answers(house: House) -> Iterator[Ask]:
         yield Ask(f"{method} the game's", gen, method, body)
 
 
-def asks_refused(house: House) -> Iterator[Ask]:
+def asks_refused(service: Service) -> Iterator[Ask]:
     """Every bad input."""
-    exact = stored_queries(house)[0]
+    exact = stored_queries(service)[0]
     picks = [{"card": card, "phrase": phrase} for card, phrase in exact.picks]
     to, gen = "/api/decks/poem/answer", "/api/generate-poem"
     good = hand(exact)
@@ -302,11 +304,11 @@ def asks_refused(house: House) -> Iterator[Ask]:
     yield Ask("an upgrade", to, "POST", good, {"Connection": "upgrade", "Upgrade": "h2c"})
 
 
-def asks_by_key(house: House) -> Iterator[Ask]:
+def asks_by_key(service: Service) -> Iterator[Ask]:
     """Stored answers and what only looks like one."""
-    key = stored_queries(house)[0].key
+    key = stored_queries(service)[0].key
     to = f"/api/answers/{key}"
-    index = house.tables["poem"].index()
+    index = service.cards["poem"].index()
     assert index
     etag = f'"{xxhash.xxh3_64_hexdigest(index.get(bytes.fromhex(key)) or b"")}"'
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
@@ -332,7 +334,7 @@ def asks_by_key(house: House) -> Iterator[Ask]:
     yield Ask("feedback", f"{to}/feedback", "POST", b'{"vote":"up"}')
 
 
-def asks_of_other_routes(house: House) -> Iterator[Ask]:
+def asks_of_other_routes(service: Service) -> Iterator[Ask]:
     """Every other route: the layer only hands on."""
     for path in (
         "/",
@@ -350,24 +352,24 @@ def asks_of_other_routes(house: House) -> Iterator[Ask]:
     "asks", [asks_for_answers, asks_refused, asks_by_key, asks_of_other_routes]
 )
 def test_no_request_tells_the_fast_path_from_flask(
-    sides: tuple[Side, Side], asks: Callable[[House], Iterable[Ask]]
+    sides: tuple[Side, Side], asks: Callable[[Service], Iterable[Ask]]
 ) -> None:
     """Status, headers but Date, body, counters and ledger are the same with and without it.
 
     Each is asked twice: what comes again is answered by another way.
     """
-    for ask in asks(sides[0].house):
+    for ask in asks(sides[0].service):
         assert_same(sides, ask)
         assert_same(sides, ask)
 
 
 def test_plain_requests_do_not_reach_flask(sides: tuple[Side, Side]) -> None:
     """What the layer is there for is answered by the layer."""
-    house = sides[0].house
-    key = stored_queries(house)[0].key
-    plain = [ask for ask in asks_for_answers(house) if ask.name.split()[0] in TIERS]
+    service = sides[0].service
+    key = stored_queries(service)[0].key
+    plain = [ask for ask in asks_for_answers(service) if ask.name.split()[0] in TIERS]
     assert len(plain) == 12
-    fast = FastPath(house, ())
+    fast = FastPath(service, ())
     headers: Any = Message()
     headers["Host"] = "127.0.0.1"
     for ask in plain:
@@ -411,6 +413,6 @@ def test_no_json_tells_the_fast_path_from_flask(
 def test_the_index_is_found_by_both(sides: tuple[Side, Side]) -> None:
     """The two sides look at one store: what they are compared on is there."""
     for side in sides:
-        index = side.house.tables["poem"].index()
+        index = side.service.cards["poem"].index()
         assert isinstance(index, Index)
         assert index.meta().entries == 54

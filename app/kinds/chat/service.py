@@ -1,6 +1,6 @@
 """What a worker holds for a chat: the deck, its ladder, the conversations, the counts.
 
-A `ChatTable` is to a deck of patterns what `app.web.service.Table` is to a deck of cards.
+A `ServedChat` is to a deck of characters what `app.web.service.ServedCards` is to a deck of cards.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def local_now() -> datetime.datetime:
     return datetime.datetime.now().astimezone()
 
 
-class ChatTable:
+class ServedChat:
     """One deck of patterns as it is served."""
 
     def __init__(

@@ -15,7 +15,7 @@ from app.providers.prices import Price, load_prices
 from precompute.cook import cache
 from precompute.cook.build import build
 from precompute.cook.choose import Choice, Cook, Planned, make_cook
-from precompute.cook.order import Order
+from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, survey
 from precompute.plan.strategies import plan_stock
 from tests.kit import POEM, Booth, poem_deck
@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refresh(booth: Booth, deck: Deck, **asked: object) -> int:
-    kitchen = replace(booth.kitchen(), deck=deck)
-    return build(Order(refresh="stale", provider="gemini", **asked), kitchen)  # type: ignore[arg-type]
+    context = replace(booth.context(), deck=deck)
+    return build(BuildOptions(refresh="stale", provider="gemini", **asked), context)  # type: ignore[arg-type]
 
 
 def change_prompt(folder: Path) -> None:
@@ -118,10 +118,10 @@ def test_a_refresh_leaves_what_it_could_not_better(booth: Booth, folder: Path) -
     """The composer would not be served in Gemini's place: it is not asked, and that is told."""
     booth.build(provider="gemini", wanted=10)
     change_prompt(folder)
-    kitchen = replace(booth.kitchen(), deck=load_deck(folder))
-    assert build(Order(refresh="stale", provider="composer"), kitchen) == 0
+    context = replace(booth.context(), deck=load_deck(folder))
+    assert build(BuildOptions(refresh="stale", provider="composer"), context) == 0
     assert len(booth.entries()) == 10
-    assert "composer would not be served" in kitchen.err.file.getvalue()  # type: ignore[attr-defined]
+    assert "composer would not be served" in context.err.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_refresh_without_a_store_says_so(booth: Booth) -> None:
@@ -165,8 +165,8 @@ def test_a_long_prompt_is_cached_and_the_cache_removed(
     models = {"gemini-3.5-flash-lite": {"caches_from": 4096, "prices": [row]}}
     own.write_bytes(orjson.dumps({"models": models}))
     booth.environ["TSUKURIOKI_PRICES"] = str(own)
-    kitchen = replace(booth.kitchen(), deck=load_deck(folder))
-    assert build(Order(wanted=200, provider="gemini"), kitchen) == 0
+    context = replace(booth.context(), deck=load_deck(folder))
+    assert build(BuildOptions(wanted=200, provider="gemini"), context) == 0
     assert len(stand_in.caches) == 1
     assert "手本の詩" in stand_in.caches[0]
     bodies = stand_in.tally.bodies

@@ -18,7 +18,7 @@ from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.gate import Gate
 from app.store.entry import unseal
 from precompute.cook.build import build
-from precompute.cook.order import Kitchen, Order
+from precompute.cook.options import BuildContext, BuildOptions
 from precompute.pieces.sentences import SENTENCES, pieces_path
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
@@ -41,9 +41,9 @@ def bare(tmp_path: Path) -> Deck:
 
 def cook(booth: Booth, deck: Deck, **asked: Any) -> tuple[int, str, str]:
     out, err = (Console(file=io.StringIO(), width=200) for _ in range(2))
-    kitchen = Kitchen(booth.settings(), deck, out, err, FakeClock(), Random(0))
+    context = BuildContext(booth.settings(), deck, out, err, FakeClock(), Random(0))
     try:
-        status = build(Order(pieces=True, provider="gemini", **asked), kitchen)
+        status = build(BuildOptions(pieces=True, provider="gemini", **asked), context)
     except OperatorError as error:
         return 2, out.file.getvalue(), str(error)  # type: ignore[attr-defined]
     return status, out.file.getvalue(), err.file.getvalue()  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from precompute.cook.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildOptions:
     """What was asked for on the command line; None is what the settings say."""
 
     wanted: int | None = None
@@ -40,7 +40,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Kitchen:
+class BuildContext:
     """What a build works with: settings, deck, consoles, clock."""
 
     settings: Settings
@@ -52,13 +52,13 @@ class Kitchen:
 
 
 def price_of(
-    order: Order, kitchen: Kitchen, choice: Choice, *, batch: bool = False
+    options: BuildOptions, context: BuildContext, choice: Choice, *, batch: bool = False
 ) -> Price | None:
     """What the model costs today. Raises PlanError for a budget that could not be kept."""
-    prices = load_prices(kitchen.settings.prices)
-    today = kitchen.clock.stamp()
+    prices = load_prices(context.settings.prices)
+    today = context.clock.stamp()
     price = prices.price(choice.name, choice.model, today, batch=batch)
-    if price is None and order.budget_usd is not None:
+    if price is None and options.budget_usd is not None:
         raise PlanError(
             f"--budget-usd: the price table of {prices.dated} has no price for {choice.model!r}; "
             "add it to a file and name that with TSUKURIOKI_PRICES"
@@ -66,5 +66,5 @@ def price_of(
     closes = prices.closes(choice.model)
     if closes:
         gone = "has been" if closes <= today[:10] else "will be"
-        kitchen.err.print(f"note: {choice.model} {gone} shut down on {closes}", highlight=False)
+        context.err.print(f"note: {choice.model} {gone} shut down on {closes}", highlight=False)
     return price
