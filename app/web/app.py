@@ -51,7 +51,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 def create_app(settings: Settings, service: Service | None = None) -> Flask:
     """The application. Raises OperatorError where a deck or a setting is wrong."""
-    app = Flask(__name__, static_folder="static", template_folder="templates")
+    app = Flask("app", static_folder="static", template_folder="templates")
     # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     service = service or Service(settings)
