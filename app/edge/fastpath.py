@@ -119,11 +119,11 @@ class FastPath:
     def _admitted(self, method: str, headers: RequestHeaders) -> str | None:
         """The origin of a request that may be answered, empty if it names none; None if it may not."""
         hosts = headers.get_all("host")
-        origin, site = headers.get("origin") or "", headers.get("sec-fetch-site")
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         # Long ones are left to Flask: what is judged is remembered.
-        if len(hosts) != 1 or len(hosts[0]) + len(origin) + len(site or "") > 512:
+        if len(hosts) != 1 or len(hosts[0]) + len(origin or "") + len(site or "") > 512:
             return None
-        return None if self._refusal(method, hosts[0], origin or None, site) else origin
+        return None if self._refusal(method, hosts[0], origin, site) else origin or ""
 
     def _shared(self, origin: str) -> Headers:
         """The headers that all answers share, with the leave for an origin that may call."""

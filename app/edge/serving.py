@@ -44,6 +44,7 @@ MAX_CONNECTIONS = 16_384
 
 # Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
 TOO_LONG = MAX_BODY + 2
+THROWN_AWAY = 1 << 20
 
 Transport = Any
 Environ = dict[str, Any]
@@ -142,7 +143,10 @@ class RsgiApplication:
 
 
 async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: float) -> bytes:
-    """A request's body, of one that is too long no more than tells so.
+    """A request's body, of one that is too long the beginning.
+
+    The rest of such a one is read and thrown away up to a bound: a client that still sends when its
+    connection is closed may lose the answer that tells it why.
 
     Raises TimeoutError if it does not come in time, ProtocolClosed if it breaks off.
     """
@@ -153,15 +157,13 @@ async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: 
         # Granian has checked that it is a number.
         if length is not None and int(length) <= MAX_BODY:
             return await protocol()
-        if length is not None:
-            return bytes(TOO_LONG)
-        parts, size = [], 0
+        body, size = b"", 0
         async for part in protocol:
-            parts.append(part)
+            body += part[: TOO_LONG - len(body)]
             size += len(part)
-            if size >= TOO_LONG:
+            if size >= THROWN_AWAY:
                 break
-        return b"".join(parts)
+        return body
 
 
 class InThreads:

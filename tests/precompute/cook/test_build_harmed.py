@@ -15,7 +15,7 @@ import pytest
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.store.log import LogWriter, Record, log_path, read_log
-from tests.making import Precompute, environment, row, wait_for
+from tests.making import REPO, Precompute, environment, row, wait_for
 
 N = 1300
 
@@ -136,7 +136,7 @@ def test_a_limit_on_files_is_a_full_disk(precompute: Precompute, log: Path, room
     done = subprocess.run(
         precompute.words("build", "--n", 540),
         env=environment(**precompute.settings),
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=REPO,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
         capture_output=True,
         text=True,

@@ -23,10 +23,9 @@ from app.store.log import Damage, log_path, read_log
 from precompute.cook.clock import SystemClock
 from tests.cook import Answer
 from tests.kit import Booth, assert_good, poem_deck
+from tests.making import REPO
 from tests.providers.test_gemini_faults import RETRIED, UNFIT
 from tests.standin import Fault, StandIn
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def bill(stand_in: StandIn) -> float:
@@ -44,7 +43,7 @@ class Forker:
         self.log = booth.folder / "builds.log"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.precompute.cook.forker", str(self.log)],
-            cwd=ROOT,
+            cwd=REPO,
             env={**os.environ, **booth.full_environ()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -292,7 +291,7 @@ def test_the_command_line_says_all_of_it(booth: Booth, stand_in: StandIn) -> Non
     environ = {**os.environ, **booth.full_environ()}
     command = [sys.executable, "-m", "precompute", "build", "--n", "10", "--provider", "gemini"]
     run = subprocess.run(
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        command, cwd=REPO, env=environ, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     assert "spent" in run.stdout
@@ -300,7 +299,7 @@ def test_the_command_line_says_all_of_it(booth: Booth, stand_in: StandIn) -> Non
     environ["GEMINI_API_KEY"] = "AIza-wrong-key-987654321"
     command[command.index("10")] = "20"
     run = subprocess.run(
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        command, cwd=REPO, env=environ, capture_output=True, text=True, check=False
     )
     assert run.returncode == 2
     told = [line for line in run.stderr.splitlines() if line.startswith("precompute:")]
