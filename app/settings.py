@@ -17,6 +17,8 @@ from app.store.index import DEFAULT_ORDER
 from app.store.options import StoreOptions
 
 TIERS = ("exact", "same_hand", "composed", "template")
+# Those that ask a model come in where the operator names them.
+ALL_TIERS = (*TIERS, "local", "cloud")
 CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
@@ -101,6 +103,15 @@ def _words_of(known: tuple[str, ...]) -> Callable[[str, str], tuple[str, ...]]:
     return read
 
 
+def _one_of(*known: str) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
+        if value not in known:
+            raise SettingError(name, value, " or ".join(known))
+        return value
+
+    return read
+
+
 def _secret(name: str, value: str) -> Secret:
     return Secret(value.strip())
 
@@ -129,7 +140,9 @@ TABLE = (
     Setting("TSUKURIOKI_LEDGER_MB", "ledger_mb", "16", "how large each journal in it may grow, in MiB, before the oldest half goes", _whole(1, 100_000)),
     Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
     Setting("TSUKURIOKI_DECK", "deck", "poem", "the deck that `POST /api/generate-poem` and the page play", _text),
-    Setting("TSUKURIOKI_TIERS", "tiers", ",".join(TIERS), "the ladder, in order", _words_of(TIERS)),
+    Setting("TSUKURIOKI_TIERS", "tiers", ",".join(TIERS), "the ladder of a deck of cards, in order; local (Ollama) and cloud (Gemini) are left out until you name them", _words_of(ALL_TIERS)),
+    Setting("TSUKURIOKI_DEADLINE", "deadline", "8", "seconds that local or cloud may take to write an answer to a play", _seconds),
+    Setting("TSUKURIOKI_LOCAL_PROMPT", "local_prompt", "small", "how local is asked: small (two steps, for a small model) or whole (one step, for a large one)", _one_of("small", "whole")),
     Setting("TSUKURIOKI_RADIUS", "radius", "1", "in how many phrases a same_hand answer may differ", _whole(0, 12)),
     Setting("TSUKURIOKI_SOURCES", "sources", ",".join(DEFAULT_ORDER), "sources, best first: which entry of a key is served", _words),
     Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 for other machines", _text),
@@ -294,6 +307,8 @@ class Settings:
     misses: bool
     deck: str
     tiers: tuple[str, ...]
+    deadline: float
+    local_prompt: str
     radius: int
     sources: tuple[str, ...]
     host: str

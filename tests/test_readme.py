@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.tiers import build_ladder
+from app.kinds.cards.tiers import Asked, build_ladder
 from app.settings import TABLE
 from tests.making import REPO, Precompute
 
@@ -32,7 +32,7 @@ def test_the_answer_shown_is_the_answer_given(readme: Path, poem: Deck) -> None:
     text = readme.read_text(encoding="utf-8")
     picks = re.findall(r'{"card":"([^"]+)","phrase":"([^"]+)"}', text)
     ladder = build_ladder(poem, ["composed"], lambda: None, 1)
-    given = ladder.answer(poem.legal_query(picks))
+    given = ladder.answer(Asked(poem.legal_query(picks)))
     assert given
     answer = orjson.loads(given.body)
     quoted = [line[2:] for line in text.splitlines() if line.startswith("> ") and line != ">"]

@@ -19,7 +19,6 @@ import orjson
 import xxhash
 
 from app.edge.repeats import Kept, Repeats
-from app.errors import RequestError
 from app.kinds.cards.deck import Deck, Seat
 from app.store.answer import WHOLE_TIERS
 from app.store.key import Query
@@ -153,11 +152,11 @@ class FastPath:
         if asked is None:
             return None
         state = served.index.state()
-        try:
-            tier, answer = self._service.answer(served, *asked)
-        except RequestError:
-            # What no tier can answer is refused by Flask.
+        found = self._service.answer_at_once(served, *asked)
+        if found is None:
+            # A model is asked in a thread, and what no tier can answer is refused, by Flask.
             return None
+        tier, answer = found
         ballot = self._service.ballots.of_body(served.deck.id, answer)
         kept = Kept(served.deck.id, tier, (_BALLOT, ballot), answer)
         if tier in WHOLE_TIERS:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import ModelFaultError
+from app.providers.google import google_schema
 from app.providers.guards import MIB
 from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
@@ -81,8 +82,9 @@ class OllamaChat:
             self._guard(ask.model)
             stream = self._client.chat(
                 model=ask.model,
-                messages=[{"role": "system", "content": ask.system}, *ask.messages],
+                messages=[*_system(ask), *ask.messages],
                 stream=True,
+                format=ask.schema,
                 options={"num_predict": ask.most_tokens, "temperature": 0.7},
                 keep_alive=self._idle,
             )
@@ -224,6 +226,10 @@ class GeminiChat:
             raise ModelFaultError("unreadable", type(error).__name__) from None
 
 
+def _system(ask: Ask) -> list[Mapping[str, str]]:
+    return [{"role": "system", "content": ask.system}] if ask.system else []
+
+
 def _content(message: Mapping[str, str]) -> dict[str, Any]:
     role = "model" if message["role"] == "assistant" else "user"
     return {"role": role, "parts": [{"text": message["content"]}]}
@@ -231,11 +237,17 @@ def _content(message: Mapping[str, str]) -> dict[str, Any]:
 
 def _config(ask: Ask) -> dict[str, Any]:
     thinking = {"thinking_budget": 0} if "2.5" in ask.model else {"thinking_level": "MINIMAL"}
-    return {
-        "system_instruction": ask.system,
+    config: dict[str, Any] = {
+        "system_instruction": ask.system or None,
         "max_output_tokens": ask.most_tokens,
         "thinking_config": thinking,
     }
+    if ask.schema:
+        config |= {
+            "response_mime_type": "application/json",
+            "response_schema": google_schema(ask.schema),
+        }
+    return config
 
 
 def _usage(told: Any) -> Usage:

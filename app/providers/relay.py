@@ -23,13 +23,17 @@ HEARTBEAT = 0.25
 
 
 class Ask(NamedTuple):
-    """What a chat model is asked. Messages are {"role": user or assistant, "content"}."""
+    """What a model is asked. Messages are {"role": user or assistant, "content"}.
+
+    `schema` is the JSON schema of the reply, None for plain text.
+    """
 
     model: str
     system: str
     messages: tuple[Mapping[str, str], ...]
     most_tokens: int
     seconds: float
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,6 +81,10 @@ class IndexReader(Protocol):
 
     def keys(self) -> Iterator[tuple[str, int]]:
         """Every key and variant in force, in the order of the keys."""
+
+
+# Gives the index in force, or None if there is none: it may be replaced while we serve.
+IndexSource = Callable[[], IndexReader | None]
 
 
 class Index:

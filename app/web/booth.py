@@ -17,7 +17,7 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.tiers import Ladder
+from app.kinds.cards.tiers import Asked, CardLadder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web.service import ServedCards, Service, parse_json
@@ -33,9 +33,6 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 GUARDED = frozenset({"/stats", "/metrics"})
-# The tiers that answer at once and for nothing. A wall that is looked at all day must neither wake
-# a local model nor spend money, so a flyer that only those could write is shown as these would.
-QUICK = frozenset({"exact", "same_hand", "composed", "template"})
 MAX_VARIANT = 999
 SENTENCE = "うまく受け取れませんでした。"
 WALL = "tsukurioki-wall"
@@ -127,7 +124,7 @@ def _guard_figures() -> None:
 def flyers() -> Response:
     """The flyers on the wall, newest first, with their texts."""
     served = _served()
-    ladder = Ladder(tier for tier in served.ladder.tiers if tier.name in QUICK)
+    ladder = served.ladder.quick()
     known = (flyer for flyer in _wall().flyers() if _still_legal(served.deck, flyer.query))
     shown = [body for flyer in known if (body := _shown(ladder, flyer))]
     response = Response(orjson.dumps({"flyers": shown}), content_type="application/json")
@@ -143,8 +140,8 @@ def _still_legal(deck: Deck, query: Query) -> bool:
         return False
 
 
-def _shown(ladder: Ladder, flyer: Flyer) -> dict[str, Any] | None:
-    answer = ladder.answer(flyer.query, flyer.variant) or ladder.answer(flyer.query)
+def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
+    answer = ladder.answer(Asked(flyer.query, flyer.variant)) or ladder.answer(Asked(flyer.query))
     if answer is None:
         return None
     body = orjson.loads(answer.body)

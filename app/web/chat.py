@@ -13,8 +13,9 @@ import orjson
 from flask import Response, request
 
 from app.errors import RequestError, TsukuriokiError
-from app.kinds.chat.service import Discard, Event, Piece, ServedChat
+from app.kinds.chat.service import Event, ServedChat
 from app.kinds.chat.tiers import Reply, Turn
+from app.kinds.ladder import Discard, Piece
 from app.web.access import client_address, too_many
 from app.web.service import Service, parse_json
 

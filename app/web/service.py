@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 
@@ -22,9 +22,11 @@ from app.errors import DeckError, RequestError
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.tiers import Ladder, build_ladder
+from app.kinds.cards.models import ModelSetup, ModelTier
+from app.kinds.cards.tiers import Asked, CardLadder, CardTier, build_ladder
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import AnyDeck, load_all
+from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters, prepare_folder
 from app.ledger.deals import DealCounter, permuted
 from app.ledger.misses import Ledger, MissCounts
@@ -61,7 +63,8 @@ class ServedCards:
 
     deck: Deck
     index: IndexHolder
-    ladder: Ladder
+    ladder: CardLadder
+    immediate: CardLadder
     ledger: Ledger | None
     votes: VoteBox
     dealt: DealCounter
@@ -107,6 +110,7 @@ class Service:
         # What workers share of who voted: one for each address, one for each play of an answer.
         self.vote_rate = _shared_limit("voters", VOTES_A_MINUTE, VOTES_AT_ONCE, clock)
         self.vote_once = _shared_limit("votes", 1 / 1440, 1, clock)
+        self._models = ServedModels(settings, Path(prepare_folder()), clock)
         self.now = now
         self.timer = timer
         self._rng = rng or Random(secrets.randbits(64))
@@ -120,6 +124,7 @@ class Service:
                 settings,
                 self.counters,
                 clock=clock,
+                models=self._models,
             )
             for deck in found
             if not isinstance(deck, Deck)
@@ -148,18 +153,51 @@ class Service:
         settings = self.settings
         index = IndexHolder(settings.store_options, deck.id, clock)
         folder, limit = settings.ledger, settings.ledger_mb << 20
+        ledger = Ledger(folder, deck.id, limit)
+        ladder = build_ladder(
+            deck,
+            settings.tiers,
+            index,
+            settings.radius,
+            self._composers.get(deck.id),
+            self._model_tiers(deck, ledger),
+        )
         return ServedCards(
             deck=deck,
             index=index,
-            ladder=build_ladder(
-                deck, settings.tiers, index, settings.radius, self._composers.get(deck.id)
-            ),
-            ledger=Ledger(folder, deck.id, limit) if settings.misses else None,
+            ladder=ladder,
+            immediate=ladder.before_slow(),
+            ledger=ledger if settings.misses else None,
             votes=VoteBox(folder, deck.id, limit),
             dealt=DealCounter(folder, deck.id),
             missed=MissCounts(folder, deck.id),
             voted=VoteCounts(folder, deck.id),
         )
+
+    def _model_tiers(self, deck: Deck, ledger: Ledger) -> dict[str, Callable[[], CardTier]]:
+        settings = self.settings
+
+        def note(tier: str, why: str, reason: str) -> None:
+            self.counters.passed(deck.id, tier, why, reason)
+
+        def keep(
+            query: Query, variant: int, response: Mapping[str, Any], source: str, model: str
+        ) -> None:
+            answer = {**response, "variant": variant, "source": source, "model": model}
+            ledger.candidate(query, "cloud", answer, self.now())
+
+        def local() -> CardTier:
+            engine = self._models.local(note)
+            whole = settings.local_prompt == "whole"
+            setup = ModelSetup(engine, settings.ollama_model, whole, settings.deadline)
+            return ModelTier("local", deck, setup)
+
+        def cloud() -> CardTier:
+            engine = self._models.cloud(note)
+            setup = ModelSetup(engine, settings.gemini_model, True, settings.deadline, keep)
+            return ModelTier("cloud", deck, setup)
+
+        return {"local": local, "cloud": cloud}
 
     def served(self, deck: str) -> ServedCards:
         """A deck of cards by its id. Raises RequestError (404)."""
@@ -188,14 +226,18 @@ class Service:
     def answer(self, served: ServedCards, query: Query, variant: int) -> Answer:
         """Answer a query by the ladder, count it, and note a miss."""
         start = self.timer()
-        answer = served.ladder.answer(query, variant)
+        return self._counted(served, query, variant, served.ladder, start) or _no_answer()
+
+    def answer_at_once(self, served: ServedCards, query: Query, variant: int) -> Answer | None:
+        """The same by the tiers before the first that asks a model; None if they all pass."""
+        return self._counted(served, query, variant, served.immediate, self.timer())
+
+    def _counted(
+        self, served: ServedCards, query: Query, variant: int, ladder: CardLadder, start: float
+    ) -> Answer | None:
+        answer = ladder.answer(Asked(query, variant))
         if answer is None:
-            raise RequestError(
-                404,
-                "No answer",
-                "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
-                "いまは、ことばを用意できません。",
-            )
+            return None
         self.counters.answered(served.deck.id, answer.tier, self.timer() - start)
         if answer.tier not in WHOLE_TIERS and served.ledger:
             served.ledger.miss(query, variant, answer.tier, self.now())
@@ -256,6 +298,15 @@ def _shared_limit(
 ) -> RateLimit:
     served = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
     return RateLimit(served, per_minute, burst, clock)
+
+
+def _no_answer() -> NoReturn:
+    raise RequestError(
+        404,
+        "No answer",
+        "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
+        "いまは、ことばを用意できません。",
+    )
 
 
 class Stored(NamedTuple):

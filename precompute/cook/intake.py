@@ -16,7 +16,8 @@ import xxhash
 
 from app.errors import StoreWriteError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.gate import Gate, Refusal
+from app.kinds.cards.gate import Gate
+from app.kinds.refusal import Refusal
 from app.providers import Batch, Draft, Task
 from app.providers.prices import Price
 from app.store.entry import Entry, Usage

@@ -30,7 +30,7 @@ import lmdb
 import xxhash
 
 from app.errors import IndexUnusableError, StoreWriteError
-from app.kinds.cards.gate import Refusal
+from app.kinds.refusal import Refusal
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
 from app.store.sealed import empty_copy, environment, private_copy, publish

@@ -1,6 +1,6 @@
 """Rehearsing: the event played offline, through the ladder that the server will use.
 
-The ladder is `app.kinds.cards.tiers`', not one like it: a rehearsal on another stage would prove nothing.
+The ladder is the server's own, without the tiers that ask a model: a rehearsal asks nobody.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.kinds.cards.dealing import deal, random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import rehearsal_path
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.tiers import Ladder, build_ladder
+from app.kinds.cards.tiers import Asked, CardLadder, build_ladder
 from app.providers import Task
 from app.providers.prices import load_prices
 from app.settings import Settings
@@ -83,7 +83,7 @@ class Stage:
             self.index: Index | None = Index(settings.store, deck.id)
         except IndexUnusableError:
             self.index = None
-        self.ladder: Ladder = build_ladder(
+        self.ladder: CardLadder = build_ladder(
             deck, settings.tiers, lambda: self.index, settings.radius
         )
 
@@ -103,7 +103,7 @@ def rehearse(
     gate = Gate.of(stage.deck)
     for query in _plays(stage, wanted, tally):
         start = timer()
-        answer = stage.ladder.answer(query)
+        answer = stage.ladder.answer(Asked(query))
         seconds = timer() - start
         tally.plays += 1
         if answer is None:

@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.texts import Texts
+from app.kinds.refusal import Refusal
 from app.store.key import Query
 
 FIELDS = ("title", "poem")
@@ -31,18 +32,6 @@ _UNPRINTABLE = re.compile(
     r"\ud800-\udfff\ue000-\uf8ff]"
 )
 _DIGITS = re.compile(r"\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why an answer was refused: the check, what it saw, and the limit that it set."""
-
-    check: str
-    figure: str
-    limit: str
-
-    def __str__(self) -> str:
-        return f"{self.check}: {self.figure} (limit: {self.limit})"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""The ladder: tiers asked in order, the first that has an answer gives it.
+"""The tiers of a deck of cards that answer at once: stored, composed, framed.
 
-A tier says what it is called and answers a query or passes. Whatever a tier makes up goes through
-the gate; what is stored went through it when it was cooked.
+Whatever a tier makes up goes through the gate; what is stored went through it when it was cooked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from app.kinds.cards import composing as compose
 from app.kinds.cards import template
@@ -15,21 +14,46 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.template import Template
+from app.kinds.ladder import Ladder, Tier
 from app.store.answer import Answer, made_body, same_hand_body
-from app.store.index import IndexReader
+from app.store.index import IndexSource
 from app.store.key import Query
 
-# Gives the index in force, or None where there is none: it may be replaced while we serve.
-IndexSource = Callable[[], IndexReader | None]
+
+class Asked(NamedTuple):
+    """What is asked of the ladder: a play, and which of its answers."""
+
+    query: Query
+    variant: int = 0
 
 
-class Tier(Protocol):
-    """One step of the ladder."""
+CardTier = Tier[Asked, Answer]
+CardLadder = Ladder[Asked, Answer]
+
+
+class Source(Protocol):
+    """What answers at once: a finished body, or None to pass."""
 
     name: str
 
     def answer(self, query: Query, variant: int) -> bytes | None:
         """The finished body, or None to pass."""
+
+
+class AtOnce:
+    """The tier of a source that answers at once."""
+
+    slow = False
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+
+    def reply(self, request: Asked) -> Generator[str, None, Answer | None]:
+        """The source's answer; no pieces."""
+        body = self._source.answer(*request)
+        return None if body is None else Answer(self.name, body)
+        yield  # a generator, as every tier
 
 
 class ExactTier:
@@ -124,36 +148,27 @@ class TemplateTier:
         )
 
 
-class Ladder:
-    """The tiers of one deck, in order."""
-
-    def __init__(self, tiers: Iterable[Tier]) -> None:
-        self.tiers = tuple(tiers)
-
-    def answer(self, query: Query, variant: int = 0) -> Answer | None:
-        """The first answer, with the tier that gave it; None where every tier passes."""
-        for tier in self.tiers:
-            body = tier.answer(query, variant)
-            if body is not None:
-                return Answer(tier.name, body)
-        return None
-
-
 def build_ladder(
     deck: Deck,
     names: Iterable[str],
     index: IndexSource,
     radius: int,
     composer: Composer | None = None,
-) -> Ladder:
-    """The ladder that the settings ask for. `composer`: the deck's, where it was made beforehand."""
+    models: Mapping[str, Callable[[], CardTier]] | None = None,
+) -> CardLadder:
+    """The ladder that the settings ask for.
+
+    `composer`: the deck's, if it was made beforehand. `models` make the tiers that ask a model;
+    without them the ladder does without.
+    """
     gate = Gate.of(deck)
     if composer is None and deck.composable:
         composer = Composer(deck)
-    makers: dict[str, Callable[[], Tier]] = {
-        "exact": lambda: ExactTier(index),
-        "same_hand": lambda: SameHandTier(index, radius),
-        "composed": lambda: ComposedTier(deck, gate, composer),
-        "template": lambda: TemplateTier(deck),
+    makers: dict[str, Callable[[], CardTier]] = {
+        "exact": lambda: AtOnce(ExactTier(index)),
+        "same_hand": lambda: AtOnce(SameHandTier(index, radius)),
+        "composed": lambda: AtOnce(ComposedTier(deck, gate, composer)),
+        "template": lambda: AtOnce(TemplateTier(deck)),
+        **(models or {}),
     }
-    return Ladder(makers[name]() for name in names)
+    return Ladder(makers[name]() for name in names if name in makers)

@@ -235,16 +235,15 @@ class SmallWriter:
         model = self.model.model
         for task in tasks:
             keywords = self.model.complete(self.keywords_prompt(task))
-            completion = self.model.complete(self.poem_prompt(task, _keywords(keywords.text)))
+            completion = self.model.complete(self.poem_prompt(task, read_keywords(keywords.text)))
             used += [keywords.usage, completion.usage]
             model = completion.model
             try:
-                response: dict[str, object] = dict(read_object(completion.text))
+                response = read_poem(completion.text)
             except UnreadableError:
                 fault = completion.fault or FAULT_UNREADABLE
                 lost[task.name] = "missing"
                 continue
-            response["poem"] = joined_poem(response.get("poem"))
             drafts.append(Draft(task, response))
         total = sum((usage for usage in used if usage), start=Usage())
         return Batch(tuple(drafts), model, total, fault if not drafts else "", lost)
@@ -292,7 +291,14 @@ class SmallWriter:
         return dict.fromkeys(word for card in cards for word in card.tells)
 
 
-def _keywords(text: str) -> list[str]:
+def read_poem(text: str) -> dict[str, object]:
+    """The response in the reply to the second step. Raises UnreadableError."""
+    response: dict[str, object] = dict(read_object(text))
+    response["poem"] = joined_poem(response.get("poem"))
+    return response
+
+
+def read_keywords(text: str) -> list[str]:
     """The keywords of the first step; where there are none, the second does without."""
     try:
         found = read_object(text).get("keywords")

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.kinds.cards.gate import Refusal, foreign_han
+from app.kinds.cards.gate import foreign_han
 from app.kinds.chat.deck import ANY, NAME_SLOT, Character, Intent, PatternDeck
 from app.kinds.chat.message import normalise
+from app.kinds.refusal import Refusal
 from app.store.key import Query
 
 TEXT = "text"

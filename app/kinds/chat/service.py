@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
@@ -21,7 +20,6 @@ from app.kinds.chat.message import normalise
 from app.kinds.chat.tiers import (
     ChatTier,
     CloudTier,
-    Engine,
     FallbackTier,
     LearnedTier,
     Limits,
@@ -32,33 +30,16 @@ from app.kinds.chat.tiers import (
     VariedTier,
     system_prompt,
 )
+from app.kinds.ladder import Discard, Ladder, Piece
+from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters, prepare_folder
 from app.ledger.misses import Ledger
 from app.ledger.shared import RateLimit, SharedTable
 from app.ledger.tally import Tally, Use
-from app.providers.chat_models import GeminiChat, OllamaChat
-from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.providers.prices import load_prices
 from app.settings import Settings
 from app.store.holder import IndexHolder
 from app.store.key import Query
-
-# So many cloud replies may be under way in a worker; the next message goes down the ladder.
-CLOUD_AT_ONCE = 16
-MODEL_TIERS = frozenset({"local", "cloud"})
-
-
-class Piece(NamedTuple):
-    """Some of a model's answer as it is written; empty while it is waited for."""
-
-    text: str
-
-
-class Discard(NamedTuple):
-    """What was shown of a tier's answer is not the answer: it was refused, or its model failed."""
-
-    tier: str
-
 
 Event = Piece | Discard | Reply
 
@@ -81,7 +62,7 @@ class ServedChat:
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
         local: Callable[[], datetime.datetime] = local_now,
-        memory: Callable[[], int] = available_memory,
+        models: ServedModels | None = None,
     ) -> None:
         self.deck = deck
         self.index = index
@@ -89,9 +70,8 @@ class ServedChat:
         self._settings = settings
         self._counters = counters
         self._timer = timer
-        self._clock = clock
-        self._memory = memory
         self._folder = Path(prepare_folder())
+        self._models = models or ServedModels(settings, self._folder, clock)
         self.conversations = SharedTable(
             self._folder / f"{deck.id}.conversations",
             settings.chat_conversations,
@@ -102,7 +82,7 @@ class ServedChat:
         self.prices = load_prices(settings.prices)
         self.tally = Tally(settings.ledger, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
-        self.tiers = self._ladder()
+        self.ladder = self._ladder()
 
     @cached_property
     def body(self) -> bytes:
@@ -120,58 +100,32 @@ class ServedChat:
             }
         )
 
-    def _ladder(self) -> tuple[ChatTier, ...]:
+    def _ladder(self) -> Ladder[Turn, Reply]:
         settings = self._settings
+        gate = ChatGate(self.deck)
         rules = RulesTier(self.index, self.conversations, settings.chat_seed)
-        local = LocalTier(self._local_engine(), settings.ollama_model)
+        limits = self._limits(settings.chat_tokens, settings.chat_deadline)
+        local = LocalTier(self._models.local(self._note), gate, limits, settings.ollama_model)
         makers: dict[str, Callable[[], ChatTier]] = {
             "learned": lambda: LearnedTier(self.index),
             "rules": lambda: VariedTier(rules, local) if settings.chat_vary else rules,
             "local": lambda: local,
-            "cloud": lambda: CloudTier(
-                self._cloud_engine(), settings.chat_cheap, settings.chat_strong
-            ),
+            "cloud": lambda: self._cloud(gate),
             "fallback": lambda: FallbackTier(rules),
         }
-        self._rules = rules
+        # What is about life and death is answered by vetted lines, whatever the order is.
+        self._vetted = Ladder[Turn, Reply]([rules])
         self._last = FallbackTier(rules)
-        return tuple(makers[name]() for name in settings.chat_tiers)
+        return Ladder(makers[name]() for name in settings.chat_tiers)
+
+    def _cloud(self, gate: ChatGate) -> CloudTier:
+        settings = self._settings
+        limits = self._limits(settings.chat_cloud_tokens, settings.chat_cloud_deadline)
+        engine = self._models.cloud(self._note)
+        return CloudTier(engine, gate, limits, settings.chat_cheap, settings.chat_strong)
 
     def _limits(self, tokens: int, seconds: float) -> Limits:
         return Limits(tokens, seconds, self._settings.chat_history, self._settings.chat_characters)
-
-    def _breaker(self) -> Breaker:
-        return Breaker(self._settings.chat_failures, self._settings.chat_rest, self._clock)
-
-    def _local_engine(self) -> Engine:
-        settings = self._settings
-        return Engine(
-            OllamaChat(
-                settings.ollama_host,
-                settings.ollama_keep_alive,
-                settings.ollama_free_mb,
-                self._memory,
-            ),
-            ChatGate(self.deck),
-            OneAtATime(self._folder / "local.lock"),
-            self._breaker(),
-            self._limits(settings.chat_tokens, settings.chat_deadline),
-            self._note,
-            self._clock,
-        )
-
-    def _cloud_engine(self) -> Engine:
-        settings = self._settings
-        key = settings.gemini_api_key or settings.google_api_key
-        return Engine(
-            GeminiChat(key, settings.gemini_base_url, settings.gemini_api_version),
-            ChatGate(self.deck),
-            SomeAtATime(CLOUD_AT_ONCE),
-            self._breaker(),
-            self._limits(settings.chat_cloud_tokens, settings.chat_cloud_deadline),
-            self._note,
-            self._clock,
-        )
 
     def _note(self, tier: str, why: str, reason: str) -> None:
         self._counters.passed(self.deck.id, tier, why, reason)
@@ -186,25 +140,10 @@ class ServedChat:
         return reply
 
     def _climb(self, turn: Turn) -> Generator[Event, None, Reply]:
-        # What is about life and death is answered by vetted lines, whatever the order is.
-        for tier in (self._rules,) if turn.grave else self.tiers:
-            shown = False
-            pieces = tier.reply(turn)
-            try:
-                while True:
-                    piece = next(pieces)
-                    shown = shown or bool(piece)
-                    yield Piece(piece)
-            except StopIteration as stop:
-                reply: Reply | None = stop.value
-            finally:
-                pieces.close()
-            if reply:
-                return reply
-            if shown:
-                yield Discard(tier.name)
+        ladder = self._vetted if turn.grave else self.ladder
+        reply = yield from ladder.climb(turn)
         # A ladder without a fallback is no reason for silence.
-        return self._last.next(turn)
+        return reply or self._last.next(turn)
 
     def _account(self, turn: Turn, reply: Reply) -> None:
         day = turn.at.date().isoformat()

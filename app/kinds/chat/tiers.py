@@ -1,22 +1,16 @@
-"""The ladder of a chat: learned → rules → local → cloud → fallback, the first that can answers.
-
-A tier is a generator: it yields the pieces of its answer as a model writes them (empty ones while it
-waits) and returns a Reply, or None to pass. What stands already yields nothing.
-"""
+"""The tiers of a chat: learned → rules → local → cloud → fallback (see `app.kinds.ladder`)."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
-from app.errors import ModelFaultError
-from app.kinds.cards.tiers import IndexSource
 from app.kinds.chat.deck import (
     ANY,
     FALLBACK,
@@ -31,15 +25,14 @@ from app.kinds.chat.deck import (
 from app.kinds.chat.gate import ChatGate, Spoken
 from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
+from app.kinds.engine import Engine, hidden
+from app.kinds.ladder import Tier
 from app.ledger.shared import SharedTable
-from app.providers.guards import Breaker
-from app.providers.relay import Ask, ChatModel, Finish, Slot, relay
+from app.providers.relay import Ask, Finish
+from app.store.index import IndexSource
 
 DECK = "deck"
 _NAME_OR = re.compile(r"「\{name\}[^」]*」か")
-
-# Notes why a tier passed: tier, what stopped it (guard, fault, gate), the reason.
-Noter = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True)
@@ -133,19 +126,14 @@ class Reply(NamedTuple):
 Pieces = Generator[str, None, Reply | None]
 
 
-class ChatTier(Protocol):
-    """One step of the ladder."""
-
-    name: str
-
-    def reply(self, turn: Turn) -> Pieces:
-        """Pieces as they come; returns the answer, or None to pass."""
+ChatTier = Tier[Turn, Reply]
 
 
 class LearnedTier:
     """What was answered before to this message, in this or another spelling."""
 
     name = "learned"
+    slow = False
 
     def __init__(self, index: IndexSource) -> None:
         self._index = index
@@ -169,6 +157,7 @@ class RulesTier:
     """Intent → line: vetted ones, and those that were cooked."""
 
     name = "rules"
+    slow = False
 
     def __init__(self, index: IndexSource, state: SharedTable, seed: str) -> None:
         self._index = index
@@ -235,76 +224,43 @@ class Limits(NamedTuple):
     characters: int
 
 
-class Engine(NamedTuple):
-    """A model with all that stands between it and a conversation."""
-
-    model: ChatModel
-    gate: ChatGate
-    slot: Slot
-    breaker: Breaker
-    limits: Limits
-    note: Noter
-    clock: Callable[[], float]
-
-
 class ModelTier:
     """A model's answer, judged while it is written and when it is whole."""
 
     name: str
+    slow = True
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, gate: ChatGate, limits: Limits) -> None:
         self._engine = engine
+        self._gate = gate
+        self._limits = limits
 
     def _written(
         self, turn: Turn, ask: Ask, facts: Spoken, *, show: bool = True
     ) -> Generator[str, None, tuple[str, Finish] | None]:
         """The model's text and its bill, or None; what was refused or failed is noted."""
-        engine = self._engine
-        if engine.breaker.open:
-            engine.note(self.name, "guard", "resting")
+        engine, gate = self._engine, self._gate
+        pieces = engine.write(
+            self.name,
+            ask,
+            lambda text: gate.judge_part(replace(facts, text=text)),
+            lambda finish: turn.bill.append((engine.model.name, finish)),
+        )
+        written = yield from pieces if show else hidden(pieces)
+        if written is None:
             return None
-        text = ""
-        pieces = relay(engine.model, ask, engine.slot, engine.clock)
-        try:
-            for piece in pieces:
-                if isinstance(piece, Finish):
-                    engine.breaker.worked()
-                    turn.bill.append((engine.model.name, piece))
-                    return self._judged(replace(facts, text=text.strip()), piece)
-                text += piece
-                refusal = piece and engine.gate.judge_part(replace(facts, text=text.strip()))
-                if refusal:
-                    engine.note(self.name, "gate", refusal.check)
-                    return None
-                yield piece if show else ""
-        except ModelFaultError as fault:
-            self._faulted(fault)
-        finally:
-            pieces.close()
-        return None
-
-    def _faulted(self, fault: ModelFaultError) -> None:
-        guarded = fault.reason in ("busy", "no_memory")
-        self._engine.note(self.name, "guard" if guarded else "fault", fault.reason)
-        if not guarded:
-            self._engine.breaker.failed()
-
-    def _judged(self, spoken: Spoken, finish: Finish) -> tuple[str, Finish] | None:
-        if finish.cut:
-            self._engine.note(self.name, "gate", "cut_short")
-            return None
-        refusal = self._engine.gate.judge(spoken)
+        refusal = gate.judge(replace(facts, text=written.text))
         if refusal:
-            self._engine.note(self.name, "gate", refusal.check)
+            engine.note(self.name, "gate", refusal.check)
             return None
-        return spoken.text, finish
+        return written
 
     def _ask(self, turn: Turn, model: str, messages: Iterable[Mapping[str, str]]) -> Ask:
-        limits = self._engine.limits
+        limits = self._limits
         return Ask(model, system_prompt(turn), tuple(messages), limits.tokens, limits.seconds)
 
     def _facts(self, turn: Turn, *, original: str = "", free: bool = False) -> Spoken:
-        return self._engine.gate.spoken(
+        return self._gate.spoken(
             "",
             turn.character,
             intents=tuple(hit.intent for hit in turn.hits) if original else (),
@@ -329,13 +285,13 @@ class LocalTier(ModelTier):
 
     name = "local"
 
-    def __init__(self, engine: Engine, model: str) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, gate: ChatGate, limits: Limits, model: str) -> None:
+        super().__init__(engine, gate, limits)
         self._model = model
 
     def reply(self, turn: Turn) -> Pieces:
         """A free answer."""
-        limits = self._engine.limits
+        limits = self._limits
         messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
         ask = self._ask(turn, self._model, messages)
         written = yield from self._written(turn, ask, self._facts(turn))
@@ -374,6 +330,7 @@ class VariedTier:
     """The rules' lines, varied by the local model where it manages; as they stand where it does not."""
 
     name = "rules"
+    slow = True
 
     def __init__(self, rules: RulesTier, local: LocalTier) -> None:
         self._rules = rules
@@ -393,8 +350,10 @@ class CloudTier(ModelTier):
 
     name = "cloud"
 
-    def __init__(self, engine: Engine, cheap: str, strong: str) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, engine: Engine, gate: ChatGate, limits: Limits, cheap: str, strong: str
+    ) -> None:
+        super().__init__(engine, gate, limits)
         self._cheap = cheap
         self._strong = strong
 
@@ -402,7 +361,7 @@ class CloudTier(ModelTier):
         """An answer, and whether it may be learned."""
         importance = turn.deck.importance.of(turn.signals)
         strong = importance >= turn.deck.importance.threshold
-        limits = self._engine.limits
+        limits = self._limits
         messages = turn.history(limits.messages, limits.characters)
         ask = self._ask(turn, self._strong if strong else self._cheap, messages)
         written = yield from self._written(turn, ask, self._facts(turn, free=True))
@@ -433,6 +392,7 @@ class FallbackTier:
     """She did not catch it, and says so as herself."""
 
     name = "fallback"
+    slow = False
 
     def __init__(self, rules: RulesTier) -> None:
         self._rules = rules
