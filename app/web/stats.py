@@ -44,6 +44,7 @@ def of_table(service: Service, served: ServedCards) -> dict[str, Any]:
         "coverage": coverage(served.deck, meta),
         "answers": answers,
         "expected": read_rehearsal(service.settings.store, served.deck.id),
+        "passed": service.counters.passes(served.deck.id),
         "deals": deals(served, meta),
         "misses": misses(service, served),
         "feedback": served.voted.totals(),

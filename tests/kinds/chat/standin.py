@@ -235,6 +235,7 @@ class Gemini:
     text: str = "うん、まかせて！いっしょに考えよ！"
     status: int = 200
     finish: str = "STOP"
+    answer: Callable[[dict[str, Any]], str] | None = None
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
 
@@ -253,11 +254,9 @@ class _GeminiHandler(_Handler):
             told = {"error": {"code": self.state.status, "message": "no", "status": "NO"}}
             self._send(self.state.status, json.dumps(told).encode(), "application/json")
             return
-        half = len(self.state.text) // 2
-        parts = [
-            self._part(model, self.state.text[:half]),
-            self._part(model, self.state.text[half:]),
-        ]
+        text = self.state.answer(body) if self.state.answer else self.state.text
+        half = len(text) // 2
+        parts = [self._part(model, text[:half]), self._part(model, text[half:])]
         parts[-1]["candidates"][0]["finishReason"] = self.state.finish
         parts[-1]["usageMetadata"] = {
             "promptTokenCount": 300,
