@@ -33,6 +33,7 @@ from precompute.cook.progress import Show, show
 from precompute.cook.refresh import plan_refresh
 from precompute.cook.report import counts, one_in, table
 from precompute.cook.runner import Budget, Runner
+from precompute.learn.written import written_entries
 from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
 
@@ -103,6 +104,8 @@ def _cook(
             progress.note(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
         for note in index.notes:
             progress.note(note)
+        if options.strategy == "misses":
+            _take_in(context, log, index, progress)
         source = (cook.provider.name, cook.provider.fingerprint)
         report = Report()
         intake = Intake(deck, source, log, index, copies, context.clock.stamp, price, report)
@@ -123,6 +126,21 @@ def _cook(
     if unfinished is not None:
         raise unfinished
     return 2 if report.unmet else 0
+
+
+def _take_in(context: BuildContext, log: LogWriter, index: IndexWriter, progress: Show) -> None:
+    """Store what a model wrote at the event, before anything is asked for."""
+    index.catch_up()
+    lines = read_ledger(context.settings.ledger, context.deck.id)
+    found = [
+        entry
+        for entry in written_entries(context.deck, lines)
+        if not index.has(entry.key, entry.variant)
+    ]
+    if found:
+        log.append(found)
+        index.catch_up()
+        progress.note(f"{len(found):,} answers that a model wrote at the event were taken in")
 
 
 def _runner(

@@ -99,12 +99,23 @@ async function write(variant) {
     skipBeat = resolve;
     setTimeout(resolve, BEAT);
   });
-  const [answer] = await Promise.all([
-    needed(`/api/decks/${page.deck}/answer`, { method: "POST", body: { hand, variant } }), beat,
-  ]);
+  let arrived = false;
+  const asked = needed(`/api/decks/${page.deck}/answer`, { method: "POST", body: { hand, variant } }).finally(() => { arrived = true; });
+  await beat;
+  // What is stored has long arrived. A model that writes takes seconds, and the server bounds them.
+  if (!arrived) sayWriting();
+  const answer = await asked;
   if (!answer || store.state.screen !== "wait") return;
   store.set({ screen: "flyer", answer, said: variant ? words().rewritten : "" });
   ask("/api/wall", { method: "POST", body: { hand, variant } }).catch(() => {});
+}
+
+function sayWriting() {
+  const screen = stage.querySelector(".wait");
+  if (!screen) return;
+  screen.querySelector(".beat").textContent = words().writing;
+  screen.querySelector(".hint").hidden = true;
+  store.set({ said: words().writing });
 }
 
 function render(arrived, first = false) {

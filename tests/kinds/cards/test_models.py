@@ -16,6 +16,7 @@ from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
 from app.ledger.misses import read_ledger
 from app.store.key import Query
+from app.store.log import Record, log_path, read_log
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini, Ollama, gemini_handler, ollama_handler, served
 from tests.making import DECKS
@@ -199,7 +200,7 @@ def test_hits_do_not_wait_for_a_model_that_writes(server: kit.Server, ollama: Ol
 
 
 def test_the_cloud_writes_whole_and_is_kept_for_the_next_build(tmp_path: Path) -> None:
-    """What the cloud wrote and the gate let pass is in the ledger, with its source and model."""
+    """What the cloud wrote and the gate let pass is stored by the next build, with its source."""
     state, query = Gemini(), play(600)
     settings = {
         "GEMINI_API_KEY": "a-key-for-tests",
@@ -216,6 +217,14 @@ def test_the_cloud_writes_whole_and_is_kept_for_the_next_build(tmp_path: Path) -
     assert kept[0]["candidate"]["poem"] == answer["poem"]
     assert kept[0]["candidate"]["source"] == "gemini"
     assert "a-key-for-tests" not in str(kept)
+    words = ("build", "--strategy", "misses", "--n", "1", "--provider", "composer")
+    assert kit.command(server.environ, *words).returncode == 0
+    stored = [
+        r.entry for r in read_log(log_path(tmp_path / "store", "poem")) if isinstance(r, Record)
+    ]
+    first = stored[0]
+    assert (first.key, first.source) == (query.key, "gemini")
+    assert first.response["poem"] == answer["poem"]
 
 
 def _whole_reply(asked: dict[str, Any], query: Query) -> str:

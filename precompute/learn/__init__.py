@@ -1,0 +1,1 @@
+"""What models wrote at the event, taken into the store."""
