@@ -8,14 +8,12 @@ import gc
 import os
 import socket
 import sys
-from pathlib import Path
 
 from app.edge.serving import serve
 from app.errors import OperatorError, SettingError
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
-from app.ledger.counters import counters_folder, keep_sums, prepare_folder, read_sums
 from app.settings import Settings
 from app.store.holder import bring_up
 from app.web.service import Service, utc_now
@@ -25,11 +23,6 @@ def main() -> int:
     """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
     # What is imported by now stays: no collection need look through it again.
     gc.freeze()
-    with counters_folder():
-        return _main()
-
-
-def _main() -> int:
     try:
         settings = Settings.read(os.environ)
         # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
@@ -49,13 +42,10 @@ def _main() -> int:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    before, started = read_sums(Path(prepare_folder())), utc_now()
-    try:
-        # Decks and composers were made before the workers are forked, and are theirs too.
-        make = functools.partial(Service, settings, decks=decks, composers=composers)
-        serve(settings, make)
-    finally:
-        keep_sums(settings.ledger, settings.ledger_mb << 20, before, started, utc_now())
+    run = f"{utc_now()} {os.getpid()}"
+    # Decks and composers were made before the workers are forked, and are theirs too.
+    make = functools.partial(Service, settings, decks=decks, composers=composers, run=run)
+    serve(settings, make)
     return 0
 
 

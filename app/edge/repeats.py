@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from app.store.holder import IndexHolder, State
+from app.store.holder import IndexHolder, IndexState
 
 # Bytes that may be held, and what each answer takes besides its own and its request's.
 _HELD, _EACH = 5 << 20, 600
@@ -36,7 +36,7 @@ class Repeats:
 
     def __init__(self, held: int = _HELD) -> None:
         self._held = held
-        self._kept: dict[Hashable, tuple[Kept, IndexHolder, State]] = {}
+        self._kept: dict[Hashable, tuple[Kept, IndexHolder, IndexState]] = {}
         self._size = self._turned_away = 0
 
     def find(self, request: Hashable) -> Kept | None:
@@ -48,7 +48,7 @@ class Repeats:
         return kept if index.state() is state else None
 
     def keep(
-        self, request: Hashable, size: int, kept: Kept, index: IndexHolder, state: State | None
+        self, request: Hashable, size: int, kept: Kept, index: IndexHolder, state: IndexState | None
     ) -> None:
         """Keep an answer to a request of `size` bytes.
 

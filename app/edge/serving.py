@@ -44,7 +44,7 @@ MAX_CONNECTIONS = 16_384
 
 # Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
 TOO_LONG = MAX_BODY + 2
-THROWN_AWAY = 1 << 20
+THROWN_AWAY = 4 << 20
 
 Transport = Any
 Environ = dict[str, Any]
@@ -97,19 +97,25 @@ class RsgiApplication:
         self._flask = InThreads(create_app(settings, service).wsgi_app, settings.threads)
         # A store in Redis is asked over a socket, which an event loop must not wait for.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
-        self._refused = service.counters.refused
+        self._counters = service.counters
         self._seconds = settings.request_seconds
         self._parent = os.getppid()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
-        self._end_with_parent(loop)
+        self._tick(loop)
 
-    def _end_with_parent(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a worker, after it has served."""
+        self._counters.flush()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Every second: add what was counted, and end where the process that keeps us has ended."""
+        self._counters.flush()
         # A worker whose parent was killed would hold the port for ever.
         if os.getppid() != self._parent:
             os.kill(os.getpid(), signal.SIGTERM)
-        loop.call_later(1, self._end_with_parent, loop)
+        loop.call_later(1, self._tick, loop)
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer a request, once it is here as a whole."""
@@ -136,7 +142,7 @@ class RsgiApplication:
             self._refuse(protocol, HTTPStatus.BAD_REQUEST, "the body is not whole")
 
     def _refuse(self, protocol: HTTPProtocol, status: HTTPStatus, detail: str) -> None:
-        self._refused(status)
+        self._counters.refused(status)
         body = problem_body(status, status.phrase, detail, SENTENCE)
         headers = [("content-type", "application/problem+json"), *_lower(SECURITY_HEADERS)]
         protocol.response_bytes(status, headers, body)

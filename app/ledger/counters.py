@@ -1,58 +1,46 @@
 """Counting over all workers.
 
-Every worker counts in memory-mapped files of its own in one folder; whoever is asked for figures adds
-them up. What is counted is in the file at once, so that it outlives a worker that is killed.
-prometheus-client's multiprocess mode did this before and cost 5 µs an answer, a fifth of a hit; this
-costs under 1. prometheus-client still writes `/metrics`.
+A worker counts in memory, which costs less than a microsecond, and adds what is new to the shared
+state once a second: of a worker that is killed at most a second is lost. Whoever is asked for figures
+adds his own first and reads the sums. Every run of a server has sums of its own, which stay: so the
+figures of several runs, and of several machines, can be put together.
 
-Layout of a file (`<process>-<random>.counters`, of `_SIZE` bytes, native byte order): one series
-after another, each
-
-    u32 length of the name, u32 how many numbers, the name: a JSON list of a family and the values of
-    its labels, padded with zeros to a multiple of 8; then the numbers, u64.
-
-A length of 0 ends the file. A counter has one number. A histogram has one for each of `BUCKETS` and
-one beyond (each the observations in just that bucket), then the sum in nanoseconds.
+A counter has one number. A histogram has one for each of `BUCKETS` and one beyond (each the
+observations in just that bucket), then the sum in nanoseconds.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
-import secrets
-import shutil
-import struct
-import tempfile
 import threading
+import time
 import weakref
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from app.errors import SettingError
-from app.ledger.journal import Journal, read_journal
+from app.ledger.journal import read_journal
+from app.ledger.state import NAME, State
 from app.store.answer import WHOLE_TIERS
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds, finely enough that a quantile between two of them means something: 1, 1.5, 2, 3, 5, 7.
 BUCKETS = tuple(
     round(mantissa * 10.0**power, 9) for power in range(-6, 1) for mantissa in (1, 1.5, 2, 3, 5, 7)
 )
-
-# The journal of runs in the ledger's folder; no deck has a point in its name.
-JOURNAL = "service.counters"
-_SIZE = 1 << 16
 ANSWER_LABELS = ("deck", "tier")
-_HEAD = struct.Struct("=II")
-_ENDING = ".counters"
+# Seconds between two times that a worker adds what it has counted.
+FLUSH_EVERY = 1.0
+# The sums of a run stand under this and its name. Another set of buckets would need another word.
+_RUN = "counters-1 "
+# Where versions before 0.2 kept the counts of runs that ended.
+_JOURNAL = "service.counters"
 
 # A family and the values of its labels, and its numbers.
 Sums = dict[tuple[str, ...], list[int]]
@@ -66,95 +54,10 @@ class TierFigures(NamedTuple):
     p99: float
 
 
-def prepare_folder() -> str:
-    """The folder for counters, made for this process and its children where none is named."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
-        folder = tempfile.mkdtemp(prefix="tsukurioki-counters-")
-        os.environ[FOLDER_VARIABLE] = folder
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fault = f"a folder that can be written ({error.strerror})"
-        raise SettingError(FOLDER_VARIABLE, folder, fault) from None
-    return folder
-
-
-@contextmanager
-def counters_folder() -> Iterator[None]:
-    """Counters in a folder that goes at the end, unless the environment names one to keep."""
-    if os.environ.get(FOLDER_VARIABLE):
-        yield
-        return
-    folder = prepare_folder()
-    try:
-        yield
-    finally:
-        del os.environ[FOLDER_VARIABLE]
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class CounterFiles:
-    """A worker's files: gives room for numbers under a name. A second file where one is full."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._new_file()
-
-    def _new_file(self) -> None:
-        path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}{_ENDING}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            # Given its blocks now: on a disk that is full a page written later would kill us.
-            os.posix_fallocate(descriptor, 0, _SIZE)
-            self._map = mmap.mmap(descriptor, _SIZE)
-        finally:
-            os.close(descriptor)
-        self._end = 0
-
-    def room(self, name: tuple[str, ...], count: int) -> memoryview[int]:
-        """Numbers from 0 under a name. On a full disk they are this process's own, and lost."""
-        text = orjson.dumps(name)
-        text += bytes(-len(text) % 8)
-        start = self._end + _HEAD.size + len(text)
-        if start + 8 * count + _HEAD.size > _SIZE and self._end:
-            try:
-                self._new_file()
-            except OSError:
-                return memoryview(bytearray(8 * count)).cast("Q")
-            return self.room(name, count)
-        self._map[self._end + _HEAD.size : start] = text
-        # The length last: a reader sees a whole series or none.
-        _HEAD.pack_into(self._map, self._end, len(text), count)
-        self._end = start + 8 * count
-        return memoryview(self._map)[start : self._end].cast("Q")
-
-
-def read_sums(folder: Path) -> Sums:
-    """The numbers of every worker that counted or counts in a folder, added up by name."""
-    sums: Sums = {}
-    for path in sorted(folder.glob(f"*{_ENDING}")):
-        for name, numbers in _series(path.read_bytes()):
-            add_to(sums, name, numbers)
-    return sums
-
-
 def add_to(sums: Sums, name: tuple[str, ...], numbers: Sequence[int]) -> None:
     """Add numbers to those of the same name."""
     old = sums.get(name, [0] * len(numbers))
     sums[name] = [a + b for a, b in zip(old, numbers, strict=True)]
-
-
-def _series(data: bytes) -> Iterator[tuple[tuple[str, ...], Sequence[int]]]:
-    at = 0
-    while at + _HEAD.size <= len(data):
-        length, count = _HEAD.unpack_from(data, at)
-        if not length:
-            return
-        start = at + _HEAD.size + length
-        at = start + 8 * count
-        name = tuple(orjson.loads(data[start - length : start].rstrip(b"\0")))
-        yield name, memoryview(data)[start:at].cast("Q")
 
 
 class Counter:
@@ -167,24 +70,11 @@ class Counter:
         self.name = name
         self.meaning = meaning
         self.labels = tuple(labels)
-        self._numbers: dict[tuple[str, ...], memoryview[int]] = {}
-
-    def forget(self) -> None:
-        """Count in files of this process from now on."""
-        self._numbers.clear()
-
-    def _of(self, values: tuple[str, ...]) -> memoryview[int]:
-        # Only under the lock: two threads that see a series first would make it twice.
-        numbers = self._numbers.get(values)
-        if numbers is None:
-            numbers = self._owner.files.room((self.name, *values), self.size)
-            self._numbers[values] = numbers
-        return numbers
 
     def inc(self, *values: str) -> None:
         """One more."""
         with self._owner.lock:
-            (self._numbers.get(values) or self._of(values))[0] += 1
+            self._owner.numbers(self.name, values, self.size)[0] += 1
 
 
 class Histogram(Counter):
@@ -194,20 +84,28 @@ class Histogram(Counter):
 
     def observe(self, seconds: float, *values: str) -> None:
         """One more, of so many seconds."""
+        place, nano = bisect_left(BUCKETS, seconds), int(seconds * 1e9)
         with self._owner.lock:
-            numbers = self._numbers.get(values) or self._of(values)
-            numbers[bisect_left(BUCKETS, seconds)] += 1
-            numbers[-1] += int(seconds * 1e9)
+            numbers = self._owner.numbers(self.name, values, self.size)
+            numbers[place] += 1
+            numbers[-1] += nano
 
 
 class Counters:
-    """The counters of one worker, and the sums over all. Others add families with `counter`."""
+    """The counters of one worker, and the sums over all. Others add families with `counter`.
 
-    def __init__(self) -> None:
-        self._folder = Path(prepare_folder())
+    `run` names the run of the server whose worker it is.
+    """
+
+    def __init__(self, state: State, run: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = state
+        self._clock = clock
+        self._flush_at = 0.0
+        self._space = _RUN + run
         self.lock = threading.Lock()
+        self._new: Sums = {}
+        self._flushing = threading.Lock()
         self._families: dict[str, Counter] = {}
-        self._open()
         self._latency = Histogram(
             self, "tsukurioki_answer_seconds", "Time to an answer, by deck and tier", ANSWER_LABELS
         )
@@ -219,28 +117,43 @@ class Counters:
             "tsukurioki_fetched_answers", "Stored answers fetched by their key, by deck", ("deck",)
         )
         self._passed = self.counter(
-            "tsukurioki_chat_passed",
-            "Times that a chat tier passed, by what stopped it (guard, fault, gate) and the reason",
+            "tsukurioki_passed",
+            "Times that a tier passed, by what stopped it (guard, fault, gate) and the reason",
             ("deck", "tier", "why", "reason"),
         )
         _forking.add(self)
 
-    def _open(self) -> None:
-        try:
-            self.files = CounterFiles(self._folder)
-        except OSError as error:
-            fault = f"a folder that can be written ({error.strerror})"
-            raise SettingError(FOLDER_VARIABLE, str(self._folder), fault) from None
+    def numbers(self, name: str, values: tuple[str, ...], size: int) -> list[int]:
+        """The numbers that are not added yet; to be changed under the lock."""
+        key = (name, *values)
+        numbers = self._new.get(key)
+        if numbers is None:
+            numbers = self._new[key] = [0] * size
+        return numbers
 
-    def after_fork(self) -> None:
-        """In a child: count in files of its own, for two processes would overwrite each other."""
-        self.lock = threading.Lock()
-        self._open()
-        for family in self._families.values():
-            family.forget()
+    def forget(self) -> None:
+        """In a child: what was counted before the fork is the parent's to add."""
+        self.lock, self._flushing = threading.Lock(), threading.Lock()
+        self._new = {}
+
+    def flush(self) -> None:
+        """Add what is new to the sums of all workers."""
+        with self._flushing:
+            with self.lock:
+                new, self._new = self._new, {}
+            if new:
+                named = {orjson.dumps(name).decode(): numbers for name, numbers in new.items()}
+                self._state.add_sums(self._space, named)
+
+    def flush_due(self) -> None:
+        """Flush, if that was not done within the last second."""
+        now = self._clock()
+        if now >= self._flush_at:
+            self._flush_at = now + FLUSH_EVERY
+            self.flush()
 
     def counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        """A family of counters by its name (without `_total`), made where it is not there yet."""
+        """A family of counters by its name (without `_total`), made if it is not there yet."""
         if name not in self._families:
             self._families[name] = Counter(self, name, meaning, labels)
         return self._families[name]
@@ -250,7 +163,7 @@ class Counters:
         self._latency.observe(seconds, deck, tier)
 
     def passed(self, deck: str, tier: str, why: str, reason: str) -> None:
-        """Count that a tier of a chat had no answer to give."""
+        """Count that a tier had no answer to give."""
         self._passed.inc(deck, tier, why, reason)
 
     def refused(self, status: int) -> None:
@@ -262,8 +175,9 @@ class Counters:
         self._fetched.inc(deck)
 
     def sums(self) -> Sums:
-        """The sums over all workers."""
-        return read_sums(self._folder)
+        """The sums over all workers of this run."""
+        self.flush()
+        return _sums(self._state, self._space)
 
     def exposition(self) -> bytes:
         """All counters in Prometheus's text format."""
@@ -303,10 +217,10 @@ class Counters:
         return tier_figures(self.sums(), deck)
 
     def passes(self, deck: str) -> dict[str, dict[str, dict[str, int]]]:
-        """Why tiers of a chat passed: tier → guard, fault or gate → reason → times."""
+        """Why tiers passed: tier → guard, fault or gate → reason → times."""
         found: dict[str, dict[str, dict[str, int]]] = {}
         for name, numbers in self.sums().items():
-            if name[:2] == ("tsukurioki_chat_passed", deck):
+            if name[:2] == ("tsukurioki_passed", deck):
                 _, _, tier, why, reason = name
                 found.setdefault(tier, {}).setdefault(why, {})[reason] = numbers[0]
         return found
@@ -321,10 +235,30 @@ _forking: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for counters in _forking:
-        counters.after_fork()
+        counters.forget()
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _sums(state: State, space: str) -> Sums:
+    return {tuple(orjson.loads(name)): numbers for name, numbers in state.sums(space).items()}
+
+
+def kept_sums(ledger: Path, now: Callable[[], float]) -> Sums:
+    """The counts of every run, by a machine's ledger folder."""
+    # A folder that is only read gets no state of its own.
+    state = State(ledger if (ledger / NAME).exists() else None, now)
+    total: Sums = {}
+    for line in read_journal(ledger, _JOURNAL):
+        if line.get("edges") == list(BUCKETS):
+            for name, numbers in line["sums"]:
+                add_to(total, tuple(name), numbers)
+    for space in state.spaces(_RUN):
+        for name, numbers in _sums(state, space).items():
+            add_to(total, name, numbers)
+    state.close()
+    return total
 
 
 def tier_figures(sums: Sums, deck: str) -> dict[str, TierFigures]:
@@ -363,35 +297,6 @@ def refusals(sums: Sums) -> dict[str, int]:
         for name, numbers in sums.items()
         if name[0] == "tsukurioki_refused_requests"
     }
-
-
-def keep_sums(ledger: Path, limit: int, before: Sums, started: str, ended: str) -> None:
-    """Note in the ledger's folder what was counted since `before`, once the workers have ended.
-
-    So that the counts of several machines, or of several runs, can be put together. What the run
-    before has counted in a folder that is kept is in that run's line.
-    """
-    sums = read_sums(Path(prepare_folder()))
-    for name, numbers in before.items():
-        add_to(sums, name, [-number for number in numbers])
-    line = {
-        "started": started,
-        "ended": ended,
-        "edges": list(BUCKETS),
-        "sums": [[list(name), numbers] for name, numbers in sorted(sums.items()) if any(numbers)],
-    }
-    Journal(ledger, JOURNAL, limit).append(line)
-
-
-def kept_sums(ledger: Path) -> Sums:
-    """The counts of every run that has ended, by a machine's ledger folder."""
-    sums: Sums = {}
-    for line in read_journal(ledger, JOURNAL):
-        # With other buckets, as another version may have, histograms cannot be added up.
-        if line.get("edges") == list(BUCKETS):
-            for name, numbers in line["sums"]:
-                add_to(sums, tuple(name), numbers)
-    return sums
 
 
 def cumulative(numbers: Sequence[int]) -> dict[float, float]:

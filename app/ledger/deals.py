@@ -1,17 +1,15 @@
 """Dealing from stock: every stocked hand once before any comes again, over workers and restarts.
 
-One small file in the ledger's folder counts the hands dealt; a worker takes a number from it under
-a lock. The number is turned into a hand by a permutation of the stock that changes every round.
-Where the folder cannot be written, a worker counts for itself.
+The hands dealt are counted in the shared state. A number is turned into a hand by a permutation of
+the stock that changes every round.
 """
 
 from __future__ import annotations
 
-import fcntl
-import itertools
-import os
+import math
 import random
-from pathlib import Path
+
+from app.ledger.state import State
 
 
 def permuted(number: int, count: int) -> int:
@@ -22,53 +20,22 @@ def permuted(number: int, count: int) -> int:
     turn, place = divmod(number, count)
     rng = random.Random(turn)
     step = 1 + int(rng.random() * count)
-    while _gcd(step, count) != 1:
+    while math.gcd(step, count) != 1:
         step += 1
     return (place * step + int(rng.random() * count)) % count
-
-
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a
 
 
 class DealCounter:
     """Numbers 0, 1, 2, … for one deck, none given twice to any worker; anew for another stock."""
 
-    def __init__(self, folder: Path, deck: str) -> None:
-        self._path = folder / f"{deck}.dealt"
-        self._own = itertools.count()
+    def __init__(self, state: State, deck: str) -> None:
+        self._state = state
+        self._name = f"dealt {deck}"
 
     def take(self, stock: int) -> int:
         """The next number, for a stock of so many hands."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:
-            return next(self._own)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            number = _parse(os.pread(descriptor, 64, 0), stock)
-            os.pwrite(descriptor, b"%020d %020d\n" % (stock, number + 1), 0)
-        except OSError:
-            return next(self._own)
-        else:
-            return number
-        finally:
-            os.close(descriptor)
+        return self._state.take_number(self._name, stock)
 
     def taken(self, stock: int) -> int:
-        """How many have been dealt from a stock of so many hands."""
-        try:
-            return _parse(self._path.read_bytes(), stock)
-        except OSError:
-            return 0
-
-
-def _parse(text: bytes, stock: int) -> int:
-    """The number that is next; a file that says nothing of this stock starts again at 0."""
-    parts = text.split()
-    if len(parts) == 2 and all(part.isdigit() for part in parts) and int(parts[0]) == stock:
-        return int(parts[1])
-    return 0
+        """How many were dealt from a stock of so many hands."""
+        return self._state.taken(self._name, stock)

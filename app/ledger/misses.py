@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,14 +39,17 @@ class MissCounts:
     def __init__(self, folder: Path, deck: str) -> None:
         self._reader = JournalReader(folder, deck)
         self._counts: Counter[tuple[str, ...]] = Counter()
+        self._lock = threading.Lock()
 
     def most_wanted(self, most: int) -> dict[str, Any]:
         """Misses in all, distinct ones, and the phrases of the most wanted."""
-        again, lines = self._reader.news()
-        if again:
-            self._counts.clear()
-        self._counts.update(counted(lines))
-        return told(self._counts, most)
+        # Two that follow the journal at once would count what is new twice.
+        with self._lock:
+            again, lines = self._reader.news()
+            if again:
+                self._counts.clear()
+            self._counts.update(counted(lines))
+            return told(self._counts, most)
 
 
 def counted(lines: Iterable[dict[str, Any]]) -> Counter[tuple[str, ...]]:

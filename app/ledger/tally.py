@@ -1,24 +1,15 @@
 """The tally of a deck: how many answers each tier gave on each day, and what they cost.
 
-It is kept over restarts, holds no text and no address, and is a file of rows of one length that a
-person can read:
-
-    2026-11-21 rules     <answers> <characters in> <characters out> <prompt tokens> <output tokens> <nano-USD>
-
-A row is found by its place and changed where it stands, under a lock that the workers share. A row
-is some 120 bytes, so that five tiers grow a file by about 220 kB a year.
+It is kept over restarts, in the shared state, and holds no text and no address.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-_NUMBERS = 6
-_ROW = 10 + 1 + 12 + _NUMBERS * 17 + 1
+from app.ledger.state import State
+
 NANO = 1_000_000_000
 
 
@@ -49,81 +40,23 @@ class Row(NamedTuple):
     usd: float
 
 
-def tally_path(folder: Path, deck: str) -> Path:
-    """Where the tally of a deck is."""
-    return folder / f"{deck}.tally"
-
-
 class Tally:
-    """Adds answers up. A full or read-only disk loses counts, never an answer."""
+    """Adds answers up."""
 
-    def __init__(self, folder: Path, deck: str) -> None:
-        self._path = tally_path(folder, deck)
-        self._places: dict[tuple[str, str], int] = {}
+    def __init__(self, state: State, deck: str) -> None:
+        self._state = state
+        self._space = f"tally {deck}"
 
     def add(self, day: str, tier: str, use: Use) -> None:
         """Count an answer that a tier gave on a day (ISO 8601, the date alone)."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._add(descriptor, day, tier, use)
-        except OSError:
-            return
-        finally:
-            os.close(descriptor)
+        numbers = [1, *use[:4], round(use.usd * NANO)]
+        self._state.add_sums(self._space, {f"{day} {tier}": numbers})
 
-    def _add(self, file: int, day: str, tier: str, use: Use) -> None:
-        place = self._place(file, day, tier)
-        row = _parse(os.pread(file, _ROW, place)) or Row(day, tier, 0, 0, 0, 0, 0, 0.0)
-        numbers = (
-            row.answers + 1,
-            row.characters_in + use.characters_in,
-            row.characters_out + use.characters_out,
-            row.prompt + use.prompt,
-            row.output + use.output,
-            round((row.usd + use.usd) * NANO),
-        )
-        text = f"{day:<10} {tier:<12}" + "".join(f" {number:016d}" for number in numbers) + "\n"
-        os.pwrite(file, text.encode("ascii"), place)
-
-    def _place(self, file: int, day: str, tier: str) -> int:
-        """Where the row is or is to be. Another worker may have begun it: look before appending."""
-        known = self._places.get((day, tier))
-        if known is not None and _names(os.pread(file, _ROW, known)) == (day, tier):
-            return known
-        self._places.clear()
-        size = os.fstat(file).st_size
-        for place in range(0, size, _ROW):
-            self._places[_names(os.pread(file, _ROW, place))] = place
-        return self._places.setdefault((day, tier), size - size % _ROW)
-
-
-def _names(raw: bytes) -> tuple[str, str]:
-    return raw[:10].decode("ascii", "replace").strip(), raw[11:23].decode(
-        "ascii", "replace"
-    ).strip()
-
-
-def _parse(raw: bytes) -> Row | None:
-    numbers = raw[23:].split()
-    if len(raw) != _ROW or len(numbers) != _NUMBERS or not all(n.isdigit() for n in numbers):
-        return None
-    day, tier = _names(raw)
-    *counts, nano = map(int, numbers)
-    return Row(day, tier, counts[0], counts[1], counts[2], counts[3], counts[4], nano / NANO)
-
-
-def read_tally(folder: Path | None, deck: str) -> Iterator[Row]:
-    """The rows of a tally, oldest first."""
-    try:
-        raw = tally_path(folder, deck).read_bytes() if folder else b""
-    except FileNotFoundError:
-        return
-    for place in range(0, len(raw), _ROW):
-        row = _parse(raw[place : place + _ROW])
-        if row:
-            yield row
+    def rows(self) -> Iterator[Row]:
+        """The rows, oldest first."""
+        for name, numbers in sorted(self._state.sums(self._space).items()):
+            day, _, tier = name.partition(" ")
+            answers, characters_in, characters_out, prompt, output, nano = numbers
+            yield Row(
+                day, tier, answers, characters_in, characters_out, prompt, output, nano / NANO
+            )

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import tempfile
+import threading
 from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
@@ -101,13 +102,16 @@ class VoteCounts:
     def __init__(self, folder: Path, deck: str) -> None:
         self._reader = JournalReader(folder, _name(deck))
         self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def totals(self) -> dict[str, Any]:
         """Ups, downs, and the share of ups, None before the first vote."""
-        again, lines = self._reader.news()
-        if again:
-            self._counts.clear()
-        self._counts.update(str(line.get("vote")) for line in lines)
+        # Two that follow the journal at once would count what is new twice.
+        with self._lock:
+            again, lines = self._reader.news()
+            if again:
+                self._counts.clear()
+            self._counts.update(str(line.get("vote")) for line in lines)
         up, down = self._counts[UP], self._counts[DOWN]
         return {
             "up": up,

@@ -1,29 +1,21 @@
 """The wall: the latest finished flyers, for a second screen.
 
 What is kept is which play was made and when, never its text: the wall asks the ladder again, and
-nothing that a visitor could type ever reaches it. All workers share one small file in the ledger's
-folder; it is read whole and replaced whole under a lock, since it never holds more than a handful.
-Where there is no such folder, or it cannot be written, each worker keeps a wall of its own.
+nothing that a visitor could type ever reaches it. It hangs in the shared state of the workers.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import logging
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import orjson
 
+from app.ledger.state import State
 from app.store.key import Query
 
 MOST = 24
-NAME = "wall.json"
-
-log = logging.getLogger(__name__)
+_NAME = "wall"
 
 
 class Flyer(NamedTuple):
@@ -39,90 +31,44 @@ class Flyer(NamedTuple):
         return self.query.key
 
 
-Flyers = tuple[Flyer, ...]
-
-
 class Wall:
     """The flyers of one deck, newest first, at most `MOST`."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._own: Flyers = ()
+    def __init__(self, state: State) -> None:
+        self._state = state
 
-    def flyers(self) -> Flyers:
+    def flyers(self) -> tuple[Flyer, ...]:
         """What hangs there now."""
-        if self._folder is None:
-            return self._own
-        try:
-            return parse((self._folder / NAME).read_bytes())
-        except OSError:
-            return self._own
-        except ValueError as error:
-            log.warning("%s is damaged and is left alone until a flyer is hung: %s", NAME, error)
-            return self._own
+        return tuple(_parsed(value for _, value in self._state.list_of(_NAME)))
 
     def hang(self, flyer: Flyer) -> None:
         """Hang a flyer in front of the others."""
-        self._change(lambda old: (flyer, *(one for one in old if one.id != flyer.id))[:MOST])
+        value = orjson.dumps(
+            {"query": flyer.query.to_json(), "variant": flyer.variant, "shown": flyer.shown}
+        )
+        new = (flyer.id, value)
+        self._state.changed_list(
+            _NAME, lambda old: [new, *(one for one in old if one[0] != flyer.id)][:MOST]
+        )
 
     def remove(self, key: str) -> bool:
         """Take one down; whether it hung there."""
-        hung = any(flyer.id == key for flyer in self.flyers())
-        self._change(lambda old: tuple(one for one in old if one.id != key))
+        hung = False
+
+        def without(old: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+            nonlocal hung
+            hung = any(name == key for name, _ in old)
+            return [one for one in old if one[0] != key]
+
+        self._state.changed_list(_NAME, without)
         return hung
 
     def clear(self) -> None:
         """Take all of them down."""
-        self._change(lambda old: ())
-
-    def _change(self, change: Callable[[Flyers], Flyers]) -> None:
-        if self._folder is None:
-            self._own = change(self._own)
-            return
-        try:
-            with _locked(self._folder):
-                self._own = change(self.flyers())
-                _replace(self._folder / NAME, written(self._own))
-        except OSError as error:
-            self._own = change(self._own)
-            log.warning("the wall cannot be shared between workers: %s", error)
+        self._state.changed_list(_NAME, lambda old: [])
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    # The lock is a file of its own: the wall's is replaced by a rename, and a lock goes with the
-    # file that was opened.
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "wall.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, body: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(body)
-    fresh.replace(path)
-
-
-def written(flyers: Flyers) -> bytes:
-    """The file's bytes."""
-    return orjson.dumps(
-        [
-            {"query": one.query.to_json(), "variant": one.variant, "shown": one.shown}
-            for one in flyers
-        ]
-    )
-
-
-def parse(body: bytes) -> Flyers:
-    """Back from the file. Raises ValueError where it is not a wall."""
-    try:
-        return tuple(
-            Flyer(Query.from_json(one["query"]), int(one["variant"]), str(one["shown"]))
-            for one in orjson.loads(body)
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"unexpected shape: {error!r}") from None
+def _parsed(values: Iterable[bytes]) -> Iterable[Flyer]:
+    for value in values:
+        one = orjson.loads(value)
+        yield Flyer(Query.from_json(one["query"]), int(one["variant"]), str(one["shown"]))

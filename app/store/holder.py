@@ -17,7 +17,7 @@ LOOK_EVERY = 0.1
 ASK_REDIS_EVERY = 1.0
 
 
-class State:
+class IndexState:
     """What an index holds as long as it stays open. Another one is another object; none is equal."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class IndexHolder:
         self._deck = deck
         self._clock = clock
         self._index: IndexReader | None = None
-        self._state: State | None = None
+        self._state: IndexState | None = None
         self._seen: Identity | None = None
         self._problem = ""
         self._look_at = 0.0
@@ -48,7 +48,7 @@ class IndexHolder:
             self._look()
         return self._index
 
-    def state(self) -> State | None:
+    def state(self) -> IndexState | None:
         """The same object as long as what the index holds is the same.
 
         None if there is no index, or if it cannot tell.
@@ -76,7 +76,7 @@ class IndexHolder:
             # An index that was replaced is left to the garbage collector: another thread may be
             # reading it just now.
             index = self._found()
-            self._index, self._state = index, State() if index.constant else None
+            self._index, self._state = index, IndexState() if index.constant else None
             self._problem = ""
         except NothingCookedError:
             self._problem = ""

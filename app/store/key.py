@@ -21,6 +21,8 @@ FORMAT = "tsukurioki-1"
 HAND = "hand"
 PATTERN = "pattern"
 _CARDS = "cards"
+# Signs of two ids whose pick is kept.
+_KEPT_LENGTH = 128
 
 
 def _nfc(text: str) -> str:
@@ -57,9 +59,22 @@ class Pick(NamedTuple):
     digest: bytes
 
 
-@lru_cache(maxsize=1 << 13)
 def pick(first: str, second: str) -> Pick:
-    """The pick of two ids. Kept, for a deck has few and a build reads each of them many times."""
+    """The pick of two ids.
+
+    Those of ordinary length are kept: a deck has few, and a build reads each of them many times.
+    A client's texts can be long, and thousands of them would fill the memory.
+    """
+    known = len(first) + len(second) <= _KEPT_LENGTH
+    return _kept_pick(first, second) if known else _pick(first, second)
+
+
+@lru_cache(maxsize=1 << 13)
+def _kept_pick(first: str, second: str) -> Pick:
+    return _pick(first, second)
+
+
+def _pick(first: str, second: str) -> Pick:
     first, second = _nfc(first), _nfc(second)
     card = netstring(first)
     return Pick(card + netstring(second), (first, second), card, phrase_hash(second))

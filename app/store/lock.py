@@ -12,18 +12,22 @@ class FileLock:
     """A lock over threads and processes.
 
     flock is held by an open file, which threads and forked children share: so threads have a lock of
-    their own, and a child opens the file anew.
+    their own, and a child opens the file anew. If the file cannot be made, threads of this process
+    alone are kept apart.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._open()
 
     def _open(self) -> None:
         self._process = os.getpid()
         self._mine = threading.Lock()
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            self._file = -1
 
     def take(self, *, wait: bool = False) -> bool:
         """Whether it was free, or, waiting for it, True."""
@@ -31,6 +35,8 @@ class FileLock:
             self._open()
         if not self._mine.acquire(blocking=wait):
             return False
+        if self._file < 0:
+            return True
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -40,5 +46,6 @@ class FileLock:
 
     def give(self) -> None:
         """Give it back."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()

@@ -326,6 +326,8 @@ def _finish(response: Response) -> Response:
     _allow_origin(service.settings, response)
     if 400 <= response.status_code < 500:
         service.counters.refused(response.status_code)
+    # A server other than ours has nobody who would do it every second.
+    service.counters.flush_due()
     return response
 
 

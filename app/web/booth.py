@@ -43,7 +43,7 @@ booth = flask.Blueprint("booth", __name__)
 @booth.record
 def _hang_on_app(state: BlueprintSetupState) -> None:
     service: Service = state.app.extensions["tsukurioki"]
-    state.app.extensions[WALL] = Wall(service.settings.ledger)
+    state.app.extensions[WALL] = Wall(service.state)
 
 
 def _service() -> Service:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, NoReturn
 
@@ -27,14 +26,15 @@ from app.kinds.cards.tiers import Asked, CardLadder, CardTier, build_ladder
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import AnyDeck, load_all
 from app.kinds.served_models import ServedModels
-from app.ledger.counters import Counters, prepare_folder
+from app.ledger.counters import Counters
 from app.ledger.deals import DealCounter, permuted
 from app.ledger.misses import Ledger, MissCounts
-from app.ledger.shared import RateLimit, SharedTable
+from app.ledger.rate import RateLimit
+from app.ledger.state import State
 from app.ledger.votes import Ballots, VoteBox, VoteCounts, ballot_secret
 from app.settings import Settings
 from app.store.answer import WHOLE_TIERS, Answer
-from app.store.holder import IndexHolder, State
+from app.store.holder import IndexHolder, IndexState
 from app.store.key import Query
 from app.web.access import Access, too_many
 
@@ -99,18 +99,21 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
         now: Callable[[], str] = utc_now,
+        wall_clock: Callable[[], float] = time.time,
+        run: str = "",
         rng: Random | None = None,
         decks: Mapping[str, AnyDeck] | None = None,
         composers: Mapping[str, Composer] | None = None,
     ) -> None:
         self.settings = settings
         self.access = Access(settings, clock=clock)
-        self.counters = Counters()
+        self.state = State(settings.ledger, wall_clock)
+        self.counters = Counters(self.state, run)
         self.ballots = Ballots(ballot_secret(settings.ledger))
         # What workers share of who voted: one for each address, one for each play of an answer.
-        self.vote_rate = _shared_limit("voters", VOTES_A_MINUTE, VOTES_AT_ONCE, clock)
-        self.vote_once = _shared_limit("votes", 1 / 1440, 1, clock)
-        self._models = ServedModels(settings, Path(prepare_folder()), clock)
+        self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
+        self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
+        self._models = ServedModels(settings, settings.ledger, clock)
         self.now = now
         self.timer = timer
         self._rng = rng or Random(secrets.randbits(64))
@@ -123,6 +126,7 @@ class Service:
                 IndexHolder(settings.store_options, deck.id, clock),
                 settings,
                 self.counters,
+                self.state,
                 clock=clock,
                 models=self._models,
             )
@@ -135,7 +139,7 @@ class Service:
             for cards in (self.cards, self.chats)
             for deck, served in cards.items()
         )
-        self.rate_limit = rate_limit(settings, clock) if self.chats else None
+        self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self._check_named()
         self.started = now()
 
@@ -169,7 +173,7 @@ class Service:
             immediate=ladder.before_slow(),
             ledger=ledger if settings.misses else None,
             votes=VoteBox(folder, deck.id, limit),
-            dealt=DealCounter(folder, deck.id),
+            dealt=DealCounter(self.state, deck.id),
             missed=MissCounts(folder, deck.id),
             voted=VoteCounts(folder, deck.id),
         )
@@ -293,13 +297,6 @@ class Service:
         return "stocked", tuple(served.deck.card_by_id[card] for card in cards)
 
 
-def _shared_limit(
-    name: str, per_minute: float, burst: int, clock: Callable[[], float]
-) -> RateLimit:
-    served = SharedTable(Path(prepare_folder()) / name, 16_384, RateLimit.ROW, 86_400.0, clock)
-    return RateLimit(served, per_minute, burst, clock)
-
-
 def _no_answer() -> NoReturn:
     raise RequestError(
         404,
@@ -315,7 +312,7 @@ class Stored(NamedTuple):
     body: bytes
     deck: str
     holder: IndexHolder
-    state: State | None
+    state: IndexState | None
 
 
 def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:

@@ -8,7 +8,6 @@ from app.kinds.cards.figures import coverage, money, read_rehearsal, space, stor
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.service import ServedChat
 from app.ledger.counters import seen
-from app.ledger.tally import read_tally
 from app.store.index import Meta
 from app.store.log import log_path
 from app.web.service import ServedCards, Service
@@ -56,7 +55,7 @@ def of_chat(service: Service, chat: ServedChat) -> dict[str, Any]:
     """Everything that is known of a deck of patterns."""
     deck, settings = chat.deck, service.settings
     index = chat.index()
-    rows = list(read_tally(settings.ledger, deck.id))
+    rows = list(chat.tally.rows())
     answers = seen(service.counters.by_tier(deck.id))
     return {
         "space": chat_figures.space(deck),

@@ -20,7 +20,8 @@ from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.ledger.misses import read_ledger
-from app.ledger.tally import read_tally
+from app.ledger.state import State
+from app.ledger.tally import Tally
 from app.providers.prices import load_prices
 from app.settings import Settings
 from app.store.index import Index, IndexWriter
@@ -158,7 +159,7 @@ def stats(settings: Settings, deck: PatternDeck, today: str) -> dict[str, Any]:
         index: Index | None = Index(settings.store, deck.id)
     except IndexUnusableError:
         index = None
-    rows = list(read_tally(settings.ledger, deck.id))
+    rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
     prices = load_prices(settings.prices)
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
     return {

@@ -6,6 +6,7 @@ are copied to one place; each is a folder here.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
     sums: Sums = {}
     for ledger in ledgers:
         misses.update(counted(read_ledger(ledger, deck)))
-        for name, numbers in kept_sums(ledger).items():
+        for name, numbers in kept_sums(ledger, time.time).items():
             add_to(sums, name, numbers)
     votes = [VoteCounts(ledger, deck).totals() for ledger in ledgers]
     up, of = sum(vote["up"] for vote in votes), sum(vote["of"] for vote in votes)

@@ -1,10 +1,11 @@
 """What is known of a deck without a server: store, coverage, and what ended runs have seen.
 
-The same figures as `/stats`; the counts of a server that runs are its own until it ends.
+The same figures as `/stats`, over all runs of a server.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from precompute.cook.report import counts, one_in
 
 def of_deck(settings: Settings, deck: Deck, meta: Meta | None, most: int) -> dict[str, Any]:
     """All of it; of the misses, at most so many are listed."""
-    answers = seen(tier_figures(kept_sums(settings.ledger), deck.id))
+    answers = seen(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
     return {
         "deck": deck.id,
         "space": space(deck),
@@ -56,7 +57,7 @@ def _answered(
     answers: Mapping[str, Any], expected: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, object]]:
     foretold = expected["tiers"] if expected else {}
-    yield "answers in runs that ended", f"{answers['total']:,}"
+    yield "answers at events", f"{answers['total']:,}"
     if expected:
         yield "answers rehearsed", f"{expected['plays']:,}, dealt {expected['deal']}"
     for tier in dict.fromkeys((*foretold, *answers["by_tier"])):

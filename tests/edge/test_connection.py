@@ -14,7 +14,6 @@ import orjson
 import pytest
 
 from app.edge.serving import RsgiApplication
-from app.ledger.counters import FOLDER_VARIABLE
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.key import Query
@@ -60,9 +59,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "TSUKURIOKI_CHAT_RATE": "1",
         }
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
-        service = Service(known)
+    service = Service(known)
     with served_here(RsgiApplication(known, service)) as port:
         yield port
 

@@ -29,7 +29,6 @@ from app.edge.fastpath import FastPath
 from app.edge.serving import RsgiApplication
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
-from app.ledger.counters import FOLDER_VARIABLE
 from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.index import Index, IndexWriter
@@ -149,11 +148,7 @@ def sides(
             # One secret, so that the same answer has the same ballot on both sides.
             known.ledger.mkdir()
             (known.ledger / "ballots.key").write_bytes(b"s" * 32)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv(FOLDER_VARIABLE, str(folder / "counters"))
-                service = Service(
-                    known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7)
-                )
+            service = Service(known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7))
             port = stack.enter_context(served_here(RsgiApplication(known, service, fast=fast)))
             made.append(Side(service, port))
         yield made[0], made[1]

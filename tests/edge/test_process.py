@@ -122,7 +122,6 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         ({"TSUKURIOKI_RADIUS": "-1"}, "TSUKURIOKI_RADIUS='-1'"),
         ({"TSUKURIOKI_SITE": "/nowhere"}, "TSUKURIOKI_SITE='/nowhere': expected a folder with index.html"),
         ({"TSUKURIOKI_LEDGER_MB": "0"}, "TSUKURIOKI_LEDGER_MB='0'"),
-        ({"PROMETHEUS_MULTIPROC_DIR": "/dev/null/x"}, "PROMETHEUS_MULTIPROC_DIR='/dev/null/x'"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_a_sentence(
@@ -419,25 +418,15 @@ def test_a_restart_answers_the_same(precompute: Precompute, tmp_path: Path, poem
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_server_and_its_workers(serve: Serve, tmp_path: Path, end: int) -> None:
-    """SIGINT and SIGTERM end it with status 0; nothing listens, and its own counters are gone."""
+    """SIGINT and SIGTERM end it with status 0; nothing listens, and it leaves nothing behind."""
     (tmp_path / "tmp").mkdir()
     started = serve(TMPDIR=tmp_path / "tmp")
-    assert list((tmp_path / "tmp").iterdir())
     started.process.send_signal(end)
     assert started.process.wait(PATIENCE) == 0
     with pytest.raises(httpx.TransportError):
         httpx.get(started.url)
     assert not list((tmp_path / "tmp").iterdir())
     assert "Traceback" not in (tmp_path / "server-0.log").read_text()
-
-
-def test_a_named_folder_of_counters_is_kept(starting: Starting, tmp_path: Path) -> None:
-    """A folder of counters that the operator named is still there after the server has ended."""
-    folder = tmp_path / "counters"
-    folder.mkdir()
-    (folder / "theirs.txt").write_text("keep me")
-    starting(PROMETHEUS_MULTIPROC_DIR=folder)
-    assert (folder / "theirs.txt").read_text() == "keep me"
 
 
 # The store under a running server
@@ -548,9 +537,8 @@ def test_a_read_only_data_folder_is_served(
 
 
 @pytest.fixture
-def application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., FlaskClient]:
+def application(tmp_path: Path) -> Callable[..., FlaskClient]:
     """Makes an application in this process and a client of it."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counters"))
 
     def make(**settings: object) -> FlaskClient:
         known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS, **settings}

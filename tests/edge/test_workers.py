@@ -58,7 +58,8 @@ def test_counters_add_up_over_workers(precompute: Precompute, serve: Serve, poem
 
     with ThreadPoolExecutor(8) as pool:
         given = Counter(tier for tiers in pool.map(some, range(0, 400, 50)) for tier in tiers)
-    assert counted(server) == given
+    # A worker adds what it has counted once a second.
+    wait_for(lambda: counted(server) == given, "the sums of all workers")
     with server.client() as client:
         lines = client.get("/metrics").text.splitlines()
     found = [line for line in lines if line.startswith("tsukurioki_answer_seconds_count")]
@@ -68,13 +69,15 @@ def test_counters_add_up_over_workers(precompute: Precompute, serve: Serve, poem
 def test_a_killed_worker_is_replaced_and_its_counts_stay(
     precompute: Precompute, serve: Serve, poem: Deck
 ) -> None:
-    """After SIGKILL of each worker in turn nothing that was answered is lost or counted twice."""
+    """After SIGKILL of each worker in turn nothing that was answered is lost once it was added, or counted twice."""
     precompute("build", "--n", 27)
     server = serve(TSUKURIOKI_WORKERS=2)
     given: Counter[str] = Counter()
     for turn in range(2):
         with server.client() as client:
             given.update(ask(client, poem, seed) for seed in range(100 * turn, 100 * turn + 30))
+        # A worker adds what it has counted once a second; what it has not added dies with it.
+        wait_for(lambda: counted(server) == given, "the sums of all workers")
         before = {process.pid for process in workers(server)}
         os.kill(min(before), signal.SIGKILL)
         wait_for(

@@ -9,7 +9,6 @@ import datetime
 import time
 from collections.abc import Callable, Generator
 from functools import cached_property
-from pathlib import Path
 
 import orjson
 
@@ -32,9 +31,10 @@ from app.kinds.chat.tiers import (
 )
 from app.kinds.ladder import Discard, Ladder, Piece
 from app.kinds.served_models import ServedModels
-from app.ledger.counters import Counters, prepare_folder
+from app.ledger.counters import Counters
 from app.ledger.misses import Ledger
-from app.ledger.shared import RateLimit, SharedTable
+from app.ledger.rate import RateLimit
+from app.ledger.state import Rows, State
 from app.ledger.tally import Tally, Use
 from app.providers.prices import load_prices
 from app.settings import Settings
@@ -58,6 +58,7 @@ class ServedChat:
         index: IndexHolder,
         settings: Settings,
         counters: Counters,
+        state: State,
         *,
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
@@ -70,17 +71,16 @@ class ServedChat:
         self._settings = settings
         self._counters = counters
         self._timer = timer
-        self._folder = Path(prepare_folder())
-        self._models = models or ServedModels(settings, self._folder, clock)
-        self.conversations = SharedTable(
-            self._folder / f"{deck.id}.conversations",
+        self._models = models or ServedModels(settings, settings.ledger, clock)
+        self.conversations = Rows(
+            state,
+            f"conversations {deck.id}",
             settings.chat_conversations,
             rotation.SIZE,
             settings.chat_forget,
-            clock,
         )
         self.prices = load_prices(settings.prices)
-        self.tally = Tally(settings.ledger, deck.id)
+        self.tally = Tally(state, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
         self.ladder = self._ladder()
 
@@ -187,9 +187,8 @@ class ServedChat:
             self._ledger.miss(missed, 0, reply.tier, at)
 
 
-def rate_limit(settings: Settings, clock: Callable[[], float]) -> RateLimit | None:
-    """The limit per client address, or None where none is set."""
+def rate_limit(settings: Settings, state: State) -> RateLimit | None:
+    """The limit per client address, or None if none is set."""
     if not settings.chat_rate:
         return None
-    table = SharedTable(Path(prepare_folder()) / "addresses", 16_384, RateLimit.ROW, 600.0, clock)
-    return RateLimit(table, settings.chat_rate, settings.chat_burst, clock)
+    return RateLimit(state, "messages", settings.chat_rate, settings.chat_burst)

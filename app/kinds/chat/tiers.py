@@ -27,7 +27,7 @@ from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.engine import Engine, hidden
 from app.kinds.ladder import Tier
-from app.ledger.shared import SharedTable
+from app.ledger.state import Rows
 from app.providers.relay import Ask, Finish
 from app.store.index import IndexSource
 
@@ -159,7 +159,7 @@ class RulesTier:
     name = "rules"
     slow = False
 
-    def __init__(self, index: IndexSource, state: SharedTable, seed: str) -> None:
+    def __init__(self, index: IndexSource, state: Rows, seed: str) -> None:
         self._index = index
         self._state = state
         self._seed = seed
@@ -177,8 +177,9 @@ class RulesTier:
         fitting = [i for i, (line, _, _) in enumerate(pool) if line.fits(turn.moment, turn.name)]
         fresh = [i for i in fitting if _filled(pool[i][0].text, turn.name) not in last]
         key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {intent}"
-        with self._state.row(key) as row:
-            chosen = next_line(row, len(pool), fresh or fitting, f"{self._seed} {key}")
+        chosen = self._state.change(
+            key, lambda row: next_line(row, len(pool), fresh or fitting, f"{self._seed} {key}")
+        )
         line, source, model = pool[chosen]
         text = _lead(turn, line.text) + line.text
         return Reply(_filled(text, turn.name), tier, source, model)

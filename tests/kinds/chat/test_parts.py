@@ -16,8 +16,6 @@ from app.errors import DeckError, SettingError
 from app.kinds.chat import rotation
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.chat.gate import ChatGate
-from app.ledger.shared import RateLimit, SharedTable
-from app.ledger.tally import Tally, Use, read_tally
 from app.providers.guards import Breaker, OneAtATime
 from app.providers.prices import load_prices
 from tests.kinds.chat import kit
@@ -61,40 +59,6 @@ def test_lines_that_come_and_go(fitting: list[set[int]]) -> None:
         last = line
 
 
-def test_a_shared_table_is_bounded_and_forgets(tmp_path: Path) -> None:
-    """Two who open it see one table; the oldest row gives way; what is old reads as new."""
-    clock = Clock()
-    one, other = (SharedTable(tmp_path / "t", 8, 4, 60.0, clock) for _ in range(2))
-    with one.row("a") as row:
-        row[:] = b"abcd"
-    with other.row("a") as row:
-        assert bytes(row) == b"abcd"
-    for number in range(100):
-        clock.now += 0.1
-        with one.row(str(number)):
-            pass
-    assert one.count() <= 8
-    with one.row("a") as row:
-        assert bytes(row) == bytes(4)
-        row[:] = b"abcd"
-    clock.now += 61
-    assert one.count() == 0
-    with one.row("a") as row:
-        assert bytes(row) == bytes(4)
-
-
-def test_a_rate_limit_says_when_to_come_back(tmp_path: Path) -> None:
-    """A burst is let in, then one at a time as the minutes pass, for each address apart."""
-    clock = Clock()
-    limit = RateLimit(SharedTable(tmp_path / "t", 64, 8, 600, clock), 60, 3, clock)
-    assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
-    assert limit.wait("a") == pytest.approx(1.0)
-    assert limit.wait("b") == 0
-    clock.now += 1.0
-    assert limit.wait("a") == 0
-    assert limit.wait("a") > 0
-
-
 def test_a_breaker_rests_and_tries_again() -> None:
     """After so many failures in a row it rests; then one try decides."""
     clock = Clock()
@@ -120,20 +84,6 @@ def test_one_at_a_time_over_workers(tmp_path: Path) -> None:
     one.give()
     assert other.take()
     other.give()
-
-
-def test_a_tally_adds_up_over_workers(tmp_path: Path) -> None:
-    """Two who add to one tally lose nothing, and a damaged row is passed over."""
-    one, other = Tally(tmp_path, "d"), Tally(tmp_path, "d")
-    for tally in (one, other, one):
-        tally.add("2026-11-21", "rules", Use(100, 20))
-    other.add("2026-11-21", "cloud", Use(100, 20, 300, 20, 0.000_14))
-    rows = {row.tier: row for row in read_tally(tmp_path, "d")}
-    assert (rows["rules"].answers, rows["rules"].characters_in) == (3, 300)
-    assert rows["cloud"].usd == pytest.approx(0.000_14)
-    path = tmp_path / "d.tally"
-    path.write_bytes(b"?" * 30 + path.read_bytes()[30:])
-    assert [row.tier for row in read_tally(tmp_path, "d")] == ["cloud"]
 
 
 def test_prices_are_of_a_day(tmp_path: Path) -> None:

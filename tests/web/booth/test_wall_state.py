@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app.ledger.wall import MOST, NAME, Flyer, Wall, parse, written
+from app.ledger.state import State
+from app.ledger.wall import MOST, Flyer, Wall
 from app.settings import Settings
 from app.store.key import Query
 from app.web.app import create_app
@@ -25,7 +27,7 @@ def flyer(number: int, variant: int = 0) -> Flyer:
 
 def test_newest_first_and_never_many(tmp_path: Path) -> None:
     """The newest hangs first, a play hangs once, and the wall never holds more than it can show."""
-    wall = Wall(tmp_path)
+    wall = Wall(State(tmp_path, time.time))
     for number in range(MOST + 5):
         wall.hang(flyer(number))
     wall.hang(flyer(10, variant=3))
@@ -37,7 +39,7 @@ def test_newest_first_and_never_many(tmp_path: Path) -> None:
 
 def test_shared_between_workers(tmp_path: Path) -> None:
     """What one worker hangs or takes down the others see, and none is lost when they hang at once."""
-    walls = [Wall(tmp_path) for _ in range(4)]
+    walls = [Wall(State(tmp_path, time.time)) for _ in range(4)]
     threads = [threading.Thread(target=wall.hang, args=(flyer(i),)) for i, wall in enumerate(walls)]
     for thread in threads:
         thread.start()
@@ -50,37 +52,18 @@ def test_shared_between_workers(tmp_path: Path) -> None:
     assert walls[0].flyers() == ()
 
 
-def test_written_and_read() -> None:
-    """The file reads back as what was written, and anything else is refused."""
-    hung = (flyer(1), flyer(2, 5))
-    assert parse(written(hung)) == hung
-    for damaged in (b"", b"{", b"[1]", b'{"a":1}', b'[{"query":{}}]'):
-        with pytest.raises(ValueError, match=r".+"):
-            parse(damaged)
-
-
-def test_damaged_file_is_replaced(tmp_path: Path) -> None:
-    """A damaged file shows an empty wall, and the next flyer mends it."""
-    (tmp_path / NAME).write_bytes(b"[{")
-    wall = Wall(tmp_path)
-    assert wall.flyers() == ()
-    wall.hang(flyer(1))
-    assert Wall(tmp_path).flyers() == (flyer(1),)
-
-
 def test_without_a_folder(tmp_path: Path) -> None:
     """Where nothing can be written a worker keeps a wall of its own."""
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    for wall in (Wall(None), Wall(blocked)):
+    for wall in (Wall(State(None, time.time)), Wall(State(blocked, time.time))):
         wall.hang(flyer(1))
         assert wall.flyers() == (flyer(1),)
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+def client(tmp_path: Path) -> FlaskClient:
     """An application without a server around it."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counters"))
     environ = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks")}
     return create_app(Settings.read(environ)).test_client()
 

@@ -1,0 +1,295 @@
+"""What the workers of a server share, and what must survive a restart: one SQLite file.
+
+`<ledger>/state.sqlite` holds small things: how far the deals are, the wall, conversations, rate
+limits, tallies and counters. Journals (misses, votes) are files of their own, for the planner reads
+them whole.
+
+Every process has a connection for each of its threads, opened after a fork. Write-ahead logging lets
+readers and a writer work side by side and survives a process that is killed; a loss of power can undo
+the last transactions and damages nothing. If the file cannot be opened or written (a full or
+read-only disk), the process goes on with a state of its own in memory, and tries the file again with
+the next transaction: an answer matters more than a count. A file that is damaged is set aside under
+another name and a new one is begun.
+
+Times are those of the wall clock, which all processes and restarts share; where the clock was set
+back, a time in the future counts as now.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import xxhash
+
+ResultT = TypeVar("ResultT")
+
+log = logging.getLogger(__name__)
+
+NAME = "state.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, size INTEGER, next INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rows (space TEXT, key INTEGER, used REAL, value BLOB, PRIMARY KEY (space, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rows_used ON rows (space, used);
+CREATE TABLE IF NOT EXISTS lists (name TEXT, place INTEGER, key TEXT, value BLOB, PRIMARY KEY (name, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KEY (space, name)) WITHOUT ROWID;
+"""
+# Seconds to wait for another process that writes.
+_BUSY = 1.0
+# Rows of a space are counted once in so many writes; that many more than allowed may stand there.
+_SWEEP = 64
+
+
+class State:
+    """The shared state of a ledger's folder; of this process alone if `folder` is None.
+
+    `now` gives seconds of the wall clock.
+    """
+
+    def __init__(self, folder: Path | None, now: Callable[[], float]) -> None:
+        self._folder = folder
+        self.now = now
+        self._own = threading.local()
+        self._memory: tuple[int, sqlite3.Connection] | None = None
+        self._memory_lock = threading.RLock()
+        self._told = False
+        self._writes = 0
+
+    def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Do some work in one transaction of the file, or of this process's memory."""
+        if self._folder is not None:
+            try:
+                return self._in_file(work)
+            except sqlite3.DatabaseError as error:
+                self._failed(error)
+            except OSError as error:
+                self._say(f"{self._folder}: {error.strerror}")
+        with self._memory_lock:
+            return _transaction(self._in_memory(), work)
+
+    def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        found = _transaction(self._connection(), work)
+        self._told = False
+        return found
+
+    def _connection(self) -> sqlite3.Connection:
+        """The connection of this thread; one that was made before a fork is not used after it."""
+        kept: tuple[int, sqlite3.Connection] | None = getattr(self._own, "connection", None)
+        if kept is None or kept[0] != os.getpid():
+            assert self._folder is not None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / NAME
+            kept = os.getpid(), _opened(path)
+            self._own.connection = kept
+        return kept[1]
+
+    def _in_memory(self) -> sqlite3.Connection:
+        if self._memory is None or self._memory[0] != os.getpid():
+            self._memory = os.getpid(), _opened(":memory:")
+        return self._memory[1]
+
+    def _failed(self, error: sqlite3.DatabaseError) -> None:
+        kept = getattr(self._own, "connection", None)
+        self._own.connection = None
+        if kept and kept[0] == os.getpid():
+            with suppress(sqlite3.Error):
+                kept[1].close()
+        # OperationalError is a subclass for what may pass: a full disk, a lock. The rest is damage.
+        damaged = type(error) is sqlite3.DatabaseError
+        self._say(f"{self._folder}/{NAME}: {error}")
+        if damaged:
+            self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Begin a new file beside one that is damaged. The first of the workers does it."""
+        assert self._folder is not None
+        path = self._folder / NAME
+        for number in range(1, 100):
+            aside = path.with_name(f"{NAME}.damaged-{number}")
+            if not aside.exists():
+                with suppress(OSError):
+                    path.rename(aside)
+                    for tail in ("-wal", "-shm"):
+                        path.with_name(NAME + tail).unlink(missing_ok=True)
+                log.warning("%s was damaged; it is kept as %s and a new one is begun", path, aside)
+                return
+
+    def _say(self, why: str) -> None:
+        if not self._told:
+            log.warning("the state is not shared: %s", why)
+            self._told = True
+
+    def take_number(self, name: str, size: int) -> int:
+        """0, 1, 2, …, none given twice under a name; from 0 again if `size` is another one."""
+
+        def work(file: sqlite3.Connection) -> int:
+            number = _next(file, name, size)
+            file.execute("REPLACE INTO numbers VALUES (?, ?, ?)", (name, size, number + 1))
+            return number
+
+        return self.run(work)
+
+    def taken(self, name: str, size: int) -> int:
+        """How many numbers were taken under a name."""
+        return self.run(lambda file: _next(file, name, size))
+
+    def changed_list(
+        self, name: str, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]
+    ) -> None:
+        """Change a short list of keys and values, in one transaction."""
+
+        def work(file: sqlite3.Connection) -> None:
+            new = change(_list(file, name))
+            file.execute("DELETE FROM lists WHERE name = ?", (name,))
+            rows = [(name, place, key, value) for place, (key, value) in enumerate(new)]
+            file.executemany("INSERT INTO lists VALUES (?, ?, ?, ?)", rows)
+
+        self.run(work)
+
+    def list_of(self, name: str) -> list[tuple[str, bytes]]:
+        """A list, in its order."""
+        return self.run(lambda file: _list(file, name))
+
+    def add_sums(self, space: str, sums: dict[str, list[int]]) -> None:
+        """Add numbers to those of the same name; a name that is new begins at 0."""
+
+        def work(file: sqlite3.Connection) -> None:
+            for name, numbers in sums.items():
+                row = file.execute(
+                    "SELECT numbers FROM sums WHERE space = ? AND name = ?", (space, name)
+                ).fetchone()
+                old = list(map(int, row[0].split())) if row else [0] * len(numbers)
+                new = " ".join(str(a + b) for a, b in zip(old, numbers, strict=True))
+                file.execute("REPLACE INTO sums VALUES (?, ?, ?)", (space, name, new))
+
+        self.run(work)
+
+    def sums(self, space: str) -> dict[str, list[int]]:
+        """The numbers of a space, by name."""
+        rows = self.run(
+            lambda file: file.execute(
+                "SELECT name, numbers FROM sums WHERE space = ?", (space,)
+            ).fetchall()
+        )
+        return {name: list(map(int, numbers.split())) for name, numbers in rows}
+
+    def spaces(self, prefix: str) -> list[str]:
+        """The spaces of sums whose names begin so."""
+        query = "SELECT DISTINCT space FROM sums WHERE substr(space, 1, ?) = ?"
+        return [
+            row[0] for row in self.run(lambda f: f.execute(query, (len(prefix), prefix)).fetchall())
+        ]
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        kept = getattr(self._own, "connection", None)
+        self._own.connection = None
+        if kept and kept[0] == os.getpid():
+            kept[1].close()
+
+    def due_for_sweep(self) -> bool:
+        """Whether it is time to look for rows that are too many."""
+        self._writes += 1
+        return self._writes % _SWEEP == 1
+
+
+class Rows:
+    """Small values by key, bounded: a value unused for `forget` seconds reads as zeros.
+
+    It holds hashes of keys and numbers, no text. `size` is in bytes, `most` how many rows there may
+    be, of more the one unused for longest goes.
+    """
+
+    def __init__(self, state: State, space: str, most: int, size: int, forget: float) -> None:
+        self._state = state
+        self._space = space
+        self._most = most
+        self._size = size
+        self._forget = forget
+
+    def change(self, key: str, change: Callable[[bytearray], ResultT]) -> ResultT:
+        """Change a row in one transaction; returns what the change returns."""
+        digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) - (1 << 63)
+        now = self._state.now()
+
+        def work(file: sqlite3.Connection) -> ResultT:
+            row = file.execute(
+                "SELECT used, value FROM rows WHERE space = ? AND key = ?", (self._space, digest)
+            ).fetchone()
+            fresh = row is not None and now - row[0] <= self._forget and len(row[1]) == self._size
+            value = bytearray(row[1] if fresh else self._size)
+            result = change(value)
+            file.execute(
+                "REPLACE INTO rows VALUES (?, ?, ?, ?)", (self._space, digest, now, bytes(value))
+            )
+            if row is None and self._state.due_for_sweep():
+                self._sweep(file, now)
+            return result
+
+        return self._state.run(work)
+
+    def _sweep(self, file: sqlite3.Connection, now: float) -> None:
+        file.execute(
+            "DELETE FROM rows WHERE space = ? AND used < ?", (self._space, now - self._forget)
+        )
+        count = file.execute("SELECT count(*) FROM rows WHERE space = ?", (self._space,)).fetchone()
+        if count[0] > self._most:
+            file.execute(
+                "DELETE FROM rows WHERE space = ? AND key IN (SELECT key FROM rows WHERE space = ? "
+                "ORDER BY used LIMIT ?)",
+                (self._space, self._space, count[0] - self._most),
+            )
+
+    def count(self) -> int:
+        """How many rows are in use and not forgotten."""
+        since = self._state.now() - self._forget
+        query = "SELECT count(*) FROM rows WHERE space = ? AND used >= ?"
+        return int(self._state.run(lambda f: f.execute(query, (self._space, since)).fetchone()[0]))
+
+
+def _opened(path: Path | str) -> sqlite3.Connection:
+    # check_same_thread: the one in memory is used by all threads, under a lock.
+    file = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = NORMAL")
+        file.executescript(_SCHEMA)
+    except sqlite3.Error:
+        file.close()
+        raise
+    return file
+
+
+def _transaction(
+    file: sqlite3.Connection, work: Callable[[sqlite3.Connection], ResultT]
+) -> ResultT:
+    with _begun(file):
+        return work(file)
+
+
+@contextmanager
+def _begun(file: sqlite3.Connection) -> Iterator[None]:
+    file.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with suppress(sqlite3.Error):
+            file.execute("ROLLBACK")
+        raise
+    file.execute("COMMIT")
+
+
+def _next(file: sqlite3.Connection, name: str, size: int) -> int:
+    row = file.execute("SELECT size, next FROM numbers WHERE name = ?", (name,)).fetchone()
+    return int(row[1]) if row and row[0] == size else 0
+
+
+def _list(file: sqlite3.Connection, name: str) -> list[tuple[str, bytes]]:
+    query = "SELECT key, value FROM lists WHERE name = ? ORDER BY place"
+    return [(key, value) for key, value in file.execute(query, (name,))]

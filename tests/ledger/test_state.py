@@ -1,0 +1,263 @@
+"""The shared state: one file for all workers, whatever happens to the file, the clock or a process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from app.ledger.counters import Counters, kept_sums
+from app.ledger.deals import DealCounter
+from app.ledger.rate import RateLimit
+from app.ledger.state import NAME, Rows, State
+from app.ledger.tally import Tally, Use
+from tests.making import REPO
+
+
+class Clock:
+    """Seconds of a wall clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def state_of(tmp_path: Path, clock: Clock) -> Iterator[Callable[[], State]]:
+    """Makes states of one folder, as workers do."""
+    made: list[State] = []
+
+    def make() -> State:
+        made.append(State(tmp_path, clock))
+        return made[-1]
+
+    yield make
+    for state in made:
+        state.close()
+
+
+def test_rows_are_bounded_and_forget(state_of: Callable[[], State], clock: Clock) -> None:
+    """Two workers see one row; of too many rows the oldest goes; what is old reads as new."""
+    one, other = (Rows(state_of(), "t", 8, 4, 60.0) for _ in range(2))
+
+    def write(row: bytearray) -> None:
+        row[:] = b"abcd"
+
+    one.change("a", write)
+    assert other.change("a", bytes) == b"abcd"
+    for number in range(1000):
+        clock.now += 0.01
+        one.change(str(number), bytes)
+    assert one.count() <= 8 + 64
+    assert one.change("a", bytes) == bytes(4)
+    one.change("a", write)
+    clock.now += 61
+    assert one.count() == 0
+    assert one.change("a", bytes) == bytes(4)
+
+
+def test_a_rate_limit_says_when_to_come_back(state_of: Callable[[], State], clock: Clock) -> None:
+    """A burst is let in, then one at a time as the minutes pass, for each key apart."""
+    limit = RateLimit(state_of(), "t", 60, 3)
+    assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.wait("a") == pytest.approx(1.0)
+    assert limit.wait("b") == 0
+    clock.now += 1.0
+    assert limit.wait("a") == 0
+    assert limit.wait("a") > 0
+
+
+@pytest.mark.parametrize("jump", [-10 * 86_400, -3600, 3600, 10 * 86_400])
+def test_a_clock_that_jumps_keeps_nobody_out(
+    state_of: Callable[[], State], clock: Clock, jump: float
+) -> None:
+    """After a reboot or a clock that was set, nobody waits for longer than the limit's own window."""
+    limit = RateLimit(state_of(), "t", 6, 3)
+    while limit.wait("a") == 0:
+        continue
+    clock.now += jump
+    assert limit.wait("a") <= 10.0
+    clock.now += 30
+    assert limit.wait("a") == 0
+
+
+def test_no_number_is_given_twice(state_of: Callable[[], State]) -> None:
+    """Eight threads with states of their own deal every number once; another stock begins anew."""
+    taken: list[int] = []
+    lock = threading.Lock()
+
+    def take() -> None:
+        counter = DealCounter(state_of(), "d")
+        for _ in range(50):
+            number = counter.take(7)
+            with lock:
+                taken.append(number)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(400))
+    assert DealCounter(state_of(), "d").taken(7) == 400
+    assert DealCounter(state_of(), "d").take(9) == 0
+
+
+def test_a_tally_adds_up_over_workers(state_of: Callable[[], State]) -> None:
+    """Two who add to one tally lose nothing."""
+    one, other = Tally(state_of(), "d"), Tally(state_of(), "d")
+    for tally in (one, other, one):
+        tally.add("2026-11-21", "rules", Use(100, 20))
+    other.add("2026-11-21", "cloud", Use(100, 20, 300, 20, 0.000_14))
+    rows = {row.tier: row for row in one.rows()}
+    assert (rows["rules"].answers, rows["rules"].characters_in) == (3, 300)
+    assert rows["cloud"].usd == pytest.approx(0.000_14)
+
+
+def _count(folder: Path, times: int) -> None:
+    counters = Counters(State(folder, Clock()), "run")
+    for _ in range(times):
+        counters.answered("d", "exact", 0.001)
+    counters.flush()
+
+
+def test_counters_add_up_over_processes(tmp_path: Path, clock: Clock) -> None:
+    """What forked workers count is in the sums of their run, and in those of all runs."""
+    context = multiprocessing.get_context("fork")
+    counters = Counters(State(tmp_path, clock), "run")
+    counters.answered("d", "exact", 0.001)
+    workers = [context.Process(target=_count, args=(tmp_path, 500)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert counters.by_tier("d")["exact"].answers == 2001
+    Counters(State(tmp_path, clock), "another").fetched("d")
+    assert sum(kept_sums(tmp_path, clock)["tsukurioki_answer_seconds", "d", "exact"][:-1]) == 2001
+
+
+def test_reading_the_counts_of_others_writes_nothing(tmp_path: Path, clock: Clock) -> None:
+    """A ledger without a state is read as one that counted nothing, and gets no file."""
+    assert kept_sums(tmp_path, clock) == {}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_file_is_set_aside(tmp_path: Path, clock: Clock, seed: int) -> None:
+    """However the file is harmed the state goes on, and what was there is kept under another name."""
+    state = State(tmp_path, clock)
+    for number in range(200):
+        state.take_number(f"n{number}", 7)
+    state.close()
+    path, rng = tmp_path / NAME, Random(seed)
+    whole = bytearray(path.read_bytes())
+    harms: list[Callable[[], bytes]] = [
+        lambda: b"no database at all" * 100,
+        lambda: bytes(len(whole)),
+        lambda: rng.randbytes(len(whole)),
+        lambda: bytes(whole[: len(whole) // 2 + 13]),
+        lambda: bytes(whole[:100]) + rng.randbytes(len(whole) - 100),
+        lambda: bytes(b ^ (rng.random() < 0.05) for b in whole),
+    ]
+    harmed = harms[seed % len(harms)]()
+    path.write_bytes(harmed)
+    again = State(tmp_path, clock)
+    for _ in range(3):
+        assert again.take_number("new", 3) >= 0
+    again.close()
+    kept = [p.read_bytes() for p in tmp_path.iterdir() if "damaged" in p.name]
+    assert harmed in kept or path.exists()
+    fresh = State(tmp_path, clock)
+    assert fresh.take_number("after", 3) == 0
+    assert fresh.taken("after", 3) == 1
+    fresh.close()
+
+
+@pytest.mark.parametrize("place", ["file", "read_only", "folder_at_name"])
+def test_without_a_file_each_goes_on_alone(tmp_path: Path, clock: Clock, place: str) -> None:
+    """If the folder cannot be written, or is none, a process keeps a state of its own."""
+    folder = tmp_path / "ledger"
+    if place == "file":
+        folder.write_text("in the way")
+    else:
+        folder.mkdir()
+        if place == "folder_at_name":
+            (folder / NAME).mkdir()
+        elif os.geteuid() == 0:
+            pytest.skip("root may write into a read-only folder")
+        else:
+            folder.chmod(0o555)
+    state = State(folder, clock)
+    assert [state.take_number("n", 3) for _ in range(3)] == [0, 1, 2]
+
+
+_FULL = """
+import resource, sys, time
+from pathlib import Path
+from app.ledger.state import State
+state = State(Path(sys.argv[1]), time.time)
+state.take_number("n", 3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+print([state.take_number("n", 3) for _ in range(2000)][-1] > 0)
+"""
+
+
+def test_a_full_disk_stops_nobody(tmp_path: Path) -> None:
+    """When the file cannot grow any more, numbers are still given and nothing is raised."""
+    command = [sys.executable, "-c", _FULL, str(tmp_path)]
+    ended = subprocess.run(
+        command, cwd=REPO, capture_output=True, text=True, check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+    )  # fmt: skip
+    assert ended.stdout == "True\n"
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+from app.ledger.state import State
+state = State(Path(sys.argv[1]), time.time)
+while True:
+    print(state.take_number("n", 3), flush=True)
+"""
+
+
+def test_a_killed_process_loses_nothing_that_it_said(tmp_path: Path, clock: Clock) -> None:
+    """A process is killed at many moments: every number that it gave counts as given."""
+    last = -1
+    for moment in range(8):
+        command = [sys.executable, "-c", _KILLED, str(tmp_path)]
+        with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            for _ in range(20 * moment + 1):
+                number = int(process.stdout.readline())
+                assert number > last
+                last = number
+            process.kill()
+            rest = process.stdout.read().splitlines()
+        last = max([last, *(int(line) for line in rest if line.isdigit())])
+        state = State(tmp_path, clock)
+        assert state.taken("n", 3) > last
+        last = max(last, state.taken("n", 3) - 1)
+        state.close()
+    with sqlite3.connect(tmp_path / NAME) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
