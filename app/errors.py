@@ -93,7 +93,8 @@ class ProviderRetryError(ProviderError):
 
     `kind` is what it is counted under, `retry_after` what the service asked for, in seconds, if it
     said so. `hold`: nothing else should be asked of the service before that time either. `sent`:
-    the request may have been answered, and billed, without our seeing it.
+    the request may have been answered, and billed, without our seeing it. `reply` is what came
+    instead of an answer, for a person to look at.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class ProviderRetryError(ProviderError):
         kind: str = "fault",
         hold: bool = False,
         sent: bool = False,
+        reply: str = "",
     ) -> None:
         super().__init__(message)
+        self.reply = reply
         self.retry_after = retry_after
         self.kind = kind
         self.hold = hold

@@ -17,7 +17,7 @@ from random import Random
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.gate import Gate
-from app.providers import Batch, Draft, Task
+from app.kinds.tasks import Draft, Drafts, Task
 from app.store.entry import Entry
 from app.store.index import DEFAULT_ORDER, IndexWriter
 from app.store.log import LogWriter
@@ -42,8 +42,8 @@ class _AtOnce:
     def __init__(self, answers: dict[str, dict[str, str]]) -> None:
         self._answers = answers
 
-    def write(self, tasks: Sequence[Task]) -> Batch:
-        return Batch(tuple(Draft(t, self._answers[t.query.key]) for t in tasks), "bench")
+    def write(self, tasks: Sequence[Task]) -> Drafts:
+        return Drafts(tuple(Draft(t, self._answers[t.query.key]) for t in tasks), "bench")
 
     def close(self) -> None:
         """Nothing to let go of."""

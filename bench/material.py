@@ -15,7 +15,7 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck, load_deck
-from app.providers import Task
+from app.kinds.tasks import Task
 from app.store.entry import Entry
 from app.store.index import Index, IndexWriter
 from app.store.key import Query

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +45,9 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
+    if threading.current_thread() is threading.main_thread():
+        # Asked to end, a build keeps what is in flight, as it does after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an answer was refused: the check, what it saw, and the limit that it set."""
+    """Why an answer was refused: the check, what it saw, and the limit that it set.
+
+    An answer that never came has a refusal too, with the fault as `check` and no limit.
+    """
 
     check: str
-    figure: str
-    limit: str
+    figure: str = ""
+    limit: str = ""
 
     def __str__(self) -> str:
-        return f"{self.check}: {self.figure} (limit: {self.limit})"
+        return f"{self.check}: {self.figure} (limit: {self.limit})" if self.limit else self.check

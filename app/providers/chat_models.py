@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import ModelFaultError
-from app.providers.google import google_schema
+from app.providers.gemini import google_schema
 from app.providers.guards import MIB
 from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret

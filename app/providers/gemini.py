@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from app.errors import ProviderRetryError
-from app.providers import Completion, Prompt, deadline
-from app.providers.google import (
+from app.errors import ProviderStopError
+from app.providers import Completion, Prompt, transport
+from app.providers.faults import (
+    Service,
+    connection_error,
     details_of,
-    error_of,
-    finish_fault,
-    google_schema,
     plain,
-    thinking_of,
+    retry_after,
+    service_error,
+    unreadable,
 )
 from app.providers.secret import Secret
-from app.store.entry import Usage
 
 # Accepted and without effect on 3.5 and later, where variety comes from the prompt; older models
 # and the requirements want it.
 TEMPERATURE = 0.9
+_MODEL_NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.@:-]*")
+
+
+def gemini_service(key: Secret, model: str) -> Service:
+    """How errors of the Gemini API are told. Raises ProviderStopError for an impossible model."""
+    if not _MODEL_NAME.fullmatch(model) or ".." in model:
+        # The name is part of the address: another could reach another method, or none.
+        raise ProviderStopError(
+            f"{plain(repr(model), key)} is no name of a Gemini model",
+            "name one with --model, for example gemini-3.5-flash-lite",
+        )
+    steps = {
+        401: "put a valid key into GEMINI_API_KEY",
+        402: "enable billing for the key's project",
+        403: "allow the Gemini API for the key's project, or use another key",
+        404: f"name a model that the service has with --model; {model!r} it has not",
+    }
+    renewed = "go on after midnight Pacific time, when it is renewed, or with a paid key"
+    return Service("Gemini", key, steps, renewed)
 
 
 class Gemini:
@@ -34,24 +53,20 @@ class Gemini:
         self, key: Secret, model: str, base_url: str, api_version: str, timeout: float
     ) -> None:
         import httpx2
-        import pydantic
         from google import genai
         from google.genai import errors, types
 
+        from app.providers import replies
+
         self.model = model
-        self._key = key
+        self.service = gemini_service(key, model)
         self._types = types
         self._errors = errors
-        self._unreadable_errors = (
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            pydantic.ValidationError,  # JSON, but not a reply
-            errors.UnknownApiResponseError,
-        )
+        self._replies = replies
         self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
         self._timeout_error = httpx2.TimeoutException
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
-        self._http = deadline.client(httpx2, timeout, base_url)
+        self._http = transport.client(httpx2, timeout, base_url)
         self.client = genai.Client(
             api_key=key.reveal(),
             vertexai=False,
@@ -60,6 +75,8 @@ class Gemini:
                 api_version=api_version,
                 timeout=round(timeout * 1000),
                 httpx_client=self._http,
+                # Never used; the library would make one that reads the environment's proxies.
+                httpx_async_client=httpx2.AsyncClient(trust_env=False),
             ),
         )
         # The name of cached contents that stand for the fixed part of prompts; see `cache`.
@@ -71,12 +88,16 @@ class Gemini:
             reply = self.client.models.generate_content(
                 model=self.model, contents=prompt.asked, config=self._config(prompt)
             )
-        return self._completion(reply)
+        told = reply.sdk_http_response
+        body = (told.body if told else None) or "{}"
+        read = self._replies.read_reply(self._replies.GeminiReply, body, self.service)
+        return read.completion(self.model)
 
     def _config(self, prompt: Prompt) -> Any:
         thinking = thinking_of(self.model)
         cached = self._cached[1] if self._cached and self._cached[0] == prompt.fixed else None
         return self._types.GenerateContentConfig(
+            should_return_http_response=True,
             system_instruction=prompt.fixed if prompt.fixed and not cached else None,
             cached_content=cached,
             temperature=TEMPERATURE,
@@ -88,21 +109,6 @@ class Gemini:
             automatic_function_calling=self._types.AutomaticFunctionCallingConfig(disable=True),
         )
 
-    def _completion(self, reply: Any) -> Completion:
-        blocked = getattr(reply.prompt_feedback, "block_reason", None)
-        candidates = reply.candidates or ()
-        text, fault = "", "empty"
-        if blocked:
-            fault = f"blocked: {getattr(blocked, 'name', blocked)}"
-        elif candidates:
-            content = candidates[0].content
-            parts = (content.parts if content else None) or ()
-            text = "".join(part.text or "" for part in parts if not part.thought)
-            reason = candidates[0].finish_reason
-            fault = finish_fault(str(getattr(reason, "name", reason or "")))
-            fault = fault or ("" if text else "empty")
-        return Completion(text, reply.model_version or self.model, _usage(reply), fault)
-
     @contextmanager
     def faults(self) -> Iterator[None]:
         """What the library raises becomes an error of ours; the key is scrubbed from it."""
@@ -110,18 +116,23 @@ class Gemini:
             yield
         except self._errors.APIError as error:
             message, details = details_of(error.details)
-            code = int(error.code or 0)
-            raise error_of(
-                code, message or str(error.message), details, self._key, self.model
+            headers = getattr(error.response, "headers", None) or {}
+            raise service_error(
+                self.service,
+                int(error.code or 0),
+                message or error.message,
+                details,
+                retry_after(headers),
             ) from None
-        except self._unreadable_errors as error:
-            fault = f"Gemini's reply cannot be read ({type(error).__name__})"
-            raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
         except self._transport_errors as error:
-            kind = "time-out" if isinstance(error, self._timeout_error) else "connection"
-            sent = not isinstance(error, self._connect_errors)
-            told = plain(str(error), self._key) or type(error).__name__
-            raise ProviderRetryError(f"Gemini: {told}", kind=kind, sent=sent) from None
+            raise connection_error(
+                self.service,
+                error,
+                timed_out=isinstance(error, self._timeout_error),
+                sent=not isinstance(error, self._connect_errors),
+            ) from None
+        except (*self._replies.PARSE_ERRORS, self._errors.UnknownApiResponseError) as error:
+            raise unreadable(self.service, type(error).__name__) from None
 
     def cache(self, fixed: str, seconds: int) -> Any:
         """Have the service keep the fixed part of prompts; returns what it says of it."""
@@ -147,13 +158,22 @@ class Gemini:
         self._http.close()
 
 
-def _usage(reply: Any) -> Usage | None:
-    used = reply.usage_metadata
-    if used is None:
-        return None
-    return Usage(
-        prompt=used.prompt_token_count or 0,
-        output=used.candidates_token_count or 0,
-        thoughts=used.thoughts_token_count or 0,
-        cached=used.cached_content_token_count or 0,
-    )
+def thinking_of(model: str) -> dict[str, Any] | None:
+    """The least thinking that a model allows: it is billed, and a poem of this size needs none."""
+    if "2.5" in model:
+        return {"thinking_budget": 0}
+    if re.search(r"gemini-([3-9]|\d\d)", model):
+        return {"thinking_level": "MINIMAL"}
+    return None
+
+
+def google_schema(schema: Any) -> Any:
+    """A JSON schema in the service's spelling: the names of types are members of an enum."""
+    if isinstance(schema, Mapping):
+        return {
+            name: value.upper()
+            if name == "type" and isinstance(value, str)
+            else google_schema(value)
+            for name, value in schema.items()
+        }
+    return [google_schema(item) for item in schema] if isinstance(schema, list) else schema

@@ -7,15 +7,14 @@ without a key.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from app.providers import Completion, Prompt
-from app.providers.gemini import TEMPERATURE, Gemini
-from app.providers.google import finish_fault, google_schema, thinking_of
-from app.store.entry import Usage
+from app.providers.gemini import TEMPERATURE, Gemini, google_schema, thinking_of
+from app.providers.replies import read_batch_line
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _DONE = ("SUCCEEDED", "PARTIALLY_SUCCEEDED")
@@ -85,34 +84,9 @@ class GeminiBatch:
             file = job.dest.file_name if job.dest else None
             raw = self._gemini.client.files.download(file=str(file)) if file else b""
         for line in raw.splitlines():
-            try:
-                value = orjson.loads(line)
-                key = str(value["key"])
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                continue  # Its tasks are missing, and are asked for again.
-            yield key, self._result(value)
-
-    def _result(self, value: Mapping[str, Any]) -> Completion | str:
-        reply = value.get("response")
-        if not isinstance(reply, Mapping):
-            error = value.get("error")
-            return str(error.get("message") if isinstance(error, Mapping) else "no response")
-        candidates = reply.get("candidates") or [{}]
-        parts = (candidates[0].get("content") or {}).get("parts") or ()
-        text = "".join(str(p.get("text", "")) for p in parts if not p.get("thought"))
-        fault = finish_fault(str(candidates[0].get("finishReason", "")))
-        blocked = (reply.get("promptFeedback") or {}).get("blockReason")
-        if blocked:
-            fault = f"blocked: {blocked}"
-        used = reply.get("usageMetadata") or {}
-        usage = Usage(
-            prompt=used.get("promptTokenCount", 0),
-            output=used.get("candidatesTokenCount", 0),
-            thoughts=used.get("thoughtsTokenCount", 0),
-            cached=used.get("cachedContentTokenCount", 0),
-        )
-        model = str(reply.get("modelVersion") or self.model)
-        return Completion(text, model, usage, fault or ("" if text else "empty"))
+            read = read_batch_line(line, self.model, self._gemini.service)
+            if read is not None:
+                yield read
 
     def cancel(self, name: str) -> None:
         """Give a job up."""

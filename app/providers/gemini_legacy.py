@@ -9,14 +9,17 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from app.errors import ProviderError, ProviderRetryError
-from app.providers import Completion, Prompt
-from app.providers.gemini import TEMPERATURE
-from app.providers.google import details_of, error_of, finish_fault, google_schema, plain
+from app.errors import ProviderError, ProviderStopError
+from app.providers import Completion, Prompt, transport
+from app.providers.faults import (
+    connection_error,
+    details_of,
+    retry_after,
+    service_error,
+    unreadable,
+)
+from app.providers.gemini import TEMPERATURE, gemini_service, google_schema
 from app.providers.secret import Secret
-from app.store.entry import Usage
-
-_FINISH = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
 
 
 class GeminiLegacy:
@@ -30,23 +33,32 @@ class GeminiLegacy:
             import google.generativeai
             import requests
             from google.api_core import exceptions
+            from google.generativeai import client
             from google.protobuf import json_format
 
+        from app.providers import replies
+
         self.model = model
-        self._key = key
+        self._service = gemini_service(key, model)
         self._timeout = timeout
+        self._replies = replies
         self._api_error = exceptions.GoogleAPICallError
-        self._parse_error = json_format.ParseError
+        self._parse_errors = (*replies.PARSE_ERRORS, json_format.ParseError)
         self._requests = requests.exceptions
         # Its modules do not say what they export.
         self._library: Any = google.generativeai
         self._library.configure(
             api_key=key.reveal(), transport="rest", client_options={"api_endpoint": base_url}
         )
+        # The session of the old library follows redirects with the key, and knows no way not to.
+        made: Any = client
+        session = made.get_default_generative_client().transport._session  # noqa: SLF001
+        session.trust_env = transport.proxy_for(base_url) is not None
+        session.hooks["response"].append(_refuse_redirect)
 
     def complete(self, prompt: Prompt) -> Completion:
         """One request. Raises ProviderRetryError and ProviderStopError."""
-        model = self._library.GenerativeModel(self.model, system_instruction=prompt.fixed or None)
+        service = self._service
         config = self._library.GenerationConfig(
             temperature=TEMPERATURE,
             max_output_tokens=prompt.most_tokens,
@@ -54,63 +66,49 @@ class GeminiLegacy:
             response_schema=google_schema(prompt.schema),
         )
         options = {"timeout": self._timeout, "retry": None}
-        connection = self._requests.ConnectionError
         try:
+            model = self._library.GenerativeModel(
+                self.model, system_instruction=prompt.fixed or None
+            )
             reply = model.generate_content(
                 prompt.asked, generation_config=config, request_options=options
             )
+            body = type(reply).to_dict(reply)
         except self._api_error as error:
             raise self._service_error(error) from None
-        except self._requests.Timeout:
-            fault = f"Gemini: no reply within {self._timeout:g} s"
-            raise ProviderRetryError(fault, kind="time-out", sent=True) from None
-        except self._requests.RequestException as error:
-            told = plain(str(error), self._key) or type(error).__name__
-            kind = "connection" if isinstance(error, connection) else "unreadable"
-            sent = "refused" not in told
-            raise ProviderRetryError(f"Gemini: {told}", kind=kind, sent=sent) from None
-        except self._parse_error as error:
-            fault = f"Gemini's reply cannot be read ({type(error).__name__})"
-            raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
-        return self._completion(reply)
+        except (self._requests.ConnectionError, self._requests.Timeout) as error:
+            timed_out = isinstance(error, self._requests.Timeout)
+            sent = timed_out or "refused" not in str(error)
+            raise connection_error(service, error, timed_out=timed_out, sent=sent) from None
+        except (self._requests.RequestException, *self._parse_errors) as error:
+            raise unreadable(service, type(error).__name__) from None
+        read = self._replies.read_reply(self._replies.GeminiReply, body, service)
+        return read.completion(self.model)
 
     def _service_error(self, error: Any) -> ProviderError:
         """The library unpacks some details and drops others; the body has them all."""
         body: object = None
+        headers = {}
         if error.response is not None:
+            headers = error.response.headers
             try:
                 body = error.response.json()
-            except ValueError:
+            except self._replies.PARSE_ERRORS:
                 body = None
         message, details = details_of(body)
         code = int(error.code or 0)
-        return error_of(code, message or str(error.message), details, self._key, self.model)
-
-    def _completion(self, reply: Any) -> Completion:
-        blocked = reply.prompt_feedback.block_reason
-        text, fault = "", "empty"
-        if blocked:
-            fault = f"blocked: {getattr(blocked, 'name', blocked)}"
-        elif reply.candidates:
-            candidate = reply.candidates[0]
-            # `.text` raises where there is no part, and takes parts that are thoughts for text.
-            text = "".join(part.text for part in candidate.content.parts)
-            reason = int(candidate.finish_reason)
-            fault = finish_fault(_FINISH[reason] if reason < len(_FINISH) else f"REASON_{reason}")
-            fault = fault or ("" if text else "empty")
-        return Completion(text, self.model, _usage(reply), fault)
+        wait = retry_after(headers)
+        return service_error(self._service, code, message or error.message, details, wait)
 
     def close(self) -> None:
         """The library keeps no connection that could be closed."""
 
 
-def _usage(reply: Any) -> Usage:
-    used = reply.usage_metadata
-    # Thoughts are not among the old library's figures, but in its total, and they are billed.
-    thoughts = used.total_token_count - used.prompt_token_count - used.candidates_token_count
-    return Usage(
-        prompt=used.prompt_token_count,
-        output=used.candidates_token_count,
-        thoughts=max(0, thoughts),
-        cached=used.cached_content_token_count,
-    )
+def _refuse_redirect(response: Any, **_: object) -> None:
+    """What `requests` calls for each response, before it follows a redirect."""
+    request, location = response.request, response.headers.get("location")
+    try:
+        transport.refuse_redirect(request.method, request.url, response.status_code, location)
+    except ProviderStopError:
+        response.close()
+        raise

@@ -1,34 +1,35 @@
-"""Ollama through its client: for cooking, and for the chat ladder's local tier."""
+"""Ollama through its client, for cooking. The chat's ladder asks it in `app.providers.chat_models`."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from app.errors import ProviderError, ProviderRetryError, ProviderStopError
-from app.providers import Completion, Prompt, deadline
-from app.providers.google import plain
+from app.errors import ProviderError, ProviderStopError
+from app.providers import Completion, Prompt, transport
+from app.providers.faults import (
+    Service,
+    connection_error,
+    details_of,
+    plain,
+    retry_after,
+    service_error,
+    unreadable,
+)
+from app.providers.guards import MIB, available_memory
 from app.providers.secret import Secret
-from app.store.entry import Usage
 
 _NO_KEY = Secret("")
-MIB = 1 << 20
-
-
-def available_memory() -> int:
-    """Bytes that programs can have without swapping."""
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 class Ollama:
     """A model that Ollama runs.
 
-    `free_mb` guards the memory: where the model is not loaded yet and less is available on this
+    `free_mb` guards the memory: if the model is not loaded yet and less is available on this
     machine, it is not asked. `timeout` is for a whole reply, loading included.
     """
 
@@ -45,28 +46,33 @@ class Ollama:
     ) -> None:
         import httpx
         import ollama
-        import pydantic
+
+        from app.providers import replies
 
         self.model = model
         self._host = host
         self._keep_alive = keep_alive
         self._free = free_mb * MIB
         self._memory = memory
-        self._http_error = httpx.HTTPError
-        self._unreadable_errors = (
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            pydantic.ValidationError,
-        )
+        self._replies = replies
+        self._http_errors = (ConnectionError, httpx.HTTPError, httpx.InvalidURL)
         self._timeout_error = httpx.TimeoutException
         self._response_error = ollama.ResponseError
-        # Without trust_env=False requests to this machine go through a proxy where one is set.
+        self._service = Service("Ollama", _NO_KEY, {404: f"run: ollama pull {model}"})
+        # The library hands on neither headers nor a body that it cannot read: each thread's last
+        # response is kept.
+        self._last = threading.local()
+        # Without trust_env=False requests to this machine go through a proxy if one is set.
         self._client: Any = ollama.Client(
             host=host,
             timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
             trust_env=False,
-            transport=deadline.transport(httpx, timeout, host),
+            transport=transport.transport(httpx, timeout, host),
+            event_hooks={"response": [self._keep]},
         )
+
+    def _keep(self, response: Any) -> None:
+        self._last.response = response
 
     def complete(self, prompt: Prompt) -> Completion:
         """One request."""
@@ -75,22 +81,31 @@ class Ollama:
             messages.insert(0, {"role": "system", "content": prompt.fixed})
         with self._faults():
             self._guard()
-            reply = self._client.chat(
-                model=self.model,
-                messages=messages,
-                stream=False,
-                format=deepcopy(dict(prompt.schema)) or None,
-                options={"num_predict": prompt.most_tokens, "temperature": 0.9},
-                keep_alive=self._keep_alive,
-            )
-        text = reply.message.content or ""
-        fault = "truncated" if reply.done_reason == "length" else "" if text else "empty"
-        usage = Usage(prompt=reply.prompt_eval_count or 0, output=reply.eval_count or 0)
-        return Completion(text, reply.model or self.model, usage, fault)
+        self._last.response = None
+        with self._faults():
+            try:
+                self._client.chat(
+                    model=self.model,
+                    messages=messages,
+                    stream=False,
+                    format=deepcopy(dict(prompt.schema)) or None,
+                    options={"num_predict": prompt.most_tokens, "temperature": 0.9},
+                    keep_alive=self._keep_alive,
+                )
+            except self._replies.PARSE_ERRORS:
+                # It is read below, where what is wrong with it can be told.
+                if self._last.response is None:
+                    raise
+        response = self._last.response
+        if response.status_code >= 400:
+            raise service_error(self._service, response.status_code, "an error that cannot be read")
+        body = response.content
+        read = self._replies.read_reply(self._replies.OllamaReply, body, self._service)
+        return read.completion(self.model)
 
     def _guard(self) -> None:
         """Loading a model into too little memory brings the whole machine down."""
-        if not deadline.is_local(self._host) or self._memory() >= self._free or self._listed():
+        if not transport.is_local(self._host) or self._memory() >= self._free or self._listed():
             return
         raise ProviderStopError(
             f"{self._memory() // MIB} MiB of memory are available, {self._free // MIB} are asked "
@@ -101,22 +116,6 @@ class Ollama:
     def _listed(self) -> bool:
         return any(m.model == self.model for m in self._client.ps().models)
 
-    def loaded(self) -> bool:
-        """Whether the model is in memory. Raises ProviderError."""
-        with self._faults():
-            return self._listed()
-
-    def preload(self) -> None:
-        """Load the model, within the guard. Raises ProviderError."""
-        with self._faults():
-            self._guard()
-            self._client.generate(model=self.model, keep_alive=self._keep_alive)
-
-    def unload(self) -> None:
-        """Give the model's memory back. Raises ProviderError."""
-        with self._faults():
-            self._client.generate(model=self.model, keep_alive=0)
-
     @contextmanager
     def _faults(self) -> Iterator[None]:
         """What the client raises becomes an error of ours."""
@@ -124,29 +123,26 @@ class Ollama:
             yield
         except self._response_error as error:
             raise self._service_error(error) from None
-        except self._timeout_error as error:
-            told = plain(str(error), _NO_KEY) or type(error).__name__
-            raise ProviderRetryError(f"Ollama: {told}", kind="time-out") from None
-        except (ConnectionError, self._http_error) as error:
-            told = plain(str(error), _NO_KEY) or type(error).__name__
-            fault = f"Ollama at {self._host}: {told}"
-            raise ProviderRetryError(fault, kind="connection") from None
-        except self._unreadable_errors as error:
-            fault = f"Ollama's reply cannot be read ({type(error).__name__})"
-            raise ProviderRetryError(fault, kind="unreadable") from None
+        except self._http_errors as error:
+            timed_out = isinstance(error, self._timeout_error)
+            raise connection_error(self._service, error, timed_out=timed_out, sent=False) from None
+        except self._replies.PARSE_ERRORS as error:
+            raise unreadable(self._service, type(error).__name__) from None
 
     def _service_error(self, error: Any) -> ProviderError:
-        told = plain(str(error.error), _NO_KEY)
-        code = int(error.status_code)
+        told, code = str(error.error), int(error.status_code)
         if "more system memory" in told:
             return ProviderStopError(
-                f"Ollama: {told}", "free memory or choose a smaller model with --model"
+                f"Ollama: {plain(told, _NO_KEY)}",
+                "free memory or choose a smaller model with --model",
             )
-        if code == 404:
-            return ProviderStopError(f"Ollama: {told}", f"run: ollama pull {self.model}")
-        if code in (400, 401, 403):
-            return ProviderStopError(f"Ollama refused the request ({code}): {told}")
-        return ProviderRetryError(f"Ollama ({code}): {told}", kind=str(code))
+        response = getattr(self._last, "response", None)
+        wait = retry_after(response.headers) if response is not None else None
+        try:
+            message = details_of(json.loads(told))[0]
+        except self._replies.PARSE_ERRORS:
+            message = ""
+        return service_error(self._service, code, message or told, (), wait)
 
     def close(self) -> None:
         """Close the connections; the model stays loaded for its time."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
-from app.providers import Completion, Prompt, deadline
-from app.providers.google import plain
+from app.providers import Completion, Prompt, transport
+from app.providers.faults import (
+    Service,
+    connection_error,
+    plain,
+    retry_after,
+    service_error,
+    unreadable,
+)
 from app.providers.secret import Secret
-from app.store.entry import Usage
 
 OPENAI = "https://api.openai.com/v1"
 # The library insists on a key; servers on this machine take any.
@@ -24,7 +29,7 @@ _SCHEMA, _OBJECT, _FREE = "json_schema", "json_object", "text"
 class OpenAICompatible:
     """A model behind an OpenAI-compatible API.
 
-    Where no model is named, it is the first that the server lists: what LM Studio has loaded.
+    If no model is named, it is the first that the server lists: what LM Studio has loaded.
     """
 
     name = "openai"
@@ -33,7 +38,8 @@ class OpenAICompatible:
         try:
             import httpx2
             import openai
-            import pydantic
+
+            from app.providers import replies
         except ImportError:
             raise ProviderStopError(
                 "the openai library is not installed",
@@ -44,45 +50,70 @@ class OpenAICompatible:
                 "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
                 "for LM Studio: OPENAI_BASE_URL=http://127.0.0.1:1234/v1",
             )
-        self._key = key
         self._library = openai
+        self._replies = replies
         self._http_error = httpx2.HTTPError
-        self._unreadable_errors = (
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            pydantic.ValidationError,
-        )
         self._forms = [_SCHEMA, _OBJECT, _FREE]
         self._base_url = base_url or OPENAI
+        self.model = model
+        self._service = self._described(key)
         self._client = openai.OpenAI(
             api_key=key.reveal() or _ANY_KEY,
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=deadline.client(httpx2, timeout, self._base_url),
+            http_client=transport.client(httpx2, timeout, self._base_url),
         )
-        self.model = model or self._first_model()
+        if not model:
+            try:
+                self.model = self._first_model()
+            except ProviderError:
+                self.close()
+                raise
+            self._service = self._described(key)
+
+    def _described(self, key: Secret) -> Service:
+        wanted = f"asked for {self.model!r}" if self.model else "it lists none at this address"
+        steps = {
+            401: "put a valid key into OPENAI_API_KEY",
+            403: "use a key that is allowed to do this",
+            404: f"name a model that the server has with --model; {wanted}",
+        }
+        return Service(self._base_url, key, steps)
 
     def _first_model(self) -> str:
-        with self._faults():
-            for model in self._client.models.list():
-                return str(model.id)
+        try:
+            with self._faults():
+                raw = self._client.models.with_raw_response.list()
+            listed = self._replies.read_reply(
+                self._replies.OpenAIModels, raw.http_response.content, self._service
+            )
+        except ProviderRetryError as error:
+            raise ProviderStopError(
+                f"{error}, so that its models are not known", "name one with --model"
+            ) from None
+        for model in listed.data:
+            return model.id
         raise ProviderStopError(
             f"{self._base_url} lists no model", "load one there, or name one with --model"
         )
 
     def complete(self, prompt: Prompt) -> Completion:
-        """One request; where the server does not know a schema, another in a plainer form."""
-        while True:
-            form = self._forms[0]
-            try:
-                with self._faults():
-                    return self._completion(self._ask(prompt, form))
-            except _FormError as error:
-                if form == self._forms[0] and len(self._forms) > 1:
-                    self._forms.pop(0)
-                elif form == _FREE:
-                    raise ProviderStopError(str(error)) from None
+        """One request. If the server does not know a schema, the next asks in a plainer form."""
+        form = self._forms[0]
+        try:
+            with self._faults():
+                raw = self._ask(prompt, form)
+        except _FormError as error:
+            if form == _FREE:
+                raise ProviderStopError(str(error)) from None
+            if form == self._forms[0]:
+                self._forms.pop(0)
+            raise ProviderRetryError(str(error), 0.0, kind="form") from None
+        read = self._replies.read_reply(
+            self._replies.OpenAIReply, raw.http_response.content, self._service
+        )
+        return read.completion(self.model)
 
     def _ask(self, prompt: Prompt, form: str) -> Any:
         messages: list[Any] = [{"role": "user", "content": prompt.asked}]
@@ -91,27 +122,13 @@ class OpenAICompatible:
         wanted: dict[str, Any] = {"type": form}
         if form == _SCHEMA:
             wanted["json_schema"] = {"name": "answers", "schema": deepcopy(dict(prompt.schema))}
-        return self._client.chat.completions.create(
+        return self._client.chat.completions.with_raw_response.create(
             model=self.model,
             messages=messages,
             max_tokens=prompt.most_tokens,
             temperature=0.9,
             response_format=self._library.omit if form == _FREE else wanted,  # type: ignore[arg-type]
         )
-
-    def _completion(self, reply: Any) -> Completion:
-        # A 200 that is not JSON comes back from the library as a text.
-        choices = getattr(reply, "choices", None)
-        if not choices:
-            return Completion("", self.model, _usage(reply), "empty")
-        text = choices[0].message.content or ""
-        reason = choices[0].finish_reason
-        fault = "" if text else "empty"
-        if reason == "length":
-            fault = "truncated"
-        elif reason == "content_filter" or getattr(choices[0].message, "refusal", None):
-            fault = f"blocked: {reason}"
-        return Completion(text, reply.model or self.model, _usage(reply), fault)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -121,51 +138,27 @@ class OpenAICompatible:
             yield
         except library.APIStatusError as error:
             raise self._service_error(error) from None
-        except (library.APITimeoutError, library.APIConnectionError) as error:
+        except (library.APITimeoutError, library.APIConnectionError, self._http_error) as error:
             cause = error.__cause__ or error
-            told = plain(str(cause), self._key) or type(cause).__name__
+            if isinstance(cause, ProviderError):
+                raise cause from None
             timed_out = isinstance(error, library.APITimeoutError)
-            raise ProviderRetryError(
-                f"{self._base_url}: {told}",
-                kind="time-out" if timed_out else "connection",
-                sent=timed_out or "refused" not in told,
-            ) from None
-        except self._http_error as error:
-            told = plain(str(error), self._key) or type(error).__name__
-            raise ProviderRetryError(
-                f"{self._base_url}: {told}", kind="connection", sent=True
-            ) from None
-        except (library.APIError, *self._unreadable_errors) as error:
-            fault = f"the reply of {self._base_url} cannot be read ({type(error).__name__})"
-            raise ProviderRetryError(fault, kind="unreadable", sent=True) from None
+            sent = timed_out or "refused" not in str(cause)
+            raise connection_error(self._service, cause, timed_out=timed_out, sent=sent) from None
+        except (library.APIError, *self._replies.PARSE_ERRORS) as error:
+            raise unreadable(self._service, type(error).__name__) from None
 
     def _service_error(self, error: Any) -> ProviderError | _FormError:
         code = int(error.status_code)
-        told = plain(str(error.message), self._key)
-        if code == 429:
-            return self._quota_error(error, told)
-        if code in (408, 409) or code >= 500:
-            return ProviderRetryError(f"{self._base_url} ({code}): {told}", kind=str(code))
-        if code in (400, 422) and "response_format" in str(error.message):
-            return _FormError(told)
-        steps = {
-            401: "put a valid key into OPENAI_API_KEY",
-            403: "use a key that is allowed to do this",
-            404: f"name a model that the server has with --model; asked for {self.model!r}",
-        }
-        step = steps.get(code, "see what the server says")
-        return ProviderStopError(f"{self._base_url} refused the request ({code}): {told}", step)
-
-    def _quota_error(self, error: Any, told: str) -> ProviderError:
-        if error.code == "insufficient_quota":
+        told = str(error.message)
+        if code in (400, 422) and "response_format" in told:
+            return _FormError(plain(told, self._service.key))
+        if code == 429 and error.code == "insufficient_quota":
             return ProviderStopError(
-                f"{self._base_url}: the quota is used up (429): {told}", "enable billing"
+                f"{self._base_url}: the quota is used up (429): {plain(told, self._service.key)}",
+                "enable billing",
             )
-        wait = error.response.headers.get("retry-after", "")
-        seconds = float(wait) if wait.replace(".", "", 1).isdigit() else None
-        return ProviderRetryError(
-            f"{self._base_url} asks for a pause (429): {told}", seconds, kind="429", hold=True
-        )
+        return service_error(self._service, code, told, (), retry_after(error.response.headers))
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,17 +167,3 @@ class OpenAICompatible:
 
 class _FormError(Exception):
     """The server does not know the form of JSON that was asked for."""
-
-
-def _usage(reply: Any) -> Usage | None:
-    used = getattr(reply, "usage", None)
-    if used is None:
-        return None
-    cached = getattr(used.prompt_tokens_details, "cached_tokens", 0)
-    thoughts = getattr(used.completion_tokens_details, "reasoning_tokens", 0) or 0
-    return Usage(
-        prompt=used.prompt_tokens,
-        output=used.completion_tokens - thoughts,
-        thoughts=thoughts,
-        cached=cached or 0,
-    )

@@ -11,7 +11,7 @@ import orjson
 
 from app.errors import IndexUnusableError, NothingCookedError
 from app.store.hands import KEY_SIZE, nearest_records, records_of
-from app.store.index_writer import DEFAULT_ORDER, IndexedDeck, IndexWriter, log_digest
+from app.store.index_writer import IndexedDeck, IndexWriter, log_digest
 from app.store.log import log_path
 from app.store.rows import (
     BODY_START,
@@ -26,6 +26,7 @@ from app.store.rows import (
     variant_of,
 )
 from app.store.sealed import Identity, identity, readable
+from app.store.sources import DEFAULT_ORDER
 
 __all__ = [
     "DEFAULT_ORDER",

@@ -35,9 +35,8 @@ from app.store.rows import (
     row,
 )
 from app.store.sealed import empty_copy, private_copy, publish
+from app.store.sources import DEFAULT_ORDER, rank
 
-# Sources, best first: an entry replaces another of its key if its source is as good or better.
-DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
 # Bytes of the log that are taken in with one transaction: what a build holds in memory.
 _CHUNK = 4 << 20
 _BLOCK = 1 << 20
@@ -297,7 +296,7 @@ class IndexWriter:
         """Put entries in force if their source is as good as that of what is there."""
         database = self._rows.answers
         counts: Counter[int] = Counter()
-        ranks = [self._rank(source) for source, _, _ in meta.origins]
+        ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
         for name, offset, origin, body in answers:
             value = Origin(origin, offset).packed() + row(name, body)
             if txn.put(name, value, db=database, overwrite=False):
@@ -313,10 +312,6 @@ class IndexWriter:
             (source, model, count + counts[number])
             for number, (source, model, count) in enumerate(meta.origins)
         ]
-
-    def _rank(self, source: str) -> int:
-        order = self._fresh.order
-        return order.index(source) if source in order else len(order)
 
     def _put_hand(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play]) -> None:
         """Add what is new to the records of a hand, and the hand to the stock once it is whole."""

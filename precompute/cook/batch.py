@@ -10,7 +10,7 @@ for again request by request.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,15 +20,18 @@ import xxhash
 
 from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, UnfinishedError
 from app.kinds.cards.writer import Writer
-from app.providers import Batch, Completion, Prompt, Task
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Drafts, Task
+from app.providers import Completion, Prompt
 from app.providers.prices import Price
 from app.store.index import IndexWriter
 from app.store.key import Query
+from app.store.sources import is_as_good
 from precompute.cook.clock import Clock
 from precompute.cook.cost import Estimate
 from precompute.cook.intake import Intake
 from precompute.cook.progress import Show
-from precompute.cook.runner import Budget
+from precompute.cook.runner import LONGEST_WAIT, Budget
 from precompute.plan.strategies import Job
 
 RUNNING, DONE = "running", "done"
@@ -82,18 +85,30 @@ class _State:
     requests: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def tasks(self, key: str) -> list[Task]:
-        return [
-            Task(Query.from_json(t["query"]), t["variant"], tuple(t["refusals"]))
-            for t in self.requests[key]
-        ]
+        return [_task(value) for value in self.requests[key]]
 
 
 def _task_json(task: Task) -> dict[str, Any]:
     return {
         "query": task.query.to_json(),
         "variant": task.variant,
-        "refusals": list(task.refusals),
+        "refusals": [[[r.check, r.figure, r.limit] for r in why] for why in task.refusals],
     }
+
+
+def _task(value: Mapping[str, Any]) -> Task:
+    refusals = tuple(tuple(Refusal(*map(str, r)) for r in why) for why in value["refusals"])
+    return Task(Query.from_json(value["query"]), int(value["variant"]), refusals)
+
+
+def _state_path(store: Path, deck: str) -> Path:
+    return store / f"{deck}.batch.json"
+
+
+def waiting_job(store: Path, deck: str) -> str:
+    """What a person should know of a batch job that has not been taken in; empty if there is none."""
+    path = _state_path(store, deck)
+    return f"{path}: a batch job was submitted and not taken in" if path.exists() else ""
 
 
 class BatchCook:
@@ -113,7 +128,7 @@ class BatchCook:
         sources: Sequence[str],
         progress: Show,
     ) -> None:
-        self._path = store / f"{deck}.batch.json"
+        self._path = _state_path(store, deck)
         self._service = service
         self._writer = writer
         self._intake = intake
@@ -158,26 +173,26 @@ class BatchCook:
         return left, again
 
     def _missing(self, jobs: Sequence[Job]) -> list[Task]:
-        return [j.task for j in jobs if j.again or not self._as_good(j)]
+        return [j.task for j in jobs if j.again or not self._is_cooked(j)]
 
-    def _as_good(self, job: Job) -> bool:
+    def _is_cooked(self, job: Job) -> bool:
         source = self._index.source_of(job.query.key, job.variant)
-        return source is not None and self._rank(source) <= self._rank(self._writer.name)
-
-    def _rank(self, source: str) -> int:
-        return self._sources.index(source) if source in self._sources else len(self._sources)
+        return source is not None and is_as_good(self._sources, source, self._writer.name)
 
     # The job's file.
 
     def _load(self) -> _State | None:
         try:
-            return _State(**orjson.loads(self._path.read_bytes()))
+            state = _State(**orjson.loads(self._path.read_bytes()))
+            for key in state.requests:
+                state.tasks(key)
         except FileNotFoundError:
             return None
-        except (orjson.JSONDecodeError, TypeError):
+        except (TypeError, ValueError, LookupError, AttributeError):
             raise StoreWriteError(
                 f"{self._path}: is damaged; see the service's console for the job, then remove it"
             ) from None
+        return state
 
     def _save(self, state: _State) -> None:
         scratch = self._path.with_suffix(".tmp")
@@ -304,7 +319,7 @@ class BatchCook:
 
     def _fetched(self, state: _State) -> Iterator[Task]:
         """Take in what came back; yields what must be asked for again."""
-        results = self._patiently(lambda: dict(self._service.results(state.name)))
+        results = self._patiently(lambda: _best(self._service.results(state.name)))
         for key in state.requests:
             tasks = [task for task in state.tasks(key) if not self._is_there(task, state)]
             if tasks:
@@ -320,9 +335,9 @@ class BatchCook:
             return False
         return self._index.created(*task.name) >= state.submitted
 
-    def _read(self, tasks: Sequence[Task], result: Completion | str) -> Batch:
+    def _read(self, tasks: Sequence[Task], result: Completion | str) -> Drafts:
         if isinstance(result, str):
-            return Batch((), self._service.model, None, f"error: {result[:80]}")
+            return Drafts((), self._service.model, None, f"error: {result[:80]}")
         return self._writer.read(tasks, result)
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
@@ -334,9 +349,21 @@ class BatchCook:
                 self._intake.report.faults[error.kind] += 1
                 if attempt == self._pace.tries:
                     raise
-                told = error.retry_after
-                self._clock.sleep(min(60.0, 2.0**attempt) if told is None else told)
+                wait = max(error.retry_after or 0.0, min(60.0, 2.0**attempt))
+                if wait > LONGEST_WAIT:
+                    raise
+                self._clock.sleep(wait)
         raise AssertionError("unreachable")
+
+
+def _best(results: Iterable[tuple[str, Completion | str]]) -> dict[str, Completion | str]:
+    """One result for each request: a good one, if there are several."""
+    best: dict[str, Completion | str] = {}
+    for key, result in results:
+        there = best.get(key)
+        if there is None or isinstance(there, str) or there.fault:
+            best[key] = result
+    return best
 
 
 def _all_tasks(state: _State) -> Iterator[Task]:

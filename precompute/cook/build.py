@@ -8,27 +8,27 @@ from typing import Any
 
 from app.errors import PlanError, UnfinishedError
 from app.kinds.cards.figures import coverage, store
+from app.kinds.tasks import Task
 from app.ledger.misses import read_ledger
-from app.providers import Model, Task
+from app.providers import Model
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.log import LogWriter
 from precompute.cook import cache, dry_run
-from precompute.cook.batch import BatchCook, BatchPace
+from precompute.cook.batch import BatchCook, BatchPace, waiting_job
 from precompute.cook.choose import (
     Choice,
     Cook,
     choose,
-    is_limited,
     make_cook,
     make_model,
     pace_of,
 )
 from precompute.cook.intake import Intake, Report
-from precompute.cook.limiter import Limiter
+from precompute.cook.meter import Meter
 from precompute.cook.near_copy import NearCopies
-from precompute.cook.options import BuildContext, BuildOptions, price_of
+from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
 from precompute.cook.progress import Show, show
 from precompute.cook.refresh import plan_refresh
 from precompute.cook.report import counts, one_in, table
@@ -91,7 +91,9 @@ def _cook(
 ) -> int:
     settings, deck = context.settings, context.deck
     price = price_of(options, context, choice)
-    cook = make_cook(choice, deck, model)
+    report = Report()
+    meter = Meter(model, report, limiter_of(options, context, choice)) if model else None
+    cook = make_cook(choice, deck, meter)
     started = context.clock.now()
     unfinished: UnfinishedError | None = None
     with (
@@ -107,9 +109,12 @@ def _cook(
         if options.strategy == "misses":
             _take_in(context, log, index, progress)
         source = (cook.provider.name, cook.provider.fingerprint)
-        report = Report()
         intake = Intake(deck, source, log, index, copies, context.clock.stamp, price, report)
-        runner = _runner(options, context, choice, cook, price, intake, index, progress)
+        runner = _runner(options, context, choice, cook, meter, price, intake, index, progress)
+        if not options.batch and (waiting := waiting_job(settings.store, deck.id)):
+            progress.note(
+                f"{waiting}; this build asks directly, build --batch takes its answers in"
+            )
         again: Sequence[Task] = ()
         try:
             if options.batch:
@@ -122,10 +127,11 @@ def _cook(
             unfinished = error
         meta = index.meta()
     seconds = context.clock.now() - started
-    tell(context, report, price, store(meta), coverage(deck, meta), seconds)
+    missing = max(len(report.unmet), len(jobs) - report.already - report.cooked)
+    tell(context, report, price, missing, store(meta), coverage(deck, meta), seconds)
     if unfinished is not None:
         raise unfinished
-    return 2 if report.unmet else 0
+    return 2 if missing else 0
 
 
 def _take_in(context: BuildContext, log: LogWriter, index: IndexWriter, progress: Show) -> None:
@@ -148,22 +154,20 @@ def _runner(
     context: BuildContext,
     choice: Choice,
     cook: Cook,
+    meter: Meter | None,
     price: Price | None,
     intake: Intake,
     index: IndexWriter,
     progress: Show,
 ) -> Runner:
     settings = context.settings
-    limiter = None
-    if is_limited(choice, settings) or (options.rpm and not choice.local):
-        limiter = Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
     return Runner(
         cook.provider,
         intake,
         index,
         context.clock,
         pace_of(choice, settings, options.per_request, options.concurrency),
-        limiter,
+        meter,
         Budget(price, cook.estimate, options.budget_usd),
         settings.sources,
         context.rng,
@@ -214,6 +218,7 @@ def tell(
     context: BuildContext,
     report: Report,
     price: Price | None,
+    missing: int,
     stored: dict[str, Any],
     covers: dict[str, Any],
     seconds: float,
@@ -225,7 +230,7 @@ def tell(
         ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
         *_quality(report),
         *_faults(report),
-        ("not cooked", f"{len(report.unmet):,}"),
+        ("not cooked", f"{missing:,}"),
         *_bill(report, price),
         ("by source", counts(stored["by_source"])),
         ("exact plays", one_in(covers["exact"])),
@@ -246,10 +251,10 @@ def tell(
             markup=False,
             soft_wrap=True,
         )
-    if report.unmet:
+    if missing:
         more = f" (and {len(report.unmet) - 20:,} more)" if len(report.unmet) > 20 else ""
         context.err.print(
-            f"{len(report.unmet):,} not cooked{more}; what is there is safe, run the same again to "
+            f"{missing:,} not cooked{more}; what is there is safe, run the same again to "
             "ask for them again",
             highlight=False,
         )
@@ -280,14 +285,14 @@ def _bill(report: Report, price: Price | None) -> Iterator[tuple[str, object]]:
         return
     tokens = f"{used.prompt:,.0f} in, {used.output:,.0f} out, {used.thoughts:,.0f} thoughts"
     yield "tokens billed", f"{tokens}, {used.cached:,.0f} of them cached"
+    requests = f"{report.unseen} requests whose replies did not come or could not be read"
     if price is None:
         yield "spent", "not known: the price table has no price for this model"
+        if report.unseen:
+            yield "perhaps billed besides", requests
         return
     yield "spent", f"{report.cost_usd:.4f} USD"
     if report.owed_usd:
         yield "of it for answers that none came of", f"{report.owed_usd:.4f} USD"
     if report.unseen:
-        yield (
-            "perhaps billed besides",
-            f"{report.unseen_usd:.4f} USD for {report.unseen} requests without a reply",
-        )
+        yield "perhaps billed besides", f"{report.unseen_usd:.4f} USD for {requests}"

@@ -303,7 +303,9 @@ class Rejections:
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._path = folder / f"{deck}.rejected"
-        self._names = set(self._path.read_text("ascii").split()) if self._path.exists() else set()
+        self._names = (
+            set(self._path.read_text("ascii", "replace").split()) if self._path.exists() else set()
+        )
 
     def __contains__(self, candidate: object) -> bool:
         return isinstance(candidate, Candidate) and candidate.name in self._names

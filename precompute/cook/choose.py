@@ -10,10 +10,10 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.writer import SmallWriter, Writer
-from app.providers import Completion, Model, Prompt, Provider, Task
-from app.providers.deadline import is_local
-from app.providers.openai import OPENAI
+from app.kinds.tasks import Provider, Task
+from app.providers import Completion, Model, Prompt
 from app.providers.secret import Secret
+from app.providers.transport import is_local
 from app.settings import Settings
 from precompute.cook.cost import Estimator, estimator
 from precompute.cook.runner import Pace
@@ -68,6 +68,8 @@ def choose(
     }
     # A model of a size that Ollama runs on a small machine loses itself in the long prompt.
     kind = prompt or ("small" if name == "ollama" else "whole")
+    if model is not None and not (model and model.isprintable()):
+        raise PlanError(f"--model {model!r} is no name of a model")
     return Choice(name, model or models[name], why, kind)
 
 
@@ -188,7 +190,7 @@ def fingerprints(deck: Deck) -> dict[str, str]:
 def is_limited(choice: Choice, settings: Settings) -> bool:
     """Whether somebody counts our requests: services do, a server on this machine does not."""
     if choice.name == "openai":
-        return not is_local(settings.openai_base_url or OPENAI)
+        return not settings.openai_base_url or not is_local(settings.openai_base_url)
     return choice.name in GEMINI
 
 

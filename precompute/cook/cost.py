@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.kinds.cards.deck import Deck
-from app.providers import Prompt, Task
+from app.kinds.tasks import Task
+from app.providers import Prompt
 from app.providers.prices import Price
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Usage

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 
 from app.errors import IndexUnusableError
-from app.providers import Task
+from app.kinds.tasks import Task
 from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
+from app.store.sources import is_as_good
 from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.options import BuildContext, BuildOptions
-from precompute.cook.refresh import estimate_all, may_replace
+from precompute.cook.refresh import estimate_all
 from precompute.cook.report import table
 from precompute.plan.strategies import Job
 
@@ -30,10 +31,7 @@ def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[
     left = []
     for job in jobs:
         source = index.source_of(job.query.key, job.variant) if index else None
-        # An answer that this provider's would not replace, or only as an equal, is good enough.
-        good = source is not None and (
-            source == choice.name or not may_replace(settings, choice, source)
-        )
+        good = source is not None and is_as_good(settings.sources, source, choice.name)
         if job.again or not good:
             left.append(job.task)
     if index:

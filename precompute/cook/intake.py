@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import orjson
 import xxhash
@@ -18,8 +17,9 @@ from app.errors import StoreWriteError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.refusal import Refusal
-from app.providers import Batch, Draft, Task
+from app.kinds.tasks import Draft, Drafts, Task
 from app.providers.prices import Price
+from app.providers.reply import cleaned_text
 from app.store.entry import Entry, Usage
 from app.store.index import IndexWriter
 from app.store.key import Query
@@ -29,6 +29,8 @@ from precompute.cook.near_copy import NearCopies, sketch
 # After so many entries the index is brought up to the log, so that a running server has them too.
 # Each time is a sync of its own, and dirties a page for nearly every entry.
 CATCH_UP = 500
+# Characters of a reply that cannot be read which are kept.
+_MOST_REPLY = 20_000
 
 
 @dataclass
@@ -56,10 +58,6 @@ class Report:
     owed_usd: float = 0.0
     unseen: int = 0
     unseen_usd: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-
-Progress = Callable[[Report], None]
 
 
 def entry_fingerprint(fingerprint: str, deck: Deck, query: Query) -> str:
@@ -75,7 +73,7 @@ def entry_fingerprint(fingerprint: str, deck: Deck, query: Query) -> str:
 
 
 class Intake:
-    """Takes drafts in. `bill` is what a token costs now, or None where nobody knows."""
+    """Takes drafts in. `price` is what a token costs now, or None if nobody knows."""
 
     def __init__(
         self,
@@ -101,51 +99,53 @@ class Intake:
         self._since_catch_up = 0
         self.report = report
 
-    def take(self, tasks: Sequence[Task], batch: Batch) -> list[Task]:
+    def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep what passes; returns the tasks to ask again, each with why."""
         report = self.report
         report.asked += len(tasks)
-        self._bill(batch.usage)
+        self._bill(written.usage)
+        if written.reply:
+            self.set_reply_aside(tasks, written.fault, written.reply)
         again = {task.name: task for task in tasks}
         fresh: list[tuple[Entry, bytes]] = []
         refusals: list[tuple[Draft, tuple[Refusal, ...]]] = []
-        for draft in batch.drafts:
+        for draft in written.drafts:
             if draft.task.name not in again:
                 continue
             packed, refused = self._examine(draft)
             self._count_first(draft.task, refused)
             if refused:
                 refusals.append((draft, refused))
-                again[draft.task.name] = _with_reason(draft.task, refused)
+                again[draft.task.name] = draft.task.refused(refused)
             else:
                 del again[draft.task.name]
-                fresh.append((self._entry(draft, batch.model), packed))
+                fresh.append((self._entry(draft, written.model), packed))
         self._keep(fresh)
-        self._set_refused_aside(refusals, batch.model)
-        return self._with_losses(again, {d.task.name for d, _ in refusals}, batch)
+        self._set_refused_aside(refusals, written.model)
+        return self._with_losses(again, {d.task.name for d, _ in refusals}, written)
 
     def _with_losses(
         self,
         again: Mapping[tuple[str, int], Task],
         refused: Iterable[tuple[str, int]],
-        batch: Batch,
+        written: Drafts,
     ) -> list[Task]:
         """The tasks whose answers never came, with that as their reason."""
         known = set(refused)
-        lost = batch.lost or {}
-        if batch.strays:
-            self.report.faults["stray"] += batch.strays
-        if batch.fault:
-            self.report.faults[batch.fault] += 1
+        lost = written.lost or {}
+        if written.strays:
+            self.report.faults["stray"] += written.strays
+        if written.fault:
+            self.report.faults[written.fault] += 1
         told = []
         for name, task in again.items():
             if name in known:
                 told.append(task)
                 continue
-            reason = batch.fault or lost.get(name, "missing")
-            if not batch.fault:
+            reason = written.fault or lost.get(name, "missing")
+            if not written.fault:
                 self.report.faults[reason] += 1
-            told.append(Task(task.query, task.variant, (*task.refusals, reason)))
+            told.append(task.refused((Refusal(reason),)))
         return told
 
     def _bill(self, usage: Usage | None) -> None:
@@ -232,8 +232,8 @@ class Intake:
         self, refusals: Iterable[tuple[Draft, tuple[Refusal, ...]]], model: str
     ) -> None:
         """Keep refused answers for whoever wants to see them. A side file: never synced, never read."""
-        lines = [
-            orjson.dumps(
+        self._set_aside(
+            [
                 {
                     "key": draft.task.name[0],
                     "variant": draft.task.name[1],
@@ -243,11 +243,20 @@ class Intake:
                     "source": self._source,
                     "model": model,
                     "created": self._stamp(),
-                },
-                option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS,
-            )
-            for draft, refused in refusals
-        ]
+                }
+                for draft, refused in refusals
+            ]
+        )
+
+    def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
+        """Keep the text of a reply that could not be read; called from several threads."""
+        keys = [[task.query.key, task.variant] for task in tasks]
+        text = cleaned_text(reply)[:_MOST_REPLY]
+        self._set_aside([{"fault": fault, "keys": keys, "reply": text, "created": self._stamp()}])
+
+    def _set_aside(self, records: Iterable[Mapping[str, object]]) -> None:
+        option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+        lines = [orjson.dumps(record, option=option) for record in records]
         if not lines:
             return
         try:
@@ -257,13 +266,3 @@ class Intake:
             raise StoreWriteError(
                 f"{self._refused_path}: cannot be written: {error.strerror}; what was cooked is safe"
             ) from None
-
-
-def _with_reason(task: Task, refused: Sequence[Refusal]) -> Task:
-    reason = "\n".join(map(str, refused))
-    return Task(task.query, task.variant, (*task.refusals, reason))
-
-
-def refused_path(store: Path, deck: str) -> Path:
-    """Where the refused answers of a deck are kept."""
-    return store / f"{deck}.refused.jsonl"

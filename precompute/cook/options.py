@@ -11,8 +11,9 @@ from app.errors import PlanError
 from app.kinds.cards.deck import Deck
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
-from precompute.cook.choose import Choice
+from precompute.cook.choose import Choice, is_limited
 from precompute.cook.clock import Clock
+from precompute.cook.limiter import Limiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,14 @@ class BuildContext:
     rng: Random
 
 
+def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> Limiter | None:
+    """The limits of this build: those asked for, else the settings' for whoever counts requests."""
+    settings = context.settings
+    if choice.local or not (is_limited(choice, settings) or options.rpm or options.tpm):
+        return None
+    return Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
+
+
 def price_of(
     options: BuildOptions, context: BuildContext, choice: Choice, *, batch: bool = False
 ) -> Price | None:
@@ -66,5 +75,6 @@ def price_of(
     closes = prices.closes(choice.model)
     if closes:
         gone = "has been" if closes <= today[:10] else "will be"
-        context.err.print(f"note: {choice.model} {gone} shut down on {closes}", highlight=False)
+        note = f"note: {choice.model} {gone} shut down on {closes}"
+        context.err.print(note, highlight=False, markup=False)
     return price

@@ -52,7 +52,7 @@ class Bar(Show):
         self._bar = Progress(
             TextColumn("cooking"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}  {task.fields[told]}"),
+            TextColumn("{task.completed}/{task.total}  {task.fields[told]}", markup=False),
             TimeRemainingColumn(),
             console=err,
         )

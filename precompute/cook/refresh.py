@@ -20,13 +20,15 @@ from rich.console import Console
 from app.errors import IndexUnusableError, PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Task
 from app.ledger.votes import disliked
-from app.providers import Task
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
+from app.store.sources import is_as_good
 from precompute.cook.choose import Choice, Planned, choose, fingerprints, group, make_cook, pace_of
 from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.intake import entry_fingerprint
@@ -161,7 +163,9 @@ def survey(settings: Settings, deck: Deck, today: str) -> Survey:
         states[aged.state] += 1
         if aged.why:
             reasons[aged.why] += 1
-        if aged.state in (SERVABLE, REFUSED) and may_replace(settings, choice, aged.entry.source):
+        if aged.state in (SERVABLE, REFUSED) and is_as_good(
+            settings.sources, choice.name, aged.entry.source
+        ):
             tasks.append(Task(aged.entry.query, aged.entry.variant))
     prices = load_prices(settings.prices)
     price = prices.price(choice.name, choice.model, today)
@@ -194,16 +198,6 @@ def estimate_all(
     return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)
 
 
-def may_replace(settings: Settings, choice: Choice, source: str) -> bool:
-    """Whether what this provider writes would be served in place of a source's."""
-    return _rank(settings, choice.name) <= _rank(settings, source)
-
-
-def _rank(settings: Settings, source: str) -> int:
-    known = settings.sources
-    return known.index(source) if source in known else len(known)
-
-
 def plan_stale(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
     """What the gate refuses today first, then what is only older than prompt, cards or model."""
     aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
@@ -229,7 +223,7 @@ def plan_disliked(settings: Settings, deck: Deck, choice: Choice, err: Console) 
     for a in kept:
         # The composer finds another text by the number of those that were turned down.
         times = tried[a.entry.key, a.entry.variant] if choice.local else 1
-        yield replace(a.job, refusals=(DISLIKED,) * times)
+        yield replace(a.job, refusals=((Refusal(DISLIKED),),) * times)
 
 
 def _texts_tried(
@@ -245,7 +239,7 @@ def _replaceable(
     aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
 ) -> list[Aged]:
     """Those that what this provider writes would replace; how many others there are is told."""
-    kept = [a for a in aged if may_replace(settings, choice, a.entry.source)]
+    kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.source)]
     if left := len(aged) - len(kept):
         err.print(
             f"{left:,} {kind} entries are left: {choice.name} would not be served in their place",

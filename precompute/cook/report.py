@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> None:
@@ -15,7 +16,8 @@ def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> N
     grid.add_column(style="bold")
     grid.add_column()
     for name, value in rows:
-        grid.add_row(name, str(value))
+        # Text, not markup: names of models and messages of services come from elsewhere.
+        grid.add_row(Text(name), Text(str(value)))
     console.print(grid)
 
 

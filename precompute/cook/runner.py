@@ -2,7 +2,11 @@
 
 The store is the checkpoint: a job whose entry is there is not cooked again, and what was appended
 stays, whatever ends the run. Requests are made by a bounded number of threads; everything else,
-the log above all, is done by the one that called `run`, as soon as a reply is there.
+the log above all, is done by the thread that called `run`, as soon as a reply is there.
+
+How many requests a run makes is bounded: cutting a request in two, making it again and asking again
+for what was refused share one budget, as many more as were planned and a few. When that is used up,
+only what is planned still goes out. A run of replies that bring nothing ends it all.
 """
 
 from __future__ import annotations
@@ -16,18 +20,30 @@ from random import Random
 from typing import Any, Protocol
 
 from app.errors import ProviderRetryError, ProviderStopError, UnfinishedError
-from app.providers import Batch, Provider, Task
+from app.kinds.tasks import Drafts, Provider, Task
 from app.providers.prices import Price
+from app.store.sources import is_as_good
 from precompute.cook.clock import Clock
 from precompute.cook.cost import NOTHING, Estimate, Estimator
-from precompute.cook.intake import Progress, Report
-from precompute.cook.limiter import Limiter
+from precompute.cook.intake import Report
+from precompute.cook.meter import Meter, StoppedError
+from precompute.cook.progress import Show
 from precompute.plan.strategies import Job
 
 __all__ = ["Pace", "Report", "Runner"]
 
+# Requests that a run may make beyond twice what was planned, so that a small plan can find the one
+# answer that a service balks at.
+_SPARE_REQUESTS = 8
+# A person is told of a wait from so many seconds on; what is longer than the other ends the run.
+_WORTH_TELLING = 10.0
+LONGEST_WAIT = 600.0
+# How much a request that brought nothing counts towards an outage: without a reply, with one that
+# is empty or unreadable, and blocked (a service that blocks an answer is up, and may let others pass).
+_NO_REPLY, _BARREN_REPLY, _BLOCKED = 4, 3, 1
 
-class Stock(Protocol):
+
+class Stored(Protocol):
     """What is there already. The index, for entries."""
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
@@ -37,7 +53,7 @@ class Stock(Protocol):
         """Take in what the log has."""
 
 
-class Takes(Protocol):
+class Sink(Protocol):
     """What drafts are handed to. The intake, for entries."""
 
     report: Report
@@ -46,8 +62,11 @@ class Takes(Protocol):
     def owed_usd(self) -> float:
         """What was billed and stands in nothing that was kept."""
 
-    def take(self, tasks: Sequence[Task], batch: Batch) -> list[Task]:
+    def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep what passes; returns the tasks to ask again."""
+
+    def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
+        """Keep a reply that could not be read, for a person to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +74,9 @@ class Pace:
     """How a provider is asked.
 
     `ask_again`: how often an answer is asked for again. `retries`: how often a request is made again
-    that got no reply; `patience`: the same where the service asked for a pause. `first_wait` and
-    `most_wait` bound the waits between, in seconds. `outage`: after so many requests in a row
-    without an answer the service is held to be down.
+    that got no reply; `patience`: the same if the service asked for a pause. `first_wait` and
+    `most_wait` bound the waits between, in seconds. `outage`: a run that brings nothing is ended at
+    this sum of `_NO_REPLY`, `_BARREN_REPLY` and `_BLOCKED`.
     """
 
     per_request: int = 100
@@ -72,7 +91,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent: a price, an estimator, and a limit in USD, each where there is one."""
+    """What may be spent: a price, an estimator, and a limit in USD, each if there is one."""
 
     price: Price | None = None
     estimate: Estimator | None = None
@@ -89,18 +108,14 @@ class _Chunk:
     bound_usd: float = 0.0
 
 
-class _StoppedError(Exception):
-    """A request that was not made, because the run is over."""
-
-
 class _Here(Executor):
-    """Does the work at once, in this thread: nothing is gained by another for one at a time."""
+    """Does the work at once, in this thread: the composer gains nothing by another."""
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:
             future.set_result(call(*args, **named))
-        except (ProviderRetryError, ProviderStopError, _StoppedError) as error:
+        except (ProviderRetryError, ProviderStopError, StoppedError) as error:
             future.set_exception(error)
         return future
 
@@ -108,21 +123,22 @@ class _Here(Executor):
 class Runner:
     """Cooks the jobs of a plan into a store.
 
-    `keep_awake`: other runs follow on the same clock, so that a good end does not wake it.
+    `meter` is the model's, if the provider asks one. `keep_awake`: other runs follow on the same
+    clock, so that a good end does not wake it.
     """
 
     def __init__(
         self,
         provider: Provider,
-        intake: Takes,
-        index: Stock,
+        intake: Sink,
+        index: Stored,
         clock: Clock,
         pace: Pace = Pace(),
-        limiter: Limiter | None = None,
+        meter: Meter | None = None,
         budget: Budget = Budget(),
         sources: Sequence[str] = (),
         rng: Random | None = None,
-        progress: Progress = lambda report: None,
+        progress: Show | None = None,
         *,
         keep_awake: bool = False,
     ) -> None:
@@ -132,33 +148,35 @@ class Runner:
         self._index = index
         self._clock = clock
         self._pace = pace
-        self._limiter = limiter
+        self._meter = meter
         self._budget = budget
         self._sources = tuple(sources)
         self._rng = rng or Random()
-        self._progress = progress
+        self._progress = progress or Show(0)
         self._again: list[Task] = []
         self._split: deque[_Chunk] = deque()
-        self._in_flight: dict[Future[Batch], _Chunk] = {}
+        self._in_flight: dict[Future[Drafts], _Chunk] = {}
         self._barren = 0
+        self._spare = 0
         self._stop: ProviderStopError | None = None
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._over = meter.over if meter else threading.Event()
         self.report = intake.report
 
     def run(self, jobs: Iterable[Job], again: Iterable[Task] = ()) -> Report:
         """Cook what is not there yet, and `again`, tasks that were refused elsewhere.
 
-        Raises UnfinishedError where the provider or the budget ends the run, and StoreError; what
-        is cooked is kept.
+        Raises UnfinishedError if the provider or the budget ends the run, and StoreError; what is
+        cooked is kept.
         """
         self._index.catch_up()
         self._again = list(again)
-        missing = self._missing(jobs)
-        workers = self._pace.concurrency
-        pool: Executor = ThreadPoolExecutor(workers) if workers > 1 else _Here()
+        missing = list(self._missing(jobs))
+        planned = -(-(len(missing) + len(self._again)) // self._pace.per_request)
+        self._spare = planned + _SPARE_REQUESTS
+        pool: Executor = ThreadPoolExecutor(self._pace.concurrency) if self._meter else _Here()
         try:
-            self._cook(missing, pool)
+            self._cook(iter(missing), pool)
         except BaseException:
             self._end()
             # What is in flight is paid for: it is waited for and kept.
@@ -179,24 +197,16 @@ class Runner:
     def _missing(self, jobs: Iterable[Job]) -> Iterator[Task]:
         for job in jobs:
             self.report.wanted += 1
-            if not job.again and self._as_good(job):
+            source = None if job.again else self._index.source_of(job.query.key, job.variant)
+            if source is not None and is_as_good(self._sources, source, self._provider.name):
                 self.report.already += 1
-                self._progress(self.report)
             else:
                 yield job.task
-
-    def _as_good(self, job: Job) -> bool:
-        """Whether the store has an answer from this source or a better one."""
-        source = self._index.source_of(job.query.key, job.variant)
-        return source is not None and self._rank(source) <= self._rank(self._provider.name)
-
-    def _rank(self, source: str) -> int:
-        known = source in self._sources
-        return self._sources.index(source) if known else len(self._sources)
+        self._progress(self.report)
 
     def _cook(self, missing: Iterator[Task], pool: Executor) -> None:
         while True:
-            while len(self._in_flight) < self._pace.concurrency and self._stop is None:
+            while len(self._in_flight) < self._width() and self._stop is None:
                 chunk = self._next(missing)
                 if chunk is None:
                     break
@@ -208,27 +218,48 @@ class Runner:
         if self._stop is not None:
             raise UnfinishedError(self._told(self._stop)) from None
 
+    def _width(self) -> int:
+        """How many requests at once: one, once some in a row brought nothing."""
+        return 1 if self._barren > _NO_REPLY else self._pace.concurrency
+
     def _drain(self) -> None:
         for future in wait(self._in_flight).done:
             self._take(future)
 
     def _next(self, missing: Iterator[Task]) -> _Chunk | None:
-        """The next request: what was cut in two, then what is asked again, then what is new."""
+        """The next request: what was cut in two, then what is new, then what is asked again."""
         size = self._pace.per_request
-        if self._split:
-            return self._affordable(self._split.popleft())
+        while self._split:
+            chunk = self._split.popleft()
+            if self._may_repeat():
+                return self._affordable(chunk)
+            self._give_up(chunk.tasks)
         tasks: list[Task] = []
         if len(self._again) < size:
             while len(tasks) < size and (task := next(missing, None)):
                 tasks.append(task)
+        if not tasks and self._again and not self._may_repeat():
+            self._give_up(self._again)
+            self._again = []
         if len(tasks) < size:
             # New ones first: at the end the refused share what requests are left.
             room = size - len(tasks)
             tasks, self._again = tasks + self._again[:room], self._again[room:]
         return self._affordable(_Chunk(tuple(tasks))) if tasks else None
 
+    def _may_repeat(self) -> bool:
+        """Whether the budget of tries has one more; it is taken then."""
+        with self._lock:
+            self._spare -= 1
+            return self._spare >= 0
+
+    def _give_up(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            why = "; ".join(map(str, task.refusals[-1])) if task.refusals else "no readable reply"
+            self.report.unmet.append((task, why))
+
     def _affordable(self, chunk: _Chunk) -> _Chunk | None:
-        """The chunk with its estimate; None, and the end of the run, where it may pass the budget."""
+        """The chunk with its estimate; None, and the end of the run, if it may pass the budget."""
         budget = self._budget
         if budget.estimate is None:
             return chunk
@@ -251,32 +282,26 @@ class Runner:
 
     # What follows runs in the threads that make requests.
 
-    def _request(self, chunk: _Chunk) -> Batch:
-        """One request, made again within bounds where it brought no reply."""
+    def _request(self, chunk: _Chunk) -> Drafts:
+        """One request, made again within bounds if it brought no reply."""
         failed = paused = 0
         if chunk.faults:
             self._clock.sleep(self._backoff(chunk.faults))
         while True:
-            expected = chunk.estimate.prompt + chunk.estimate.output
-            slot = self._limiter.acquire(expected) if self._limiter else None
             if self._over.is_set():
-                raise _StoppedError
-            with self._lock:
-                self.report.requests += max(1, chunk.estimate.requests)
+                raise StoppedError
             try:
-                batch = self._provider.write(chunk.tasks)
+                return self._provider.write(chunk.tasks)
             except ProviderRetryError as error:
                 self._note(error, chunk)
                 paused += error.hold
                 failed += not error.hold
                 if failed > self._pace.retries or paused > self._pace.patience:
                     raise
+                # A pause that was asked for is no try.
+                if not error.hold and not self._may_repeat():
+                    raise
                 self._pause(error, failed + paused)
-                continue
-            if slot and self._limiter and batch.usage:
-                used = batch.usage
-                self._limiter.settle(slot, used.prompt + used.output + used.thoughts)
-            return batch
 
     def _note(self, error: ProviderRetryError, chunk: _Chunk) -> None:
         with self._lock:
@@ -285,14 +310,22 @@ class Runner:
                 price = self._budget.price
                 self.report.unseen += 1
                 self.report.unseen_usd += chunk.estimate.cost(price) if price else 0.0
+            if error.reply:
+                self._intake.set_reply_aside(chunk.tasks, error.kind, error.reply)
 
     def _pause(self, error: ProviderRetryError, failed: int) -> None:
         """Wait as long as the service said, or longer each time, unlike other builds."""
         told = error.retry_after
-        seconds = self._backoff(failed) if told is None else told
-        if error.hold and self._limiter:
-            self._limiter.hold(seconds)
-        else:
+        # A service that asks for no time at all, again and again, is not to be taken at its word.
+        patient = told is not None and told >= self._pace.first_wait
+        seconds = told if told is not None and patient else self._backoff(failed)
+        if seconds > LONGEST_WAIT:
+            raise ProviderStopError(
+                f"{error}; it asks for {_duration(seconds)}", f"wait {_duration(seconds)}"
+            )
+        if seconds >= _WORTH_TELLING:
+            self._progress.note(f"{error}; waiting {_duration(seconds)}")
+        if not (error.hold and self._meter and self._meter.hold(seconds)):
             self._clock.sleep(seconds)
 
     def _backoff(self, failed: int) -> float:
@@ -302,7 +335,7 @@ class Runner:
 
     # What follows runs in the thread that called `run`.
 
-    def _take(self, future: Future[Batch]) -> None:
+    def _take(self, future: Future[Drafts]) -> None:
         chunk = self._in_flight.pop(future)
         error = future.exception()
         if isinstance(error, ProviderStopError):
@@ -310,42 +343,45 @@ class Runner:
             self._end()
         elif isinstance(error, ProviderRetryError):
             self._set_aside(chunk, error)
-        elif isinstance(error, _StoppedError):
+        elif isinstance(error, StoppedError):
             pass
         elif error is not None:
             raise error
         else:
-            self._take_batch(chunk, future.result())
+            self._take_written(chunk, future.result())
         self._progress(self.report)
 
     def _set_aside(self, chunk: _Chunk, error: ProviderRetryError) -> None:
         self.report.unmet.extend((task, str(error)) for task in chunk.tasks)
-        self._count_barren(4, str(error))
+        self._count_barren(_NO_REPLY, str(error))
 
     def _count_barren(self, weight: int, why: str) -> None:
         self._barren += weight
-        if self._barren >= self._pace.outage and self._stop is None:
+        # Requests that were out together may all meet the same passing fault.
+        most = self._pace.outage + _BARREN_REPLY * (self._pace.concurrency - 1)
+        if self._barren >= most and self._stop is None:
             self._stop = ProviderStopError(
                 f"{self._provider.name} has not given an answer for many requests in a row, "
                 f"the last: {why}",
-                "see that the service is up",
+                "see that the service is up, or choose another model",
             )
             self._end()
 
-    def _take_batch(self, chunk: _Chunk, batch: Batch) -> None:
-        again = self._intake.take(chunk.tasks, batch)
-        if batch.drafts:
+    def _take_written(self, chunk: _Chunk, written: Drafts) -> None:
+        again = self._intake.take(chunk.tasks, written)
+        if written.drafts:
             self._barren = 0
-        # A service that blocks an answer is up.
-        if batch.fault and not batch.drafts and not batch.fault.startswith("blocked"):
-            self._count_barren(1, f"the reply was {batch.fault}")
-        if batch.fault and len(again) > 1:
+        elif self._meter:
+            weight = _BLOCKED if written.fault.startswith("blocked") else _BARREN_REPLY
+            self._count_barren(weight, f"the reply was {written.fault or 'empty'}")
+        if written.fault and len(again) > 1:
             # One of them may be what the service balks at, or they are too many: cut in two.
             self._cut(chunk, [_unrefused(task, chunk.tasks) for task in again])
             return
         for task in again:
-            if len(task.refusals) > self._pace.ask_again:
-                self.report.unmet.append((task, task.refusals[-1]))
+            blocked = written.fault.startswith("blocked")
+            if blocked or len(task.refusals) + chunk.faults > self._pace.ask_again:
+                self._give_up([task])
             else:
                 self._again.append(task)
 
@@ -359,6 +395,15 @@ class Runner:
         safe = f"{there:,} of the entries planned are in the store and safe"
         step = f"{stop.next_step}, then" if stop.next_step else "to go on,"
         return f"{stop.message}; {safe}; {step} run the same command again"
+
+
+def _duration(seconds: float) -> str:
+    """About so long, for a person."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else "more than two days"
 
 
 def _unrefused(task: Task, before: Sequence[Task]) -> Task:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.errors import PlanError, UnfinishedError
-from app.providers import Model, Task
+from app.kinds.tasks import Task
+from app.providers import Model
 from app.store.log import LogWriter
 from precompute.cook import dry_run
-from precompute.cook.choose import Choice, Planned, choose, group, is_limited, make_model, pace_of
+from precompute.cook.choose import Choice, Planned, choose, group, make_model, pace_of
 from precompute.cook.cost import NOTHING
-from precompute.cook.limiter import Limiter
-from precompute.cook.options import BuildContext, BuildOptions, price_of
+from precompute.cook.intake import Report
+from precompute.cook.meter import Meter
+from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
 from precompute.cook.progress import show
 from precompute.cook.report import counts, table
 from precompute.cook.runner import Budget, Runner
@@ -61,11 +63,12 @@ def _cook(
 ) -> int:
     settings = context.settings
     price = price_of(options, context, choice)
-    writer = pieces.PieceWriter(context.deck, model)
-    intake = pieces.PieceIntake(kept, (writer.name, writer.fingerprint), context.clock.stamp, price)
-    limiter = None
-    if is_limited(choice, settings):
-        limiter = Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
+    report = Report()
+    meter = Meter(model, report, limiter_of(options, context, choice))
+    writer = pieces.PieceWriter(context.deck, meter)
+    intake = pieces.PieceIntake(
+        kept, (writer.name, writer.fingerprint), context.clock.stamp, price, report
+    )
     pace = pace_of(choice, settings, None, options.concurrency)
     unfinished: UnfinishedError | None = None
     with show(context.err, sum(len(jobs) for jobs, _ in _steps(kept))) as progress:
@@ -76,7 +79,7 @@ def _cook(
                 kept,
                 context.clock,
                 replace(pace, per_request=per_request),
-                limiter,
+                meter,
                 Budget(price, writer.estimate, options.budget_usd),
                 settings.sources,
                 context.rng,
@@ -111,7 +114,8 @@ def _tell(
     table(context.out, f"pieces of deck {context.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
         told = why.replace("\n", "; ")
-        context.err.print(f"not done: {task.query.picks[0][1]}: {told}", highlight=False)
+        said = f"not done: {task.query.picks[0][1]}: {told}"
+        context.err.print(said, highlight=False, markup=False)
 
 
 def _tell_plan(options: BuildOptions, context: BuildContext, choice: Choice) -> int:

@@ -31,9 +31,11 @@ from app.kinds.cards.prompts import (
     told_reasons,
 )
 from app.kinds.cards.writer import FAULT_UNREADABLE, named_tasks
-from app.providers import Batch, Draft, Model, Prompt, Task
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Draft, Drafts, Task
+from app.providers import Model, Prompt
 from app.providers.prices import Price
-from app.providers.reply import UnreadableError, read_answers
+from app.providers.reply import UnreadableError, cleaned_text, read_answers
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Usage, seal, unseal
 from app.store.key import Query
@@ -143,23 +145,27 @@ class PieceWriter:
             self._sentences.sections, self._frames.sections, sorted(self._rules.items())
         )
 
-    def write(self, tasks: Sequence[Task]) -> Batch:
+    def write(self, tasks: Sequence[Task]) -> Drafts:
         """One request."""
         completion = self._model.complete(self.prompt(tasks))
         fault = completion.fault
         answers: list[dict[str, Any]] = []
         try:
-            answers = read_answers(completion.text)
+            answers = read_answers(completion.text, len(tasks))
         except UnreadableError:
             fault = fault or FAULT_UNREADABLE
         waiting = named_tasks(tasks)
         drafts = []
         for answer in answers:
-            task = waiting.pop(str(answer.pop("id", "")), None)
+            only = next(iter(waiting), "") if len(tasks) == 1 else ""
+            task = waiting.pop(str(answer.pop("id", only)), None)
             if task is not None:
                 drafts.append(Draft(task, answer))
         strays = len(answers) - len(drafts)
-        return Batch(tuple(drafts), completion.model, completion.usage, fault, strays=strays)
+        reply = completion.text if fault else ""
+        return Drafts(
+            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
+        )
 
     def close(self) -> None:
         """Close the model."""
@@ -320,6 +326,7 @@ class PieceIntake:
         source: tuple[str, str],
         stamp: Callable[[], str],
         price: Price | None,
+        report: Report,
     ) -> None:
         self._kept = kept
         self._gate = Gate.of(kept.deck)
@@ -329,36 +336,49 @@ class PieceIntake:
         self._owed = Usage()
         self._cards = {p.id: (card, p) for card in kept.deck.cards for p in card.phrases}
         self._theme_ids = {theme.id for theme in kept.themes}
-        self.report = Report()
+        self.report = report
 
     @property
     def owed_usd(self) -> float:
         """What was billed for pieces that were all refused."""
         return self._price.cost(self._owed) if self._price else 0.0
 
-    def take(self, tasks: Sequence[Task], batch: Batch) -> list[Task]:
+    def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
+        """Keep the text of a reply that could not be read beside the pieces."""
+        record = {"fault": fault, "reply": cleaned_text(reply)[:20_000]}
+        try:
+            with self._kept.path.with_suffix(".refused.jsonl").open("ab") as file:
+                file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            raise StoreWriteError(
+                f"{self._kept.path}: cannot be written: {error.strerror}"
+            ) from None
+
+    def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep the texts that pass; ask again for what a phrase or theme then lacks."""
         report = self.report
         report.asked += len(tasks)
-        if batch.usage:
-            report.usage += batch.usage
-            self._owed += batch.usage
-            report.cost_usd += self._price.cost(batch.usage) if self._price else 0.0
-        if batch.fault:
-            report.faults[batch.fault] += 1
-        reasons: dict[tuple[str, int], list[str]] = defaultdict(list)
+        if written.usage:
+            report.usage += written.usage
+            self._owed += written.usage
+            report.cost_usd += self._price.cost(written.usage) if self._price else 0.0
+        if written.reply:
+            self.set_reply_aside(tasks, written.fault, written.reply)
+        if written.fault:
+            report.faults[written.fault] += 1
+        reasons: dict[tuple[str, int], list[Refusal]] = defaultdict(list)
         records: list[dict[str, Any]] = []
-        for draft in batch.drafts:
+        for draft in written.drafts:
             for kind, text, themes in _texts(draft, self._kept.deck):
                 reason = self._refusal(_subject(draft.task), kind, text, themes)
                 report.first_drafts += not draft.task.refusals
                 if reason:
-                    report.refused[reason.partition(":")[0]] += 1
+                    report.refused[reason.check] += 1
                     reasons[draft.task.name].append(reason)
                     continue
                 report.first_try += not draft.task.refusals
                 self._kept.texts.add(text)
-                records.append(self._record(draft.task, kind, text, themes, batch.model))
+                records.append(self._record(draft.task, kind, text, themes, written.model))
         self._keep(records)
         again = []
         for task in tasks:
@@ -366,8 +386,8 @@ class PieceIntake:
             if not lacks:
                 report.cooked += 1
                 continue
-            why = reasons[task.name] or [batch.fault or "missing"]
-            again.append(Task(task.query, task.variant, (*task.refusals, "\n".join(why[:3]))))
+            why = reasons[task.name] or [Refusal(written.fault or "missing")]
+            again.append(task.refused(tuple(why[:3])))
         return again
 
     def _keep(self, records: list[dict[str, Any]]) -> None:
@@ -397,23 +417,24 @@ class PieceIntake:
 
     def _refusal(
         self, subject: tuple[str, str], kind: str, text: str, themes: Sequence[str]
-    ) -> str:
-        """Why a piece is not taken, or nothing."""
+    ) -> Refusal | None:
+        """Why a piece is not taken, or None."""
         if kind == "title":
-            return "" if text in self._kept.deck.titles else f"title: {text} (limit: in the list)"
+            known = text in self._kept.deck.titles
+            return None if known else Refusal("title", text, "in the list")
         if text in self._kept.texts:
-            return f"near-copy: 100% (limit: {text[:12]})"
+            return Refusal("near-copy", "100%", text[:12])
         least, most = _lengths(kind)
         if not least <= len(text) <= most or not text.endswith("。"):
-            return f"length: {len(text)} (limit: {least}-{most} characters, ending in 。)"
+            return Refusal("length", str(len(text)), f"{least}-{most} characters, ending in 。")
         if kind == "sentence" and not set(themes) & self._theme_ids:
-            return "shape: no theme (limit: a theme of the list)"
+            return Refusal("shape", "no theme", "a theme of the list")
         cards: tuple[Card, ...] = ()
         phrases: tuple[str, ...] = ()
         if subject[0] == "phrase":
             card, phrase = self._cards[subject[1]]
             cards, phrases = (card,), (phrase.text,)
-        return next(map(str, self._gate.examine_text(text, cards, phrases)), "")
+        return next(iter(self._gate.examine_text(text, cards, phrases)), None)
 
 
 def _lengths(kind: str) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from typing import Any
 from app.errors import PlanError
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
-from app.providers import Task
+from app.kinds.tasks import Refusals, Task
 from app.store.key import Query
 from precompute.plan.covering import MAX_WORDS, covering
 
@@ -71,7 +71,7 @@ class Job:
     variant: int
     origin: str
     again: bool = False
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
 
     @property
     def task(self) -> Task:

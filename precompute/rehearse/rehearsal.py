@@ -25,7 +25,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import rehearsal_path
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.tiers import Asked, CardLadder, build_ladder
-from app.providers import Task
+from app.kinds.tasks import Task
 from app.providers.prices import load_prices
 from app.settings import Settings
 from app.store.answer import WHOLE_TIERS

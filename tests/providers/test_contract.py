@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.providers import Task
+from app.kinds.tasks import Task
 from app.store.entry import Usage
 from precompute.cook.choose import Choice, make_cook, make_model
 from precompute.plan.strategies import plan_sampled

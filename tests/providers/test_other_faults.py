@@ -8,8 +8,9 @@ import pytest
 
 from app.errors import ProviderRetryError, ProviderStopError
 from app.kinds.cards.writer import WHOLE_SCHEMA
-from app.providers import Prompt, deadline
-from app.providers.ollama import MIB, Ollama
+from app.providers import Prompt, transport
+from app.providers.guards import MIB
+from app.providers.ollama import Ollama
 from app.providers.openai import OpenAICompatible
 from app.providers.secret import Secret
 from tests.kit import Booth, FakeClock, assert_good
@@ -183,26 +184,15 @@ def test_a_model_is_not_loaded_into_too_little_memory(stand_in: StandIn) -> None
     model.close()
 
 
-def test_a_model_is_loaded_and_unloaded_on_demand(stand_in: StandIn) -> None:
-    """What the chat ladder needs: preload, ask whether it is there, unload."""
-    model = ollama(stand_in)
-    assert not model.loaded()
-    model.preload()
-    assert model.loaded()
-    model.unload()
-    assert not model.loaded()
-    model.close()
-
-
 def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of the environment is used for services, not for servers on this machine."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert deadline.proxy_for("https://service.example/v1") == "http://proxy.example:3128"
-    assert deadline.proxy_for("http://127.0.0.1:11434") is None
-    assert deadline.proxy_for("localhost:11434") is None
+    assert transport.proxy_for("https://service.example/v1") == "http://proxy.example:3128"
+    assert transport.proxy_for("http://127.0.0.1:11434") is None
+    assert transport.proxy_for("localhost:11434") is None
 
 
 def test_a_slow_server_is_given_time_between_tries(booth: Booth, stand_in: StandIn) -> None:

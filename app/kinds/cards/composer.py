@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.errors import DeckError
 from app.kinds.cards.composing import MODEL, SOURCE, Composer
 from app.kinds.cards.deck import Deck
-from app.providers import Batch, Draft, Task
+from app.kinds.tasks import Draft, Drafts, Task
 
 # A refused composition is asked again as a further variant of its play, from far away, so that it
 # is not the one that the ladder would compose for `variant=1`.
@@ -29,7 +29,7 @@ class ComposerProvider:
         self._composer = Composer(deck)
         self.fingerprint = self._composer.fingerprint
 
-    def write(self, tasks: Sequence[Task]) -> Batch:
+    def write(self, tasks: Sequence[Task]) -> Drafts:
         """One composition a task."""
         drafts = []
         for task in tasks:
@@ -37,7 +37,7 @@ class ComposerProvider:
             made = self._composer.compose(task.query, variant)
             if made:
                 drafts.append(Draft(task, made.response))
-        return Batch(tuple(drafts), MODEL)
+        return Drafts(tuple(drafts), MODEL)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -27,8 +27,8 @@ _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
 # Controls, halves of surrogate pairs, private use, invisible marks, the replacement character.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
+UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufffd"
     r"\ud800-\udfff\ue000-\uf8ff]"
 )
 _DIGITS = re.compile(r"\d+")
@@ -49,11 +49,12 @@ class Candidate:
 
     @cached_property
     def title(self) -> str:
-        return str(self.response["title"])
+        return unicodedata.normalize("NFC", str(self.response["title"]))
 
     @cached_property
     def poem(self) -> str:
-        return str(self.response["poem"])
+        """In normalisation form C: a word is the same word however its marks are encoded."""
+        return unicodedata.normalize("NFC", str(self.response["poem"]))
 
     @cached_property
     def flat(self) -> str:
@@ -93,7 +94,7 @@ def check_shape(candidate: Candidate) -> Refusal | None:
 
 def check_printable(candidate: Candidate) -> Refusal | None:
     """What cannot be printed: broken text, half characters, marks that nobody sees."""
-    found = _UNPRINTABLE.search(candidate.own)
+    found = UNPRINTABLE.search(candidate.own)
     if found is None:
         return None
     return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
@@ -101,7 +102,7 @@ def check_printable(candidate: Candidate) -> Refusal | None:
 
 def check_title(titles: Iterable[str]) -> Rule:
     """The title stands verbatim in the deck: the game prints it on prepared art."""
-    known = frozenset(titles)
+    known = frozenset(unicodedata.normalize("NFC", title) for title in titles)
 
     def title(candidate: Candidate) -> Refusal | None:
         if candidate.title in known:

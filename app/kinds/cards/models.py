@@ -17,7 +17,8 @@ from app.kinds.cards.gate import Gate
 from app.kinds.cards.tiers import Asked
 from app.kinds.cards.writer import SmallWriter, Writer, read_keywords, read_poem
 from app.kinds.engine import Engine, Written, hidden
-from app.providers import Completion, Prompt, Task
+from app.kinds.tasks import Task
+from app.providers import Completion, Prompt
 from app.providers.relay import Ask
 from app.providers.reply import UnreadableError
 from app.store.answer import Answer, made_body

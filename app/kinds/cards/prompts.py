@@ -25,6 +25,8 @@ import xxhash
 
 from app.errors import DeckError
 from app.kinds.cards.deck import Deck
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Refusals
 
 FOLDER = "prompts"
 # A deck without prompts of its own is cooked with those of the deck in the box: what is particular
@@ -33,7 +35,6 @@ FALLBACK_DECK = "poem"
 
 _SECTION = re.compile(r"^----\n", re.MULTILINE)
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_REFUSAL = re.compile(r"(?P<check>[a-z-]+): (?P<figure>.*) \(limit: (?P<limit>.*)\)", re.DOTALL)
 
 RULES = ("least", "most", "fewest", "paragraphs", "sentence", "wording", "forbidden", "polite")
 _RULES = frozenset((*RULES, "address", "showcase"))
@@ -212,22 +213,19 @@ def load_reasons(folder: Path) -> dict[str, str]:
     return value
 
 
-def told_reasons(reasons: Mapping[str, str], refusals: Iterable[str]) -> str:
-    """What a model is told of earlier refusals, one a line, each once; empty where none was."""
-    single = (line for refusal in refusals for line in refusal.split("\n"))
+def told_reasons(reasons: Mapping[str, str], refusals: Iterable[Refusals]) -> str:
+    """What a model is told of earlier refusals, each once; empty if there was none."""
+    single = (refusal for of_one_try in refusals for refusal in of_one_try)
     told = dict.fromkeys(_told(reasons, refusal) for refusal in single)
     return "\n　前回の不合格：" + "。".join(told) + "。" if told else ""
 
 
-def _told(reasons: Mapping[str, str], refusal: str) -> str:
-    parts = _REFUSAL.fullmatch(refusal)
-    if parts is None:
-        return reasons.get(refusal.partition(":")[0], refusal)
-    known = reasons.get(parts["check"])
+def _told(reasons: Mapping[str, str], refusal: Refusal) -> str:
+    known = reasons.get(refusal.check)
     if known is None:
-        return refusal
-    limit = parts["limit"].replace(" characters", "字")
-    return known.replace("{figure}", parts["figure"]).replace("{limit}", limit)
+        return str(refusal)
+    limit = refusal.limit.replace(" characters", "字")
+    return known.replace("{figure}", refusal.figure).replace("{limit}", limit)
 
 
 def prompt_fingerprint(*parts: object) -> str:

@@ -25,7 +25,8 @@ from app.kinds.cards.prompts import (
     rule_values,
     told_reasons,
 )
-from app.providers import Batch, Completion, Draft, Model, Prompt, Task
+from app.kinds.tasks import Draft, Drafts, Task
+from app.providers import Completion, Model, Prompt
 from app.providers.reply import UnreadableError, read_answers, read_object
 from app.store.entry import Usage
 
@@ -108,7 +109,7 @@ class Writer:
             self._file.sections, self._variety, sorted(self._rules.items())
         )
 
-    def write(self, tasks: Sequence[Task]) -> Batch:
+    def write(self, tasks: Sequence[Task]) -> Drafts:
         """One request for all these tasks."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
@@ -164,18 +165,19 @@ class Writer:
             },
         )
 
-    def read(self, tasks: Sequence[Task], completion: Completion) -> Batch:
+    def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
         """The drafts in a reply, and what is wrong with it."""
         fault = completion.fault
         answers: list[dict[str, Any]] = []
         try:
-            answers = read_answers(completion.text)
+            answers = read_answers(completion.text, len(tasks))
         except UnreadableError:
             fault = fault or FAULT_UNREADABLE
         drafts, lost, strays = self._matched(tasks, answers)
         if not answers and not fault:
             fault = "empty"
-        return Batch(tuple(drafts), completion.model, completion.usage, fault, lost, strays)
+        reply = completion.text if fault else ""
+        return Drafts(tuple(drafts), completion.model, completion.usage, fault, lost, strays, reply)
 
     def _matched(
         self, tasks: Sequence[Task], answers: Sequence[Mapping[str, Any]]
@@ -186,12 +188,14 @@ class Writer:
         lost = {task.name: "missing" for task in tasks}
         drafts: list[Draft] = []
         strays = 0
+        # What is asked for alone needs no name.
+        only = next(iter(waiting)) if len(tasks) == 1 else ""
         for answer in answers:
-            name = str(answer.get("id", ""))
+            name = str(answer.get("id", only))
             task = waiting.get(name)
             if task is None:
                 strays += 1
-            elif str(answer.get("angle", "")).strip() != angles[name].angle:
+            elif _angle(answer, angles[name].angle if only else "") != angles[name].angle:
                 lost[task.name] = "swapped"
             else:
                 del waiting[name], lost[task.name]
@@ -199,6 +203,10 @@ class Writer:
                 response["poem"] = joined_poem(response.get("poem"))
                 drafts.append(Draft(task, response))
         return drafts, lost, strays
+
+
+def _angle(answer: Mapping[str, Any], default: str) -> str:
+    return str(answer.get("angle", default)).strip()
 
 
 def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -226,11 +234,11 @@ class SmallWriter:
             self._file.sections, self._variety, sorted(self._rules.items())
         )
 
-    def write(self, tasks: Sequence[Task]) -> Batch:
+    def write(self, tasks: Sequence[Task]) -> Drafts:
         """Two requests for each task."""
         drafts: list[Draft] = []
         lost: dict[tuple[str, int], str] = {}
-        fault = ""
+        fault = reply = ""
         used = []
         model = self.model.model
         for task in tasks:
@@ -242,11 +250,12 @@ class SmallWriter:
                 response = read_poem(completion.text)
             except UnreadableError:
                 fault = completion.fault or FAULT_UNREADABLE
+                reply = completion.text
                 lost[task.name] = "missing"
                 continue
             drafts.append(Draft(task, response))
         total = sum((usage for usage in used if usage), start=Usage())
-        return Batch(tuple(drafts), model, total, fault if not drafts else "", lost)
+        return Drafts(tuple(drafts), model, total, "" if drafts else fault, lost, reply=reply)
 
     def close(self) -> None:
         """Close the model."""

@@ -4,6 +4,7 @@ The same rules judge what is cooked at build time, what a small model says at se
 the cloud said before it is learned. Each has the name by which `/stats` counts its refusals:
 
     shape       a line is one text, on one line
+    printable   NUL, U+FFFD, direction marks and other signs that nobody sees
     length      too short or too long
     brackets    an explanation in brackets or behind a label, markup, quotation marks around it all
     echo        the prompt, or the message itself, said back
@@ -20,12 +21,13 @@ the cloud said before it is learned. Each has the name by which `/stats` counts 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.kinds.cards.gate import foreign_han
+from app.kinds.cards.gate import UNPRINTABLE, foreign_han
 from app.kinds.chat.deck import ANY, NAME_SLOT, Character, Intent, PatternDeck
 from app.kinds.chat.message import normalise
 from app.kinds.refusal import Refusal
@@ -90,6 +92,10 @@ class Spoken:
     stand_in: str = "さくら"
     free: bool = False
 
+    def __post_init__(self) -> None:
+        # A word is the same word however its marks are encoded.
+        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+
     @cached_property
     def plain(self) -> str:
         """The line with a stand-in for the name slot, so that it is not taken for Latin letters."""
@@ -153,18 +159,32 @@ class ChatGate:
 
     def judge_part(self, spoken: Spoken) -> Refusal | None:
         """The first refusal of a line that is still being written: only what more cannot mend."""
-        rules: tuple[Rule, ...] = (_line_break, self._too_long, _brackets, self._script, _forbidden)
+        rules: tuple[Rule, ...] = (
+            _line_break,
+            _printable,
+            self._too_long,
+            _brackets,
+            self._script,
+            _forbidden,
+        )
         return next((refusal for rule in rules if (refusal := rule(spoken))), None)
 
     def vetted(self, character: Character, text: str) -> Iterator[Refusal]:
         """What there is against a line of the deck's author, who may greet and joke as she likes."""
         spoken = self.spoken(text, character)
-        for rule in (_line_break, self._length, self._script, _forbidden, _ending):
+        for rule in (_line_break, _printable, self._length, self._script, _forbidden, _ending):
             if refusal := rule(spoken):
                 yield refusal
 
     def _run(self, spoken: Spoken) -> Iterator[Refusal]:
-        rules: list[Rule] = [_line_break, self._length, _brackets, self._echo, self._script]
+        rules: list[Rule] = [
+            _line_break,
+            _printable,
+            self._length,
+            _brackets,
+            self._echo,
+            self._script,
+        ]
         rules += [_forbidden, _ending, self._greeting, _intent, self._time, self._sense]
         rules += [self._meaning, self._copy]
         for rule in rules:
@@ -288,6 +308,14 @@ def _line_break(spoken: Spoken) -> Refusal | None:
     if "\n" in spoken.text.strip() or not spoken.text.strip():
         return Refusal("shape", f"{spoken.text.count(chr(10)) + 1} lines", "one line")
     return None
+
+
+def _printable(spoken: Spoken) -> Refusal | None:
+    """What cannot be seen: broken text, controls, marks that turn the direction of writing."""
+    found = UNPRINTABLE.search(spoken.text)
+    if found is None:
+        return None
+    return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
 
 
 def _brackets(spoken: Spoken) -> Refusal | None:

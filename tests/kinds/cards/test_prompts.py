@@ -19,7 +19,8 @@ from app.kinds.cards.prompts import (
     told_reasons,
 )
 from app.kinds.cards.writer import SmallWriter, Writer
-from app.providers import Task
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Task
 from app.providers.tokens import estimate_tokens
 from precompute.cook.choose import Choice, Planned
 from precompute.cook.near_copy import CHECK
@@ -99,7 +100,7 @@ def test_titles_are_offered_evenly() -> None:
 def test_asked_again_it_is_another_request() -> None:
     """A refused answer gets another angle, and the reason in Japanese."""
     task = tasks(1)[0]
-    again = Task(task.query, 0, ("length: 171 (limit: 180-240 characters)",))
+    again = Task(task.query, 0, ((Refusal("length", "171", "180-240 characters"),),))
     writer = Writer(poem_deck(), PLANNED)
     first, second = writer.prompt([task]).asked, writer.prompt([again]).asked
     assert "前回の不合格：詩の長さが171字だった。180-240字の範囲に収める。" in second
@@ -111,7 +112,7 @@ def test_every_check_has_its_reason() -> None:
     reasons = load_reasons(prompts_folder(poem_deck()))
     names = {check.name for check in Gate.of(poem_deck()).checks} | {CHECK, "swapped", "missing"}
     assert names <= set(reasons)
-    assert told_reasons(reasons, ["blocked: SAFETY"])
+    assert told_reasons(reasons, [(Refusal("blocked: SAFETY"),)])
 
 
 def test_a_prompt_is_filled_the_same_every_time() -> None:

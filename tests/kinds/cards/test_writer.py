@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.kinds.cards.writer import Writer
-from app.providers import Batch, Completion, Task
+from app.kinds.tasks import Drafts, Task
+from app.providers import Completion
 from precompute.cook.choose import Choice, Planned
 from precompute.plan.strategies import plan_stock
 from tests.cook import Answer, Cook
@@ -32,7 +33,7 @@ def answers() -> list[Answer]:
 ANSWERS = answers()
 
 
-def read(text: str, fault: str = "") -> Batch:
+def read(text: str, fault: str = "") -> Drafts:
     return WRITER.read(TASKS, Completion(text, "m", None, fault))
 
 
@@ -40,7 +41,7 @@ def reply(changed: list[Answer]) -> str:
     return json.dumps({"answers": changed}, ensure_ascii=False)
 
 
-def kept(batch: Batch) -> list[int]:
+def kept(batch: Drafts) -> list[int]:
     """Which of the four tasks have a draft."""
     return [NAMES.index(draft.task.name) for draft in batch.drafts]
 

@@ -128,7 +128,7 @@ def test_a_refresh_without_a_store_says_so(booth: Booth) -> None:
     """One sentence."""
     outcome = booth.build(provider="composer", refresh="stale")
     assert outcome.status == 2
-    assert "no index" in outcome.error
+    assert "nothing is cooked" in outcome.error
 
 
 PAYS = Price(0.30, 2.50, cached=0.03, storage_hour=1.0)

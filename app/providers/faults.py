@@ -1,0 +1,163 @@
+"""What an error of a service means for a build, the same for every provider."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from app.errors import ProviderError, ProviderRetryError, ProviderStopError
+from app.providers.secret import Secret
+
+# If a minute's quota is used up and no wait is named, the next minute has another.
+MINUTE = 60.0
+_RETRIED = (408, 409)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+_TAGS = re.compile(r"<[^>]*>")
+# How services say in words that a quota is one of the day: "requests per day (RPD)", "daily limit".
+_DAY = re.compile(r"\bper[\s_-]*day\b|perday|/\s*day\b|\bdaily\b|\b[rt]pd\b|\btoday\b|\btomorrow\b", re.IGNORECASE)  # fmt: skip
+_MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Whom an error comes from.
+
+    `steps` says by HTTP status what a person can do; `renewed` when a quota of the day is renewed.
+    """
+
+    name: str
+    key: Secret
+    steps: Mapping[int, str] = field(default_factory=dict)
+    renewed: str = "go on when it is renewed, or with another key"
+
+
+def service_error(
+    service: Service,
+    code: int,
+    message: object,
+    details: Sequence[Mapping[str, Any]] = (),
+    wait: float | None = None,
+) -> ProviderError:
+    """What an HTTP status means. `wait`: the seconds that a Retry-After header asks for."""
+    told = plain(str(message), service.key)
+    if code == 429:
+        return _quota_error(service, told, details, wait)
+    if code in _RETRIED or code >= 500:
+        return ProviderRetryError(
+            f"{service.name} is overloaded or broken ({code}): {told}",
+            wait,
+            kind=str(code),
+            hold=wait is not None,
+            sent=code == 504,
+        )
+    if _reasons(details) & {"API_KEY_INVALID", "API_KEY_EXPIRED"}:
+        step = service.steps.get(401, "use a valid key")
+        return ProviderStopError(f"{service.name} refused the key ({code}): {told}", step)
+    step = service.steps.get(code, "see what the service says; --model chooses another model")
+    return ProviderStopError(f"{service.name} refused the request ({code}): {told}", step)
+
+
+def _quota_error(
+    service: Service, told: str, details: Sequence[Mapping[str, Any]], wait: float | None
+) -> ProviderError:
+    quotas = " ".join(_quota_ids(details))
+    if "PerDay" in quotas or (not quotas and _DAY.search(told)):
+        return ProviderStopError(
+            f"{service.name}'s quota for today is used up (429): {told}", service.renewed
+        )
+    asked = _retry_delay(details)
+    wait = wait if asked is None else asked
+    if wait is None and _MINUTE.search(f"{quotas} {told}"):
+        wait = MINUTE
+    return ProviderRetryError(
+        f"{service.name} asks for a pause (429): {told}", wait, kind="429", hold=True
+    )
+
+
+def _quota_ids(details: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for detail in details:
+        violations = detail.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            if isinstance(violation, Mapping):
+                yield str(violation.get("quotaId", ""))
+
+
+def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
+    for detail in details:
+        found = _DURATION.fullmatch(str(detail.get("retryDelay", "")))
+        if found:
+            return float(found[1])
+    return None
+
+
+def _reasons(details: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {str(detail.get("reason", "")) for detail in details}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that Retry-After asks for, written as seconds or as an HTTP date (RFC 9110, 10.2.3).
+
+    A date is compared with the response's own Date, because this machine's clock may be wrong.
+    """
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    until = _timestamp(value)
+    if until is None:
+        return None
+    sent = _timestamp(headers.get("date", ""))
+    return max(0.0, until - (time.time() if sent is None else sent))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def details_of(body: object) -> tuple[str, list[Mapping[str, Any]]]:
+    """Message and details of an error's body, whatever shape it came in."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    error = body.get("error", body) if isinstance(body, Mapping) else {}
+    if not isinstance(error, Mapping):
+        return str(error), []
+    details = error.get("details")
+    listed = details if isinstance(details, list) else []
+    return str(error.get("message") or ""), [d for d in listed if isinstance(d, Mapping)]
+
+
+def plain(message: str, key: Secret, most: int = 160) -> str:
+    """A service's message as one short line: no key, no HTML, no line breaks, no control characters.
+
+    The key goes first: cut in two by the limit, or by a tag, it would not be found.
+    """
+    spaced = "".join(c if c.isprintable() else " " for c in _TAGS.sub(" ", key.scrub(message)))
+    text = " ".join(spaced.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def connection_error(
+    service: Service, error: BaseException, *, timed_out: bool, sent: bool
+) -> ProviderRetryError:
+    """What a broken connection means: the request may be made again."""
+    told = plain(str(error), service.key) or type(error).__name__
+    kind = "time-out" if timed_out else "connection"
+    return ProviderRetryError(f"{service.name}: {told}", kind=kind, sent=sent)
+
+
+def unreadable(service: Service, reason: str, reply: str = "") -> ProviderRetryError:
+    """A reply that is none. It may have been billed; its text is kept for a person to look at."""
+    told = plain(reason, service.key)
+    return ProviderRetryError(
+        f"the reply of {service.name} cannot be read ({told})",
+        kind="unreadable",
+        sent=True,
+        reply=service.key.scrub(reply),
+    )

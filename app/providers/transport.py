@@ -1,0 +1,151 @@
+"""How requests travel: within a time limit, past proxies that lead nowhere, and never elsewhere.
+
+The time-outs of httpx and httpx2 are per read: a body that trickles in outlasts them for ever. The
+transport made here ends the reply when the time is over, with the read time-out that the clients
+know. It also refuses redirects that would carry a key, or a prompt, to another origin.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from app.errors import ProviderStopError
+
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_HOST = re.compile(r"[\w.:%-]+")
+_REDIRECTS = (301, 302, 303, 307, 308)
+# These two keep method and body; the others turn a POST into a GET, which asks for something else.
+_REPEATED = (307, 308)
+
+
+def is_local(url: str) -> bool:
+    """Whether a server is on this machine: localhost, 127.0.0.0/8, [::1]."""
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or "localhost"
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for a server; none for one on this machine.
+
+    A booth's laptop often has a proxy set that leads nowhere, and the libraries would send requests
+    to 127.0.0.1 through it. Raises ProviderStopError if the proxy cannot be used.
+    """
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    if is_local(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    name = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(name)
+    if proxy:
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        _check_proxy(f"{name.upper()}_PROXY", proxy)
+    return proxy
+
+
+def _check_proxy(variable: str, proxy: str) -> None:
+    # The value may hold a password, so that it is not printed.
+    try:
+        parts = urlsplit(proxy)
+        host = _HOST.fullmatch(parts.hostname or "")
+        usable = bool(host) and parts.scheme in _PROXY_SCHEMES and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ProviderStopError(
+            f"{variable} is not the address of a proxy",
+            "set it to one like http://host:3128, or unset it",
+        )
+    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ProviderStopError(
+            f"{variable} names a SOCKS proxy, which needs a package that is not installed",
+            f"run: pip install socksio, or unset {variable}",
+        )
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def refuse_redirect(method: str, url: str, status: int, location: str | None) -> None:
+    """Raise ProviderStopError for a redirect to another origin, or one that would lose the body."""
+    if status not in _REDIRECTS or not location:
+        return
+    target = urljoin(url, location)
+    try:
+        same = origin(target) == origin(url)
+    except ValueError:
+        same = False
+    if same and (method in ("GET", "HEAD") or status in _REPEATED):
+        return
+    told = "".join(c for c in target.split("?")[0] if c.isprintable())[:200]
+    raise ProviderStopError(
+        f"{origin(url)} sends requests on to {told}, where nothing was sent, the key least of all",
+        "if that address is right, set it as the service's",
+    )
+
+
+def client(
+    library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
+) -> Any:
+    """An HTTP client of `library` (httpx or httpx2) for `url`, without a reply over `seconds`."""
+    return library.Client(
+        transport=transport(library, seconds, url, now),
+        timeout=library.Timeout(seconds, connect=min(10.0, seconds)),
+        trust_env=False,
+        follow_redirects=True,
+    )
+
+
+def transport(
+    library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
+) -> Any:
+    """The transport alone, for clients that build their own HTTP client."""
+
+    class Limited(library.SyncByteStream):  # type: ignore[misc]  # a class of either library
+        def __init__(self, stream: Any, request: Any, end: float) -> None:
+            self._stream, self._request, self._end = stream, request, end
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self._stream:
+                if now() > self._end:
+                    fault = f"the reply took longer than {seconds:g} s"
+                    raise library.ReadTimeout(fault, request=self._request)
+                yield part
+
+        def close(self) -> None:
+            self._stream.close()
+
+    class Transport(library.HTTPTransport):  # type: ignore[misc]  # a class of either library
+        def handle_request(self, request: Any) -> Any:
+            end = now() + seconds
+            response = super().handle_request(request)
+            try:
+                refuse_redirect(
+                    request.method,
+                    str(request.url),
+                    response.status_code,
+                    response.headers.get("location"),
+                )
+            except ProviderStopError:
+                response.close()
+                raise
+            response.stream = Limited(response.stream, request, end)
+            return response
+
+    return Transport(proxy=proxy_for(url))
