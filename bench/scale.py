@@ -88,35 +88,24 @@ def build_index(store: str) -> None:
     most, over = [0.0], threading.Event()
 
     def watch() -> None:
-        everyone = psutil.Process()
         while not over.wait(0.05):
-            below = everyone.children(recursive=True)
-            most[0] = max(most[0], sum(map(_anonymous, [everyone, *below])))
+            most[0] = max(most[0], _anonymous())
 
     watching = threading.Thread(target=watch)
     watching.start()
-    start, cpu = time.perf_counter(), _cpu()
+    start, cpu = time.perf_counter(), time.process_time()
     with IndexWriter(Path(store), deck) as writer:
         entries = writer.catch_up().entries
-    took = {"seconds": time.perf_counter() - start, "cpu": _cpu() - cpu}
+    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
     over.set()
     watching.join()
     sys.stdout.buffer.write(orjson.dumps({"entries": entries, "private_mb": most[0], **took}))
 
 
-def _cpu() -> float:
-    """Processor time of this process and of those that it has started, when they have ended."""
-    return sum(os.times()[:4])
-
-
-def _anonymous(process: psutil.Process) -> float:
-    """Memory of a process that no file stands behind, in MB; none where it has ended."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    except OSError:
-        return 0.0
-    found = [line for line in status.splitlines() if line.startswith("RssAnon")]
-    return int(found[0].split()[1]) / 1e3 if found else 0.0
+def _anonymous() -> float:
+    """Memory of this process that no file stands behind, in MB."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in status if line.startswith("RssAnon"))
 
 
 def _lookups(store: Path, deck: Deck, rng: Random) -> dict[str, Any]:

@@ -390,8 +390,11 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
     with LogWriter(settings.store, deck.id) as log:
         if log.repaired:
             click.echo(f"{log.path}: a torn tail of {log.repaired} bytes was set aside")
-        for line in log.set_damage_aside():
-            click.echo(f"{line}: set aside in {deck.id}.damaged; build cooks its answer again")
+        aside = log.set_damage_aside()
+        for why in aside[: checks.MOST_LINES]:
+            click.echo(f"{why}: set aside in {deck.id}.damaged; build cooks its answer again")
+        if len(aside) > checks.MOST_LINES:
+            click.echo(f"{log.path}: {len(aside):,} lines were set aside in all")
         _repair_index(settings, deck)
     publish(settings.store_options, deck.id, afresh=True)
 

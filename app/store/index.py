@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import lmdb
 import orjson
 
 from app.errors import IndexUnusableError, NothingCookedError
-from app.store.hands import KEY_SIZE, nearest_records, records_of
+from app.store.hands import KEY_SIZE, nearest_records
 from app.store.index_writer import IndexedDeck, IndexWriter, log_digest
 from app.store.log import log_path
 from app.store.rows import (
@@ -25,7 +25,7 @@ from app.store.rows import (
     position_name,
     variant_of,
 )
-from app.store.sealed import Identity, identity, readable
+from app.store.sealed import readable
 from app.store.sources import DEFAULT_ORDER
 
 __all__ = [
@@ -62,33 +62,27 @@ class IndexReader(Protocol):
     def variants(self, key: bytes, most: int) -> list[bytes]:
         """The finished bodies of a key's variants in order, at most so many."""
 
-    def has(self, key: str, variant: int = 0) -> bool:
-        """Whether there is an entry for this key."""
-
-    def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
-        """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
+    def content(self, database: str, name: bytes) -> bytes | None:
+        """What a row of `hands` or `stock` holds, or None."""
 
     def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
         """The entries of a hand that differ in 1 to `radius` phrases, as (how many, key).
 
         The nearest first; keys of 16 bytes.
         """
+        return nearest_records(self.content("hands", hand_key) or b"", digests, radius)
 
     def stocked(self, position: int) -> list[str]:
         """The cards of a stocked hand by its position; empty if it cannot be read."""
-
-    def is_stocked(self, hand_key: str) -> bool:
-        """Whether every play of this hand is within the radius of an entry."""
-
-    def keys(self) -> Iterator[tuple[str, int]]:
-        """Every key and variant in force, in the order of the keys."""
+        cards: list[str] = orjson.loads(self.content("stock", position_name(position)) or b"[]")
+        return cards
 
 
 # Gives the index in force, or None if there is none: it may be replaced while we serve.
 IndexSource = Callable[[], IndexReader | None]
 
 
-class Index:
+class Index(IndexReader):
     """A reader's view of a deck's index, as it was when it was opened.
 
     Raises NothingCookedError if there is neither log nor index, IndexUnusableError if the index is
@@ -100,36 +94,27 @@ class Index:
     def __init__(self, store: Path, deck: str) -> None:
         self.path = index_path(store, deck)
         self.fault = ""
-        self.identity: Identity | None = identity(self.path)
-        if self.identity is None and not log_path(store, deck).exists():
+        if not self.path.exists() and not log_path(store, deck).exists():
             raise NothingCookedError(
                 f"{store}: nothing is cooked for deck {deck!r} yet; run: precompute build"
             )
-        if self.identity is None:
+        if not self.path.exists():
             raise IndexUnusableError(
                 f"{store}: no index of deck {deck!r}; run: precompute check --repair"
             )
         self._rows = Rows(readable(self.path), self.path, write=False)
-        self._env, self._answers = self._rows.env, self._rows.answers
-        try:
-            self._meta = self._rows.meta()
-        except IndexUnusableError:
-            self.close()
-            raise
+        self._env, self._answers = self._rows.env, self._rows.databases["answers"]
+        self._meta = self._rows.meta()
         if self._meta.deck != deck:
-            self.close()
             raise IndexUnusableError(f"{self.path}: belongs to deck {self._meta.deck!r}")
 
     def close(self) -> None:
-        """Give the copy back."""
         self._rows.close()
 
     def meta(self) -> Meta:
-        """What the index says of itself."""
         return self._meta
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
-        """The finished body for a key of 16 bytes, or None."""
         # The hot path. As a context manager, with buffers, it takes half as long again.
         name = key + VARIANT.pack(variant)
         try:
@@ -147,15 +132,7 @@ class Index:
             return None
         return body
 
-    def _read(self, database: Any, name: bytes) -> bytes | None:
-        try:
-            return self._rows.read(database, name)
-        except IndexUnusableError as error:
-            self.fault = str(error)
-            return None
-
     def variants(self, key: bytes, most: int) -> list[bytes]:
-        """The finished bodies of a key's variants in order, at most so many."""
         names: list[bytes] = []
         try:
             with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
@@ -169,9 +146,12 @@ class Index:
         bodies = (self.get(key, variant_of(name)) for name in names)
         return [body for body in bodies if body is not None]
 
-    def has(self, key: str, variant: int = 0) -> bool:
-        """Whether there is an entry for this key."""
-        return self.get(bytes.fromhex(key), variant) is not None
+    def content(self, database: str, name: bytes) -> bytes | None:
+        try:
+            return self._rows.read(database, name)
+        except IndexUnusableError as error:
+            self.fault = str(error)
+            return None
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
         """The source of the entry in force for this key."""
@@ -182,26 +162,6 @@ class Index:
         """Where the line of the entry in force begins in the log."""
         origin = self._rows.origin(key, variant)
         return None if origin is None else origin.offset
-
-    def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
-        """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
-        joined = self._read(self._rows.hands, hand_key) or b""
-        return [(record[:KEY_SIZE], record[KEY_SIZE:]) for record in records_of(joined)]
-
-    def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
-        """The entries of a hand that differ in 1 to `radius` phrases, as (how many, key)."""
-        return nearest_records(self._read(self._rows.hands, hand_key) or b"", digests, radius)
-
-    def stocked(self, position: int) -> list[str]:
-        """The cards of a stocked hand by its position; empty if it cannot be read."""
-        cards: list[str] = orjson.loads(
-            self._read(self._rows.stock, position_name(position)) or b"[]"
-        )
-        return cards
-
-    def is_stocked(self, hand_key: str) -> bool:
-        """Whether every play of this hand is within the radius of an entry."""
-        return self._read(self._rows.stocked, bytes.fromhex(hand_key)) is not None
 
     def keys(self) -> Iterator[tuple[str, int]]:
         """Every key and variant in force, in the order of the keys."""
@@ -214,19 +174,16 @@ class Index:
 
         For a copy elsewhere: values as they are, those of answers without their origin.
         """
-        rows = self._rows
         with self._env.begin() as txn:
-            yield "answers", self._answers_since(txn, offset)
-            for name, database in (
-                ("hands", rows.hands),
-                ("stock", rows.stock),
-                ("stocked", rows.stocked),
-            ):
-                with txn.cursor(database) as cursor:
-                    yield name, iter(cursor)
-
-    def _answers_since(self, txn: lmdb.Transaction, offset: int) -> Iterator[tuple[bytes, bytes]]:
-        with txn.cursor(self._answers) as cursor:
-            for name, value in cursor:
-                if Origin.of(bytes(value)).offset >= offset:
-                    yield bytes(name), bytes(value[ORIGIN_SIZE:])
+            with txn.cursor(self._answers) as cursor:
+                yield (
+                    "answers",
+                    (
+                        (name, value[ORIGIN_SIZE:])
+                        for name, value in cursor
+                        if Origin.of(value).offset >= offset
+                    ),
+                )
+            for database in ("hands", "stock"):
+                with txn.cursor(self._rows.databases[database]) as cursor:
+                    yield database, iter(cursor)

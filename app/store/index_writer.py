@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import math
 import operator
@@ -113,11 +112,7 @@ class IndexWriter:
         except (OSError, lmdb.Error) as error:
             raise self._write_fault(error) from None
         if self.why_rebuilt:
-            try:
-                self.catch_up()
-            except BaseException:
-                self._rows.close()
-                raise
+            self.catch_up()
         if not self.meta().lines:
             # Nothing is cooked yet.
             self.why_rebuilt = ""
@@ -128,18 +123,12 @@ class IndexWriter:
             return "there was none"
         try:
             self._rows = Rows(private_copy(self._path), self._path, write=True)
-        except IndexUnusableError as error:
-            return str(error)
-        try:
             meta = self._rows.meta()
-            self._digest = log_digest(self._log, meta.offset)
-            fault = self._misfit(meta)
-        except IndexUnusableError as error:
-            fault = str(error)
-        if fault:
-            self._rows.close()
+        except (IndexUnusableError, OSError) as error:
+            return str(error)
+        self._digest = log_digest(self._log, meta.offset)
         self._published = True
-        return fault
+        return self._misfit(meta)
 
     def _misfit(self, meta: Meta) -> str:
         fresh = self._fresh
@@ -239,9 +228,6 @@ class IndexWriter:
                 self._write_meta(txn, meta)
         publish(self._rows.env, self._rows.file, self._path)
         self._published = True
-        # Files of the format before, which had a number in their names.
-        for old in self._store.glob(f"{glob.escape(self._deck.id)}.[0-9]*[0-9].lmdb*"):
-            old.unlink(missing_ok=True)
 
     def _take_in(self, lines: list[tuple[int, bytes]]) -> None:
         """Some lines of the log, with one transaction."""
@@ -294,7 +280,7 @@ class IndexWriter:
 
     def _put_answers(self, txn: lmdb.Transaction, meta: Meta, answers: list[_Answer]) -> None:
         """Put entries in force if their source is as good as that of what is there."""
-        database = self._rows.answers
+        database = self._rows.databases["answers"]
         counts: Counter[int] = Counter()
         ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
         for name, offset, origin, body in answers:
@@ -315,33 +301,34 @@ class IndexWriter:
 
     def _put_hand(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play]) -> None:
         """Add what is new to the records of a hand, and the hand to the stock once it is whole."""
-        rows = self._rows
-        value = bytes(txn.get(hand, b"", db=rows.hands))
-        joined = value[SUM_SIZE:] if value else bytes([len(plays[0].query.seats)])
+        hands, stock = self._rows.databases["hands"], self._rows.databases["stock"]
+        value = bytes(txn.get(hand, b"", db=hands))
+        before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.seats)])
         new = {play.key: play.query for play in plays}
-        for record in records_of(joined):
+        for record in records_of(before):
             new.pop(record[:KEY_SIZE], None)
         if not new:
             return
-        joined += b"".join([key + query.digests for key, query in new.items()])
-        txn.put(hand, row(hand, joined), db=rows.hands)
+        joined = before + b"".join([key + query.digests for key, query in new.items()])
+        txn.put(hand, row(hand, joined), db=hands)
         known = [query for query in new.values() if self._deck.phrase_ids(query)]
         meta.plays += len(known)
         phrases = self._deck.phrase_ids(known[0]) if known else None
         if (
             phrases
-            and txn.get(hand, db=rows.stocked) is None
             and is_hand_stocked(joined, phrases, meta.radius)
+            and not is_hand_stocked(before, phrases, meta.radius)
         ):
             position = position_name(meta.stocked_hands)
             cards = orjson.dumps([card for card, _ in known[0].picks])
-            txn.put(position, row(position, cards), db=rows.stock)
-            txn.put(hand, row(hand, position), db=rows.stocked)
+            txn.put(position, row(position, cards), db=stock)
             meta.stocked_hands += 1
             meta.stocked_plays += math.prod(map(len, phrases))
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
-        txn.put(META_NAME, row(META_NAME, orjson.dumps(asdict(meta))), db=self._rows.meta_db)
+        txn.put(
+            META_NAME, row(META_NAME, orjson.dumps(asdict(meta))), db=self._rows.databases["meta"]
+        )
 
 
 def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:

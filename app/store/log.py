@@ -81,30 +81,14 @@ def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
             yield Damage(offset, str(error))
 
 
-def damaged_lines(path: Path) -> list[str]:
-    """The damaged lines of a log, each as a sentence with its place: `<path>:<line>: why`.
+def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The damaged lines of a log: where each begins, and `<path>:<line>: why`.
 
     A torn tail is not among them: the next writer sets it aside.
     """
-    return [
-        f"{path}:{line_number(path, item.offset)}: {item.reason}"
-        for item in read_log(path)
-        if isinstance(item, Damage) and not item.torn
-    ]
-
-
-def line_number(path: Path, offset: int) -> int:
-    """The number, from 1, of the line that begins at an offset."""
-    with path.open("rb") as file:
-        number = 1
-        left = offset
-        while left > 0:
-            block = file.read(min(left, 1 << 20))
-            if not block:
-                break
-            number += block.count(b"\n")
-            left -= len(block)
-    return number
+    for number, item in enumerate(read_log(path), 1):
+        if isinstance(item, Damage) and not item.torn:
+            yield item.offset, f"{path}:{number}: {item.reason}"
 
 
 def entry_at(log: Path, offset: int) -> Entry:
@@ -163,20 +147,19 @@ class LogWriter:
             return len(tail)
 
     def set_damage_aside(self) -> list[str]:
-        """Move damaged lines to the side file `<deck>.damaged`; returns what `damaged_lines` says.
+        """Move damaged lines to the side file `<deck>.damaged`; returns which, and why.
 
         The log is written anew beside the old one and put in place by a rename, after the side file
         is durable: no byte is lost whenever this ends. Raises StoreWriteError.
         """
-        damaged = damaged_lines(self.path)
+        damaged = dict(damaged_lines(self.path))
         if not damaged:
             return []
-        places = {d.offset for d in read_log(self.path) if isinstance(d, Damage)}
         scratch = self.path.with_name(f"{self.path.name}.new")
         try:
             with self._damaged_path.open("ab") as aside, scratch.open("wb") as kept:
                 for offset, line in read_lines(self.path):
-                    (aside if offset in places else kept).write(line)
+                    (aside if offset in damaged else kept).write(line)
                 for file in (aside, kept):
                     file.flush()
                     os.fsync(file.fileno())
@@ -187,7 +170,7 @@ class LogWriter:
             with contextlib.suppress(OSError):
                 scratch.unlink()
             raise StoreWriteError(f"{self.path}: cannot be repaired: {error.strerror}") from None
-        return damaged
+        return list(damaged.values())
 
     def __enter__(self) -> LogWriter:
         return self

@@ -28,15 +28,14 @@ import orjson
 import xxhash
 
 from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
-from app.store.hands import KEY_SIZE, nearest_records, records_of
-from app.store.index import Index, log_digest
+from app.store.index import Index, IndexReader, log_digest
 from app.store.log import log_path
-from app.store.rows import Meta, answer_name, content_of, position_name, row, variant_of
+from app.store.rows import Meta, answer_name, content_of, row
 
 if TYPE_CHECKING:
     from redis import Redis
 
-_PARTS = ("answers", "hands", "stock", "stocked")
+_PARTS = ("answers", "hands", "stock")
 # Seconds: for an answer of Redis, between two looks at its state, without asking after a failure,
 # and for which a replaced shelf is kept.
 _TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
@@ -63,8 +62,8 @@ def _faults() -> tuple[type[Exception], ...]:
     return (redis.RedisError, OSError)
 
 
-class RedisIndex:
-    """A reader's view of a deck's index in Redis. It can be asked what an `Index` can be asked.
+class RedisIndex(IndexReader):
+    """A reader's view of a deck's index in Redis.
 
     Raises NothingCookedError if nothing was published, IndexUnusableError if Redis does not answer
     or what it holds is not ours.
@@ -126,61 +125,30 @@ class RedisIndex:
         if found:
             self._shelf, self._meta = found
 
-    def _of(self, part: str, field: bytes) -> bytes | None:
+    def content(self, database: str, name: bytes) -> bytes | None:
         self._look()
-        value = self._asked(lambda: self._redis.hget(f"{self._name}:{self._shelf}:{part}", field))
-        return self._proved(field, value)
+        hashed = f"{self._name}:{self._shelf}:{database}"
+        return self._proved(name, self._asked(lambda: self._redis.hget(hashed, name)))
 
     def close(self) -> None:
-        """Give the connections back."""
         self._redis.close()
 
     def meta(self) -> Meta:
-        """What the index says of itself; what it said last if Redis does not answer."""
+        # What it said last, if Redis does not answer.
         self._look()
         return self._meta
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
-        """The finished body for a key of 16 bytes, or None."""
-        return self._of("answers", answer_name(key, variant))
+        return self.content("answers", answer_name(key, variant))
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
-        """The finished bodies of a key's variants in order, at most so many; of the first 64."""
+        # Of the first 64.
         self._look()
         name = f"{self._name}:{self._shelf}:answers"
         fields: list[Any] = [answer_name(key, variant) for variant in range(max(most, 64))]
         found = self._asked(lambda: self._redis.hmget(name, fields)) or ()
         bodies = map(self._proved, fields, found)
         return [body for body in bodies if body is not None][:most]
-
-    def has(self, key: str, variant: int = 0) -> bool:
-        """Whether there is an entry for this key."""
-        return self.get(bytes.fromhex(key), variant) is not None
-
-    def same_hand(self, hand_key: bytes) -> list[tuple[bytes, bytes]]:
-        """The entries of a hand: key of 16 bytes, and the phrase hashes in canonical order."""
-        joined = self._of("hands", hand_key) or b""
-        return [(record[:KEY_SIZE], record[KEY_SIZE:]) for record in records_of(joined)]
-
-    def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
-        """The entries of a hand that differ in 1 to `radius` phrases, the nearest first."""
-        return nearest_records(self._of("hands", hand_key) or b"", digests, radius)
-
-    def stocked(self, position: int) -> list[str]:
-        """The cards of a stocked hand by its position; empty if Redis does not answer."""
-        cards: list[str] = orjson.loads(self._of("stock", position_name(position)) or b"[]")
-        return cards
-
-    def is_stocked(self, hand_key: str) -> bool:
-        """Whether every play of this hand is within the radius of an entry."""
-        return self._of("stocked", bytes.fromhex(hand_key)) is not None
-
-    def keys(self) -> Iterator[tuple[str, int]]:
-        """Every key and variant in force, in the order of the keys."""
-        self._look()
-        name = f"{self._name}:{self._shelf}:answers"
-        for key in sorted(self._asked(lambda: self._redis.hkeys(name)) or ()):
-            yield key[:KEY_SIZE].hex(), variant_of(key)
 
 
 def publish(store: Path, deck: str, url: str, *, afresh: bool = False) -> int:

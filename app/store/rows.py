@@ -8,7 +8,6 @@ Databases of the file; `sum` is the 64-bit xxh3 of what follows it and of the ro
     answers   key (16 bytes) + variant (u16, big endian)  →  origin (u16) + offset (u64) + sum + body
     hands     hand key (16)                →  sum + records, see `app.store.hands`
     stock     position (u32, big endian)   →  sum + JSON list of card ids
-    stocked   hand key (16)                →  sum + position in `stock`
     meta      b"meta"                      →  sum + JSON, see `Meta`
 
 `origin` is a number into Meta.origins; `offset` is where the entry's line begins in the log.
@@ -23,7 +22,7 @@ import struct
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import lmdb
 import orjson
@@ -42,7 +41,7 @@ BODY_START = ORIGIN_SIZE + SUM_SIZE
 VARIANT = struct.Struct(">H")
 _POSITION = struct.Struct(">I")
 META_NAME = b"meta"
-_DATABASES = ("answers", "hands", "stock", "stocked", "meta")
+_DATABASES = ("answers", "hands", "stock", "meta")
 checksum = xxhash.xxh3_64_digest
 
 
@@ -151,12 +150,12 @@ class Rows:
         self.file, self.where = file, where
         # An index that was replaced is closed when nobody holds it any more.
         self.close = weakref.finalize(self, _close, self.env, file)
-        self.answers, self.hands, self.stock, self.stocked, self.meta_db = handles
+        self.databases = dict(zip(_DATABASES, handles, strict=True))
 
-    def read(self, database: Any, name: bytes) -> bytes | None:
+    def read(self, database: str, name: bytes) -> bytes | None:
         """What a row holds, None if there is none. Raises IndexUnusableError."""
         try:
-            with self.env.begin(database) as txn:
+            with self.env.begin(self.databases[database]) as txn:
                 value = txn.get(name)
         except lmdb.Error as error:
             raise IndexUnusableError(f"{self.where}: cannot be read: {error}") from None
@@ -166,11 +165,12 @@ class Rows:
         return content
 
     def meta(self) -> Meta:
-        return Meta.from_json(self.read(self.meta_db, META_NAME) or b"{}", str(self.where))
+        """What the index says of itself. Raises IndexUnusableError."""
+        return Meta.from_json(self.read("meta", META_NAME) or b"{}", str(self.where))
 
     def origin(self, key: str, variant: int) -> Origin | None:
         """Where the entry in force comes from."""
-        with self.env.begin(self.answers) as txn:
+        with self.env.begin(self.databases["answers"]) as txn:
             value = txn.get(answer_name(bytes.fromhex(key), variant))
         return None if value is None else Origin.of(value)
 

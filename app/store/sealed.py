@@ -63,27 +63,18 @@ def private_copy(path: Path) -> BinaryIO:
     Raises IndexUnusableError if the file is not whole, OSError if it cannot be copied.
     """
     with _opened(path) as source:
-        target = _unnamed(path.parent)
+        copy = empty_copy(path.parent)
         try:
-            _prove(path, source, target)
+            _prove(path, source, copy)
         except BaseException:
-            target.close()
+            copy.close()
             raise
-        return target
+        return copy
 
 
-def proved(path: Path) -> BinaryIO:
-    """The file itself, proved by its seal: for a reader where nothing can be written.
-
-    Raises IndexUnusableError, OSError.
-    """
-    source = _opened(path)
-    try:
-        _prove(path, source, None)
-    except BaseException:
-        source.close()
-        raise
-    return source
+def empty_copy(folder: Path) -> BinaryIO:
+    """An unnamed file to begin with. Raises OSError."""
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def readable(path: Path) -> BinaryIO:
@@ -92,25 +83,17 @@ def readable(path: Path) -> BinaryIO:
     Raises IndexUnusableError.
     """
     try:
-        try:
+        with contextlib.suppress(OSError):
             return private_copy(path)
-        except OSError:
-            return proved(path)
+        source = _opened(path)
+        try:
+            _prove(path, source, None)
+        except BaseException:
+            source.close()
+            raise
     except OSError as error:
         raise IndexUnusableError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def empty_copy(folder: Path) -> BinaryIO:
-    """An unnamed file to begin with. Raises OSError."""
-    return tempfile.TemporaryFile(dir=folder)
-
-
-def _unnamed(folder: Path) -> BinaryIO:
-    try:
-        return tempfile.TemporaryFile(dir=folder)
-    except OSError:
-        # The folder may be read-only; another place on the disk does as well.
-        return tempfile.TemporaryFile()
+    return source
 
 
 def _opened(path: Path) -> BinaryIO:

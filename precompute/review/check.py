@@ -20,6 +20,9 @@ from app.kinds.decks import AnyDeck
 from app.store.index import Index, log_digest
 from app.store.log import Damage, Record, damaged_lines, log_path, read_log
 
+# Damaged lines that are named one by one.
+MOST_LINES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -164,9 +167,11 @@ def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:
     path = log_path(store, deck.id)
     if not path.exists():
         return
-    damaged = damaged_lines(path)
-    for line in damaged:
-        yield Finding(line, "run: precompute check --repair, then build to cook its answer again")
+    damaged = [why for _, why in damaged_lines(path)]
+    for why in damaged[:MOST_LINES]:
+        yield Finding(why, "run: precompute check --repair, then build to cook its answer again")
+    if len(damaged) > MOST_LINES:
+        yield Finding(str(path), f"{len(damaged):,} lines are damaged in all")
     keys: set[tuple[str, int]] = set()
     for item in read_log(path):
         if isinstance(item, Record):

@@ -81,17 +81,13 @@ def told(index: IndexReader, queries: list[Query]) -> dict[str, object]:
     """Everything that an index can be asked about some queries."""
     return {
         "meta": index.meta(),
-        "keys": list(index.keys()),
         "get": [index.get(query.raw_key, variant) for query in queries for variant in (0, 1, 2)],
-        "has": [index.has(query.key, variant) for query in queries for variant in (0, 1)],
         "variants": [index.variants(query.raw_key, 3) for query in queries],
-        "same_hand": [sorted(index.same_hand(query.raw_hand_key)) for query in queries],
         "nearest": [
             index.nearest(query.raw_hand_key, query.digests, radius)
             for query in queries
             for radius in (0, 1, 2, 5, 12)
         ],
-        "is_stocked": [index.is_stocked(query.hand_key) for query in queries],
         "stocked": [index.stocked(place) for place in range(index.meta().stocked_hands)],
     }
 
@@ -199,9 +195,7 @@ def test_garbage_is_neither_served_nor_an_error(tmp_path: Path, poem: Deck, keep
                 missing += found is None
                 near = index.nearest(query.raw_hand_key, query.digests, 1)
                 assert near in ([], local.nearest(query.raw_hand_key, query.digests, 1))
-                index.is_stocked(query.hand_key)
                 index.variants(query.raw_key, 3)
-                index.same_hand(query.raw_hand_key)
                 index.stocked(0)
             index.close()
             publish(store, poem.id, keeper.url, afresh=True)
