@@ -2,7 +2,7 @@
 
 python -m bench            all of it but the largest sizes; some ten minutes
 python -m bench --quick    under two minutes
-python -m bench --scale    1,000 to 10,000,000 entries as well, where the disk has the room
+python -m bench --scale    1,000 to 1,000,000 entries as well, where the disk has the room
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="short rounds, small sizes")
-    parser.add_argument("--scale", action="store_true", help="up to 10,000,000 entries")
+    parser.add_argument("--scale", action="store_true", help="up to 1,000,000 entries")
     parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
     wanted = parser.parse_args()
     missing = [name for name in ("wrk", "taskset") if shutil.which(name) is None]
@@ -62,11 +62,11 @@ def main() -> int:
 
 
 def _sizes(*, quick: bool, large: bool) -> list[int]:
-    sizes = [1_000, 100_000]
+    sizes = [1_000, 10_000]
     if not quick:
-        sizes.append(1_000_000)
+        sizes.append(100_000)
     if large:
-        sizes.append(10_000_000)
+        sizes.append(1_000_000)
     return sizes
 
 

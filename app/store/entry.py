@@ -147,10 +147,14 @@ def _check(record: dict[str, Any], usage: Usage | None) -> None:
         numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)
     if not _NUMBER.issuperset(map(type, numbers)):
         raise ValueError("a member that should be a number is none")
+    if not 0 <= min(numbers) <= max(numbers) <= _MOST:
+        raise ValueError("a number is out of range")
 
 
 _TEXT = {str}
 _NUMBER = frozenset({int, float})
+# Dollars or tokens of one entry: sums of more would end as infinity, which JSON does not have.
+_MOST = 1e12
 _texts = operator.itemgetter("source", "model", "fingerprint", "created")
 
 

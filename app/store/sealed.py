@@ -6,14 +6,14 @@ Layout: the pages of LMDB, then a seal of 32 bytes:
     length      u64, little endian: how many bytes stand before the seal
     checksum    8 bytes, the 64-bit xxh3 of those bytes
 
-Who writes does so in a private copy, then seals a new file and renames it over the old one. Who
-reads proves the checksum while copying the file, and maps the copy: a temporary file without a
-name, so that nothing done to the published file reaches a process that runs. This matters because
-LMDB trusts its pages: a flipped byte in one that leads to others, or a truncated file under a
-memory map, kills the process (SIGSEGV, SIGBUS) and raises nothing that could be caught.
+A writer works in a private copy, then seals a new file and renames it over the old one. A reader
+proves the checksum while copying the file, and maps the copy: a temporary file without a name, so
+that nothing done to the published file reaches a running process. This matters because LMDB trusts
+its pages: a flipped byte in one that leads to others, or a truncated file under a memory map, kills
+the process (SIGSEGV, SIGBUS) and raises nothing that could be caught.
 
-(Transactions in the published file, which readers saw at once, were what we had. They need a lock
-file with a reader table, and leave no moment at which a checksum of the file could hold.)
+(Transactions in the published file, which readers see at once, were tried first. They need a lock
+file with a reader table, and leave no moment at which a checksum of the file holds.)
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ from app.errors import IndexUnusableError
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
 _BLOCK = 1 << 20
+# Bytes of a file that each process reads from a copy of its own, about 20,000 answers. A larger one
+# is mapped itself, so that workers share its memory; whoever cuts that one short in place, instead
+# of renaming another over it, can still end a worker.
+COPIED = 32 << 20
 # Address space, not memory, for a copy that grows.
 _MAP_SIZE = 1 << 36
 
@@ -78,13 +82,14 @@ def empty_copy(folder: Path) -> BinaryIO:
 
 
 def readable(path: Path) -> BinaryIO:
-    """A private copy, or the file itself if the disk is full or read-only. Both are proved.
+    """A private copy, or the file itself if it is large or cannot be copied. Both are proved.
 
     Raises IndexUnusableError.
     """
     try:
         with contextlib.suppress(OSError):
-            return private_copy(path)
+            if path.stat().st_size <= COPIED:
+                return private_copy(path)
         source = _opened(path)
         try:
             _prove(path, source, None)

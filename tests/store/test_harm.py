@@ -7,6 +7,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 from app.errors import IndexUnusableError
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
+from app.store import sealed
 from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.holder import bring_up as start
 from app.store.index import Index, IndexWriter, index_path
+from app.store.key import Query
 from app.store.log import LogWriter, Record, damaged_lines, log_path, read_log
 from app.store.rows import Rows, answer_name
 from app.store.sealed import private_copy, publish
@@ -139,11 +142,19 @@ def bodies(made: list[Entry]) -> dict[tuple[str, int], bytes]:
     return {(e.key, e.variant): exact_body(e) for e in made}
 
 
+@pytest.mark.parametrize("copied", [0, sealed.COPIED])
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_a_harmed_index_is_refused_and_mended_at_the_start(
-    store: Path, deck: Deck, made: list[Entry], count: int
+    store: Path,
+    deck: Deck,
+    made: list[Entry],
+    count: int,
+    copied: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever was done to the file at rest: it is named as unusable, and a start builds it again."""
+    """Whatever was done to the file at rest, be it read from a copy or not: it is named as unusable,
+    and a start builds it again."""
+    monkeypatch.setattr(sealed, "COPIED", copied)
     path = index_path(store, deck.id)
     settings = Settings.read({"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_DATA": str(store)})
     for harmed in mutants(path.read_bytes(), count):
@@ -312,6 +323,32 @@ def test_a_flipped_byte_in_a_line_is_told_and_cooked_again(
     assert "\n0 errors" in repaired
     assert (store / "poem.damaged").read_bytes() == lines[4]
     assert row(precompute("build", "--n", 27, **known).stdout, "already there") == "27"
+
+
+@pytest.mark.parametrize("change", ["garbage", "crlf", "utf-16", "other deck", "huge cost"])
+def test_whatever_stands_as_the_log_is_mended(
+    precompute: Precompute, poem_alone: Path, change: str
+) -> None:
+    """A foreign, converted or odd log: `check --repair` ends without an error and loses no answer
+    that can be read."""
+    known: dict[str, Any] = {"TSUKURIOKI_DECKS": poem_alone}
+    precompute("build", "--n", 27, **known)
+    path = log_path(Path(str(precompute.settings["TSUKURIOKI_DATA"])) / "store", "poem")
+    good = path.read_bytes()
+    other = Query.play("other", [("a", "b")])
+    odd = replace(entry(other), cost_usd=1e308)
+    path.write_bytes(
+        {
+            "garbage": random.Random(1).randbytes(50_000),
+            "crlf": good.replace(b"\n", b"\r\n"),
+            "utf-16": good.decode().encode("utf-16"),
+            "other deck": good + entry(other).to_line(),
+            "huge cost": good + odd.to_line() * 2,
+        }[change]
+    )
+    assert "\n0 errors" in precompute("check", "--repair", **known).stdout
+    there = "0" if change in ("garbage", "utf-16") else "27"
+    assert row(precompute("build", "--n", 27, **known).stdout, "already there") == there
 
 
 def test_nothing_cooked_is_no_problem(

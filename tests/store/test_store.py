@@ -143,6 +143,9 @@ def test_no_changed_byte_goes_unnoticed(data: st.DataObject) -> None:
         {"usage": {"prompt": "x"}},
         {"usage": {"strange": 1}},
         {"cost_usd": "free"},
+        {"cost_usd": -1},
+        {"usage": {"prompt": 1e308}},
+        {"key": "0" * 32},
     ],
 )
 def test_a_sealed_line_that_is_no_entry_is_damaged(change: dict[str, object]) -> None:
