@@ -8,6 +8,7 @@ from typing import Any
 
 from app.errors import PlanError, UnfinishedError
 from app.kinds.cards.figures import coverage, store
+from app.kinds.cards.written import WrittenProvider
 from app.kinds.tasks import Task
 from app.ledger.misses import read_ledger
 from app.providers import Model
@@ -70,6 +71,9 @@ def _plan(options: BuildOptions, context: BuildContext, choice: Choice) -> Itera
     settings, deck = context.settings, context.deck
     if options.refresh:
         return plan_refresh(options.refresh, settings, deck, choice, context.err)
+    if choice.name == "written":
+        queries = WrittenProvider(deck).queries
+        return (Job(query, 0, "written") for query in queries)
     if options.strategy == "stock":
         return plan_stock(deck, options.seed, radius_of(options, settings))
     if options.strategy == "sampled":

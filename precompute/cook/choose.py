@@ -10,6 +10,8 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.writer import SmallWriter, Writer
+from app.kinds.cards.written import MODEL as WRITTEN_MODEL
+from app.kinds.cards.written import WrittenProvider, written_answers
 from app.kinds.tasks import Provider, Task
 from app.providers import Completion, Model, Prompt
 from app.providers.secret import Secret
@@ -18,7 +20,7 @@ from app.settings import Settings
 from precompute.cook.cost import Estimator, estimator
 from precompute.cook.runner import Pace
 
-PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
+PROVIDERS = ("composer", "written", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
 # The extra of pyproject.toml that brings a provider's client library.
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
@@ -38,7 +40,7 @@ class Choice:
     @property
     def local(self) -> bool:
         """Whether it needs no network."""
-        return self.name == "composer"
+        return self.name in ("composer", "written")
 
 
 def gemini_key(settings: Settings) -> Secret:
@@ -61,6 +63,7 @@ def choose(
         )
     models = {
         "composer": COMPOSER_MODEL,
+        "written": WRITTEN_MODEL,
         "gemini": settings.gemini_model,
         "gemini-legacy": settings.gemini_model,
         "ollama": settings.ollama_model,
@@ -165,7 +168,9 @@ class Cook:
 
 
 def make_cook(choice: Choice, deck: Deck, model: Model | None) -> Cook:
-    """A provider for a deck; with no model, the composer. Raises DeckError."""
+    """A provider for a deck; with no model, what is in the box. Raises DeckError."""
+    if choice.name == "written":
+        return Cook(WrittenProvider(deck), None)
     if model is None:
         return Cook(ComposerProvider(deck), None)
     if choice.prompt == "small":
@@ -180,6 +185,8 @@ def fingerprints(deck: Deck) -> dict[str, str]:
     known: dict[str, str] = {}
     if deck.composable:
         known["composer"] = ComposerProvider(deck).fingerprint
+    if written_answers(deck):
+        known["written"] = WrittenProvider(deck).fingerprint
     planned = Planned(Choice("gemini", ""))
     for kind in (Writer, SmallWriter):
         fingerprint = kind(deck, planned).fingerprint

@@ -91,7 +91,7 @@ class Ageing:
         return ""
 
 
-_NAMES = frozenset({"composer", "gemini", "gemini-legacy", "ollama", "openai"})
+_NAMES = frozenset({"composer", "written", "gemini", "gemini-legacy", "ollama", "openai"})
 
 
 def in_force(settings: Settings, deck: Deck) -> Iterator[Entry]:
