@@ -21,9 +21,11 @@ from app.kinds.tasks import Draft, Drafts, Task
 from app.store.entry import Entry
 from app.store.index import DEFAULT_ORDER, IndexWriter
 from app.store.log import LogWriter
+from precompute.cook.cards import CardsCooking
 from precompute.cook.clock import SystemClock
-from precompute.cook.intake import Intake, Report
+from precompute.cook.intake import Intake
 from precompute.cook.near_copy import NearCopies
+from precompute.cook.report import Report
 from precompute.cook.runner import Pace, Runner
 from precompute.plan.strategies import Job
 
@@ -75,16 +77,17 @@ def _fill(store: Path, deck: Deck, plays: Iterator[tuple[Job, dict[str, str]]]) 
 
 def _cook(store: Path, deck: Deck, plays: Sequence[tuple[Job, dict[str, str]]]) -> dict[str, float]:
     clock = SystemClock()
+    cooking = CardsCooking(deck)
     provider = _AtOnce({job.query.key: answer for job, answer in plays})
     started = time.perf_counter()
     with (
         LogWriter(store, deck.id) as log,
         IndexWriter(store, deck) as index,
-        NearCopies(store, deck.id) as copies,
+        cooking.judge(store) as judge,
     ):
         opened, used = time.perf_counter(), time.process_time()
         source = (provider.name, provider.fingerprint)
-        intake = Intake(deck, source, log, index, copies, clock.stamp, None, Report())
+        intake = Intake(cooking, judge, source, log, index, clock.stamp, None, Report())
         pace = Pace(per_request=PER_REQUEST)
         runner = Runner(provider, intake, index, clock, pace, sources=DEFAULT_ORDER)
         report = runner.run([job for job, _ in plays])

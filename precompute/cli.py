@@ -26,16 +26,18 @@ from app.store.holder import publish
 from app.store.index import Index, IndexWriter
 from app.store.log import LogWriter, log_path
 from precompute import event
-from precompute.cook import chat_command, progress
+from precompute.cook import progress
 from precompute.cook.build import build as cook
 from precompute.cook.choose import PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import REFRESH, told_ages
 from precompute.cook.report import table
+from precompute.learn.lines import build_learned
 from precompute.plan.strategies import STRATEGIES
 from precompute.rehearse import rehearsal
 from precompute.rehearse.picture import draw
+from precompute.review import chat as chat_review
 from precompute.review import check as checks
 from precompute.review import merge
 from precompute.review import stats as deck_stats
@@ -98,7 +100,12 @@ def _deck(settings: Settings, name: str | None) -> Deck:
 # Which builds take an option of `build`, by its parameter's name; one that is not here is for decks
 # of cards alone. A chat deck cooks lines (stock) or takes in what it learned (misses).
 _COOK, _LEARN = f"{PATTERN} stock", f"{PATTERN} misses"
-_CHAT_COOKING = frozenset({"provider", "model"})
+_CHAT_COOKING = frozenset(
+    {
+        "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
+        "batch", "give_up_hours",
+    }
+)  # fmt: skip
 _BUILDS_THAT_TAKE: Mapping[str, tuple[str, ...]] = {
     "deck_name": (CARDS, _COOK, _LEARN),
     "wanted": (CARDS, _COOK, _LEARN),
@@ -174,33 +181,17 @@ def build(deck_name: str | None, **asked: Any) -> int:
     kind = f"{PATTERN} {asked['strategy']}" if patterns else CARDS
     _refuse_foreign_options(kind)
     review: bool = asked.pop("review")
-    if patterns:
-        status = chat_command.build(
-            settings,
-            patterns,
-            asked["wanted"],
-            asked["provider"],
-            asked["model"],
-            asked["strategy"],
-            SystemClock().stamp,
-            review=review,
-            dry_run=asked["dry_run"],
-        )
-        publish(settings.store_options, patterns.id)
-        return status
-    context = BuildContext(
-        settings,
-        _deck(settings, deck_name),
-        Console(),
-        Console(stderr=True),
-        SystemClock(),
-        Random(),
-    )
+    deck = patterns or _deck(settings, deck_name)
+    err = Console(stderr=True)
+    context = BuildContext(settings, deck, Console(), err, SystemClock(), Random())
+    options = BuildOptions(**asked)
     try:
-        return cook(BuildOptions(**asked), context)
+        if patterns and options.strategy == "misses":
+            return build_learned(options, context, patterns, review=review)
+        return cook(options, context)
     finally:
         # What was cooked before a build broke off is served too.
-        publish(settings.store_options, context.deck.id)
+        publish(settings.store_options, deck.id)
 
 
 def _refuse_foreign_options(build_of: str) -> None:
@@ -245,11 +236,11 @@ def stats(
     patterns = _patterns(settings, deck_name)
     if patterns:
         today = time.strftime("%Y-%m-%d")
-        told = chat_command.stats(settings, patterns, today)
+        told = chat_review.stats(settings, patterns, today)
         if as_json:
             sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         else:
-            table(Console(), f"deck {patterns.id}", chat_command.stats_rows(told))
+            table(Console(), f"deck {patterns.id}", chat_review.stats_rows(told))
         return 0
     deck = _deck(settings, deck_name)
     try:
@@ -358,10 +349,10 @@ def check(repair: bool) -> int:
         _repair(settings, deck)
     for deck in decks:
         if isinstance(deck, PatternDeck):
-            findings += chat_command.check(deck)
+            findings += chat_review.check(deck)
             findings += checks.check_store(settings.store, deck)
             findings += checks.check_entries(settings.store, deck)
-            click.echo(chat_command.summary(deck))
+            click.echo(chat_review.summary(deck))
             continue
         findings += checks.check_deck(deck)
         findings += checks.check_store(settings.store, deck)

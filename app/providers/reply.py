@@ -17,7 +17,6 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-_LIST = re.compile(r'"answers"\s*:\s*\[')
 _BARE_LIST = re.compile(r"\[\s*(?=\{)")
 _BETWEEN = re.compile(r"[\s,]*")
 _LONE = re.compile(r"[\ud800-\udfff]")
@@ -51,20 +50,20 @@ def read_object(text: str) -> dict[str, Any]:
     return value
 
 
-def read_answers(text: str, asked: int = 0) -> list[dict[str, Any]]:
-    """The objects of `answers`, as many as are whole.
+def read_answers(text: str, asked: int = 0, member: str = "answers") -> list[dict[str, Any]]:
+    """The objects of the list `member`, as many as are whole.
 
     `asked`: how many answers were asked for; of one, the object itself will do. Raises
     UnreadableError if there is no list.
     """
-    found = _LIST.search(text) or _BARE_LIST.search(text)
+    found = re.search(rf'"{member}"\s*:\s*\[', text) or _BARE_LIST.search(text)
     start = text.find("{")
     if asked == 1 and start >= 0 and (not found or found[0] == text[found.start()] == "["):
         one = next(_items(text, start), None)
-        if isinstance(one, dict) and "answers" not in one:
+        if isinstance(one, dict) and member not in one:
             return [one]
     if found is None:
-        raise UnreadableError("the reply has no list of answers")
+        raise UnreadableError(f"the reply has no list of {member}")
     return [item for item in _items(text, found.end()) if isinstance(item, dict)]
 
 

@@ -19,7 +19,6 @@ import orjson
 import xxhash
 
 from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, UnfinishedError
-from app.kinds.cards.writer import Writer
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Drafts, Task
 from app.providers import Completion, Prompt
@@ -30,6 +29,7 @@ from app.store.sources import is_as_good
 from precompute.cook.clock import Clock
 from precompute.cook.cost import Estimate
 from precompute.cook.intake import Intake
+from precompute.cook.kinds import BatchWriter
 from precompute.cook.progress import Show
 from precompute.cook.runner import LONGEST_WAIT, Budget
 from precompute.plan.strategies import Job
@@ -119,7 +119,7 @@ class BatchCook:
         store: Path,
         deck: str,
         service: BatchService,
-        writer: Writer,
+        writer: BatchWriter,
         intake: Intake,
         index: IndexWriter,
         clock: Clock,
@@ -322,6 +322,7 @@ class BatchCook:
         results = self._patiently(lambda: _best(self._service.results(state.name)))
         for key in state.requests:
             tasks = [task for task in state.tasks(key) if not self._is_there(task, state)]
+            self._intake.report.already += len(state.requests[key]) - len(tasks)
             if tasks:
                 # A reply can only be read with all the tasks that it was asked for.
                 batch = self._read(state.tasks(key), results.get(key, "missing"))

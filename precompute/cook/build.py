@@ -4,263 +4,213 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from app.errors import PlanError, UnfinishedError
-from app.kinds.cards.figures import coverage, store
-from app.kinds.cards.written import WrittenProvider
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.figures import store
 from app.kinds.tasks import Task
-from app.ledger.misses import read_ledger
 from app.providers import Model
 from app.providers.prices import Price, load_prices
-from app.settings import Settings
-from app.store.index import IndexWriter
+from app.store.index import IndexWriter, Meta
 from app.store.log import LogWriter
 from precompute.cook import cache, dry_run
 from precompute.cook.batch import BatchCook, BatchPace, waiting_job
-from precompute.cook.choose import (
-    Choice,
-    Cook,
-    choose,
-    make_cook,
-    make_model,
-    pace_of,
-)
-from precompute.cook.intake import Intake, Report
+from precompute.cook.choose import Choice, choose, make_model, pace_of
+from precompute.cook.intake import Intake
+from precompute.cook.kinds import Cook, Cooking, cooking_of
 from precompute.cook.meter import Meter
-from precompute.cook.near_copy import NearCopies
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
 from precompute.cook.progress import Show, show
 from precompute.cook.refresh import plan_refresh
-from precompute.cook.report import counts, one_in, table
+from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
-from precompute.learn.written import written_entries
-from precompute.pieces.cooking import cook_pieces
-from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
+from precompute.plan.strategies import Job
 
 
 def build(options: BuildOptions, context: BuildContext) -> int:
     """Cook. Raises OperatorError; what was cooked by then is kept, and told."""
     settings = context.settings
-    if options.wanted is None and not (options.refresh or options.pieces):
-        raise PlanError("say how many entries the store shall have, for example --n 1000")
     if options.pieces:
-        return cook_pieces(options, context)
-    choice = choose(settings, options.provider, options.model, options.prompt)
+        # Pieces are the composer's, which knows cards only.
+        from precompute.pieces.cooking import cook_pieces
+
+        assert isinstance(context.deck, Deck)
+        return cook_pieces(options, context, context.deck)
+    if options.wanted is None and not options.refresh:
+        raise PlanError("say how many entries the store shall have, for example --n 1000")
+    cooking = cooking_of(context.deck)
+    prompt = "whole" if cooking.whole_only else options.prompt
+    choice = choose(settings, options.provider, options.model, prompt)
     if choice.why:
-        context.err.print(f"provider: {choice.name} ({choice.why})", highlight=False)
-    jobs = list(_jobs(options, context, choice))
+        told = f"provider: {choice.name} ({choice.why})"
+        context.err.print(told, highlight=False, markup=False)
+    jobs = list(_jobs(options, context, cooking, choice))
     if options.dry_run:
         return dry_run.tell(options, context, choice, jobs)
     model = None if choice.local else make_model(choice, settings)
-    if model is not None and not choice.model:
-        choice = Choice(choice.name, model.model, choice.why, choice.prompt)
+    if model is not None:
+        choice = replace(choice, model=model.model)
     try:
-        return _cook(options, context, choice, model, jobs)
+        return _Build(options, context, cooking, choice, model).cook(jobs)
     finally:
         if model is not None:
             model.close()
 
 
-def _jobs(options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-    plan = _plan(options, context, choice)
+def _jobs(
+    options: BuildOptions, context: BuildContext, cooking: Cooking, choice: Choice
+) -> Iterator[Job]:
+    if options.refresh:
+        settings, deck = context.settings, context.deck
+        plan = plan_refresh(options.refresh, settings, deck, choice, context.err)
+    else:
+        plan = cooking.plan(options, context, choice)
     return itertools.islice(plan, options.wanted) if options.wanted else plan
 
 
-def _plan(options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-    settings, deck = context.settings, context.deck
-    if options.refresh:
-        return plan_refresh(options.refresh, settings, deck, choice, context.err)
-    if choice.name == "written":
-        queries = WrittenProvider(deck).queries
-        return (Job(query, 0, "written") for query in queries)
-    if options.strategy == "stock":
-        return plan_stock(deck, options.seed, radius_of(options, settings))
-    if options.strategy == "sampled":
-        return plan_sampled(deck, options.seed)
-    return plan_misses(deck, read_ledger(settings.ledger, deck.id))
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """One build: what was asked for, of which kind, and who is asked."""
 
+    options: BuildOptions
+    context: BuildContext
+    cooking: Cooking
+    choice: Choice
+    model: Model | None
 
-def radius_of(options: BuildOptions, settings: Settings) -> int:
-    """The radius that was asked for."""
-    return settings.radius if options.radius is None else options.radius
-
-
-def _cook(
-    options: BuildOptions,
-    context: BuildContext,
-    choice: Choice,
-    model: Model | None,
-    jobs: Sequence[Job],
-) -> int:
-    settings, deck = context.settings, context.deck
-    price = price_of(options, context, choice)
-    report = Report()
-    meter = Meter(model, report, limiter_of(options, context, choice)) if model else None
-    cook = make_cook(choice, deck, meter)
-    started = context.clock.now()
-    unfinished: UnfinishedError | None = None
-    with (
-        LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, radius_of(options, settings)) as index,
-        NearCopies(settings.store, deck.id) as copies,
-        show(context.err, len(jobs)) as progress,
-    ):
-        if log.repaired:
-            progress.note(f"a torn tail of {log.repaired} bytes was set aside in {deck.id}.torn")
-        for note in index.notes:
-            progress.note(note)
-        if options.strategy == "misses":
-            _take_in(context, log, index, progress)
-        source = (cook.provider.name, cook.provider.fingerprint)
-        intake = Intake(deck, source, log, index, copies, context.clock.stamp, price, report)
-        runner = _runner(options, context, choice, cook, meter, price, intake, index, progress)
-        if not options.batch and (waiting := waiting_job(settings.store, deck.id)):
-            progress.note(
-                f"{waiting}; this build asks directly, build --batch takes its answers in"
+    def cook(self, jobs: Sequence[Job]) -> int:
+        """Cook the jobs, say what was done, and return the exit status."""
+        options, context = self.options, self.context
+        settings, deck = context.settings, context.deck
+        price = price_of(options, context, self.choice)
+        report = Report()
+        meter = None
+        if self.model is not None:
+            meter = Meter(self.model, report, limiter_of(options, context, self.choice))
+        cook = self.cooking.cook(self.choice, meter)
+        started = context.clock.now()
+        unfinished: UnfinishedError | None = None
+        planned = len(jobs)
+        radius = options.radius_in(settings)
+        with (
+            LogWriter(settings.store, deck.id) as log,
+            IndexWriter(settings.store, self.cooking.deck, settings.sources, radius) as index,
+            self.cooking.judge(settings.store) as judge,
+            show(context.err, planned) as progress,
+        ):
+            for note in self._notes(log, index):
+                progress.note(note)
+            self.cooking.before(options, context, log, index, progress)
+            source = (cook.provider.name, cook.provider.fingerprint)
+            intake = Intake(
+                self.cooking, judge, source, log, index, context.clock.stamp, price, report
             )
-        again: Sequence[Task] = ()
-        try:
-            if options.batch:
-                batch = _batch_cook(options, context, choice, cook, model, intake, index, progress)
-                jobs, again = batch.run(jobs)
-                intake.price = price
-            with cache.kept(cook, model, load_prices(settings.prices), price, jobs, progress.note):
-                runner.run(jobs, again)
-        except UnfinishedError as error:
-            unfinished = error
-        meta = index.meta()
-    seconds = context.clock.now() - started
-    missing = max(len(report.unmet), len(jobs) - report.already - report.cooked)
-    tell(context, report, price, missing, store(meta), coverage(deck, meta), seconds)
-    if unfinished is not None:
-        raise unfinished
-    return 2 if missing else 0
+            runner = self._runner(cook, meter, price, intake, index, progress)
+            again: Sequence[Task] = ()
+            try:
+                if options.batch:
+                    jobs, again = self._batch(cook, intake, index, progress).run(jobs)
+                    intake.price = price
+                prices = load_prices(settings.prices)
+                with cache.kept(cook, self.model, prices, price, jobs, progress.note):
+                    runner.run(jobs, again)
+            except UnfinishedError as error:
+                unfinished = error
+            meta = index.meta()
+        missing = max(len(report.unmet), planned - report.already - report.cooked)
+        self._tell(report, price, missing, meta, context.clock.now() - started)
+        if unfinished is not None:
+            raise unfinished
+        return 2 if missing else 0
 
+    def _notes(self, log: LogWriter, index: IndexWriter) -> Iterator[str]:
+        deck = self.context.deck.id
+        if log.repaired:
+            yield f"a torn tail of {log.repaired} bytes was set aside in {deck}.torn"
+        yield from index.notes
+        waiting = "" if self.options.batch else waiting_job(self.context.settings.store, deck)
+        if waiting:
+            yield f"{waiting}; this build asks directly, build --batch takes its answers in"
 
-def _take_in(context: BuildContext, log: LogWriter, index: IndexWriter, progress: Show) -> None:
-    """Store what a model wrote at the event, before anything is asked for."""
-    index.catch_up()
-    lines = read_ledger(context.settings.ledger, context.deck.id)
-    found = [
-        entry
-        for entry in written_entries(context.deck, lines)
-        if not index.has(entry.key, entry.variant)
-    ]
-    if found:
-        log.append(found)
-        index.catch_up()
-        progress.note(f"{len(found):,} answers that a model wrote at the event were taken in")
-
-
-def _runner(
-    options: BuildOptions,
-    context: BuildContext,
-    choice: Choice,
-    cook: Cook,
-    meter: Meter | None,
-    price: Price | None,
-    intake: Intake,
-    index: IndexWriter,
-    progress: Show,
-) -> Runner:
-    settings = context.settings
-    return Runner(
-        cook.provider,
-        intake,
-        index,
-        context.clock,
-        pace_of(choice, settings, options.per_request, options.concurrency),
-        meter,
-        Budget(price, cook.estimate, options.budget_usd),
-        settings.sources,
-        context.rng,
-        progress,
-    )
-
-
-def _batch_cook(
-    options: BuildOptions,
-    context: BuildContext,
-    choice: Choice,
-    cook: Cook,
-    model: Model | None,
-    intake: Intake,
-    index: IndexWriter,
-    progress: Show,
-) -> BatchCook:
-    """The way of cooking by batch job, at its own price."""
-    from app.providers.gemini import Gemini
-
-    if cook.writer is None or not isinstance(model, Gemini):
-        raise PlanError("--batch is there for --provider gemini with whole poems only")
-    from app.providers.gemini_batch import GeminiBatch
-
-    settings = context.settings
-    intake.price = price_of(options, context, choice, batch=True)
-    pace = BatchPace(
-        per_request=pace_of(choice, settings, options.per_request, 1).per_request,
-        give_up_seconds=options.give_up_hours * 3600,
-        poll_seconds=settings.batch_poll,
-    )
-    return BatchCook(
-        settings.store,
-        context.deck.id,
-        GeminiBatch(model),
-        cook.writer,
-        intake,
-        index,
-        context.clock,
-        pace,
-        Budget(intake.price, cook.estimate, options.budget_usd),
-        settings.sources,
-        progress,
-    )
-
-
-def tell(
-    context: BuildContext,
-    report: Report,
-    price: Price | None,
-    missing: int,
-    stored: dict[str, Any],
-    covers: dict[str, Any],
-    seconds: float,
-) -> None:
-    """The table at the end."""
-    rows = [
-        ("cooked", f"{report.cooked:,}"),
-        ("already there", f"{report.already:,}"),
-        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
-        *_quality(report),
-        *_faults(report),
-        ("not cooked", f"{missing:,}"),
-        *_bill(report, price),
-        ("by source", counts(stored["by_source"])),
-        ("exact plays", one_in(covers["exact"])),
-        (
-            "stocked hands",
-            f"{one_in(covers['stocked_hands'])}, within {covers['radius']} phrase(s)",
-        ),
-        ("plays of stocked hands", one_in(covers["stocked_plays"])),
-        ("plays that composing covers", one_in(covers["composed"])),
-        ("time", f"{seconds:.1f} s"),
-    ]
-    table(context.out, f"deck {context.deck.id}", rows)
-    for task, why in report.unmet[:20]:
-        told = why.replace("\n", "; ")
-        context.err.print(
-            f"not cooked: {task.query.key} variant {task.variant}: {told}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+    def _runner(
+        self, cook: Cook, meter: Meter | None, price: Price | None, intake: Intake,
+        index: IndexWriter, progress: Show,
+    ) -> Runner:  # fmt: skip
+        options, context = self.options, self.context
+        return Runner(
+            cook.provider,
+            intake,
+            index,
+            context.clock,
+            pace_of(self.choice, context.settings, options.per_request, options.concurrency),
+            meter,
+            Budget(price, cook.estimate, options.budget_usd),
+            context.settings.sources,
+            context.rng,
+            progress,
         )
+
+    def _batch(self, cook: Cook, intake: Intake, index: IndexWriter, progress: Show) -> BatchCook:
+        """The way of cooking by batch job, at its own price."""
+        from app.providers.gemini import Gemini
+
+        options, context = self.options, self.context
+        if cook.writer is None or not isinstance(self.model, Gemini):
+            raise PlanError("--batch is there for --provider gemini with --prompt whole only")
+        from app.providers.gemini_batch import GeminiBatch
+
+        settings = context.settings
+        intake.price = price_of(options, context, self.choice, batch=True)
+        pace = BatchPace(
+            per_request=pace_of(self.choice, settings, options.per_request, 1).per_request,
+            give_up_seconds=options.give_up_hours * 3600,
+            poll_seconds=settings.batch_poll,
+        )
+        return BatchCook(
+            settings.store,
+            context.deck.id,
+            GeminiBatch(self.model),
+            cook.writer,
+            intake,
+            index,
+            context.clock,
+            pace,
+            Budget(intake.price, cook.estimate, options.budget_usd),
+            settings.sources,
+            progress,
+        )
+
+    def _tell(
+        self, report: Report, price: Price | None, missing: int, meta: Meta, seconds: float
+    ) -> None:
+        """The table at the end, and what was not cooked."""
+        context = self.context
+        rows = [
+            ("cooked", f"{report.cooked:,}"),
+            ("already there", f"{report.already:,}"),
+            ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
+            *_quality(report),
+            *_faults(report),
+            ("not cooked", f"{missing:,}"),
+            *_bill(report, price),
+            ("by source", counts(store(meta)["by_source"])),
+            *self.cooking.stored_rows(meta),
+            ("time", f"{seconds:.1f} s"),
+        ]
+        table(context.out, f"deck {context.deck.id}", rows)
+        for line in _missing_lines(report, missing):
+            context.err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _missing_lines(report: Report, missing: int) -> Iterator[str]:
+    for task, why in report.unmet[:20]:
+        yield f"not cooked: {task.query.key} variant {task.variant}: {why}"
     if missing:
         more = f" (and {len(report.unmet) - 20:,} more)" if len(report.unmet) > 20 else ""
-        context.err.print(
-            f"{missing:,} not cooked{more}; what is there is safe, run the same again to "
-            "ask for them again",
-            highlight=False,
+        yield (
+            f"{missing:,} not cooked{more}; what is there is safe, run the same again to ask for "
+            "them again"
         )
 
 
@@ -268,11 +218,7 @@ def _quality(report: Report) -> Iterator[tuple[str, object]]:
     of = report.first_drafts
     if not of:
         return
-    for name, count in (
-        ("passed at the first try", report.first_try),
-        ("length kept at the first try", report.first_length),
-        ("title verbatim at the first try", report.first_title),
-    ):
+    for name, count in {"passed at the first try": report.first_try, **report.first_kept}.items():
         yield name, f"{count:,} of {of:,} ({count / of:.1%})"
 
 

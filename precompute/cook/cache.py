@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 from app.errors import ProviderError
 from app.providers.prices import MILLION, Price, PriceTable
 from app.providers.tokens import estimate_tokens
-from precompute.cook.choose import PER_REQUEST, Cook
+from precompute.cook.choose import PER_REQUEST
+from precompute.cook.kinds import Cook
 from precompute.plan.strategies import Job
 
 # Long enough for a thousand entries at a request a second, and no more: it is paid by the hour.

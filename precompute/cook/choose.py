@@ -6,21 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.errors import PlanError
-from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
-from app.kinds.cards.deck import Deck
-from app.kinds.cards.writer import SmallWriter, Writer
-from app.kinds.cards.written import MODEL as WRITTEN_MODEL
-from app.kinds.cards.written import WrittenProvider, written_answers
-from app.kinds.tasks import Provider, Task
+from app.kinds.tasks import Task
 from app.providers import Completion, Model, Prompt
 from app.providers.secret import Secret
 from app.providers.transport import is_local
 from app.settings import Settings
-from precompute.cook.cost import Estimator, estimator
 from precompute.cook.runner import Pace
 
-PROVIDERS = ("composer", "written", "gemini", "gemini-legacy", "ollama", "openai")
+PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
 # The extra of pyproject.toml that brings a provider's client library.
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
@@ -40,7 +34,7 @@ class Choice:
     @property
     def local(self) -> bool:
         """Whether it needs no network."""
-        return self.name in ("composer", "written")
+        return self.name == "composer"
 
 
 def gemini_key(settings: Settings) -> Secret:
@@ -63,7 +57,6 @@ def choose(
         )
     models = {
         "composer": COMPOSER_MODEL,
-        "written": WRITTEN_MODEL,
         "gemini": settings.gemini_model,
         "gemini-legacy": settings.gemini_model,
         "ollama": settings.ollama_model,
@@ -156,42 +149,6 @@ class Planned:
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cook:
-    """A provider ready to write, and how its requests are estimated where they cost something."""
-
-    provider: Provider
-    estimate: Estimator | None
-    writer: Writer | None = None
-
-
-def make_cook(choice: Choice, deck: Deck, model: Model | None) -> Cook:
-    """A provider for a deck; with no model, what is in the box. Raises DeckError."""
-    if choice.name == "written":
-        return Cook(WrittenProvider(deck), None)
-    if model is None:
-        return Cook(ComposerProvider(deck), None)
-    if choice.prompt == "small":
-        small = SmallWriter(deck, model)
-        return Cook(small, estimator(deck, small.prompt, steps=2))
-    writer = Writer(deck, model)
-    return Cook(writer, estimator(deck, writer.prompt), writer)
-
-
-def fingerprints(deck: Deck) -> dict[str, str]:
-    """What each source's entries would come from today, as far as this deck allows it."""
-    known: dict[str, str] = {}
-    if deck.composable:
-        known["composer"] = ComposerProvider(deck).fingerprint
-    if written_answers(deck):
-        known["written"] = WrittenProvider(deck).fingerprint
-    planned = Planned(Choice("gemini", ""))
-    for kind in (Writer, SmallWriter):
-        fingerprint = kind(deck, planned).fingerprint
-        known[fingerprint.partition(":")[0]] = fingerprint
-    return known
 
 
 def is_limited(choice: Choice, settings: Settings) -> bool:

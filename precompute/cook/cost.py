@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.kinds.cards.deck import Deck
 from app.kinds.tasks import Task
 from app.providers import Prompt
 from app.providers.prices import Price
@@ -51,13 +50,14 @@ Estimator = Callable[[Sequence[Task]], Estimate]
 
 
 def estimator(
-    deck: Deck, prompt_of: Callable[[Sequence[Task]], Prompt], steps: int = 0
+    characters: tuple[int, int], prompt_of: Callable[[Sequence[Task]], Prompt], steps: int = 0
 ) -> Estimator:
     """Estimates requests by the prompts that they would send.
 
-    `steps`: the requests for one answer, where each has its own; 0 where all share one.
+    `characters`: how long an answer is, from and to. `steps`: the requests for one answer if each
+    has its own, 0 if all share one.
     """
-    least, most = deck.rules.characters
+    least, most = characters
     answer = estimate_tokens("字" * ((least + most) // 2 + 14)) + estimate_tokens("x" * _AROUND)
 
     def estimate(tasks: Sequence[Task]) -> Estimate:

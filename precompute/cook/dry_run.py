@@ -10,8 +10,9 @@ from app.kinds.tasks import Task
 from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
 from app.store.sources import is_as_good
-from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, make_cook, pace_of
+from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, pace_of
 from precompute.cook.cost import Estimate
+from precompute.cook.kinds import cooking_of
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import estimate_all
 from precompute.cook.report import table
@@ -42,14 +43,15 @@ def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[
 def tell(options: BuildOptions, context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> int:
     """Print it. Asks nobody, needs no key, writes nothing."""
     tasks = missing(context, choice, jobs)
+    cooking = cooking_of(context.deck)
     # Loads the prompts, so that a fault in them is told tonight and not after the first request.
-    make_cook(choice, context.deck, None if choice.local else Planned(choice))
+    cooking.cook(choice, None if choice.local else Planned(choice))
     rows: list[tuple[str, object]] = [
         ("provider", f"{choice.name} {choice.model}".strip()),
         ("entries planned", f"{len(jobs):,}"),
         ("already there", f"{len(jobs) - len(tasks):,}"),
         ("to cook", f"{len(tasks):,}"),
-        ("hands", f"{len({job.query.hand_key for job in jobs}):,}"),
+        *cooking.plan_rows(jobs),
     ]
     if not choice.local:
         rows += _requests(options, context, choice, tasks)

@@ -6,16 +6,12 @@ is durable before anything else is done with it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import orjson
-import xxhash
 
 from app.errors import StoreWriteError
-from app.kinds.cards.deck import Deck
-from app.kinds.cards.gate import Gate
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers.prices import Price
@@ -24,7 +20,8 @@ from app.store.entry import Entry, Usage
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
-from precompute.cook.near_copy import NearCopies, sketch
+from precompute.cook.kinds import Cooking, Judge
+from precompute.cook.report import Report
 
 # After so many entries the index is brought up to the log, so that a running server has them too.
 # Each time is a sync of its own, and dirties a page for nearly every entry.
@@ -33,43 +30,12 @@ CATCH_UP = 500
 _MOST_REPLY = 20_000
 
 
-@dataclass
-class Report:
-    """What a run did. `already` were in the store, `unmet` could not be cooked, with the reason.
-
-    `first_*` are about drafts that were asked for the first time. `unseen` are requests that ended
-    without a bill and may have been billed: their estimate is in `unseen_usd`.
-    """
-
-    wanted: int = 0
-    already: int = 0
-    cooked: int = 0
-    asked: int = 0
-    requests: int = 0
-    first_drafts: int = 0
-    first_try: int = 0
-    first_length: int = 0
-    first_title: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    unmet: list[tuple[Task, str]] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: float = 0.0
-    owed_usd: float = 0.0
-    unseen: int = 0
-    unseen_usd: float = 0.0
-
-
-def entry_fingerprint(fingerprint: str, deck: Deck, query: Query) -> str:
-    """What an entry came from: the provider's prompt or pieces, and the cards as they then read.
+def entry_fingerprint(cooking: Cooking, fingerprint: str, query: Query) -> str:
+    """What an entry came from: the provider's prompt or pieces, and the subject as it then read.
 
     Wording is not part of a key, so that a changed card keeps its answers; this tells which.
     """
-    digest = xxhash.xxh3_64()
-    for phrase in deck.phrases(query):
-        card = deck.card_by_id[phrase.card]
-        digest.update(f"{card.text}\0{phrase.text}\0".encode("utf-8", "surrogatepass"))
-    return f"{fingerprint}+{digest.hexdigest()[:8]}"
+    return f"{fingerprint}+{cooking.subject_fingerprint(query)}"
 
 
 class Intake:
@@ -77,21 +43,20 @@ class Intake:
 
     def __init__(
         self,
-        deck: Deck,
+        cooking: Cooking,
+        judge: Judge,
         source: tuple[str, str],
         log: LogWriter,
         index: IndexWriter,
-        copies: NearCopies,
         stamp: Callable[[], str],
         price: Price | None,
         report: Report,
     ) -> None:
-        self._deck = deck
-        self._gate = Gate.of(deck)
+        self._cooking = cooking
+        self._judge = judge
         self._source, self._fingerprint = source
         self._log = log
         self._index = index
-        self._copies = copies
         self._stamp = stamp
         self.price = price
         self._refused_path = log.path.with_suffix(".refused.jsonl")
@@ -107,19 +72,19 @@ class Intake:
         if written.reply:
             self.set_reply_aside(tasks, written.fault, written.reply)
         again = {task.name: task for task in tasks}
-        fresh: list[tuple[Entry, bytes]] = []
+        fresh: list[Entry] = []
         refusals: list[tuple[Draft, tuple[Refusal, ...]]] = []
         for draft in written.drafts:
             if draft.task.name not in again:
                 continue
-            packed, refused = self._examine(draft)
+            refused = self._judge.refusals(draft)
             self._count_first(draft.task, refused)
             if refused:
                 refusals.append((draft, refused))
                 again[draft.task.name] = draft.task.refused(refused)
             else:
                 del again[draft.task.name]
-                fresh.append((self._entry(draft, written.model), packed))
+                fresh.append(self._entry(draft, written.model))
         self._keep(fresh)
         self._set_refused_aside(refusals, written.model)
         return self._with_losses(again, {d.task.name for d, _ in refusals}, written)
@@ -156,17 +121,6 @@ class Intake:
         if self.price:
             self.report.cost_usd += self.price.cost(usage)
 
-    def _examine(self, draft: Draft) -> tuple[bytes, tuple[Refusal, ...]]:
-        """The sketch of a draft, and everything that speaks against it."""
-        task = draft.task
-        if self._gate.examine(task.query, draft.response):
-            return b"", self._gate.refusals(task.query, draft.response)
-        packed = sketch(str(draft.response["poem"]))
-        copy = self._copies.examine(packed, task.name)
-        if copy is None:
-            self._copies.expect(packed, task.name)
-        return packed, (copy,) if copy else ()
-
     def _count_first(self, task: Task, refused: Sequence[Refusal]) -> None:
         for refusal in refused[:1]:
             self.report.refused[refusal.check] += 1
@@ -175,8 +129,8 @@ class Intake:
         checks = {refusal.check for refusal in refused}
         self.report.first_drafts += 1
         self.report.first_try += not checks
-        self.report.first_length += not checks & {"shape", "length"}
-        self.report.first_title += not checks & {"shape", "title"}
+        for name, wanted in self._cooking.quality.items():
+            self.report.first_kept[name] += not checks & wanted
 
     def _entry(self, draft: Draft, model: str) -> Entry:
         key, variant = draft.task.name
@@ -187,18 +141,18 @@ class Intake:
             response={name: str(value) for name, value in draft.response.items()},
             source=self._source,
             model=model,
-            fingerprint=entry_fingerprint(self._fingerprint, self._deck, draft.task.query),
+            fingerprint=entry_fingerprint(self._cooking, self._fingerprint, draft.task.query),
             created=self._stamp(),
         )
 
-    def _keep(self, fresh: Sequence[tuple[Entry, bytes]]) -> None:
+    def _keep(self, fresh: Sequence[Entry]) -> None:
         """Make entries durable; they share what is owed for them and for the refused ones."""
         if not fresh:
             return
-        billed = [(self._billed(entry, len(fresh)), packed) for entry, packed in fresh]
-        end = self._log.append([entry for entry, _ in billed])
+        billed = [self._billed(entry, len(fresh)) for entry in fresh]
+        end = self._log.append(billed)
         self._owed = Usage()
-        self._copies.remember(billed, end)
+        self._judge.kept(billed, end)
         self.report.cooked += len(billed)
         self._since_catch_up += len(billed)
         if self._since_catch_up >= CATCH_UP:
@@ -210,18 +164,7 @@ class Intake:
             return entry
         share = self._owed.share(count)
         cost = self.price.cost(share) if self.price else 0.0
-        return Entry(
-            key=entry.key,
-            variant=entry.variant,
-            query=entry.query,
-            response=entry.response,
-            source=entry.source,
-            model=entry.model,
-            fingerprint=entry.fingerprint,
-            created=entry.created,
-            usage=share,
-            cost_usd=cost,
-        )
+        return replace(entry, usage=share, cost_usd=cost)
 
     @property
     def owed_usd(self) -> float:

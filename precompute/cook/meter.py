@@ -10,8 +10,8 @@ import threading
 
 from app.providers import Completion, Model, Prompt
 from app.providers.tokens import estimate_tokens
-from precompute.cook.intake import Report
 from precompute.cook.limiter import Limiter
+from precompute.cook.report import Report
 
 # Prompts ask for about three times the room that an answer takes.
 _OUTPUT_SHARE = 1 / 3

@@ -8,7 +8,7 @@ from random import Random
 from rich.console import Console
 
 from app.errors import PlanError
-from app.kinds.cards.deck import Deck
+from app.kinds.decks import AnyDeck
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from precompute.cook.choose import Choice, is_limited
@@ -39,13 +39,17 @@ class BuildOptions:
     pieces: bool = False
     take: bool = False
 
+    def radius_in(self, settings: Settings) -> int:
+        """The radius that was asked for."""
+        return settings.radius if self.radius is None else self.radius
+
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
     """What a build works with: settings, deck, consoles, clock."""
 
     settings: Settings
-    deck: Deck
+    deck: AnyDeck
     out: Console
     err: Console
     clock: Clock

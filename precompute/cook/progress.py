@@ -10,7 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from precompute.cook.intake import Report
+from precompute.cook.report import Report
 
 EVERY_SECONDS = 5.0
 

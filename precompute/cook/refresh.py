@@ -5,7 +5,7 @@ An entry is
 - valid: made from the cards, the prompt (or pieces) and the model of today;
 - servable: one of them has changed since, and the gate lets it pass all the same;
 - refused: the gate of today does not let it pass; it must be cooked again;
-- gone: the deck has one of its phrases no longer; nobody can ask for it;
+- gone: the deck no longer has what it was asked for, so that nobody can ask for it;
 - disliked: players turned it down, whatever it is besides.
 """
 
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from app.errors import IndexUnusableError, PlanError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.gate import Gate
+from app.kinds.decks import AnyDeck
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Task
 from app.ledger.votes import disliked
@@ -29,9 +29,9 @@ from app.store.entry import Entry
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
 from app.store.sources import is_as_good
-from precompute.cook.choose import Choice, Planned, choose, fingerprints, group, make_cook, pace_of
+from precompute.cook.choose import Choice, Planned, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
-from precompute.cook.intake import entry_fingerprint
+from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
 
 VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
@@ -56,11 +56,9 @@ class Aged:
 class Ageing:
     """Judges the entries of a deck against what is there today."""
 
-    def __init__(self, settings: Settings, deck: Deck) -> None:
-        self._settings = settings
-        self._deck = deck
-        self._gate = Gate.of(deck)
-        self._fingerprints = fingerprints(deck)
+    def __init__(self, settings: Settings, deck: AnyDeck) -> None:
+        self._cooking = cooking_of(deck)
+        self._fingerprints = self._cooking.fingerprints()
         self._models = {
             name: choose(settings, name).model for name in settings.sources if name in _NAMES
         }
@@ -68,21 +66,23 @@ class Ageing:
     def judge(self, entry: Entry) -> Aged:
         """Which of the four an entry is."""
         try:
-            refusal = self._gate.examine(entry.query, entry.response)
+            refusal = self._cooking.examine(entry.query, entry.response)
         except KeyError:
-            return Aged(entry, GONE, "the deck no longer has one of its phrases")
+            return Aged(entry, GONE, "the deck no longer has what it was asked for")
+        if refusal and not self._cooking.can_ask_for(entry.query):
+            return Aged(entry, GONE, "the gate refuses what was learned at an event")
         if refusal:
             return Aged(entry, REFUSED, str(refusal))
         why = self._change(entry)
         return Aged(entry, SERVABLE if why else VALID, why)
 
     def _change(self, entry: Entry) -> str:
-        made, _, cards = entry.fingerprint.partition("+")
+        made, _, subject = entry.fingerprint.partition("+")
         today = self._fingerprints.get(made.partition(":")[0])
         if today is None:
             return ""
-        if cards != entry_fingerprint("", self._deck, entry.query)[1:]:
-            return "a card has changed"
+        if subject != self._cooking.subject_fingerprint(entry.query):
+            return f"{self._cooking.subject} has changed"
         if made != today:
             return "the prompt has changed" if entry.source != "composer" else "a piece has changed"
         model = self._models.get(entry.source, "")
@@ -91,10 +91,10 @@ class Ageing:
         return ""
 
 
-_NAMES = frozenset({"composer", "written", "gemini", "gemini-legacy", "ollama", "openai"})
+_NAMES = frozenset({"composer", "gemini", "gemini-legacy", "ollama", "openai"})
 
 
-def in_force(settings: Settings, deck: Deck) -> Iterator[Entry]:
+def in_force(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
     """The entries that are served, in the order of the log. Raises IndexUnusableError."""
     index = Index(settings.store, deck.id)
     try:
@@ -110,7 +110,7 @@ def in_force(settings: Settings, deck: Deck) -> Iterator[Entry]:
         index.close()
 
 
-def ages(settings: Settings, deck: Deck) -> Iterator[Aged]:
+def ages(settings: Settings, deck: AnyDeck) -> Iterator[Aged]:
     """Every entry in force, judged. Raises IndexUnusableError."""
     ageing = Ageing(settings, deck)
     return map(ageing.judge, in_force(settings, deck))
@@ -150,7 +150,7 @@ class Survey:
         return f"about {cost:.4f} USD by the prices of {self.dated}"
 
 
-def survey(settings: Settings, deck: Deck, today: str) -> Survey:
+def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:
     """Judge all entries, and price the stale ones with the provider that a build would take.
 
     Raises IndexUnusableError.
@@ -174,7 +174,7 @@ def survey(settings: Settings, deck: Deck, today: str) -> Survey:
     )
 
 
-def told_ages(settings: Settings, deck: Deck, today: str) -> str:
+def told_ages(settings: Settings, deck: AnyDeck, today: str) -> str:
     """The survey as a sentence for `check`; empty where there is no store."""
     try:
         return f"deck {deck.id}: {survey(settings, deck, today)}"
@@ -184,7 +184,7 @@ def told_ages(settings: Settings, deck: Deck, today: str) -> str:
 
 def estimate_all(
     settings: Settings,
-    deck: Deck,
+    deck: AnyDeck,
     choice: Choice,
     tasks: Sequence[Task],
     per_request: int | None = None,
@@ -192,13 +192,13 @@ def estimate_all(
     """What so many tasks would take, request by request."""
     if choice.local:
         return NOTHING
-    cook = make_cook(choice, deck, Planned(choice))
+    cook = cooking_of(deck).cook(choice, Planned(choice))
     assert cook.estimate is not None
     pace = pace_of(choice, settings, per_request, None)
     return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)
 
 
-def plan_stale(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
+def plan_stale(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
     """What the gate refuses today first, then what is only older than prompt, cards or model."""
     aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
     kept = _replaceable(aged, STALE, settings, choice, err)
@@ -206,7 +206,7 @@ def plan_stale(settings: Settings, deck: Deck, choice: Choice, err: Console) -> 
         yield a.job
 
 
-def plan_disliked(settings: Settings, deck: Deck, choice: Choice, err: Console) -> Iterator[Job]:
+def plan_disliked(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
     """The answers that players turned down, those with the most downs first.
 
     Their old texts stay in the log.
@@ -227,7 +227,7 @@ def plan_disliked(settings: Settings, deck: Deck, choice: Choice, err: Console) 
 
 
 def _texts_tried(
-    settings: Settings, deck: Deck, names: Collection[tuple[str, int]]
+    settings: Settings, deck: AnyDeck, names: Collection[tuple[str, int]]
 ) -> Counter[tuple[str, int]]:
     """How many texts of some answers the log has."""
     records = read_log(log_path(settings.store, deck.id)) if names else ()
@@ -248,16 +248,18 @@ def _replaceable(
     return kept
 
 
-PLANS: dict[str, Callable[[Settings, Deck, Choice, Console], Iterable[Job]]] = {
+PLANS: dict[str, Callable[[Settings, AnyDeck, Choice, Console], Iterable[Job]]] = {
     STALE: plan_stale,
     DISLIKED: plan_disliked,
 }
 
 
 def plan_refresh(
-    name: str, settings: Settings, deck: Deck, choice: Choice, err: Console
+    name: str, settings: Settings, deck: AnyDeck, choice: Choice, err: Console
 ) -> Iterator[Job]:
     """The jobs of a refresh. Raises PlanError."""
+    if name == DISLIKED and not isinstance(deck, Deck):
+        raise PlanError("--refresh disliked: nobody votes on the lines of a chat")
     try:
         yield from PLANS[name](settings, deck, choice, err)
     except IndexUnusableError as error:

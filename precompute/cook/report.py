@@ -1,13 +1,44 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""What a build did, and how commands print figures for people."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from app.kinds.tasks import Task
+from app.store.entry import Usage
+
+
+@dataclass
+class Report:
+    """What a run did. `already` were in the store, `unmet` could not be cooked, with the reason.
+
+    `first_*` are about drafts that were asked for the first time. `unseen` are requests that ended
+    without a bill and may have been billed: their estimate is in `unseen_usd`.
+    """
+
+    wanted: int = 0
+    already: int = 0
+    cooked: int = 0
+    asked: int = 0
+    requests: int = 0
+    first_drafts: int = 0
+    first_try: int = 0
+    first_kept: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    unmet: list[tuple[Task, str]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
+    owed_usd: float = 0.0
+    unseen: int = 0
+    unseen_usd: float = 0.0
 
 
 def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> None:

@@ -25,9 +25,9 @@ from app.providers.prices import Price
 from app.store.sources import is_as_good
 from precompute.cook.clock import Clock
 from precompute.cook.cost import NOTHING, Estimate, Estimator
-from precompute.cook.intake import Report
 from precompute.cook.meter import Meter, StoppedError
 from precompute.cook.progress import Show
+from precompute.cook.report import Report
 from precompute.plan.strategies import Job
 
 __all__ = ["Pace", "Report", "Runner"]

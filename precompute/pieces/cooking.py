@@ -5,32 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.errors import PlanError, UnfinishedError
+from app.kinds.cards.deck import Deck
 from app.kinds.tasks import Task
 from app.providers import Model
 from app.store.log import LogWriter
 from precompute.cook import dry_run
 from precompute.cook.choose import Choice, Planned, choose, group, make_model, pace_of
 from precompute.cook.cost import NOTHING
-from precompute.cook.intake import Report
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
 from precompute.cook.progress import show
-from precompute.cook.report import counts, table
+from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
 from precompute.pieces import sentences as pieces
 from precompute.plan.strategies import Job
 
 
-def cook_pieces(options: BuildOptions, context: BuildContext) -> int:
-    """Cook what a deck lacks of pieces, and put them in place where that was asked for."""
-    settings, deck = context.settings, context.deck
+def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int:
+    """Cook what a deck lacks of pieces, and put them in place if that was asked for."""
+    settings = context.settings
     choice = choose(settings, options.provider, options.model, "whole")
     if choice.local:
         raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
     if options.batch:
         raise PlanError("--pieces takes a few requests only; leave --batch away")
     if options.dry_run:
-        return _tell_plan(options, context, choice)
+        return _tell_plan(options, context, deck, choice)
     model = make_model(choice, settings)
     choice = replace(choice, model=model.model)
     try:
@@ -39,7 +39,7 @@ def cook_pieces(options: BuildOptions, context: BuildContext) -> int:
             status = _cook(options, context, choice, model, kept)
             if options.take:
                 for path in pieces.take(kept):
-                    context.out.print(f"written: {path}", highlight=False)
+                    context.out.print(f"written: {path}", highlight=False, markup=False)
     finally:
         model.close()
     return status
@@ -65,7 +65,7 @@ def _cook(
     price = price_of(options, context, choice)
     report = Report()
     meter = Meter(model, report, limiter_of(options, context, choice))
-    writer = pieces.PieceWriter(context.deck, meter)
+    writer = pieces.PieceWriter(kept.deck, meter)
     intake = pieces.PieceIntake(
         kept, (writer.name, writer.fingerprint), context.clock.stamp, price, report
     )
@@ -111,15 +111,14 @@ def _tell(
         ("phrases and themes not done", f"{len(report.unmet):,}"),
         ("spent", f"{report.cost_usd:.4f} USD" if priced else "not known"),
     ]
-    table(context.out, f"pieces of deck {context.deck.id}, in {kept.path}", rows)
+    table(context.out, f"pieces of deck {kept.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
         told = why.replace("\n", "; ")
         said = f"not done: {task.query.picks[0][1]}: {told}"
         context.err.print(said, highlight=False, markup=False)
 
 
-def _tell_plan(options: BuildOptions, context: BuildContext, choice: Choice) -> int:
-    deck = context.deck
+def _tell_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
     writer = pieces.PieceWriter(deck, Planned(choice))
     kept = pieces.PieceStore(context.settings.store, deck, pieces.themes_of(deck))
     estimate = NOTHING

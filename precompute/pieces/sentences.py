@@ -40,7 +40,7 @@ from app.providers.tokens import estimate_tokens
 from app.store.entry import Usage, seal, unseal
 from app.store.key import Query
 from precompute.cook.cost import Estimate
-from precompute.cook.intake import Report
+from precompute.cook.report import Report
 from precompute.plan.strategies import Job
 
 SENTENCES, FRAMES, TURNS, TITLES = 3, 6, 4, 4

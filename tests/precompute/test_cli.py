@@ -432,7 +432,22 @@ def test_a_deck_without_pieces_is_rehearsed_by_the_template_tier(run: Run, tmp_p
 
 
 CHAT_TAKES = {
-    "stock": {"--deck", "--n", "--strategy", "--dry-run", "--provider", "--model"},
+    "stock": {
+        "--deck",
+        "--n",
+        "--strategy",
+        "--dry-run",
+        "--provider",
+        "--model",
+        "--refresh",
+        "--per-request",
+        "--concurrency",
+        "--rpm",
+        "--tpm",
+        "--budget-usd",
+        "--batch",
+        "--give-up-hours",
+    },
     "misses": {"--deck", "--n", "--strategy", "--dry-run", "--review"},
 }
 

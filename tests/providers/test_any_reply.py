@@ -582,7 +582,7 @@ def test_a_plain_build_beside_a_waiting_job_says_so(booth: Booth, stand_in: Stan
 
 def test_garbage_among_rejections_is_skipped(tmp_path: Path) -> None:
     """Bytes that are no names turn nothing down, and end nothing."""
-    from precompute.cook.chat import Rejections
+    from precompute.learn.lines import Rejections
 
     (tmp_path / "aikata.rejected").write_bytes(b"\xff\x00 garbage\n\n")
     assert object() not in Rejections(tmp_path, "aikata")

@@ -8,7 +8,8 @@ import pytest
 
 from app.kinds.tasks import Task
 from app.store.entry import Usage
-from precompute.cook.choose import Choice, make_cook, make_model
+from precompute.cook.choose import Choice, make_model
+from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
 from tests.kit import MODELS, Booth, assert_good, poem_deck
@@ -50,7 +51,7 @@ def test_every_draft_belongs_to_a_task(name: str, booth: Booth) -> None:
     """What comes back is keyed: drafts are for tasks that were handed in, each at most once."""
     choice = Choice(name, "gemini-3.5-flash-lite" if "gemini" in name else "qwen2.5:0.5b")
     model = make_model(choice, booth.settings())
-    provider = make_cook(choice, poem_deck(), model).provider
+    provider = cooking_of(poem_deck()).cook(choice, model).provider
     asked = tasks(7)
     batch = provider.write(asked)
     provider.close()

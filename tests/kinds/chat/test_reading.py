@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.message import address, normalise, spelling
-from precompute.cook.chat_command import measure
+from precompute.review.chat import measure
 from tests.kinds.chat import kit
 
 

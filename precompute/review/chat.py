@@ -1,19 +1,12 @@
-"""The commands for decks of patterns: what they do when a deck is not one of cards."""
+"""Decks of characters: what is known of one without a server, and what is wrong with one."""
 
 from __future__ import annotations
 
-import itertools
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from typing import Any
 
-import click
-from rich.console import Console
-
-from app.errors import IndexUnusableError, PlanError
+from app.errors import IndexUnusableError
 from app.kinds.cards.deck import Reader
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
@@ -24,133 +17,12 @@ from app.ledger.state import State
 from app.ledger.tally import Tally
 from app.providers.prices import load_prices
 from app.settings import Settings
-from app.store.index import Index, IndexWriter
-from app.store.log import LogWriter
-from precompute.cook.chat import (
-    Candidate,
-    ChatReport,
-    LineCook,
-    Rejections,
-    learn,
-    plan_lines,
-    read_candidates,
-)
-from precompute.cook.chat_model import writer_of
-from precompute.cook.report import counts, table
+from app.store.index import Index
+from precompute.cook.report import counts
+from precompute.learn.lines import read_candidates
 from precompute.review.check import Finding
 
 FEWEST_LINES = 8
-
-
-def build(
-    settings: Settings,
-    deck: PatternDeck,
-    wanted: int | None,
-    provider: str | None,
-    model: str | None,
-    strategy: str,
-    now: Callable[[], str],
-    *,
-    review: bool,
-    dry_run: bool,
-) -> int:
-    """Cook lines, or take in what was learned. Raises PlanError where nobody can write."""
-    started = time.monotonic()
-    if strategy == "misses":
-        report = _learn(settings, deck, wanted, now, review=review, dry_run=dry_run)
-    else:
-        report = _cook(settings, deck, wanted, provider, model, now, dry_run=dry_run)
-    if dry_run:
-        return 0
-    rows = [
-        ("taken in" if strategy == "misses" else "cooked", f"{report.cooked:,}"),
-        ("already there", f"{report.already:,}"),
-        ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
-        ("rejected by a person", f"{report.rejected:,}"),
-        ("failed requests", f"{report.faults:,}"),
-        ("not taken in" if strategy == "misses" else "not cooked", f"{report.unmet:,}"),
-        ("spent", f"{report.usd:.4f} USD"),
-        ("time", f"{time.monotonic() - started:.1f} s"),
-    ]
-    table(Console(), f"deck {deck.id}", rows)
-    return 2 if strategy != "misses" and report.unmet else 0
-
-
-def _cook(
-    settings: Settings,
-    deck: PatternDeck,
-    wanted: int | None,
-    provider: str | None,
-    model: str | None,
-    now: Callable[[], str],
-    *,
-    dry_run: bool,
-) -> ChatReport:
-    if wanted is None:
-        raise PlanError("say how many lines the store shall have, for example --n 1000")
-    jobs = list(itertools.islice(plan_lines(deck), wanted))
-    if dry_run:
-        intents = Counter(job.pattern["intent"] for job in jobs)
-        rows = [("lines planned", f"{len(jobs):,}"), ("by intent", counts(intents))]
-        table(Console(), "plan (nothing was cooked)", rows)
-        return ChatReport()
-    writer = writer_of(provider, model, settings)
-    Console(stderr=True).print(f"provider: {writer.name}", highlight=False)
-    prices = load_prices(settings.prices)
-    with (
-        closing(writer),
-        LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
-    ):
-        return LineCook(deck, writer, log, index, now, prices).run(jobs)
-
-
-def _learn(
-    settings: Settings,
-    deck: PatternDeck,
-    wanted: int | None,
-    now: Callable[[], str],
-    *,
-    review: bool,
-    dry_run: bool,
-) -> ChatReport:
-    err = Console(stderr=True)
-    if review and not (err.is_terminal and sys.stdin.isatty()):
-        raise PlanError("--review asks a person: run it on a terminal")
-    candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))[:wanted]
-    if not candidates:
-        err.print(
-            "no candidates in the ledger: they are kept where TSUKURIOKI_CHAT_LEARN=on and "
-            "TSUKURIOKI_CHAT_TIERS has cloud",
-            highlight=False,
-        )
-    if dry_run:
-        rows = [("candidates", f"{len(candidates):,}")]
-        table(Console(), "plan (nothing was taken in)", rows)
-        return ChatReport()
-    with (
-        LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
-    ):
-        rejections = Rejections(settings.ledger, deck.id)
-        return learn(
-            deck, candidates, log, index, now, rejections, _reviewer(deck) if review else None
-        )
-
-
-def _reviewer(deck: PatternDeck) -> Callable[[Candidate], str | bool | None]:
-    def ask(candidate: Candidate) -> str | bool | None:
-        character = dict(candidate.query.picks)["character"]
-        click.echo(f"\n{deck.character_by_id[character].name}, asked {candidate.times} ×")
-        click.echo(f"  {candidate.asked}\n  → {candidate.text}   ({candidate.model})")
-        verdict = click.prompt(
-            "keep it? yes, no, edit, quit", type=click.Choice(["y", "n", "e", "q"]), default="n"
-        )
-        if verdict == "e":
-            return str(click.prompt("her words"))
-        return None if verdict == "q" else verdict == "y"
-
-    return ask
 
 
 def stats(settings: Settings, deck: PatternDeck, today: str) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""How decks of cards are cooked: whole answers for plays, by the composer or by a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from app.kinds.cards.composer import ComposerProvider
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.figures import coverage
+from app.kinds.cards.gate import Gate
+from app.kinds.cards.writer import SmallWriter, Writer
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Draft, Refusals
+from app.ledger.misses import read_ledger
+from app.providers import Model
+from app.store.entry import Entry
+from app.store.index import IndexWriter, Meta
+from app.store.key import Query
+from app.store.log import LogWriter
+from precompute.cook.choose import Choice, Planned
+from precompute.cook.cost import estimator
+from precompute.cook.kinds import Cook, Rows
+from precompute.cook.near_copy import NearCopies, sketch
+from precompute.cook.options import BuildContext, BuildOptions
+from precompute.cook.progress import Show
+from precompute.cook.report import one_in
+from precompute.learn.written import written_entries
+from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
+
+
+class CardsCooking:
+    """A deck of cards, as the pipeline sees it."""
+
+    whole_only = False
+    quality: Mapping[str, frozenset[str]] = {
+        "length kept at the first try": frozenset({"shape", "length"}),
+        "title verbatim at the first try": frozenset({"shape", "title"}),
+    }
+    subject = "a card"
+
+    def __init__(self, deck: Deck) -> None:
+        self.deck = deck
+        self._gate = Gate.of(deck)
+
+    def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+        """The plan of a strategy."""
+        settings = context.settings
+        if options.strategy == "stock":
+            return plan_stock(self.deck, options.seed, options.radius_in(settings))
+        if options.strategy == "sampled":
+            return plan_sampled(self.deck, options.seed)
+        return plan_misses(self.deck, read_ledger(settings.ledger, self.deck.id))
+
+    def cook(self, choice: Choice, model: Model | None) -> Cook:
+        """The composer, or a model with the prompt for large ones or for small ones."""
+        deck = self.deck
+        if model is None:
+            return Cook(ComposerProvider(deck), None)
+        lengths = deck.rules.characters
+        if choice.prompt == "small":
+            small = SmallWriter(deck, model)
+            return Cook(small, estimator(lengths, small.prompt, steps=2))
+        writer = Writer(deck, model)
+        return Cook(writer, estimator(lengths, writer.prompt), writer)
+
+    @contextmanager
+    def judge(self, store: Path) -> Iterator[CardsJudge]:
+        """The gate, and near copies of whatever the log has."""
+        with NearCopies(store, self.deck.id) as copies:
+            yield CardsJudge(self._gate, copies)
+
+    def before(
+        self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
+        progress: Show,
+    ) -> None:  # fmt: skip
+        """With --strategy misses: what a model wrote at the event is stored first."""
+        if options.strategy != "misses":
+            return
+        index.catch_up()
+        lines = read_ledger(context.settings.ledger, self.deck.id)
+        written = written_entries(self.deck, lines)
+        found = [entry for entry in written if not index.has(entry.key, entry.variant)]
+        if found:
+            log.append(found)
+            index.catch_up()
+            progress.note(f"{len(found):,} answers that a model wrote at the event were taken in")
+
+    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
+        """The gate's first refusal."""
+        return self._gate.examine(query, response)
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Of the composer's pieces and of both prompts, as far as this deck allows them."""
+        known: dict[str, str] = {}
+        if self.deck.composable:
+            known["composer"] = ComposerProvider(self.deck).fingerprint
+        planned = Planned(Choice("gemini", ""))
+        for kind in (Writer, SmallWriter):
+            fingerprint = kind(self.deck, planned).fingerprint
+            known[fingerprint.partition(":")[0]] = fingerprint
+        return known
+
+    def subject_fingerprint(self, query: Query) -> str:
+        """Of the cards and phrases as they read now; wording is not part of a key."""
+        digest = xxhash.xxh3_64()
+        for phrase in self.deck.phrases(query):
+            card = self.deck.card_by_id[phrase.card]
+            digest.update(f"{card.text}\0{phrase.text}\0".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:8]
+
+    def can_ask_for(self, query: Query) -> bool:
+        """For every play."""
+        return True
+
+    def plan_rows(self, jobs: Sequence[Job]) -> Rows:
+        """How many hands."""
+        yield "hands", f"{len({job.query.hand_key for job in jobs}):,}"
+
+    def stored_rows(self, meta: Meta) -> Rows:
+        """What plays are covered."""
+        covers = coverage(self.deck, meta)
+        within = f"{one_in(covers['stocked_hands'])}, within {covers['radius']} phrase(s)"
+        yield "exact plays", one_in(covers["exact"])
+        yield "stocked hands", within
+        yield "plays of stocked hands", one_in(covers["stocked_plays"])
+        yield "plays that composing covers", one_in(covers["composed"])
+
+
+class CardsJudge:
+    """The gate's checks, and no text that is nearly one that the store has."""
+
+    def __init__(self, gate: Gate, copies: NearCopies) -> None:
+        self._gate = gate
+        self._copies = copies
+        # Sketches of what was accepted and is not in the log yet, by task.
+        self._sketches: dict[tuple[str, int], bytes] = {}
+
+    def refusals(self, draft: Draft) -> Refusals:
+        """Of the gate, else of the search for near copies."""
+        task = draft.task
+        if self._gate.examine(task.query, draft.response):
+            return self._gate.refusals(task.query, draft.response)
+        packed = sketch(str(draft.response["poem"]))
+        copy = self._copies.examine(packed, task.name)
+        if copy:
+            return (copy,)
+        self._copies.expect(packed, task.name)
+        self._sketches[task.name] = packed
+        return ()
+
+    def kept(self, entries: Sequence[Entry], end: int) -> None:
+        """Their sketches are remembered beside the index."""
+        sketched = [(e, self._sketches.pop((e.key, e.variant))) for e in entries]
+        self._copies.remember(sketched, end)

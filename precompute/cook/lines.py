@@ -1,0 +1,254 @@
+"""How decks of characters are cooked: more lines for patterns, by a model.
+
+Lines are cooked for patterns (character, intent, mood, time of day), the plain ones first. They pass
+the same gate as everything that a character says, and may not be near to a line that she has.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from app.errors import PlanError
+from app.kinds.chat.deck import ANY, PLAIN, PatternDeck
+from app.kinds.chat.gate import TEXT, ChatGate, likeness
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Draft, Drafts, Refusals, Task
+from app.providers import Completion, Model, Prompt
+from app.providers.reply import UnreadableError, read_answers
+from app.providers.tokens import estimate_tokens
+from app.store.entry import Entry
+from app.store.index import IndexWriter, Meta
+from app.store.key import Query
+from app.store.log import LogWriter, Record, log_path, read_log
+from precompute.cook.choose import Choice, Planned
+from precompute.cook.cost import estimator
+from precompute.cook.kinds import Cook, Rows
+from precompute.cook.options import BuildContext, BuildOptions
+from precompute.cook.progress import Show
+from precompute.cook.report import counts
+from precompute.plan.strategies import Job
+
+# Lines of a pattern at most: more than a rotation keeps count of help nobody.
+MOST_VARIANTS = 40
+_EXAMPLES = 4
+_PROMPT = """You write single lines that one character says in a chat, in the language of the
+persona. Each line answers one message of the user. Rules: in the character's voice; one line, {least}
+to {most} characters; no explanation, no brackets, no quotation marks, no emoji; it must answer the
+intent it is asked for, fit the time of day and the mood, and be unlike the examples. Reply with JSON
+only: {{"lines": [{{"id": 1, "text": "..."}}]}}."""
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"id": {"type": "integer"}, "text": {"type": "string"}},
+                "required": ["id", "text"],
+            },
+        }
+    },
+    "required": ["lines"],
+}
+
+
+def plan_lines(deck: PatternDeck) -> Iterator[Job]:
+    """Lines in the order of their use: plain ones for all, then by time, by mood, by both."""
+    shades = [(PLAIN, ANY)]
+    shades += [(PLAIN, time.id) for time in deck.times]
+    shades += [(mood, ANY) for mood in deck.moods]
+    shades += list(itertools.product(deck.moods, [time.id for time in deck.times]))
+    # What is about life and death is only ever said in words that a person has vetted.
+    intents = [intent.id for intent in deck.intents if not intent.grave]
+    for variant in range(MOST_VARIANTS):
+        for mood, time in shades:
+            for intent, character in itertools.product(intents, deck.characters):
+                yield Job(deck.line_query(character.id, intent, mood, time), variant, intent)
+
+
+class LinesCooking:
+    """A deck of characters, as the pipeline sees it."""
+
+    whole_only = True
+    quality: Mapping[str, frozenset[str]] = {
+        "voice kept at the first try": frozenset({"shape", "voice"})
+    }
+    subject = "the character"
+
+    def __init__(self, deck: PatternDeck) -> None:
+        self.deck = deck
+        self._gate = ChatGate(deck)
+
+    def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+        """So many lines of the plan, one character's after the other's: a request tells few personas."""
+        jobs = itertools.islice(plan_lines(self.deck), options.wanted)
+        yield from sorted(jobs, key=lambda job: dict(job.query.picks)["character"])
+
+    def cook(self, choice: Choice, model: Model | None) -> Cook:
+        """A model; nothing in the box can write lines."""
+        if model is None:
+            raise PlanError(
+                "the vetted lines of a chat deck serve as they are and need no build; to cook more, "
+                "set GEMINI_API_KEY or choose --provider (nothing in the box can write lines)"
+            )
+        writer = LinesWriter(self.deck, model)
+        return Cook(writer, estimator(self.deck.rules.characters, writer.prompt), writer)
+
+    @contextmanager
+    def judge(self, store: Path) -> Iterator[LinesJudge]:
+        """The gate, and whatever was cooked before."""
+        judge = LinesJudge(self.deck, self._gate)
+        for item in read_log(log_path(store, self.deck.id)):
+            if isinstance(item, Record):
+                judge.kept([item.entry], item.end)
+        yield judge
+
+    def before(
+        self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
+        progress: Show,
+    ) -> None:  # fmt: skip
+        """Nothing."""
+
+    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
+        """The gate's first refusal."""
+        return self._gate.examine(query, response)
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Of the prompt; what was learned at an event came from none."""
+        return {"lines": LinesWriter(self.deck, Planned(Choice("gemini", ""))).fingerprint}
+
+    def subject_fingerprint(self, query: Query) -> str:
+        """Of the character's persona."""
+        persona = self.deck.character_by_id[dict(query.picks)["character"]].persona
+        return xxhash.xxh3_64_hexdigest(persona.encode("utf-8", "surrogatepass"))[:8]
+
+    def can_ask_for(self, query: Query) -> bool:
+        """For lines of patterns; what was learned is an answer to somebody's message."""
+        return "intent" in dict(query.picks)
+
+    def plan_rows(self, jobs: Sequence[Job]) -> Rows:
+        """How many lines for each intent."""
+        yield "by intent", counts(Counter(dict(job.query.picks)["intent"] for job in jobs))
+
+    def stored_rows(self, meta: Meta) -> Rows:
+        """Lines cover no space that could be counted."""
+        return ()
+
+
+class LinesWriter:
+    """A provider made of a model: lines for several patterns in a request."""
+
+    def __init__(self, deck: PatternDeck, model: Model) -> None:
+        self.name = model.name
+        self.model = model
+        self._deck = deck
+        self.fingerprint = f"lines:{xxhash.xxh3_64_hexdigest(_PROMPT.encode())}"
+
+    def write(self, tasks: Sequence[Task]) -> Drafts:
+        """One request for all these tasks."""
+        return self.read(tasks, self.model.complete(self.prompt(tasks)))
+
+    def close(self) -> None:
+        """Close the model."""
+        self.model.close()
+
+    def prompt(self, tasks: Sequence[Task]) -> Prompt:
+        """The rules and the personas, then one line a task."""
+        least, most = self._deck.rules.characters
+        patterns = [dict(task.query.picks) for task in tasks]
+        names = dict.fromkeys(pattern["character"] for pattern in patterns)
+        personas = [
+            f"{self._deck.character_by_id[name].persona}"
+            + (f"\n(she is {name})" * (len(names) > 1))
+            for name in names
+        ]
+        asked = [
+            self._line(number, task, pattern, named=len(names) > 1)
+            for number, (task, pattern) in enumerate(zip(tasks, patterns, strict=True), 1)
+        ]
+        # As long as a line may be, with the JSON around it, twice over.
+        room = 2 * (estimate_tokens("字" * most) + 30)
+        fixed = "\n\n".join([_PROMPT.format(least=least, most=most), *personas])
+        return Prompt(fixed, "\n".join(asked), _SCHEMA, room * len(tasks))
+
+    def _line(self, number: int, task: Task, pattern: Mapping[str, str], *, named: bool) -> str:
+        intent = self._deck.intent_by_id[pattern["intent"]]
+        lines = self._deck.lines[pattern["character"]][intent.id]
+        # Another variant is shown other examples: large models take no notice of a temperature.
+        turn = task.variant * _EXAMPLES % len(lines)
+        shown = [line.text for line in (*lines[turn:], *lines[:turn])][:_EXAMPLES]
+        parts = [
+            f"id {number}: the user's message: {intent.name} ({intent.id})",
+            f"time of day: {pattern['time']}, the user's mood: {pattern['mood']}",
+            f"her lines so far: {' / '.join(shown)}",
+        ]
+        if named:
+            parts.insert(0, f"id {number} is said by {pattern['character']}")
+        if task.refusals:
+            told = ", ".join(map(str, task.refusals[-1]))
+            parts.append(f"your last line was refused: {told}")
+        return "; ".join(parts)
+
+    def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
+        """The lines of a reply, each to the task of its number."""
+        waiting = {str(number): task for number, task in enumerate(tasks, 1)}
+        fault, drafts, strays = completion.fault, [], 0
+        answers: list[dict[str, Any]] = []
+        try:
+            answers = read_answers(completion.text, len(tasks), "lines")
+        except UnreadableError:
+            fault = fault or "unreadable"
+        only = "1" if len(tasks) == 1 else ""
+        for answer in answers:
+            task = waiting.pop(str(answer.get("id", only)), None)
+            if task is None:
+                strays += 1
+            else:
+                drafts.append(Draft(task, {TEXT: answer.get("text")}))
+        fault = fault or ("" if answers else "empty")
+        reply = completion.text if fault else ""
+        return Drafts(
+            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
+        )
+
+
+class LinesJudge:
+    """The gate's rules, and no line that is nearly one that she was given before."""
+
+    def __init__(self, deck: PatternDeck, gate: ChatGate) -> None:
+        self._gate = gate
+        self._copy = deck.rules.copy
+        # Lines by character and intent, with the task that each was for.
+        self._said: defaultdict[tuple[str, str], dict[tuple[str, int], str]] = defaultdict(dict)
+
+    def refusals(self, draft: Draft) -> Refusals:
+        """Of the gate, else of the lines that were accepted before."""
+        task = draft.task
+        refused = self._gate.refusals(task.query, draft.response)
+        if refused:
+            return refused
+        text = str(draft.response[TEXT])
+        said = self._said_beside(task.query)
+        for name, other in said.items():
+            # The line that stands in the store for this very task is there to be replaced.
+            if name != task.name and likeness(text, other) >= self._copy:
+                return (Refusal("copy", other[:30], f"less than {self._copy} alike"),)
+        said[task.name] = text
+        return ()
+
+    def _said_beside(self, query: Query) -> dict[tuple[str, int], str]:
+        pattern = dict(query.picks)
+        return self._said[pattern.get("character", ""), pattern.get("intent", "")]
+
+    def kept(self, entries: Sequence[Entry], end: int) -> None:
+        """They are said."""
+        for entry in entries:
+            said = self._said_beside(entry.query)
+            said[entry.key, entry.variant] = entry.response.get(TEXT, "")
