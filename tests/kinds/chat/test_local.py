@@ -224,10 +224,9 @@ def test_more_lines_are_cooked_and_said(ollama: Ollama, tmp_path: Path) -> None:
 
     def write(asked: dict[str, Any]) -> str:
         wanted = asked["messages"][-1]["content"].splitlines()
-        good = "おはよ！今日の朝ごはん{}個目の目玉焼き見せて！"
-        lines = [{"id": n, "text": good.format(n)} for n, _ in enumerate(wanted, 1)]
-        if len(ollama.asked) == 1:
-            lines[0]["text"] = "おはようございます。本日もよろしくお願いいたします。"
+        # Polite, as botan is not.
+        text = "おはようございます。本日もよろしくお願いいたします。"
+        lines = [{"id": n, "text": text} for n, _ in enumerate(wanted, 1)]
         return json.dumps({"lines": lines})
 
     ollama.answer = write
