@@ -45,6 +45,12 @@ MAX_CONNECTIONS = 16_384
 # Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
 TOO_LONG = MAX_BODY + 2
 THROWN_AWAY = 4 << 20
+# Parts of a body in chunks: each of them costs, whatever its size.
+MOST_PARTS = 16_384
+
+# Threads of a worker for what streams or waits for a model.
+SLOW_THREADS = 64
+CHAT_PATH = "/api/chat"
 
 Transport = Any
 Environ = dict[str, Any]
@@ -94,7 +100,12 @@ class RsgiApplication:
     """What a worker serves: an RSGI application. Without `fast`, Flask answers everything."""
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
-        self._flask = InThreads(create_app(settings, service).wsgi_app, settings.threads)
+        app = create_app(settings, service).wsgi_app
+        self._flask = InThreads(app, settings.threads)
+        # What streams, or waits for a model, holds a thread for seconds: it has threads of its own, so
+        # that pages and figures do not wait for it.
+        self._slow = InThreads(app, SLOW_THREADS)
+        self._slow_paths = {CHAT_PATH, *service.slow_paths()}
         # A store in Redis is asked over a socket, which an event loop must not wait for.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
@@ -132,6 +143,8 @@ class RsgiApplication:
                     answered = fast.post(scope.path, headers, body)
             if answered:
                 protocol.response_bytes(*answered)
+            elif scope.path in self._slow_paths:
+                await self._slow(scope, protocol, body)
             else:
                 await self._flask(scope, protocol, body)
         except TimeoutError:
@@ -163,12 +176,12 @@ async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: 
         # Granian has checked that it is a number.
         if length is not None and int(length) <= MAX_BODY:
             return await protocol()
-        body, size = b"", 0
+        body, size, parts = b"", 0, 0
         async for part in protocol:
             body += part[: TOO_LONG - len(body)]
-            size += len(part)
-            if size >= THROWN_AWAY:
-                break
+            size, parts = size + len(part), parts + 1
+            if size >= THROWN_AWAY or parts >= MOST_PARTS:
+                return bytes(TOO_LONG)
         return body
 
 

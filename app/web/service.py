@@ -9,7 +9,7 @@ import datetime
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from random import Random
@@ -202,6 +202,14 @@ class Service:
             return ModelTier("cloud", deck, setup)
 
         return {"local": local, "cloud": cloud}
+
+    def slow_paths(self) -> Iterator[str]:
+        """The paths of plays that may wait for a model."""
+        for deck, served in self.cards.items():
+            if any(tier.slow for tier in served.ladder.tiers):
+                yield f"/api/decks/{deck}/answer"
+                if deck == self.settings.deck:
+                    yield "/api/generate-poem"
 
     def served(self, deck: str) -> ServedCards:
         """A deck of cards by its id. Raises RequestError (404)."""

@@ -192,6 +192,26 @@ def test_open_chat_streams_stop_no_hit(server: Server, poem: Deck, tmp_path: Pat
                 assert client.post("/api/generate-poem", json=play).json()["tier"] == "exact"
 
 
+def test_chat_streams_stop_no_page(precompute: Precompute, serve: Serve) -> None:
+    """With many more chat streams open than there are threads, pages and deals are answered."""
+    precompute("build", "--n", 27)
+    server = serve(
+        TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=2, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=1
+    )
+    asked = orjson.dumps({"messages": [{"role": "user", "content": "おはよう"}], "stream": True})
+    head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(asked)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(connected(server)) for _ in range(40)]
+        for wire in wires:
+            wire.sendall(head + asked)
+        # Each has begun: a line of twenty signs takes twenty seconds at this pace.
+        assert all(wire.recv(12) == b"HTTP/1.1 200" for wire in wires)
+        with server.client() as client:
+            for _ in range(10):
+                assert client.get("/").status_code == 200
+                assert client.get("/api/decks/poem/deal").json()["mode"] == "stocked"
+
+
 def test_nothing_that_a_client_does_is_a_traceback(
     precompute: Precompute, serve: Serve, tmp_path: Path
 ) -> None:
