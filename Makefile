@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo offline-demo serve build test test-long bench check clean
+.PHONY: setup demo offline-demo serve build quick test test-long bench check clean
 
 setup: $(VENV)/.installed
 
@@ -33,6 +33,14 @@ offline-demo: $(VENV)/.demo
 
 check: $(VENV)/.demo
 	$(BIN)/precompute check
+
+# What needs no browser and no server: within a minute.
+QUICK := $(addprefix tests/,kinds ledger store providers precompute/plan precompute/pieces precompute/cook test_layout.py test_readme.py)
+
+quick: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --quick -m 'not long' $(QUICK)
 
 test: setup
 	$(BIN)/ruff check .

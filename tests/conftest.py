@@ -19,6 +19,48 @@ settings.load_profile("shared")
 Serve = Callable[..., Server]
 
 
+# What starts a process or a browser; `make quick` does without.
+SLOW_FIXTURES = frozenset(
+    {
+        "serve",
+        "server",
+        "starting",
+        "precompute",
+        "visit",
+        "page",
+        "plain",
+        "local",
+        "cloud",
+        "ollama",
+    }
+    | {
+        "new_server",
+        "running",
+        "_running",
+        "stand_in",
+        "booth",
+        "keeper",
+        "site",
+        "visitor",
+        "doomed",
+    }
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: only the tests that start no process."""
+    parser.addoption("--quick", action="store_true", help="leave out what starts a process")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what starts a process, if that was asked for."""
+    if not config.getoption("--quick"):
+        return
+    slow = [item for item in items if SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
 @pytest.fixture(scope="session")
 def poem() -> Deck:
     """The deck in the box."""
