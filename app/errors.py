@@ -85,7 +85,9 @@ class NothingCookedError(IndexUnusableError):
 
 
 class ProviderError(OperatorError):
-    """A provider did not give a text."""
+    """A provider did not give a text. `reason` is the word under which `/stats` counts it."""
+
+    reason = "server"
 
 
 class ProviderRetryError(ProviderError):
@@ -106,8 +108,10 @@ class ProviderRetryError(ProviderError):
         hold: bool = False,
         sent: bool = False,
         reply: str = "",
+        reason: str = "server",
     ) -> None:
         super().__init__(message)
+        self.reason = reason
         self.reply = reply
         self.retry_after = retry_after
         self.kind = kind
@@ -118,8 +122,9 @@ class ProviderRetryError(ProviderError):
 class ProviderStopError(ProviderError):
     """It will not work without a person. `next_step` says what that person can do."""
 
-    def __init__(self, message: str, next_step: str = "") -> None:
+    def __init__(self, message: str, next_step: str = "", reason: str = "server") -> None:
         super().__init__(f"{message}; {next_step}" if next_step else message)
+        self.reason = reason
         self.message = message
         self.next_step = next_step
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from app.errors import ProviderStopError
 from app.kinds.engine import Engine, Noter
-from app.providers.chat_models import GeminiChat, OllamaChat
+from app.providers import transport
+from app.providers.gemini import Gemini
 from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
+from app.providers.lazy import LazyModel
+from app.providers.ollama import Ollama, knock
 from app.providers.relay import ChatModel
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
 # So many cloud replies may be under way in a worker; the next request goes down the ladder.
 CLOUD_AT_ONCE = 16
 
@@ -42,14 +48,35 @@ class ServedModels:
     def local(self, note: Noter) -> Engine:
         """The model that Ollama runs on this machine."""
         settings = self._settings
-        model: ChatModel = OllamaChat(
-            settings.ollama_host, settings.ollama_keep_alive, settings.ollama_free_mb, self._memory
-        )
+        host = settings.ollama_host
+        _tell_of_proxy(host)
+
+        def make() -> ChatModel:
+            return Ollama(
+                host,
+                "",
+                settings.timeout,
+                settings.ollama_keep_alive,
+                settings.ollama_free_mb,
+                self._memory,
+            )
+
+        model = LazyModel(Ollama.name, make, lambda: knock(host))
         return Engine(model, self._local_slot, self._local_breaker, note, self._clock)
 
     def cloud(self, note: Noter) -> Engine:
         """Gemini."""
         settings = self._settings
         key = settings.gemini_api_key or settings.google_api_key
-        model = GeminiChat(key, settings.gemini_base_url, settings.gemini_api_version)
+        url, version = settings.gemini_base_url, settings.gemini_api_version
+        _tell_of_proxy(url)
+        model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, version, settings.timeout))
         return Engine(model, self._cloud_slot, self._cloud_breaker, note, self._clock)
+
+
+def _tell_of_proxy(url: str) -> None:
+    """Say at the start that a proxy cannot be used, not only in `/stats` when a tier fell away."""
+    try:
+        transport.proxy_for(url)
+    except ProviderStopError as error:
+        log.warning("%s; until then %s is not asked", error, url)

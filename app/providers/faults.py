@@ -27,12 +27,14 @@ _MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)
 class Service:
     """Whom an error comes from.
 
-    `steps` says by HTTP status what a person can do; `renewed` when a quota of the day is renewed.
+    `steps` says by HTTP status what a person can do, `reasons` the word under which `/stats` counts
+    it; `renewed` says when a quota of the day is renewed.
     """
 
     name: str
     key: Secret
     steps: Mapping[int, str] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
     renewed: str = "go on when it is renewed, or with another key"
 
 
@@ -45,6 +47,7 @@ def service_error(
 ) -> ProviderError:
     """What an HTTP status means. `wait`: the seconds that a Retry-After header asks for."""
     told = plain(str(message), service.key)
+    reason = service.reasons.get(code, "server")
     if code == 429:
         return _quota_error(service, told, details, wait)
     if code in _RETRIED or code >= 500:
@@ -54,12 +57,13 @@ def service_error(
             kind=str(code),
             hold=wait is not None,
             sent=code == 504,
+            reason=reason,
         )
     if _reasons(details) & {"API_KEY_INVALID", "API_KEY_EXPIRED"}:
         step = service.steps.get(401, "use a valid key")
-        return ProviderStopError(f"{service.name} refused the key ({code}): {told}", step)
+        return ProviderStopError(f"{service.name} refused the key ({code}): {told}", step, "key")
     step = service.steps.get(code, "see what the service says; --model chooses another model")
-    return ProviderStopError(f"{service.name} refused the request ({code}): {told}", step)
+    return ProviderStopError(f"{service.name} refused the request ({code}): {told}", step, reason)
 
 
 def _quota_error(
@@ -68,14 +72,18 @@ def _quota_error(
     quotas = " ".join(_quota_ids(details))
     if "PerDay" in quotas or (not quotas and _DAY.search(told)):
         return ProviderStopError(
-            f"{service.name}'s quota for today is used up (429): {told}", service.renewed
+            f"{service.name}'s quota for today is used up (429): {told}", service.renewed, "quota"
         )
     asked = _retry_delay(details)
     wait = wait if asked is None else asked
     if wait is None and _MINUTE.search(f"{quotas} {told}"):
         wait = MINUTE
     return ProviderRetryError(
-        f"{service.name} asks for a pause (429): {told}", wait, kind="429", hold=True
+        f"{service.name} asks for a pause (429): {told}",
+        wait,
+        kind="429",
+        hold=True,
+        reason="quota",
     )
 
 
@@ -149,7 +157,8 @@ def connection_error(
     """What a broken connection means: the request may be made again."""
     told = plain(str(error), service.key) or type(error).__name__
     kind = "time-out" if timed_out else "connection"
-    return ProviderRetryError(f"{service.name}: {told}", kind=kind, sent=sent)
+    reason = "timeout" if timed_out else "cut" if sent else "refused"
+    return ProviderRetryError(f"{service.name}: {told}", kind=kind, sent=sent, reason=reason)
 
 
 def unreadable(service: Service, reason: str, reply: str = "") -> ProviderRetryError:
@@ -160,4 +169,5 @@ def unreadable(service: Service, reason: str, reply: str = "") -> ProviderRetryE
         kind="unreadable",
         sent=True,
         reply=service.key.scrub(reply),
+        reason="unreadable",
     )

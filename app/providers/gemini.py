@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from app.errors import ProviderStopError
+from app.errors import ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
     Service,
@@ -18,22 +19,19 @@ from app.providers.faults import (
     service_error,
     unreadable,
 )
+from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 # Accepted and without effect on 3.5 and later, where variety comes from the prompt; older models
 # and the requirements want it.
 TEMPERATURE = 0.9
+_REASONS = {400: "key", 401: "key", 403: "key", 404: "missing", 429: "quota"}
 _MODEL_NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.@:-]*")
 
 
 def gemini_service(key: Secret, model: str) -> Service:
-    """How errors of the Gemini API are told. Raises ProviderStopError for an impossible model."""
-    if not _MODEL_NAME.fullmatch(model) or ".." in model:
-        # The name is part of the address: another could reach another method, or none.
-        raise ProviderStopError(
-            f"{plain(repr(model), key)} is no name of a Gemini model",
-            "name one with --model, for example gemini-3.5-flash-lite",
-        )
+    """How errors of the Gemini API are told."""
     steps = {
         401: "put a valid key into GEMINI_API_KEY",
         402: "enable billing for the key's project",
@@ -41,11 +39,25 @@ def gemini_service(key: Secret, model: str) -> Service:
         404: f"name a model that the service has with --model; {model!r} it has not",
     }
     renewed = "go on after midnight Pacific time, when it is renewed, or with a paid key"
-    return Service("Gemini", key, steps, renewed)
+    return Service("Gemini", key, steps, _REASONS, renewed)
+
+
+def check_model(key: Secret, model: str) -> None:
+    """Raise ProviderStopError for a name that no model can have."""
+    if not _MODEL_NAME.fullmatch(model) or ".." in model:
+        # The name is part of the address: another could reach another method, or none.
+        raise ProviderStopError(
+            f"{plain(repr(model), key)} is no name of a Gemini model",
+            "name one with --model, for example gemini-3.5-flash-lite",
+            "missing",
+        )
 
 
 class Gemini:
-    """A model of the Gemini API."""
+    """A model of the Gemini API: whole replies for cooking, streamed ones at the event.
+
+    `model` is empty if only `stream` is used, whose `Ask` names one.
+    """
 
     name = "gemini"
 
@@ -58,6 +70,10 @@ class Gemini:
 
         from app.providers import replies
 
+        if not key:
+            raise ProviderStopError("no key for Gemini is set", "set GEMINI_API_KEY", "no_key")
+        if model:
+            check_model(key, model)
         self.model = model
         self.service = gemini_service(key, model)
         self._types = types
@@ -66,7 +82,12 @@ class Gemini:
         self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
         self._timeout_error = httpx2.TimeoutException
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
-        self._http = transport.client(httpx2, timeout, base_url)
+        # What the library cannot be told of a request is kept by thread.
+        self._streamed = threading.local()
+        self._http = httpx2.Client(
+            event_hooks={"request": [self._prepare]},
+            **transport.options(httpx2, timeout, base_url),
+        )
         self.client = genai.Client(
             api_key=key.reveal(),
             vertexai=False,
@@ -92,6 +113,50 @@ class Gemini:
         body = (told.body if told else None) or "{}"
         read = self._replies.read_reply(self._replies.GeminiReply, body, self.service)
         return read.completion(self.model)
+
+    def _prepare(self, request: Any) -> None:
+        abort = getattr(self._streamed, "abort", None)
+        if abort:
+            request.extensions["trace"] = abort.trace
+
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+        """A reply as it is written. `ask` names the model."""
+        check_model(self.service.key, ask.model)
+        self._streamed.abort = abort
+        usage, reason, model = Usage(), "", ask.model
+        contents: Any = [_content(message) for message in ask.messages]
+        try:
+            with self.faults():
+                for part in self.client.models.generate_content_stream(
+                    model=ask.model,
+                    contents=contents,
+                    config=self._stream_config(ask),
+                ):
+                    model = part.model_version or model
+                    usage = _stream_usage(part.usage_metadata) or usage
+                    if part.candidates and part.candidates[0].finish_reason:
+                        reason = part.candidates[0].finish_reason.name
+                    if part.text:
+                        yield part.text
+        finally:
+            self._streamed.abort = None
+        if reason not in ("STOP", "MAX_TOKENS"):
+            raise ProviderRetryError(
+                f"Gemini ended with {reason or 'nothing'}", reason="blocked" if reason else "cut"
+            )
+        yield Finish(model, usage, reason == "MAX_TOKENS")
+
+    def _stream_config(self, ask: Ask) -> Any:
+        config: dict[str, Any] = {
+            "http_options": {"timeout": round(ask.seconds * 1000)},
+            "system_instruction": ask.system or None,
+            "max_output_tokens": ask.most_tokens,
+            "thinking_config": thinking_of(ask.model),
+        }
+        if ask.schema:
+            config["response_mime_type"] = "application/json"
+            config["response_schema"] = google_schema(ask.schema)
+        return config
 
     def _config(self, prompt: Prompt) -> Any:
         thinking = thinking_of(self.model)
@@ -156,6 +221,22 @@ class Gemini:
         """Close the connections."""
         self.client.close()
         self._http.close()
+
+
+def _content(message: Mapping[str, str]) -> dict[str, Any]:
+    role = "model" if message["role"] == "assistant" else "user"
+    return {"role": role, "parts": [{"text": message["content"]}]}
+
+
+def _stream_usage(told: Any) -> Usage | None:
+    if told is None:
+        return None
+    return Usage(
+        prompt=told.prompt_token_count or 0,
+        output=told.candidates_token_count or 0,
+        thoughts=told.thoughts_token_count or 0,
+        cached=told.cached_content_token_count or 0,
+    )
 
 
 def thinking_of(model: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from app.providers.faults import (
     service_error,
     unreadable,
 )
-from app.providers.gemini import TEMPERATURE, gemini_service, google_schema
+from app.providers.gemini import TEMPERATURE, check_model, gemini_service, google_schema
 from app.providers.secret import Secret
 
 
@@ -39,6 +39,7 @@ class GeminiLegacy:
         from app.providers import replies
 
         self.model = model
+        check_model(key, model)
         self._service = gemini_service(key, model)
         self._timeout = timeout
         self._replies = replies

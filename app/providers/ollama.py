@@ -1,15 +1,19 @@
-"""Ollama through its client, for cooking. The chat's ladder asks it in `app.providers.chat_models`."""
+"""Ollama through its client: whole replies for cooking, streamed ones at the event."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import socket
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
+from urllib.parse import urlsplit
 
-from app.errors import ProviderError, ProviderStopError
+from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
     Service,
@@ -21,9 +25,12 @@ from app.providers.faults import (
     unreadable,
 )
 from app.providers.guards import MIB, available_memory
+from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
+from app.store.entry import Usage
 
 _NO_KEY = Secret("")
+_PORT = 11434
 
 
 class Ollama:
@@ -45,9 +52,10 @@ class Ollama:
         memory: Callable[[], int] = available_memory,
     ) -> None:
         import httpx
-        import ollama
 
         from app.providers import replies
+
+        ollama = _library()
 
         self.model = model
         self._host = host
@@ -56,23 +64,30 @@ class Ollama:
         self._memory = memory
         self._replies = replies
         self._http_errors = (ConnectionError, httpx.HTTPError, httpx.InvalidURL)
+        self._connect_errors = (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
         self._timeout_error = httpx.TimeoutException
         self._response_error = ollama.ResponseError
-        self._service = Service("Ollama", _NO_KEY, {404: f"run: ollama pull {model}"})
+        self._service = Service(
+            "Ollama", _NO_KEY, {404: f"run: ollama pull {model}"}, {404: "missing", 503: "busy"}
+        )
         # The library hands on neither headers nor a body that it cannot read: each thread's last
-        # response is kept.
+        # response is kept. What the library cannot be told of a request is kept there, too.
         self._last = threading.local()
-        # Without trust_env=False requests to this machine go through a proxy if one is set.
         self._client: Any = ollama.Client(
             host=host,
-            timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
-            trust_env=False,
-            transport=transport.transport(httpx, timeout, host),
-            event_hooks={"response": [self._keep]},
+            event_hooks={"request": [self._prepare], "response": [self._keep]},
+            **transport.options(httpx, timeout, host),
         )
 
     def _keep(self, response: Any) -> None:
         self._last.response = response
+
+    def _prepare(self, request: Any) -> None:
+        streamed = getattr(self._last, "streamed", None)
+        if streamed:
+            seconds, abort = streamed
+            request.extensions["trace"] = abort.trace
+            request.extensions["timeout"] = {**request.extensions["timeout"], "read": seconds}
 
     def complete(self, prompt: Prompt) -> Completion:
         """One request."""
@@ -80,7 +95,7 @@ class Ollama:
         if prompt.fixed:
             messages.insert(0, {"role": "system", "content": prompt.fixed})
         with self._faults():
-            self._guard()
+            self._guard(self.model)
         self._last.response = None
         with self._faults():
             try:
@@ -103,18 +118,42 @@ class Ollama:
         read = self._replies.read_reply(self._replies.OllamaReply, body, self._service)
         return read.completion(self.model)
 
-    def _guard(self) -> None:
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+        """A reply as it is written. `ask` names the model."""
+        self._last.streamed = ask.seconds, abort
+        system = [{"role": "system", "content": ask.system}] if ask.system else []
+        try:
+            with self._faults():
+                self._guard(ask.model)
+                parts = self._client.chat(
+                    model=ask.model,
+                    messages=[*system, *ask.messages],
+                    stream=True,
+                    format=ask.schema,
+                    options={"num_predict": ask.most_tokens, "temperature": 0.7},
+                    keep_alive=self._keep_alive,
+                )
+                for part in parts:
+                    if part.message.content:
+                        yield part.message.content
+                    if part.done:
+                        yield _finish(part, ask.model)
+                        return
+        finally:
+            self._last.streamed = None
+
+    def _guard(self, model: str) -> None:
         """Loading a model into too little memory brings the whole machine down."""
-        if not transport.is_local(self._host) or self._memory() >= self._free or self._listed():
+        if not transport.is_local(self._host) or self._memory() >= self._free:
+            return
+        if any(loaded.model == model for loaded in self._client.ps().models):
             return
         raise ProviderStopError(
             f"{self._memory() // MIB} MiB of memory are available, {self._free // MIB} are asked "
-            f"for before {self.model} is loaded",
+            f"for before {model} is loaded",
             "free memory, choose a smaller model, or lower TSUKURIOKI_OLLAMA_FREE_MB",
+            "no_memory",
         )
-
-    def _listed(self) -> bool:
-        return any(m.model == self.model for m in self._client.ps().models)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -125,7 +164,8 @@ class Ollama:
             raise self._service_error(error) from None
         except self._http_errors as error:
             timed_out = isinstance(error, self._timeout_error)
-            raise connection_error(self._service, error, timed_out=timed_out, sent=False) from None
+            sent = not isinstance(error, self._connect_errors)
+            raise connection_error(self._service, error, timed_out=timed_out, sent=sent) from None
         except self._replies.PARSE_ERRORS as error:
             raise unreadable(self._service, type(error).__name__) from None
 
@@ -135,6 +175,11 @@ class Ollama:
             return ProviderStopError(
                 f"Ollama: {plain(told, _NO_KEY)}",
                 "free memory or choose a smaller model with --model",
+                "no_memory",
+            )
+        if code < 0:
+            return ProviderRetryError(
+                f"Ollama: {plain(told, _NO_KEY)}", kind="error", reason="in_stream"
             )
         response = getattr(self._last, "response", None)
         wait = retry_after(response.headers) if response is not None else None
@@ -147,3 +192,38 @@ class Ollama:
     def close(self) -> None:
         """Close the connections; the model stays loaded for its time."""
         self._client.close()
+
+
+def _library() -> Any:
+    """The ollama package, which makes a client of its own when it is imported.
+
+    That one reads the environment's proxies, and raises ImportError for a SOCKS proxy without its
+    package although nobody would use it: it is made as if there were no proxies.
+    """
+    if "ollama" in sys.modules:
+        return sys.modules["ollama"]
+    _client: Any = importlib.import_module("httpx._client")
+
+    read = _client.get_environment_proxies
+    _client.get_environment_proxies = dict
+    try:
+        return importlib.import_module("ollama")
+    finally:
+        _client.get_environment_proxies = read
+
+
+def _finish(part: Any, model: str) -> Finish:
+    usage = Usage(prompt=part.prompt_eval_count or 0, output=part.eval_count or 0)
+    return Finish(part.model or model, usage, part.done_reason == "length")
+
+
+def knock(host: str) -> None:
+    """Raise ProviderError if nobody listens on this machine, before the large library is imported."""
+    if not transport.is_local(host):
+        return
+    parts = urlsplit(host if "//" in host else f"//{host}")
+    try:
+        address = (parts.hostname or "127.0.0.1", parts.port or _PORT)
+        socket.create_connection(address, 1.0).close()
+    except (OSError, ValueError) as error:
+        raise ProviderRetryError(f"Ollama: {error}", kind="connection", reason="refused") from None

@@ -62,7 +62,7 @@ class OpenAICompatible:
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=transport.client(httpx2, timeout, self._base_url),
+            http_client=httpx2.Client(**transport.options(httpx2, timeout, self._base_url)),
         )
         if not model:
             try:

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from app.errors import ModelFaultError
+from app.errors import ModelFaultError, ProviderError
 from app.store.entry import Usage
 
 # How often a request that waits looks up: often enough to notice that its client has gone.
@@ -79,14 +79,14 @@ class Abort:
 
 
 class ChatModel(Protocol):
-    """Writes a reply piece by piece, a `Finish` last. Raises ModelFaultError.
+    """Writes a reply piece by piece, a `Finish` last. Raises ProviderError.
 
     `name` is the source under which its replies are stored.
     """
 
     name: str
 
-    def write(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """The pieces as they come."""
 
 
@@ -131,7 +131,7 @@ def _pump(
 ) -> None:
     last: Finish | ModelFaultError | None = None
     try:
-        with closing(model.write(ask, abort)) as written:
+        with closing(model.stream(ask, abort)) as written:
             for piece in written:
                 if abort.fired:
                     break
@@ -139,8 +139,8 @@ def _pump(
                     last = piece
                     break
                 pieces.put(piece)
-    except ModelFaultError as fault:
-        last = fault
+    except ProviderError as error:
+        last = ModelFaultError(error.reason, str(error))
     finally:
         # The slot is free only now (a model that still reads a shut connection is at work), and
         # before the end is told: whoever has an answer may ask again at once.

@@ -67,11 +67,13 @@ def _check_proxy(variable: str, proxy: str) -> None:
         raise ProviderStopError(
             f"{variable} is not the address of a proxy",
             "set it to one like http://host:3128, or unset it",
+            "proxy",
         )
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ProviderStopError(
             f"{variable} names a SOCKS proxy, which needs a package that is not installed",
             f"run: pip install socksio, or unset {variable}",
+            "proxy",
         )
 
 
@@ -100,16 +102,21 @@ def refuse_redirect(method: str, url: str, status: int, location: str | None) ->
     )
 
 
-def client(
+def options(
     library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
-) -> Any:
-    """An HTTP client of `library` (httpx or httpx2) for `url`, without a reply over `seconds`."""
-    return library.Client(
-        transport=transport(library, seconds, url, now),
-        timeout=library.Timeout(seconds, connect=min(10.0, seconds)),
-        trust_env=False,
-        follow_redirects=True,
-    )
+) -> dict[str, Any]:
+    """What an HTTP client of `library` (httpx or httpx2) is made with, to ask `url`.
+
+    No reply takes longer than `seconds`. A connection to this machine is there at once or not at
+    all, and is not kept.
+    """
+    local = is_local(url)
+    return {
+        "transport": transport(library, seconds, url, now),
+        "timeout": library.Timeout(seconds, connect=min(1.0 if local else 10.0, seconds)),
+        "trust_env": False,
+        "follow_redirects": True,
+    }
 
 
 def transport(
@@ -148,4 +155,6 @@ def transport(
             response.stream = Limited(response.stream, request, end)
             return response
 
-    return Transport(proxy=proxy_for(url))
+    # A reply that streams is ended by shutting its socket, which must be its own: connections are
+    # not kept, of which a request of some seconds takes no notice.
+    return Transport(proxy=proxy_for(url), limits=library.Limits(max_keepalive_connections=0))

@@ -586,3 +586,17 @@ def test_garbage_among_rejections_is_skipped(tmp_path: Path) -> None:
 
     (tmp_path / "aikata.rejected").write_bytes(b"\xff\x00 garbage\n\n")
     assert object() not in Rejections(tmp_path, "aikata")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_socks_proxy_is_no_matter_for_a_server_on_this_machine(
+    name: str, booth: Booth, stand_in: StandIn
+) -> None:
+    """In a process of its own, in which the client libraries read the environment when imported."""
+    proxies = dict.fromkeys(("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"), "socks5://127.0.0.1:9")
+    told = subprocess.run(
+        [sys.executable, "-m", "precompute", "build", "--n", "2", "--provider", name],
+        cwd=REPO, env={**environment(), **booth.full_environ(), **proxies},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr

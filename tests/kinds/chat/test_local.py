@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from app.errors import ProviderError
+from app.providers.lazy import LazyModel
+from app.providers.ollama import knock
+from app.providers.relay import Abort, Ask
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Ollama, closed_port, ollama_handler, served
 
@@ -297,13 +301,24 @@ def test_a_hanging_model_holds_nobody_up(ollama: Ollama, tmp_path: Path) -> None
 
 
 def test_a_port_where_nobody_listens_is_refused_without_the_client() -> None:
-    """Where there is no Ollama its client library is not even imported."""
-    from app.errors import ModelFaultError
-    from app.providers.chat_models import OllamaChat
-    from app.providers.relay import Abort, Ask
-
-    model = OllamaChat(f"http://127.0.0.1:{closed_port()}", 300, 0, lambda: 0)
-    with pytest.raises(ModelFaultError) as caught:
-        list(model.write(Ask("m", "", (), 1, 1.0), Abort()))
+    """If there is no Ollama its client is not even made."""
+    host = f"http://127.0.0.1:{closed_port()}"
+    model = LazyModel("ollama", lambda: pytest.fail("made"), lambda: knock(host))
+    with pytest.raises(ProviderError) as caught:
+        list(model.stream(Ask("m", "", (), 1, 1.0), Abort()))
     assert caught.value.reason == "refused"
-    assert "_libraries" not in model.__dict__
+    assert model.made is None
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "not an address"])
+def test_a_proxy_that_cannot_be_used_costs_no_local_tier(
+    proxy: str, ollama: Ollama, tmp_path: Path
+) -> None:
+    """Ollama on this machine is asked directly; of the cloud one sentence tells at the start."""
+    with served(ollama_handler(ollama)) as address:
+        settings = {"OLLAMA_HOST": address, "ALL_PROXY": proxy, "HTTPS_PROXY": proxy}
+        tiers = {"TSUKURIOKI_CHAT_TIERS": "rules,local,cloud", "GEMINI_API_KEY": "k-123456"}
+        with kit.started(tmp_path, **settings, **tiers) as server:
+            assert server.say(UNKNOWN)["tier"] == "local"
+    logs = "".join(path.read_text("utf-8", "replace") for path in tmp_path.rglob("*.log"))
+    assert "_PROXY" in logs
