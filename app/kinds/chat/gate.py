@@ -21,7 +21,6 @@ the cloud said before it is learned. Each has the name by which `/stats` counts 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +30,7 @@ from app.kinds.cards.gate import UNPRINTABLE, foreign_han
 from app.kinds.chat.deck import ANY, NAME_SLOT, Character, Intent, PatternDeck
 from app.kinds.chat.message import normalise
 from app.kinds.refusal import Refusal
+from app.providers.reply import cleaned_text
 from app.store.key import Query
 
 TEXT = "text"
@@ -93,8 +93,9 @@ class Spoken:
     free: bool = False
 
     def __post_init__(self) -> None:
-        # A word is the same word however its marks are encoded.
-        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+        # A word is the same word however its marks are encoded; and expressions are searched for
+        # in texts that can be encoded.
+        object.__setattr__(self, "text", cleaned_text(self.text))
 
     @cached_property
     def plain(self) -> str:
@@ -134,6 +135,7 @@ class ChatGate:
         text = response.get(TEXT)
         if not isinstance(text, str) or not text.strip():
             return (Refusal("shape", ", ".join(map(str, response)) or "nothing", "a text"),)
+        text = cleaned_text(text)
         character = self.deck.character_by_id[pattern["character"]]
         if "message" in pattern:
             hits = self.deck.recognise(pattern["message"])
