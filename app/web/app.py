@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -222,6 +223,12 @@ def metrics() -> Response:
     return Response(
         _service().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
     )
+
+
+@api.get("/openapi.json")
+def openapi() -> Response:
+    """The description of all routes, as OpenAPI 3.1."""
+    return _cached((Path(__file__).parent / "openapi.json").read_bytes())
 
 
 @api.get("/healthz")
