@@ -11,6 +11,7 @@ import pytest
 
 from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
+from tests.making import wait_for
 
 HELLO = {"messages": [{"role": "user", "content": "こんにちは"}]}
 
@@ -182,7 +183,8 @@ def test_stats_tell_all_of_it(plain: kit.Server) -> None:
     assert told["cost"]["spent_usd"] == 0
     assert told["cost"]["baseline_usd"] > 0
     assert told["conversations"] >= 1
-    assert plain.request("GET", "/metrics").body.count(b'deck="chat"') > 0
+    # A worker adds what it has counted once a second.
+    wait_for(lambda: b'deck="chat"' in plain.request("GET", "/metrics").body, "the counts")
 
 
 def test_a_build_without_a_provider_says_what_to_do(plain: kit.Server) -> None:
