@@ -1,7 +1,9 @@
-# make demo: install what serving and cooking from the box need, cook 1,000 answers, serve them.
+# make demo: install what serving and cooking from the box need, store the whole answers that the
+#            makers wrote, serve them and compose what else is asked.
 # make setup: install the rest, for developers: every provider's client, and the test tools.
 PYTHON ?= python3
 N ?= 1000
+PROVIDER ?= written
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -21,7 +23,7 @@ $(VENV)/.installed: $(VENV)/.demo requirements.txt
 	touch $@
 
 build: $(VENV)/.demo
-	$(BIN)/precompute build --n $(N)
+	$(BIN)/precompute build --provider $(PROVIDER) --n $(N)
 
 serve: $(VENV)/.demo
 	$(BIN)/python -m app

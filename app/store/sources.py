@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 # Sources, best first.
-DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "ollama", "composer")
+DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "written", "ollama", "composer")
 
 
 def rank(order: Sequence[str], source: str) -> int:

@@ -13,6 +13,8 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.writer import SmallWriter, Writer
+from app.kinds.cards.written import SOURCE as WRITTEN
+from app.kinds.cards.written import WrittenProvider, written_answers
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
@@ -47,8 +49,10 @@ class CardsCooking:
         self._gate = Gate.of(deck)
 
     def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-        """The plan of a strategy."""
+        """The plan of a strategy; the makers' own answers are their own plan."""
         settings = context.settings
+        if choice.name == WRITTEN:
+            return (Job(query, 0, WRITTEN) for query in WrittenProvider(self.deck).queries)
         if options.strategy == "stock":
             return plan_stock(self.deck, options.seed, options.radius_in(settings))
         if options.strategy == "sampled":
@@ -56,8 +60,10 @@ class CardsCooking:
         return plan_misses(self.deck, read_ledger(settings.ledger, self.deck.id))
 
     def cook(self, choice: Choice, model: Model | None) -> Cook:
-        """The composer, or a model with the prompt for large ones or for small ones."""
+        """What is in the box, or a model with the prompt for large ones or for small ones."""
         deck = self.deck
+        if choice.name == WRITTEN:
+            return Cook(WrittenProvider(deck), None)
         if model is None:
             return Cook(ComposerProvider(deck), None)
         lengths = deck.rules.characters
@@ -94,10 +100,12 @@ class CardsCooking:
         return self._gate.examine(query, response)
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Of the composer's pieces and of both prompts, as far as this deck allows them."""
+        """Of what is in the box and of both prompts, as far as this deck allows them."""
         known: dict[str, str] = {}
         if self.deck.composable:
             known["composer"] = ComposerProvider(self.deck).fingerprint
+        if written_answers(self.deck):
+            known[WRITTEN] = WrittenProvider(self.deck).fingerprint
         planned = Planned(Choice("gemini", ""))
         for kind in (Writer, SmallWriter):
             fingerprint = kind(self.deck, planned).fingerprint

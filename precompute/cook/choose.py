@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.errors import PlanError
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
+from app.kinds.cards.written import MODEL as WRITTEN_MODEL
 from app.kinds.tasks import Task
 from app.providers import Completion, Model, Prompt
 from app.providers.secret import Secret
@@ -14,7 +15,7 @@ from app.providers.transport import is_local
 from app.settings import Settings
 from precompute.cook.runner import Pace
 
-PROVIDERS = ("composer", "gemini", "gemini-legacy", "ollama", "openai")
+PROVIDERS = ("composer", "written", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
 # The extra of pyproject.toml that brings a provider's client library.
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
@@ -34,7 +35,7 @@ class Choice:
     @property
     def local(self) -> bool:
         """Whether it needs no network."""
-        return self.name == "composer"
+        return self.name in ("composer", "written")
 
 
 def gemini_key(settings: Settings) -> Secret:
@@ -57,6 +58,7 @@ def choose(
         )
     models = {
         "composer": COMPOSER_MODEL,
+        "written": WRITTEN_MODEL,
         "gemini": settings.gemini_model,
         "gemini-legacy": settings.gemini_model,
         "ollama": settings.ollama_model,

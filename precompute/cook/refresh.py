@@ -84,14 +84,16 @@ class Ageing:
         if subject != self._cooking.subject_fingerprint(entry.query):
             return f"{self._cooking.subject} has changed"
         if made != today:
-            return "the prompt has changed" if entry.source != "composer" else "a piece has changed"
+            return _CHANGED.get(entry.source, "the prompt has changed")
         model = self._models.get(entry.source, "")
         if model and not entry.model.startswith(model):
             return f"the model was {entry.model}, it is {model}"
         return ""
 
 
-_NAMES = frozenset({"composer", "gemini", "gemini-legacy", "ollama", "openai"})
+# What an entry that no prompt made was made from.
+_CHANGED = {"composer": "a piece has changed", "written": "the written answers have changed"}
+_NAMES = frozenset({"composer", "written", "gemini", "gemini-legacy", "ollama", "openai"})
 
 
 def in_force(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:

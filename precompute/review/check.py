@@ -14,6 +14,7 @@ from app.errors import IndexUnusableError
 from app.kinds.cards.composing import ending_class
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
 from app.kinds.cards.gate import Gate, leak_in
+from app.kinds.cards.written import WRITTEN_FILE, written_answers
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.decks import AnyDeck
@@ -74,6 +75,16 @@ def check_deck(deck: Deck) -> Iterator[Finding]:
     yield from _check_deal(deck)
     if deck.sentences or deck.themes:
         yield from _check_pieces(deck)
+    yield from _check_written(deck)
+
+
+def _check_written(deck: Deck) -> Iterator[Finding]:
+    """A written answer that the gate refuses would never be served."""
+    gate = Gate.of(deck)
+    for query, response in written_answers(deck).items():
+        for refusal in gate.refusals(query, response):
+            where = f"{deck.id}: {WRITTEN_FILE}: {response['title']} {query.key}"
+            yield Finding(where, str(refusal))
 
 
 def _check_phrases(deck: Deck) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import { pictureElement, toneOf } from "./picture.js";
  * @property {string} title
  * @property {string} poem
  * @property {string} tier
+ * @property {string} [source]  who wrote it
  * @property {string} name   the development's, which is the deck's
  */
 
@@ -24,7 +25,7 @@ export function front(text, words) {
       headline(make("h1.title", { lang: "ja", tabindex: -1 }), text.title),
       make("p.estate", { lang: "ja" }, text.name)),
     make("div.paper", {}, box,
-      make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.tiers[text.tier] ?? text.tier))));
+      make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.sources[text.source] ?? words.tiers[text.tier] ?? text.tier))));
 }
 
 /** @param {{said: string, fact: string, category: string}[]} matters */

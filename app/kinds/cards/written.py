@@ -1,0 +1,91 @@
+"""Whole answers that the makers of a deck wrote, for just the plays that they name.
+
+`written.jsonl` in the deck's folder, one answer a line:
+
+    {"picks": [[card, phrase], …], "title": …, "text": "first paragraph\\nsecond\\nthird"}
+
+They are content like cards: `precompute build --provider written` stores them, behind the same gate
+as everything, under their own source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+import xxhash
+
+from app.errors import DeckError, RequestError
+from app.kinds.cards.composing import BREAK
+from app.kinds.cards.deck import Deck
+from app.kinds.tasks import Draft, Drafts, Task
+from app.store.key import Query
+
+WRITTEN_FILE = "written.jsonl"
+SOURCE = "written"
+MODEL = "the makers, with a language model"
+
+
+class WrittenProvider:
+    """Gives the answers of the file, and nothing for any other play."""
+
+    name = SOURCE
+
+    def __init__(self, deck: Deck) -> None:
+        self._answers = written_answers(deck)
+        if not self._answers:
+            raise DeckError(str(deck.folder), WRITTEN_FILE, "the deck has no written answers")
+        told = [[query.key, response] for query, response in self._answers.items()]
+        self.fingerprint = f"{SOURCE}:{xxhash.xxh3_64_hexdigest(orjson.dumps(told))}"
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The plays, in the order of the file."""
+        return tuple(self._answers)
+
+    def write(self, tasks: Sequence[Task]) -> Drafts:
+        """The answer of each play that has one, once: what the gate refuses stays refused."""
+        drafts = [
+            Draft(task, self._answers[task.query])
+            for task in tasks
+            if task.query in self._answers and not task.variant and not task.refusals
+        ]
+        return Drafts(tuple(drafts), MODEL)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
+    """The written answers by play; none if the deck has no such file.
+
+    Raises DeckError, naming the line, for what is no answer to a play of the deck, or a second one.
+    """
+    answers: dict[Query, Mapping[str, str]] = {}
+    path = deck.folder / WRITTEN_FILE if deck.folder else None
+    if path is None or not path.exists():
+        return answers
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        query, response = _answer(deck, path, number, line)
+        if query in answers:
+            raise DeckError(str(path), f"line {number}", "an answer to the same play stands above")
+        answers[query] = response
+    return answers
+
+
+def _answer(deck: Deck, path: Path, number: int, line: bytes) -> tuple[Query, Mapping[str, str]]:
+    place = f"line {number}"
+    try:
+        told = orjson.loads(line)
+        query = deck.legal_query([(card, phrase) for card, phrase in told["picks"]])
+        title, text = told["title"], told["text"]
+    except RequestError as error:
+        raise DeckError(str(path), place, error.detail) from None
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DeckError(
+            str(path), place, f"expected picks, title and text ({type(error).__name__})"
+        ) from None
+    if not isinstance(title, str) or not isinstance(text, str):
+        raise DeckError(str(path), place, "title and text must be texts")
+    return query, {"title": title, "poem": BREAK.join(text.split("\n"))}
