@@ -200,8 +200,8 @@ def _library() -> Any:
     That one reads the environment's proxies, and raises ImportError for a SOCKS proxy without its
     package although nobody would use it: it is made as if there were no proxies.
     """
-    if "ollama" in sys.modules:
-        return sys.modules["ollama"]
+    if imported := sys.modules.get("ollama"):
+        return imported
     _client: Any = importlib.import_module("httpx._client")
 
     read = _client.get_environment_proxies
