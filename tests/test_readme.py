@@ -8,9 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.kinds.cards.deck import Deck
-from app.kinds.cards.tiers import Asked, build_ladder
 from app.settings import TABLE
+from tests.conftest import Serve
 from tests.making import REPO, Precompute
 
 READMES = [REPO / "README.md", REPO / "README.ja.md"]
@@ -27,26 +26,21 @@ def test_every_setting_is_documented(readme: Path) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
-def test_the_answer_shown_is_the_answer_given(readme: Path, poem: Deck) -> None:
-    """The poem in the README is the one that its request gets."""
+def test_the_answer_and_the_figures_shown_are_given(
+    readme: Path, precompute: Precompute, serve: Serve
+) -> None:
+    """The poem in the README is what its request gets, the figures what the commands above print."""
     text = readme.read_text(encoding="utf-8")
-    picks = re.findall(r'{"card":"([^"]+)","phrase":"([^"]+)"}', text)
-    ladder = build_ladder(poem, ["composed"], lambda: None, 1)
-    given = ladder.answer(Asked(poem.legal_query(picks)))
-    assert given
-    answer = orjson.loads(given.body)
+    commands, shown = text.split("$ precompute stats\n")
+    precompute(*commands.rsplit("$ precompute ", 1)[1].split())
+    printed = [line.rstrip() for line in precompute("stats").stdout.splitlines()]
+    assert shown.split("```")[0].splitlines() == printed
+    body = text.split("-d '")[1].split("'")[0]
+    with serve().client() as client:
+        answer = client.post("/api/decks/poem/answer", json=orjson.loads(body)).json()
     quoted = [line[2:] for line in text.splitlines() if line.startswith("> ") and line != ">"]
     assert quoted == [f"**{answer['title']}**", *answer["poem"].split("\n\n")]
-
-
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
-def test_the_figures_shown_are_printed(readme: Path, precompute: Precompute) -> None:
-    """The figures of `precompute stats` in the README are what it prints after the build it names."""
-    precompute("build", "--n", 1000)
-    printed = [line.rstrip() for line in precompute("stats").stdout.splitlines()]
-    text = readme.read_text(encoding="utf-8")
-    shown = text.split("$ precompute stats\n")[1].split("```")[0].splitlines()
-    assert shown == printed
+    assert f'`"tier":"{answer["tier"]}","source":"{answer["source"]}"`' in text
 
 
 @pytest.mark.parametrize("name", ["security.md", "security.ja.md"])
