@@ -142,6 +142,8 @@ def _memory_and_reload(store: Path, folder: Path, deck: Deck) -> dict[str, Any]:
     index = Index(store, deck.id)
     requests = [Request("GET", f"/api/answers/{key}") for key, _ in _some(index, LOOKUPS)]
     index.close()
+    # Pages of the index that are not on the disk yet would count as the worker's own.
+    os.sync()
     with servers.ours(store, folder) as server:
         ask(server.process, server.port, requests, 2)
         worker = _workers(server)[0]
