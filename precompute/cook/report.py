@@ -43,7 +43,13 @@ class Report:
 
 def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> None:
     """Two columns: a name and a figure."""
-    grid = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    grid = Table(
+        title=Text(title, "italic"),
+        title_justify="left",
+        show_header=False,
+        box=None,
+        pad_edge=False,
+    )
     grid.add_column(style="bold")
     grid.add_column()
     for name, value in rows:
