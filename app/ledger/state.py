@@ -81,12 +81,18 @@ class State:
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; one that was made before a fork is not used after it."""
         kept: tuple[int, sqlite3.Connection] | None = getattr(self._own, "connection", None)
+        assert self._folder is not None
+        path = self._folder / NAME
+        if kept and kept[0] == os.getpid() and self._own.file != _identity(path):
+            # Threads that wrote to a file that was deleted or replaced would lose what they write.
+            self.close()
+            kept = None
         if kept is None or kept[0] != os.getpid():
-            assert self._folder is not None
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / NAME
+            self._own.file = _identity(path)
             kept = os.getpid(), _opened(path)
             self._own.connection = kept
+            self._own.file = _identity(path)
         return kept[1]
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -95,6 +101,7 @@ class State:
         return self._memory[1]
 
     def _failed(self, error: sqlite3.DatabaseError) -> None:
+        assert self._folder is not None
         kept = getattr(self._own, "connection", None)
         self._own.connection = None
         if kept and kept[0] == os.getpid():
@@ -103,7 +110,8 @@ class State:
         # OperationalError is a subclass for what may pass: a full disk, a lock. The rest is damage.
         damaged = type(error) is sqlite3.DatabaseError
         self._say(f"{self._folder}/{NAME}: {error}")
-        if damaged:
+        # Another thread or worker may have begun a new file, which is not the one that is damaged.
+        if damaged and self._own.file == _identity(self._folder / NAME):
             self._set_aside()
 
     def _set_aside(self) -> None:
@@ -251,6 +259,15 @@ class Rows:
         since = self._state.now() - self._forget
         query = "SELECT count(*) FROM rows WHERE space = ? AND used >= ?"
         return int(self._state.run(lambda f: f.execute(query, (self._space, since)).fetchone()[0]))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at a path; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path | str) -> sqlite3.Connection:

@@ -261,3 +261,26 @@ def test_a_killed_process_loses_nothing_that_it_said(tmp_path: Path, clock: Cloc
         state.close()
     with sqlite3.connect(tmp_path / NAME) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "damaged"])
+def test_workers_meet_again_after_the_file_was_harmed(
+    state_of: Callable[[], State], tmp_path: Path, harm: str
+) -> None:
+    """If the open file is deleted, replaced or damaged, all workers soon share one file again."""
+    states = [state_of() for _ in range(6)]
+    for state in states:
+        state.take_number("a", 9)
+    for tail in ("-wal", "-shm"):
+        (tmp_path / (NAME + tail)).unlink()
+    if harm == "deleted":
+        (tmp_path / NAME).unlink()
+    else:
+        new = tmp_path / "new"
+        new.write_bytes(Random(4).randbytes(32_768) if harm == "damaged" else b"")
+        new.rename(tmp_path / NAME)
+    for state in states:
+        state.taken("b", 9)
+    taken = [state.take_number("b", 9) for state in (*states, state_of())]
+    assert taken == list(range(7))
+    assert len(list(tmp_path.glob("*.damaged-*"))) == (harm == "damaged")
