@@ -122,11 +122,12 @@ class RsgiApplication:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Every second: add what was counted, and end where the process that keeps us has ended."""
-        self._counters.flush()
         # A worker whose parent was killed would hold the port for ever.
         if os.getppid() != self._parent:
             os.kill(os.getpid(), signal.SIGTERM)
-        loop.call_later(1, self._tick, loop)
+        # In a thread: another process may hold the state file's lock, and hits do not wait for it.
+        flushed = loop.run_in_executor(None, self._counters.flush)
+        flushed.add_done_callback(lambda _: loop.call_later(1, self._tick, loop))
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer a request, once it is here as a whole."""

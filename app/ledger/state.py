@@ -18,6 +18,7 @@ back, a time in the future counts as now.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -42,6 +43,8 @@ CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KE
 """
 # Seconds to wait for another process that writes.
 _BUSY = 1.0
+# Seconds between two lines in the log about the same trouble.
+_SAY_EVERY = 60.0
 # Rows of a space are counted once in so many writes; that many more than allowed may stand there.
 _SWEEP = 64
 
@@ -58,7 +61,7 @@ class State:
         self._own = threading.local()
         self._memory: tuple[int, sqlite3.Connection] | None = None
         self._memory_lock = threading.RLock()
-        self._told = False
+        self._say_again_at = -math.inf
         self._writes = 0
 
     def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
@@ -74,9 +77,7 @@ class State:
             return _transaction(self._in_memory(), work)
 
     def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        found = _transaction(self._connection(), work)
-        self._told = False
-        return found
+        return _transaction(self._connection(), work)
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; one that was made before a fork is not used after it."""
@@ -129,9 +130,10 @@ class State:
                 return
 
     def _say(self, why: str) -> None:
-        if not self._told:
+        # Not once for each failure: on a full disk reads work, writes do not, and both are many.
+        if self.now() >= self._say_again_at:
             log.warning("the state is not shared: %s", why)
-            self._told = True
+            self._say_again_at = self.now() + _SAY_EVERY
 
     def take_number(self, name: str, size: int) -> int:
         """0, 1, 2, …, none given twice under a name; from 0 again if `size` is another one."""

@@ -42,10 +42,8 @@ def play(query: Query, *headers: str) -> bytes:
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A server with three stored answers."""
-    folder: Path = tmp_path_factory.mktemp("connection")
+def service_in(folder: Path) -> tuple[Settings, Service]:
+    """A service with three stored answers."""
     with LogWriter(folder / "store", POEM.id) as log, IndexWriter(folder / "store", POEM) as index:
         log.append(cooked(POEM, QUERIES))
         index.catch_up()
@@ -59,8 +57,13 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "TSUKURIOKI_CHAT_RATE": "1",
         }
     )
-    service = Service(known)
-    with served_here(RsgiApplication(known, service)) as port:
+    return known, Service(known)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with three stored answers."""
+    with served_here(RsgiApplication(*service_in(tmp_path_factory.mktemp("connection")))) as port:
         yield port
 
 
@@ -76,6 +79,28 @@ def read(wire: socket.socket, method: str = "GET") -> tuple[int, bytes]:
     response = HTTPResponse(wire, method=method)
     response.begin()
     return response.status, response.read()
+
+
+def test_hits_do_not_wait_for_the_state_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While what was counted waits to be written, stored answers are given all the same."""
+    known, service = service_in(tmp_path)
+    waiting, released = threading.Event(), threading.Event()
+
+    def flush() -> None:
+        waiting.set()
+        released.wait(PATIENCE)
+
+    monkeypatch.setattr(service.counters, "flush", flush)
+    with served_here(RsgiApplication(known, service)) as port:
+        try:
+            assert waiting.wait(PATIENCE)
+            with socket.create_connection(("127.0.0.1", port), PATIENCE / 2) as wire:
+                wire.sendall(by_key(QUERIES[0]))
+                assert read(wire)[0] == 200
+        finally:
+            released.set()
 
 
 @pytest.mark.parametrize("request_of", [by_key, play])

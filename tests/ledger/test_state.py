@@ -220,6 +220,19 @@ print([state.take_number("n", 3) for _ in range(2000)][-1] > 0)
 """
 
 
+def test_trouble_is_told_once_a_minute(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many failures in a row are one line in the log, and another one while they go on."""
+    (tmp_path / NAME).mkdir()
+    state = State(tmp_path, clock)
+    for _ in range(20):
+        state.take_number("poem", 37)
+    clock.now += 61
+    state.take_number("poem", 37)
+    assert caplog.text.count("the state is not shared") == 2
+
+
 def test_a_full_disk_stops_nobody(tmp_path: Path) -> None:
     """When the file cannot grow any more, numbers are still given and nothing is raised."""
     command = [sys.executable, "-c", _FULL, str(tmp_path)]
