@@ -17,6 +17,7 @@ back, a time in the future counts as now.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import os
@@ -91,7 +92,8 @@ class State:
         if kept is None or kept[0] != os.getpid():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._own.file = _identity(path)
-            kept = os.getpid(), _opened(path)
+            with _alone(self._folder):
+                kept = os.getpid(), _opened(path)
             self._own.connection = kept
             self._own.file = _identity(path)
         return kept[1]
@@ -270,6 +272,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else opens the file: SQLite does not wait for others while a file turns to WAL."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: Path | str) -> sqlite3.Connection:

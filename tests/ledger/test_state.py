@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -119,6 +120,22 @@ def test_no_number_is_given_twice(state_of: Callable[[], State]) -> None:
     assert sorted(taken) == list(range(400))
     assert DealCounter(state_of(), "d").taken(7) == 400
     assert DealCounter(state_of(), "d").take(9) == 0
+
+
+def test_workers_that_begin_a_file_together_share_it(tmp_path: Path, clock: Clock) -> None:
+    """However many open a new file in the same moment, none of them goes on alone."""
+    for turn in range(20):
+        state, together = State(tmp_path / str(turn), clock), threading.Barrier(8)
+
+        def take(state: State = state, together: threading.Barrier = together) -> int:
+            together.wait()
+            number = state.take_number("poem", 37)
+            state.close()
+            return number
+
+        with ThreadPoolExecutor(8) as pool:
+            taken = [pool.submit(take) for _ in range(8)]
+        assert sorted(number.result() for number in taken) == list(range(8))
 
 
 def test_a_tally_adds_up_over_workers(state_of: Callable[[], State]) -> None:
