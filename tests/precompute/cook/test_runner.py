@@ -22,7 +22,7 @@ from app.store.entry import Usage
 from app.store.log import Damage, log_path, read_log
 from precompute.cook.clock import SystemClock
 from tests.cook import Answer
-from tests.kit import Booth, assert_good, poem_deck
+from tests.kit import Booth, Outcome, assert_good, poem_deck
 from tests.making import REPO
 from tests.providers.test_gemini_faults import RETRIED, UNFIT
 from tests.standin import Fault, StandIn
@@ -135,7 +135,7 @@ def test_a_killed_build_loses_nothing_and_pays_nothing_twice(
 def test_a_night_with_every_fault_ends_whole_with_a_true_bill(
     library: str, wanted: int, booth: Booth, stand_in: StandIn
 ) -> None:
-    """Latency, a rate limit and every fault of the table mixed in: all entries, all gated, and the bill."""
+    """Latency, a rate limit and every fault of the table: all entries, all gated, and the bill."""
     faults = [
         f
         for name, (f, _) in (RETRIED | UNFIT).items()
@@ -152,10 +152,17 @@ def test_a_night_with_every_fault_ends_whole_with_a_true_bill(
         return answers
 
     stand_in.cook.spoil = spoil
-    outcome = booth.build(
-        FastBackoff(), provider=library, wanted=wanted, per_request=10 if wanted > 500 else 5
-    )
-    assert outcome.status == 0, outcome.error + outcome.err
+    outcomes: list[Outcome] = []
+    # An answer that is refused three times is left out, and the sentence says: run the same again.
+    while len(outcomes) < 4 and (not outcomes or outcomes[-1].status):
+        per_request = 10 if wanted > 500 else 5
+        outcomes.append(
+            booth.build(FastBackoff(), provider=library, wanted=wanted, per_request=per_request)
+        )
+        if outcomes[-1].status:
+            assert "run the same again" in outcomes[-1].err
+    outcome = outcomes[0]
+    assert outcomes[-1].status == 0, outcomes[-1].error + outcomes[-1].err
     assert_good(booth.entries(), wanted)
     spent = sum(entry.cost_usd for entry in booth.entries())
     # Replies that the library could not read are billed and bring no figures.

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.written import WRITTEN_FILE
 from app.providers.prices import Price, load_prices
 from precompute.cook import cache
 from precompute.cook.build import build
@@ -60,6 +61,7 @@ def drop_phrases(folder: Path) -> None:
             phrase["id"] = f"{card['id']}-new-{number}"
     (folder / "cards.json").write_bytes(orjson.dumps(cards))
     (folder / "sentences.json").unlink()
+    (folder / WRITTEN_FILE).unlink()
 
 
 @pytest.mark.parametrize(
