@@ -34,7 +34,6 @@ FRAMES_FILE = "frames.json"
 
 CARDS, PATTERN = KINDS = ("cards", "pattern")
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-RESERVED_FIELDS = frozenset({"deck", "key", "variant", "tier", "source", "model", "shared"})
 # Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
 _NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
 
