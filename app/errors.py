@@ -16,6 +16,7 @@
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
     │       ├── ProviderStopError    it will not work without a person: key, quota, model
     │       └── UnfinishedError      a build ended early: what is safe, and how to go on
+    ├── StateUnavailableError    the shared state cannot be used now; the process goes on alone
     ├── ModelFaultError          a model did not answer a chat message; the next tier does
     └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
 
@@ -131,6 +132,10 @@ class ProviderStopError(ProviderError):
 
 class UnfinishedError(ProviderError):
     """A build ended early. The sentence says what happened, what is safe and how to go on."""
+
+
+class StateUnavailableError(TsukuriokiError):
+    """The file that workers share cannot be read or written now: a lock, a full disk, damage."""
 
 
 class ModelFaultError(TsukuriokiError):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from app.ledger.journal import read_journal
-from app.ledger.state import NAME, State
+from app.ledger.state import NAME, State, add_to
 from app.store.answer import WHOLE_TIERS
 
 if TYPE_CHECKING:
@@ -52,12 +52,6 @@ class TierFigures(NamedTuple):
     answers: int
     p50: float
     p99: float
-
-
-def add_to(sums: Sums, name: tuple[str, ...], numbers: Sequence[int]) -> None:
-    """Add numbers to those of the same name."""
-    old = sums.get(name, [0] * len(numbers))
-    sums[name] = [a + b for a, b in zip(old, numbers, strict=True)]
 
 
 class Counter:

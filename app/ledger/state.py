@@ -8,8 +8,9 @@ Every process has a connection for each of its threads, opened after a fork. Wri
 readers and a writer work side by side and survives a process that is killed; a loss of power can undo
 the last transactions and damages nothing. If the file cannot be opened or written (a full or
 read-only disk), the process goes on with a state of its own in memory, and tries the file again with
-the next transaction: an answer matters more than a count. A file that is damaged is set aside under
-another name and a new one is begun.
+the next transaction: an answer matters more than a count. Sums are the exception: what could not be
+added waits in memory until the file can be written. A file that is damaged is set aside under another
+name and a new one is begun.
 
 Times are those of the wall clock, which all processes and restarts share; where the clock was set
 back, a time in the future counts as now.
@@ -23,14 +24,17 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import xxhash
 
+from app.errors import StateUnavailableError
+
 ResultT = TypeVar("ResultT")
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +68,34 @@ class State:
         self._memory_lock = threading.RLock()
         self._say_again_at = -math.inf
         self._writes = 0
+        self._waiting: dict[tuple[str, str], list[int]] = {}
+        self._waiting_lock = threading.Lock()
+        self._waiting_pid = os.getpid()
 
     def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Do some work in one transaction of the file, or of this process's memory."""
-        if self._folder is not None:
-            try:
-                return self._in_file(work)
-            except sqlite3.DatabaseError as error:
-                self._failed(error)
-            except OSError as error:
-                self._say(f"{self._folder}: {error.strerror}")
-        with self._memory_lock:
-            return _transaction(self._in_memory(), work)
+        try:
+            return self._shared(work)
+        except StateUnavailableError:
+            with self._memory_lock:
+                return _transaction(self._in_memory(), work)
+
+    def _shared(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Do some work in one transaction of the file, if there is one.
+
+        Raises StateUnavailableError if the file cannot be used now; the work has then changed nothing.
+        """
+        if self._folder is None:
+            with self._memory_lock:
+                return _transaction(self._in_memory(), work)
+        try:
+            return self._in_file(work)
+        except sqlite3.DatabaseError as error:
+            self._failed(error)
+            raise StateUnavailableError(str(error)) from error
+        except OSError as error:
+            self._say(f"{self._folder}: {error.strerror}")
+            raise StateUnavailableError(str(error)) from error
 
     def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         return _transaction(self._connection(), work)
@@ -168,28 +188,38 @@ class State:
         """A list, in its order."""
         return self.run(lambda file: _list(file, name))
 
-    def add_sums(self, space: str, sums: dict[str, list[int]]) -> None:
-        """Add numbers to those of the same name; a name that is new begins at 0."""
+    def add_sums(self, space: str, sums: Mapping[str, Sequence[int]]) -> None:
+        """Add numbers to those of the same name; a name that is new begins at 0.
 
-        def work(file: sqlite3.Connection) -> None:
+        If the file cannot be written now, they wait in this process and are added with the next ones.
+        """
+        with self._waiting_lock:
+            if self._waiting_pid != os.getpid():
+                # What waited before a fork is the parent's to add.
+                self._waiting, self._waiting_pid = {}, os.getpid()
             for name, numbers in sums.items():
-                row = file.execute(
-                    "SELECT numbers FROM sums WHERE space = ? AND name = ?", (space, name)
-                ).fetchone()
-                old = list(map(int, row[0].split())) if row else [0] * len(numbers)
-                new = " ".join(str(a + b) for a, b in zip(old, numbers, strict=True))
-                file.execute("REPLACE INTO sums VALUES (?, ?, ?)", (space, name, new))
-
-        self.run(work)
+                add_to(self._waiting, (space, name), numbers)
+            new, self._waiting = self._waiting, {}
+        try:
+            self._shared(lambda file: _add_rows(file, new))
+        except StateUnavailableError:
+            with self._waiting_lock:
+                for key, numbers in new.items():
+                    add_to(self._waiting, key, numbers)
 
     def sums(self, space: str) -> dict[str, list[int]]:
-        """The numbers of a space, by name."""
+        """The numbers of a space, by name: those of the file, and what waits in this process."""
         rows = self.run(
             lambda file: file.execute(
                 "SELECT name, numbers FROM sums WHERE space = ?", (space,)
             ).fetchall()
         )
-        return {name: list(map(int, numbers.split())) for name, numbers in rows}
+        found = {name: list(map(int, numbers.split())) for name, numbers in rows}
+        with self._waiting_lock:
+            for (of, name), numbers in self._waiting.items():
+                if of == space:
+                    add_to(found, name, numbers)
+        return found
 
     def spaces(self, prefix: str) -> list[str]:
         """The spaces of sums whose names begin so."""
@@ -315,6 +345,23 @@ def _begun(file: sqlite3.Connection) -> Iterator[None]:
             file.execute("ROLLBACK")
         raise
     file.execute("COMMIT")
+
+
+def add_to(sums: dict[KeyT, list[int]], key: KeyT, numbers: Sequence[int]) -> None:
+    """Add numbers to those of the same name."""
+    old = sums.get(key, [0] * len(numbers))
+    sums[key] = [a + b for a, b in zip(old, numbers, strict=True)]
+
+
+def _add_rows(file: sqlite3.Connection, new: Mapping[tuple[str, str], Sequence[int]]) -> None:
+    for (space, name), numbers in new.items():
+        row = file.execute(
+            "SELECT numbers FROM sums WHERE space = ? AND name = ?", (space, name)
+        ).fetchone()
+        sums = {name: list(map(int, row[0].split()))} if row else {}
+        add_to(sums, name, numbers)
+        text = " ".join(map(str, sums[name]))
+        file.execute("REPLACE INTO sums VALUES (?, ?, ?)", (space, name, text))
 
 
 def _next(file: sqlite3.Connection, name: str, size: int) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import PlanError
-from app.ledger.counters import Sums, add_to, kept_sums, refusals, seen, tier_figures
+from app.ledger.counters import Sums, kept_sums, refusals, seen, tier_figures
 from app.ledger.misses import counted, read_ledger, told
+from app.ledger.state import add_to
 from app.ledger.votes import VoteCounts
 
 

@@ -250,6 +250,28 @@ def test_trouble_is_told_once_a_minute(
     assert caplog.text.count("the state is not shared") == 2
 
 
+def test_sums_wait_for_the_file(tmp_path: Path, clock: Clock) -> None:
+    """What is added while the file is locked or cannot be made is seen at once and shared later."""
+    state, other = State(tmp_path, clock), State(tmp_path, clock)
+    state.add_sums("t", {"a": [1, 2]})
+    lock = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    state.add_sums("t", {"a": [10, 20], "b": [5]})
+    lock.execute("COMMIT")
+    lock.close()
+    assert state.sums("t") == {"a": [11, 22], "b": [5]}
+    assert other.sums("t") == {"a": [1, 2]}
+    (tmp_path / NAME).rename(tmp_path / "away")
+    (tmp_path / NAME).mkdir()
+    state.add_sums("t", {"b": [1]})
+    assert state.sums("t") == {"a": [10, 20], "b": [6]}
+    (tmp_path / NAME).rmdir()
+    state.add_sums("t", {"a": [1, 1]})
+    assert other.sums("t") == {"a": [11, 21], "b": [6]}
+    state.close()
+    other.close()
+
+
 def test_a_full_disk_stops_nobody(tmp_path: Path) -> None:
     """When the file cannot grow any more, numbers are still given and nothing is raised."""
     command = [sys.executable, "-c", _FULL, str(tmp_path)]

@@ -19,6 +19,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.store.index import Index
 from app.store.key import Query
+from tests.conftest import Serve
 from tests.making import DECKS, Precompute, Server, game_body, wait_for
 
 # One server for all of it, however the tests are spread.
@@ -239,37 +240,49 @@ def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
     secure(response)
 
 
-def test_metrics_are_prometheus(client: httpx.Client, query: Query) -> None:
+@pytest.fixture
+def counting(precompute: Precompute, serve: Serve) -> Server:
+    """A server of two workers that has counted nothing yet.
+
+    Workers add what they counted once a second, so that no test can tell where another's counts end.
+    """
+    precompute("build", "--n", 270)
+    return serve(TSUKURIOKI_WORKERS=2)
+
+
+def test_metrics_are_prometheus(counting: Server, query: Query) -> None:
     """/metrics is read by Prometheus's own parser, and its counts are those of /stats."""
-    client.post("/api/decks/poem/answer", json=ids_of(query))
-    text = client.get("/metrics").text
+    with counting.client() as client:
+        client.post("/api/decks/poem/answer", json=ids_of(query))
+        wait_for(lambda: answers(client)["total"] == 1, "the sums of all workers")
+        text = client.get("/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     counted = sum(
         sample.value
         for sample in families["tsukurioki_answer_seconds"].samples
         if sample.name.endswith("_count") and sample.labels["deck"] == "poem"
     )
-    assert counted == client.get("/stats").json()["decks"]["poem"]["answers"]["total"]
+    assert counted == 1
 
 
-def test_stats_count_over_all_workers(server: Server, client: httpx.Client, poem: Deck) -> None:
+def answers(client: httpx.Client) -> dict[str, Any]:
+    """What /stats tells of the poem deck's answers."""
+    found: dict[str, Any] = client.get("/stats").json()["decks"]["poem"]["answers"]
+    return found
+
+
+def test_stats_count_over_all_workers(counting: Server, poem: Deck) -> None:
     """However many connections ask at once, /stats counts each answer once, by tier."""
-    before = client.get("/stats").json()["decks"]["poem"]["answers"]
     rng = random.Random(77)
     for _ in range(12):
         # A connection of its own each time, so that both workers get some.
-        with server.client() as another:
+        with counting.client() as another:
             for _ in range(5):
                 query = random_play(poem, rng)
                 assert another.post("/api/decks/poem/answer", json=ids_of(query)).status_code == 200
-
-    def answers() -> dict[str, Any]:
-        found: dict[str, Any] = client.get("/stats").json()["decks"]["poem"]["answers"]
-        return found
-
-    # A worker adds what it has counted once a second.
-    wait_for(lambda: answers()["total"] - before["total"] == 60, "the sums of all workers")
-    after = answers()
+    with counting.client() as client:
+        wait_for(lambda: answers(client)["total"] == 60, "the sums of all workers")
+        after = answers(client)
     assert after["total"] == sum(tier["answers"] for tier in after["by_tier"].values())
     assert sum(tier["share"] for tier in after["by_tier"].values()) == pytest.approx(1)
     whole = sum(after["by_tier"].get(t, {"answers": 0})["answers"] for t in ("exact", "same_hand"))
@@ -577,11 +590,13 @@ def test_no_origin_is_answered_unless_named(client: httpx.Client) -> None:
         secure(response)
 
 
-def test_refused_requests_are_counted(client: httpx.Client) -> None:
+def test_refused_requests_are_counted(counting: Server) -> None:
     """/stats counts what was refused, by status."""
-    before = client.get("/stats").json()["refused_requests"].get("405", 0)
-    client.put("/stats")
-    assert client.get("/stats").json()["refused_requests"]["405"] == before + 1
+    with counting.client() as client:
+        client.put("/stats")
+        wait_for(
+            lambda: client.get("/stats").json()["refused_requests"] == {"405": 1}, "the refusal"
+        )
 
 
 @pytest.mark.parametrize(
