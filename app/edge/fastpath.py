@@ -84,7 +84,7 @@ class FastPath:
         origin = self._admitted("GET", headers)
         if origin is None or any(headers.get(name) is not None for name in _CONDITIONS):
             return None
-        kept = self._repeats.find(path) or self._stored(path)
+        kept = self._repeats.find(path, b"") or self._stored(path)
         if kept is None:
             return None
         wanted = headers.get("if-none-match")
@@ -106,11 +106,11 @@ class FastPath:
         origin = self._admitted("POST", headers)
         if origin is None:
             return None
-        kept = self._repeats.find((path, body))
+        kept = self._repeats.find(path, body)
         if kept is not None:
             self._service.counters.answered(kept.deck, kept.tier, self._timer() - begun)
         else:
-            kept = self._played((path, body), *play, body)
+            kept = self._played(path, body, *play)
         if kept is None:
             return None
         return Answered(200, [_TYPE, kept.header, *self._shared(origin)], kept.body)
@@ -138,15 +138,11 @@ class FastPath:
             return None
         body, deck, index, state = found
         kept = Kept(deck, "", ("etag", f'"{xxhash.xxh3_64_hexdigest(body)}"'), body)
-        self._repeats.keep(path, len(path), kept, index, state)
+        self._repeats.keep(path, b"", kept, index, state)
         return kept
 
     def _played(
-        self,
-        request: tuple[str, bytes],
-        served: ServedCards,
-        bodies: GameBodies | None,
-        body: bytes,
+        self, path: str, body: bytes, served: ServedCards, bodies: GameBodies | None
     ) -> Kept | None:
         asked = _play(served, body, bodies)
         if asked is None:
@@ -160,7 +156,7 @@ class FastPath:
         ballot = self._service.ballots.of_body(served.deck.id, answer)
         kept = Kept(served.deck.id, tier, (_BALLOT, ballot), answer)
         if tier in WHOLE_TIERS:
-            self._repeats.keep(request, len(body), kept, served.index, state)
+            self._repeats.keep(path, body, kept, served.index, state)
         return kept
 
 

@@ -17,6 +17,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,8 @@ TOO_LONG = MAX_BODY + 2
 THROWN_AWAY = 4 << 20
 # Parts of a body in chunks: each of them costs, whatever its size.
 MOST_PARTS = 16_384
+# Why a task is cancelled whose body has not come in time.
+_LATE = "the body is late"
 
 # Threads of a worker for what streams or waits for a model.
 SLOW_THREADS = 64
@@ -109,7 +112,8 @@ class RsgiApplication:
         # A store in Redis is asked over a socket, which an event loop must not wait for.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
-        self._seconds = settings.request_seconds
+        self._flushing: asyncio.Future[None] | None = None
+        self._bodies = Bodies(settings.request_seconds)
         self._parent = os.getppid()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -121,35 +125,39 @@ class RsgiApplication:
         self._counters.flush()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Every second: add what was counted, and end where the process that keeps us has ended."""
+        """Every second: add what was counted, and end what has gone on for too long."""
+        loop.call_later(1, self._tick, loop)
         # A worker whose parent was killed would hold the port for ever.
         if os.getppid() != self._parent:
             os.kill(os.getpid(), signal.SIGTERM)
+        self._bodies.end_late()
         # In a thread: another process may hold the state file's lock, and hits do not wait for it.
-        flushed = loop.run_in_executor(None, self._counters.flush)
-        flushed.add_done_callback(lambda _: loop.call_later(1, self._tick, loop))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = loop.run_in_executor(None, self._counters.flush)
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer a request, once it is here as a whole."""
         # The stub of granian lacks `get_all`.
         headers: Any = scope.headers
+        # Each of these is made anew whenever it is asked for.
+        method, path = scope.method, scope.path
         fast = None if scope.query_string or scope.authority else self._fast
         answered, body = None, b""
         try:
-            if scope.method == "GET":
-                answered = fast.get(scope.path, headers) if fast else None
-            elif scope.method != "HEAD":
-                body = await _whole_body(headers, protocol, self._seconds)
-                if fast and scope.method == "POST":
-                    answered = fast.post(scope.path, headers, body)
+            if method == "GET":
+                answered = fast.get(path, headers) if fast else None
+            elif method != "HEAD":
+                body = await self._bodies.whole(headers, protocol)
+                if fast and method == "POST":
+                    answered = fast.post(path, headers, body)
             if answered:
                 protocol.response_bytes(*answered)
-            elif scope.path in self._slow_paths:
+            elif path in self._slow_paths:
                 await self._slow(scope, protocol, body)
             else:
                 await self._flask(scope, protocol, body)
         except TimeoutError:
-            detail = f"a request must be sent within {self._seconds:g} s"
+            detail = f"a request must be sent within {self._bodies.seconds:g} s"
             self._refuse(protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
         except ProtocolClosed:
             # The body broke off or was not HTTP, or nobody is there to read the answer.
@@ -162,28 +170,58 @@ class RsgiApplication:
         protocol.response_bytes(status, headers, body)
 
 
-async def _whole_body(headers: RequestHeaders, protocol: HTTPProtocol, seconds: float) -> bytes:
-    """A request's body, of one that is too long the beginning.
+class Bodies:
+    """Receives the bodies of requests, each within so many seconds (and up to one more)."""
 
-    The rest of such a one is read and thrown away up to a bound: a client that still sends when its
-    connection is closed may lose the answer that tells it why.
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # `asyncio.timeout` would cost twice as much as all that a hit costs here.
+        self._begun: dict[asyncio.Task[Any] | None, float] = {}
 
-    Raises TimeoutError if it does not come in time, ProtocolClosed if it breaks off.
+    def end_late(self) -> None:
+        """Give up what has not come in time; to be called once a second."""
+        latest = time.monotonic() - self.seconds
+        for task, begun in list(self._begun.items()):
+            if task and begun < latest:
+                task.cancel(_LATE)
+
+    async def whole(self, headers: RequestHeaders, protocol: HTTPProtocol) -> bytes:
+        """A request's body, of one that is too long the beginning.
+
+        Raises TimeoutError if it does not come in time, ProtocolClosed if it breaks off.
+        """
+        length = headers.get("content-length")
+        if length is None and headers.get("transfer-encoding") is None:
+            return b""
+        task = asyncio.current_task()
+        self._begun[task] = time.monotonic()
+        try:
+            # Granian has checked that it is a number.
+            if length is not None and int(length) <= MAX_BODY:
+                return await protocol()
+            return await _beginning(protocol)
+        except asyncio.CancelledError as error:
+            if task is None or error.args != (_LATE,):
+                raise
+            task.uncancel()
+            raise TimeoutError from None
+        finally:
+            del self._begun[task]
+
+
+async def _beginning(protocol: HTTPProtocol) -> bytes:
+    """The beginning of a body that is too long, or of unknown length.
+
+    The rest is read and thrown away up to a bound: a client that still sends when its connection is
+    closed may lose the answer that tells it why.
     """
-    length = headers.get("content-length")
-    if length is None and headers.get("transfer-encoding") is None:
-        return b""
-    async with asyncio.timeout(seconds):
-        # Granian has checked that it is a number.
-        if length is not None and int(length) <= MAX_BODY:
-            return await protocol()
-        body, size, parts = b"", 0, 0
-        async for part in protocol:
-            body += part[: TOO_LONG - len(body)]
-            size, parts = size + len(part), parts + 1
-            if size >= THROWN_AWAY or parts >= MOST_PARTS:
-                return bytes(TOO_LONG)
-        return body
+    body, size, parts = b"", 0, 0
+    async for part in protocol:
+        body += part[: TOO_LONG - len(body)]
+        size, parts = size + len(part), parts + 1
+        if size >= THROWN_AWAY or parts >= MOST_PARTS:
+            return bytes(TOO_LONG)
+    return body
 
 
 class InThreads:

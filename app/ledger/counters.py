@@ -79,8 +79,11 @@ class Histogram(Counter):
     def observe(self, seconds: float, *values: str) -> None:
         """One more, of so many seconds."""
         place, nano = bisect_left(BUCKETS, seconds), int(seconds * 1e9)
-        with self._owner.lock:
-            numbers = self._owner.numbers(self.name, values, self.size)
+        owner = self._owner
+        with owner.lock:
+            numbers = owner.new.get((self.name, *values)) or owner.numbers(
+                self.name, values, self.size
+            )
             numbers[place] += 1
             numbers[-1] += nano
 
@@ -97,7 +100,8 @@ class Counters:
         self._flush_at = 0.0
         self._space = _RUN + run
         self.lock = threading.Lock()
-        self._new: Sums = {}
+        # What is not added yet; read and changed under the lock.
+        self.new: Sums = {}
         self._flushing = threading.Lock()
         self._families: dict[str, Counter] = {}
         self._latency = Histogram(
@@ -120,21 +124,21 @@ class Counters:
     def numbers(self, name: str, values: tuple[str, ...], size: int) -> list[int]:
         """The numbers that are not added yet; to be changed under the lock."""
         key = (name, *values)
-        numbers = self._new.get(key)
+        numbers = self.new.get(key)
         if numbers is None:
-            numbers = self._new[key] = [0] * size
+            numbers = self.new[key] = [0] * size
         return numbers
 
     def forget(self) -> None:
         """In a child: what was counted before the fork is the parent's to add."""
         self.lock, self._flushing = threading.Lock(), threading.Lock()
-        self._new = {}
+        self.new = {}
 
     def flush(self) -> None:
         """Add what is new to the sums of all workers."""
         with self._flushing:
             with self.lock:
-                new, self._new = self._new, {}
+                new, self.new = self.new, {}
             if new:
                 named = {orjson.dumps(name).decode(): numbers for name, numbers in new.items()}
                 self._state.add_sums(self._space, named)
