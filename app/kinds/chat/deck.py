@@ -23,7 +23,7 @@ import datetime
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from app.errors import RequestError
 from app.kinds.cards.deck import DECK_FILE, ID_PATTERN, Reader
-from app.kinds.chat.expressions import Expression, ExpressionError, any_of, compiled
+from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of, compiled
 from app.kinds.chat.message import Address, address, clauses, normalise, spelling
 from app.store.key import Query
 
@@ -201,6 +201,8 @@ class PatternDeck:
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
     folder: Path
+    _searched: list[Intent] = field(init=False)
+    _prefilter: Prefilter = field(init=False)
 
     # No coverage is counted for patterns, so that no change of the deck builds its index again.
     shape = "pattern"
@@ -241,12 +243,17 @@ class PatternDeck:
         short = len(text) <= self.longest
         found = [
             hit
-            for intent in self.intents
+            for intent in said.possible(self._searched, self._prefilter)
             if short or intent.grave
             for hit in said.hits(intent)
             if not intent.message_vetoes.against(text)
         ]
         return _once(_apart(found))
+
+    def __post_init__(self) -> None:
+        searched = [(intent, intent.expression) for intent in self.intents if intent.expression]
+        object.__setattr__(self, "_searched", [intent for intent, _ in searched])
+        object.__setattr__(self, "_prefilter", Prefilter([found for _, found in searched]))
 
     def main(self, hits: Iterable[Hit]) -> Hit | None:
         """The hit that an answer must be about: by weight, then by order."""
@@ -288,18 +295,27 @@ class PatternDeck:
 
 
 class _Clauses:
-    """A normalised message by its clauses: searched together, a line for each."""
+    """A normalised message by its clauses, searched together, a line for each.
+
+    A clause that comes again says nothing new and is left out.
+    """
 
     def __init__(self, text: str) -> None:
-        parts = clauses(text)
-        self._places = [place for place, _ in parts]
-        self._clauses = [clause for _, clause in parts]
+        places: dict[str, int] = {}
+        for place, clause in clauses(text):
+            places.setdefault(clause, place)
+        self._places = list(places.values())
+        self._clauses = list(places)
         self._lines = "\n".join(self._clauses)
         lengths = (len(clause) + 1 for clause in self._clauses)
         self._starts = [0, *itertools.accumulate(lengths)]
 
+    def possible(self, intents: Sequence[Intent], prefilter: Prefilter) -> list[Intent]:
+        """Of some intents those that may be found here, in their order."""
+        return [intents[number] for number in sorted(prefilter.possible(self._lines))]
+
     def hits(self, intent: Intent) -> Iterator[Hit]:
-        """Where an intent is, once in a clause; of a message that repeats itself the beginning."""
+        """Where an intent is, once in a clause; of a message that names it again and again the beginning."""
         found = self._found(intent) if intent.expression else ()
         return itertools.islice(found, _HITS)
 

@@ -14,8 +14,8 @@ So a look-around may stand only where nothing else must match the same signs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import re2
 
@@ -40,6 +40,9 @@ class Found(Protocol):
 
 class Expression(Protocol):
     """A compiled expression."""
+
+    pattern: str
+    options: Any
 
     def search(self, text: str) -> Found | None:
         """The first match in a text."""
@@ -81,6 +84,24 @@ def any_of(expressions: Iterable[str], *, by_line: bool = False) -> Expression |
     """One expression that finds what any of some finds; None if there are none."""
     joined = "|".join(f"(?:{expression})" for expression in expressions)
     return compiled(joined, by_line=by_line) if joined else None
+
+
+class Prefilter:
+    """Tells quickly which of some expressions can match a text at all, by literals that each needs."""
+
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        self._filter = re2.Filter()  # type: ignore[no-untyped-call]
+        for expression in expressions:
+            self._filter.Add(expression.pattern, expression.options)  # type: ignore[no-untyped-call]
+        self._empty = not expressions
+        if expressions:
+            self._filter.Compile()  # type: ignore[no-untyped-call]
+
+    def possible(self, text: str) -> frozenset[int]:
+        """The numbers of the expressions that may match; no other one does."""
+        if self._empty:
+            return frozenset()
+        return frozenset(self._filter.Match(text, True))  # type: ignore[no-untyped-call]
 
 
 def literal(text: str) -> str:

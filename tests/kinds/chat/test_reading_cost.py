@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import orjson
 import pytest
 
 from app.kinds.chat.deck import PatternDeck
-from app.kinds.chat.expressions import ExpressionError, compiled, translated
-from app.kinds.chat.message import spelling
+from app.kinds.chat.expressions import ExpressionError, Prefilter, compiled, translated
+from app.kinds.chat.message import clauses, normalise, spelling
 from tests.kinds.chat import kit
 
 LONGEST = 4000
@@ -71,6 +72,23 @@ def test_no_message_is_dear(deck: PatternDeck, english: PatternDeck) -> None:
     for message in generated(300, 1):
         assert cost(deck, message) < BOUND, message[:80]
         assert cost(english, message) < BOUND, message[:80]
+
+
+def test_what_is_left_out_finds_nothing(deck: PatternDeck, english: PatternDeck) -> None:
+    """An expression that the prefilter leaves out of the search would not have found anything."""
+    for searched in (deck, english):
+        with_one = [intent for intent in searched.intents if intent.expression]
+        prefilter = Prefilter([intent.expression for intent in with_one if intent.expression])
+        said = orjson.loads((searched.folder / "said.json").read_bytes())
+        messages = [text for intent in said.values() for text in intent["said"]]
+        for text in map(normalise, [*messages, *generated(200, 3)]):
+            lines = "\n".join(clause for _, clause in clauses(text))
+            found = {
+                number
+                for number, intent in enumerate(with_one)
+                if intent.expression and intent.expression.search(lines)
+            }
+            assert found <= prefilter.possible(lines), text[:80]
 
 
 @pytest.mark.long
