@@ -14,6 +14,7 @@ import asyncio
 import gc
 import io
 import os
+import re
 import resource
 import signal
 import sys
@@ -240,11 +241,13 @@ class InThreads:
     def _answer(
         self, environ: Environ, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
     ) -> None:
-        begun = _Start()
-        parts = self._app(environ, begun)
+        begun, file = _Start(), _FileWrapper()
+        parts = self._app({**environ, "wsgi.file_wrapper": file}, begun)
+        span = begun.span() if file.path and environ["REQUEST_METHOD"] == "GET" else None
         try:
-            if isinstance(parts, _File) and begun.status == HTTPStatus.OK:
-                protocol.response_file(begun.status, begun.headers, parts.path)
+            if span:
+                # Read by the server as it is sent: what is not taken yet is in nobody's memory.
+                protocol.response_file_range(begun.status, begun.headers, file.path, *span)
             elif begun.whole(environ):
                 protocol.response_bytes(begun.status, begun.headers, b"".join(parts))
             else:
@@ -287,20 +290,25 @@ class _Start:
             return True
         return any(name == "content-length" for name, _ in self.headers)
 
+    def span(self) -> tuple[int, int] | None:
+        """Which bytes of a file an answer is, as where they begin and end; None if it is none."""
+        told = dict(self.headers)
+        if self.status == HTTPStatus.OK and "content-length" in told:
+            return 0, int(told["content-length"])
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", told.get("content-range", ""))
+        return (int(found[1]), int(found[2]) + 1) if found else None
 
-class _File(FileWrapper):
-    """WSGI's `wsgi.file_wrapper` for a file on disk, which the server can send by itself."""
 
-    @property
-    def path(self) -> str:
-        """Where the file is."""
-        return str(self.file.name)
+class _FileWrapper:
+    """WSGI's `wsgi.file_wrapper` of one request; knows which file on disk the answer is read from."""
 
+    path = ""
 
-def _file_wrapper(file: Any, size: int = 8192) -> FileWrapper:
-    # A file that was not opened by its name has a number for one.
-    wrapper = _File if isinstance(getattr(file, "name", None), str) else FileWrapper
-    return wrapper(file, size)
+    def __call__(self, file: Any, size: int = 8192) -> FileWrapper:
+        # WhiteNoise wraps a part of a file. A file that was not opened by its name has a number.
+        name = getattr(getattr(file, "fileobj", file), "name", None)
+        self.path = name if isinstance(name, str) else ""
+        return FileWrapper(file, size)
 
 
 def _lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -333,7 +341,6 @@ def wsgi_environ(scope: Scope, body: bytes) -> Environ:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
-        "wsgi.file_wrapper": _file_wrapper,
     }
     for name, value in scope.headers.items():
         if "_" not in name:
