@@ -14,6 +14,7 @@ from app.errors import OperatorError, SettingError
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
+from app.ledger.votes import ballot_secret
 from app.settings import Settings
 from app.store.holder import bring_up
 from app.web.service import Service, utc_now
@@ -36,15 +37,18 @@ def main() -> int:
             for deck in decks.values()
             if isinstance(deck, Deck) and deck.composable
         }
-        Service(settings, decks=decks, composers=composers)
+        secret = ballot_secret(settings.ledger)
+        Service(settings, decks=decks, composers=composers, secret=secret)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     run = f"{utc_now()} {os.getpid()}"
-    # Decks and composers were made before the workers are forked, and are theirs too.
-    make = functools.partial(Service, settings, decks=decks, composers=composers, run=run)
+    # What was made before the workers are forked is theirs too.
+    make = functools.partial(
+        Service, settings, decks=decks, composers=composers, run=run, secret=secret
+    )
     serve(settings, make)
     return 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from app.errors import SettingError
 from app.providers.secret import Secret
 from app.store.index import DEFAULT_ORDER
 from app.store.options import StoreOptions
+from app.store.plain import open_file
 
 TIERS = ("exact", "same_hand", "composed", "template")
 # Those that ask a model come in where the operator names them.
@@ -272,7 +274,7 @@ def read_bundled(environ: Mapping[str, str]) -> dict[str, str]:
     """
     path = _path("TSUKURIOKI_DATA", environ.get("TSUKURIOKI_DATA") or "data") / SETTINGS_FILE
     try:
-        with path.open("rb") as file:
+        with open_file(path, "rb") as file:
             raw = file.read(_MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -382,7 +384,7 @@ class Settings:
         values["redis"] = values["store"] if isinstance(values["store"], str) else ""
         values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"
-        if values["ledger"].resolve() == values["store"].resolve():
+        if realpath(values["ledger"]) == realpath(values["store"]):
             # Both write <deck>.jsonl there: the misses would stand among the entries.
             raise SettingError(
                 "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"

@@ -3,7 +3,8 @@
 The ledger (what was asked and not found) and the votes are journals. A line is appended with one
 write to a file opened for appending, which the system keeps whole between processes; nothing is
 synced, for a lost line costs a count and not an answer. A journal that reaches half its limit is set
-aside as `<name>.1.jsonl`, over the one set aside before.
+aside as `<name>.1.jsonl`, over the one set aside before. A server whose journal cannot be written or
+read goes on without it, and says so in its log.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import io
 import itertools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from app.ledger.trouble import Trouble
+from app.store.plain import descriptor, open_file
 
 # So many bytes a line may have on average between two looks at the file's size.
 _LINE = 1024
@@ -44,6 +49,7 @@ class Journal:
         self._file = -1
         self._left = 0
         self._lock = threading.Lock()
+        self._trouble = Trouble(time.monotonic)
 
     def append(self, value: dict[str, Any]) -> bool:
         """Append a line. A disk that is full loses the line, not the request: False."""
@@ -54,7 +60,8 @@ class Journal:
                 if self._left <= 0:
                     self._open()
                 os.write(self._file, line)
-            except OSError:
+            except OSError as error:
+                self._trouble.tell(f"{self._path}: a line is lost: {error.strerror}")
                 return False
             self._left -= 1
         return True
@@ -77,7 +84,7 @@ class Journal:
             # First forgotten, then closed: where opening fails, the number is somebody else's soon.
             old, self._file = self._file, -1
             os.close(old)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = descriptor(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def read_journal(folder: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -89,7 +96,7 @@ def read_journal(folder: Path, name: str) -> Iterator[dict[str, Any]]:
 def _read(path: Path, start: int) -> tuple[int, Iterator[dict[str, Any]]]:
     """The offset after the whole lines from an offset on, and their objects, one by one."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, "rb") as file:
             file.seek(start)
             block = file.read()
     except FileNotFoundError:
@@ -119,9 +126,20 @@ class JournalReader:
         self._name = name
         self._offset = 0
         self._head = b""
+        self._trouble = Trouble(time.monotonic)
 
     def news(self) -> tuple[bool, Iterator[dict[str, Any]]]:
-        """(begin again, lines): after the journal was set aside, all its lines are given anew."""
+        """(begin again, lines): after the journal was set aside, all its lines are given anew.
+
+        If it cannot be read, nothing is new.
+        """
+        try:
+            return self._news()
+        except OSError as error:
+            self._trouble.tell(f"{error.filename}: cannot be read: {error.strerror}")
+            return False, iter(())
+
+    def _news(self) -> tuple[bool, Iterator[dict[str, Any]]]:
         path = journal_path(self._folder, self._name)
         head = _head(path)
         if not self._head or not head.startswith(self._head):
@@ -137,7 +155,7 @@ class JournalReader:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path, "rb") as file:
             return file.read(_HEAD)
     except FileNotFoundError:
         return b""

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import math
 import os
 import sqlite3
 import threading
@@ -32,6 +31,7 @@ from typing import TypeVar
 import xxhash
 
 from app.errors import StateUnavailableError
+from app.ledger.trouble import Trouble
 
 ResultT = TypeVar("ResultT")
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -48,8 +48,6 @@ CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KE
 """
 # Seconds to wait for another process that writes.
 _BUSY = 1.0
-# Seconds between two lines in the log about the same trouble.
-_SAY_EVERY = 60.0
 # Rows of a space are counted once in so many writes; that many more than allowed may stand there.
 _SWEEP = 64
 
@@ -66,7 +64,7 @@ class State:
         self._own = threading.local()
         self._memory: tuple[int, sqlite3.Connection] | None = None
         self._memory_lock = threading.RLock()
-        self._say_again_at = -math.inf
+        self._trouble = Trouble(now)
         self._writes = 0
         self._waiting: dict[tuple[str, str], list[int]] = {}
         self._waiting_lock = threading.Lock()
@@ -94,7 +92,7 @@ class State:
             self._failed(error)
             raise StateUnavailableError(str(error)) from error
         except OSError as error:
-            self._say(f"{self._folder}: {error.strerror}")
+            self._trouble.tell(f"the state is not shared: {self._folder}: {error.strerror}")
             raise StateUnavailableError(str(error)) from error
 
     def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
@@ -132,7 +130,7 @@ class State:
                 kept[1].close()
         # OperationalError is a subclass for what may pass: a full disk, a lock. The rest is damage.
         damaged = type(error) is sqlite3.DatabaseError
-        self._say(f"{self._folder}/{NAME}: {error}")
+        self._trouble.tell(f"the state is not shared: {self._folder}/{NAME}: {error}")
         # Another thread or worker may have begun a new file, which is not the one that is damaged.
         if damaged and self._own.file == _identity(self._folder / NAME):
             self._set_aside()
@@ -150,12 +148,6 @@ class State:
                         path.with_name(NAME + tail).unlink(missing_ok=True)
                 log.warning("%s was damaged; it is kept as %s and a new one is begun", path, aside)
                 return
-
-    def _say(self, why: str) -> None:
-        # Not once for each failure: on a full disk reads work, writes do not, and both are many.
-        if self.now() >= self._say_again_at:
-            log.warning("the state is not shared: %s", why)
-            self._say_again_at = self.now() + _SAY_EVERY
 
     def take_number(self, name: str, size: int) -> int:
         """0, 1, 2, …, none given twice under a name; from 0 again if `size` is another one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from app.ledger.journal import Journal, JournalReader, read_journal
+from app.store.plain import open_file
+
+log = logging.getLogger(__name__)
 
 UP, DOWN = "up", "down"
 # An answer is disliked from so many downs on, where they are more than half of its votes: one or two
@@ -60,13 +64,14 @@ class Ballots:
 
 
 def ballot_secret(folder: Path) -> bytes:
-    """The secret of a ledger's ballots, made the first time, for all workers and the next start.
+    """The secret of a ledger's ballots, made the first time, for the next start too.
 
-    Where it cannot be written, neither can votes: then it is this process's own.
+    If it can be neither read nor written, it is one for this time only. The server's workers have
+    it from the process that starts them.
     """
     path = folder / "ballots.key"
     try:
-        secret = path.read_bytes() if path.exists() else b""
+        secret = _read(path) if path.exists() else b""
         if len(secret) == _SECRET:
             return secret
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,9 +84,15 @@ def ballot_secret(folder: Path) -> bytes:
             with contextlib.suppress(FileExistsError):
                 # Whole or not at all; the first of the workers wins.
                 os.link(fresh.name, path)
-        return path.read_bytes()
-    except OSError:
+        return _read(path)
+    except OSError as error:
+        log.warning("%s: %s; ballots hold until the server ends", path, error.strerror)
         return secrets.token_bytes(_SECRET)
+
+
+def _read(path: Path) -> bytes:
+    with open_file(path, "rb") as file:
+        return file.read(_SECRET + 1)
 
 
 class VoteBox:

@@ -22,6 +22,7 @@ from app.store.entry import read_line
 from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
 from app.store.key import HAND, Query
 from app.store.log import entry_at, log_path, read_lines
+from app.store.plain import open_file
 from app.store.rows import (
     META_NAME,
     SUM_SIZE,
@@ -63,7 +64,7 @@ def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
     """The 64-bit xxh3 of a log's first bytes, to be continued; of fewer if the log is shorter."""
     digest = xxhash.xxh3_64()
     try:
-        with log.open("rb", buffering=0) as file:
+        with open_file(log, "rb", 0) as file:
             while end > 0 and (block := file.read(min(_BLOCK, end))):
                 digest.update(block)
                 end -= len(block)
@@ -215,9 +216,10 @@ class IndexWriter:
         return self.meta()
 
     def _write_fault(self, error: Exception) -> StoreWriteError:
+        told = error.strerror if isinstance(error, OSError) else error
         return StoreWriteError(
-            f"{self._store}: the index cannot be written: {error}; what is in the log is safe, "
-            "make room and start again"
+            f"{self._path}: the index cannot be written: {told}; what is in the log is safe, mend that "
+            "(make room, move away what is in its place) and start again"
         )
 
     def _publish(self) -> None:

@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+from app.store.plain import descriptor
+
 
 class FileLock:
     """A lock over threads and processes.
@@ -25,7 +27,7 @@ class FileLock:
         self._mine = threading.Lock()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = descriptor(self._path, os.O_RDWR | os.O_CREAT)
         except OSError:
             self._file = -1
 

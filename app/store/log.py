@@ -26,6 +26,7 @@ from typing import BinaryIO
 
 from app.errors import DamagedLineError, StoreLockedError, StoreWriteError
 from app.store.entry import Entry
+from app.store.plain import open_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
     A log that does not exist is empty.
     """
     try:
-        file = path.open("rb")
+        file = open_file(path, "rb")
     except FileNotFoundError:
         return
     with file:
@@ -93,7 +94,7 @@ def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def entry_at(log: Path, offset: int) -> Entry:
     """The entry whose line begins at an offset. Raises DamagedLineError."""
-    with log.open("rb") as file:
+    with open_file(log, "rb") as file:
         file.seek(offset)
         return Entry.from_line(file.readline())
 
@@ -111,9 +112,10 @@ class LogWriter:
         self._damaged_path = store / f"{deck}.damaged"
         try:
             store.mkdir(parents=True, exist_ok=True)
-            self._lock = (store / f"{deck}.lock").open("ab")
+            self._lock = open_file(store / f"{deck}.lock", "ab")
         except OSError as error:
-            raise StoreWriteError(f"{store}: cannot be written: {error.strerror}") from None
+            where = error.filename or store
+            raise StoreWriteError(f"{where}: cannot be written: {error.strerror}") from None
         self._file = self._open_locked()
 
     def _open_locked(self) -> BinaryIO:
@@ -126,7 +128,7 @@ class LogWriter:
             ) from None
         try:
             self.repaired = self._set_torn_tail_aside()
-            file = self.path.open("ab", buffering=0)
+            file = open_file(self.path, "ab", 0)
         except OSError as error:
             self._lock.close()
             raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
@@ -134,11 +136,11 @@ class LogWriter:
 
     def _set_torn_tail_aside(self) -> int:
         """Move bytes after the last line break to the side file; returns how many."""
-        with self.path.open("a+b") as file:
+        with open_file(self.path, "a+b") as file:
             size = file.seek(0, os.SEEK_END)
             tail = _bytes_after_last_break(file, size)
             if tail:
-                with self._torn_path.open("ab") as aside:
+                with open_file(self._torn_path, "ab") as aside:
                     aside.write(tail + b"\n")
                     aside.flush()
                     os.fsync(aside.fileno())
@@ -157,7 +159,10 @@ class LogWriter:
             return []
         scratch = self.path.with_name(f"{self.path.name}.new")
         try:
-            with self._damaged_path.open("ab") as aside, scratch.open("wb") as kept:
+            with (
+                open_file(self._damaged_path, "ab") as aside,
+                scratch.open("wb") as kept,
+            ):
                 for offset, line in read_lines(self.path):
                     (aside if offset in damaged else kept).write(line)
                 for file in (aside, kept):
@@ -165,7 +170,7 @@ class LogWriter:
                     os.fsync(file.fileno())
             scratch.replace(self.path)
             self._file.close()
-            self._file = self.path.open("ab", buffering=0)
+            self._file = open_file(self.path, "ab", 0)
         except OSError as error:
             with contextlib.suppress(OSError):
                 scratch.unlink()

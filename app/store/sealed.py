@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import struct
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ import lmdb
 import xxhash
 
 from app.errors import IndexUnusableError
+from app.store.plain import open_file
 
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
@@ -66,7 +66,7 @@ def private_copy(path: Path) -> BinaryIO:
 
     Raises IndexUnusableError if the file is not whole, OSError if it cannot be copied.
     """
-    with _opened(path) as source:
+    with open_file(path, "rb") as source:
         copy = empty_copy(path.parent)
         try:
             _prove(path, source, copy)
@@ -90,7 +90,7 @@ def readable(path: Path) -> BinaryIO:
         with contextlib.suppress(OSError):
             if path.stat().st_size <= COPIED:
                 return private_copy(path)
-        source = _opened(path)
+        source = open_file(path, "rb")
         try:
             _prove(path, source, None)
         except BaseException:
@@ -99,15 +99,6 @@ def readable(path: Path) -> BinaryIO:
     except OSError as error:
         raise IndexUnusableError(f"{path}: cannot be read: {error.strerror}") from None
     return source
-
-
-def _opened(path: Path) -> BinaryIO:
-    # Without waiting: a named pipe in its place would never answer.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise IndexUnusableError(f"{path}: is not a file; move it away")
-    return file
 
 
 def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:

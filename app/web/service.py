@@ -101,6 +101,7 @@ class Service:
         now: Callable[[], str] = utc_now,
         wall_clock: Callable[[], float] = time.time,
         run: str = "",
+        secret: bytes = b"",
         rng: Random | None = None,
         decks: Mapping[str, AnyDeck] | None = None,
         composers: Mapping[str, Composer] | None = None,
@@ -109,7 +110,7 @@ class Service:
         self.access = Access(settings, clock=clock)
         self.state = State(settings.ledger, wall_clock)
         self.counters = Counters(self.state, run)
-        self.ballots = Ballots(ballot_secret(settings.ledger))
+        self.ballots = Ballots(secret or ballot_secret(settings.ledger))
         # What workers share of who voted: one for each address, one for each play of an answer.
         self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)

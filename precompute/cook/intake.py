@@ -20,6 +20,7 @@ from app.store.entry import Entry, Usage
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
+from app.store.plain import open_file
 from precompute.cook.kinds import Cooking, Judge
 from precompute.cook.report import Report
 
@@ -203,7 +204,7 @@ class Intake:
         if not lines:
             return
         try:
-            with self._refused_path.open("ab") as file:
+            with open_file(self._refused_path, "ab") as file:
                 file.write(b"".join(lines))
         except OSError as error:
             raise StoreWriteError(

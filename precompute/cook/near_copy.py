@@ -33,6 +33,7 @@ from app.errors import IndexUnusableError, StoreWriteError
 from app.kinds.refusal import Refusal
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
+from app.store.plain import open_file
 from app.store.sealed import empty_copy, environment, private_copy, publish
 
 CHECK = "near-copy"
@@ -135,7 +136,7 @@ class NearCopies:
 
     def _first(self) -> bytes:
         try:
-            with self._log.open("rb") as file:
+            with open_file(self._log, "rb") as file:
                 return FORMAT + xxhash.xxh3_64_digest(file.readline())
         except FileNotFoundError:
             return b""

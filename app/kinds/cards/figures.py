@@ -13,6 +13,7 @@ import orjson
 
 from app.kinds.cards.deck import Deck
 from app.store.index import Meta
+from app.store.plain import open_file
 
 
 def rehearsal_path(store_folder: Path, deck: str) -> Path:
@@ -23,10 +24,11 @@ def rehearsal_path(store_folder: Path, deck: str) -> Path:
 def read_rehearsal(store_folder: Path, deck: str) -> dict[str, Any] | None:
     """What the last rehearsal foretold, to stand beside what is seen; None before the first."""
     try:
-        told: dict[str, Any] = orjson.loads(rehearsal_path(store_folder, deck).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        with open_file(rehearsal_path(store_folder, deck), "rb") as file:
+            told = orjson.loads(file.read())
+    except (OSError, orjson.JSONDecodeError):
         return None
-    return told
+    return told if isinstance(told, dict) else None
 
 
 def space(deck: Deck) -> dict[str, Any]:
