@@ -35,6 +35,15 @@ BUCKETS = tuple(
     round(mantissa * 10.0**power, 9) for power in range(-6, 1) for mantissa in (1, 1.5, 2, 3, 5, 7)
 )
 ANSWER_LABELS = ("deck", "tier")
+_LATENCY, _PASSED = "tsukurioki_answer_seconds", "tsukurioki_passed"
+_REFUSED, _FETCHED = "tsukurioki_refused_requests", "tsukurioki_fetched_answers"
+# How many labels and numbers a family has.
+_SHAPES = {
+    _LATENCY: (2, len(BUCKETS) + 2),
+    _REFUSED: (1, 1),
+    _FETCHED: (1, 1),
+    _PASSED: (4, 1),
+}
 # Seconds between two times that a worker adds what it has counted.
 FLUSH_EVERY = 1.0
 # The sums of a run stand under this and its name. Another set of buckets would need another word.
@@ -105,17 +114,17 @@ class Counters:
         self._flushing = threading.Lock()
         self._families: dict[str, Counter] = {}
         self._latency = Histogram(
-            self, "tsukurioki_answer_seconds", "Time to an answer, by deck and tier", ANSWER_LABELS
+            self, _LATENCY, "Time to an answer, by deck and tier", ANSWER_LABELS
         )
         self._families[self._latency.name] = self._latency
         self._refused = self.counter(
-            "tsukurioki_refused_requests", "Requests refused with a 4xx, by status", ("status",)
+            _REFUSED, "Requests refused with a 4xx, by status", ("status",)
         )
         self._fetched = self.counter(
-            "tsukurioki_fetched_answers", "Stored answers fetched by their key, by deck", ("deck",)
+            _FETCHED, "Stored answers fetched by their key, by deck", ("deck",)
         )
         self._passed = self.counter(
-            "tsukurioki_passed",
+            _PASSED,
             "Times that a tier passed, by what stopped it (guard, fault, gate) and the reason",
             ("deck", "tier", "why", "reason"),
         )
@@ -218,7 +227,7 @@ class Counters:
         """Why tiers passed: tier → guard, fault or gate → reason → times."""
         found: dict[str, dict[str, dict[str, int]]] = {}
         for name, numbers in self.sums().items():
-            if name[:2] == ("tsukurioki_passed", deck):
+            if name[:2] == (_PASSED, deck):
                 _, _, tier, why, reason = name
                 found.setdefault(tier, {}).setdefault(why, {})[reason] = numbers[0]
         return found
@@ -240,7 +249,17 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _sums(state: State, space: str) -> Sums:
-    return {tuple(orjson.loads(name)): numbers for name, numbers in state.sums(space).items()}
+    sums = state.sums(space, _name)
+    return {_name(name, numbers): numbers for name, numbers in sums.items()}
+
+
+def _name(name: str, numbers: list[int]) -> tuple[str, ...]:
+    """A family and its labels' values. Raises ValueError if nobody has counted so."""
+    told = tuple(map(str, orjson.loads(name)))
+    labels, size = _SHAPES.get(told[0], (len(told) - 1, 1))
+    if (len(told) - 1, len(numbers)) != (labels, size):
+        raise ValueError(f"{name}: has {len(told) - 1} labels and {len(numbers)} numbers")
+    return told
 
 
 def kept_sums(ledger: Path, now: Callable[[], float]) -> Sums:
@@ -264,7 +283,7 @@ def tier_figures(sums: Sums, deck: str) -> dict[str, TierFigures]:
     return {
         name[2]: _figures(cumulative(numbers))
         for name, numbers in sums.items()
-        if name[:2] == ("tsukurioki_answer_seconds", deck)
+        if name[:2] == (_LATENCY, deck)
     }
 
 
@@ -290,11 +309,7 @@ def seen(figures: Mapping[str, TierFigures]) -> dict[str, Any]:
 
 def refusals(sums: Sums) -> dict[str, int]:
     """Refused requests by status."""
-    return {
-        name[1]: numbers[0]
-        for name, numbers in sums.items()
-        if name[0] == "tsukurioki_refused_requests"
-    }
+    return {name[1]: numbers[0] for name, numbers in sums.items() if name[0] == _REFUSED}
 
 
 def cumulative(numbers: Sequence[int]) -> dict[float, float]:

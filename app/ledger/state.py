@@ -10,7 +10,8 @@ the last transactions and damages nothing. If the file cannot be opened or writt
 read-only disk), the process goes on with a state of its own in memory, and tries the file again with
 the next transaction: an answer matters more than a count. Sums are the exception: what could not be
 added waits in memory until the file can be written. A file that is damaged is set aside under another
-name and a new one is begun.
+name and a new one is begun. SQLite notices damage to its own structures only; the rest shows where
+what is read is not what could have been written, so values are read within the transaction.
 
 Times are those of the wall clock, which all processes and restarts share; where the clock was set
 back, a time in the future counts as now.
@@ -24,7 +25,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +49,20 @@ CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KE
 """
 # Seconds to wait for another process that writes.
 _BUSY = 1.0
+# What SQLite says of a file that is not as it was written. All else may pass: a lock, a full disk.
+_DAMAGE = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+# What is raised where a value is read that was not written so.
+_MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # Rows of a space are counted once in so many writes; that many more than allowed may stand there.
 _SWEEP = 64
 
@@ -88,8 +103,13 @@ class State:
                 return _transaction(self._in_memory(), work)
         try:
             return self._in_file(work)
-        except sqlite3.DatabaseError as error:
-            self._failed(error)
+        except (sqlite3.DatabaseError, *_MISREAD) as error:
+            damaged = _is_damage(error, self._folder / NAME)
+            if damaged:
+                # What fails with an empty file, too, is no fault of the file.
+                with closing(_opened(":memory:")) as empty:
+                    _transaction(empty, work)
+            self._failed(error, damaged=damaged)
             raise StateUnavailableError(str(error)) from error
         except OSError as error:
             self._trouble.tell(f"the state is not shared: {self._folder}: {error.strerror}")
@@ -121,33 +141,19 @@ class State:
             self._memory = os.getpid(), _opened(":memory:")
         return self._memory[1]
 
-    def _failed(self, error: sqlite3.DatabaseError) -> None:
+    def _failed(self, error: Exception, *, damaged: bool) -> None:
         assert self._folder is not None
         kept = getattr(self._own, "connection", None)
         self._own.connection = None
         if kept and kept[0] == os.getpid():
             with suppress(sqlite3.Error):
                 kept[1].close()
-        # OperationalError is a subclass for what may pass: a full disk, a lock. The rest is damage.
-        damaged = type(error) is sqlite3.DatabaseError
         self._trouble.tell(f"the state is not shared: {self._folder}/{NAME}: {error}")
-        # Another thread or worker may have begun a new file, which is not the one that is damaged.
-        if damaged and self._own.file == _identity(self._folder / NAME):
-            self._set_aside()
-
-    def _set_aside(self) -> None:
-        """Begin a new file beside one that is damaged. The first of the workers does it."""
-        assert self._folder is not None
-        path = self._folder / NAME
-        for number in range(1, 100):
-            aside = path.with_name(f"{NAME}.damaged-{number}")
-            if not aside.exists():
-                with suppress(OSError):
-                    path.rename(aside)
-                    for tail in ("-wal", "-shm"):
-                        path.with_name(NAME + tail).unlink(missing_ok=True)
-                log.warning("%s was damaged; it is kept as %s and a new one is begun", path, aside)
-                return
+        if damaged:
+            with suppress(OSError), _alone(self._folder):
+                # Another thread or worker may have begun a new file, which is not the damaged one.
+                if self._own.file == _identity(self._folder / NAME):
+                    _set_aside(self._folder / NAME)
 
     def take_number(self, name: str, size: int) -> int:
         """0, 1, 2, …, none given twice under a name; from 0 again if `size` is another one."""
@@ -176,9 +182,9 @@ class State:
 
         self.run(work)
 
-    def list_of(self, name: str) -> list[tuple[str, bytes]]:
-        """A list, in its order."""
-        return self.run(lambda file: _list(file, name))
+    def list_of(self, name: str, read: Callable[[bytes], ResultT]) -> list[ResultT]:
+        """The values of a list, in its order, as `read` gives them; it raises for damaged ones."""
+        return self.run(lambda file: [read(value) for _, value in _list(file, name)])
 
     def add_sums(self, space: str, sums: Mapping[str, Sequence[int]]) -> None:
         """Add numbers to those of the same name; a name that is new begins at 0.
@@ -199,14 +205,22 @@ class State:
                 for key, numbers in new.items():
                     add_to(self._waiting, key, numbers)
 
-    def sums(self, space: str) -> dict[str, list[int]]:
-        """The numbers of a space, by name: those of the file, and what waits in this process."""
-        rows = self.run(
-            lambda file: file.execute(
-                "SELECT name, numbers FROM sums WHERE space = ?", (space,)
-            ).fetchall()
-        )
-        found = {name: list(map(int, numbers.split())) for name, numbers in rows}
+    def sums(
+        self, space: str, check: Callable[[str, list[int]], object] = lambda name, numbers: None
+    ) -> dict[str, list[int]]:
+        """The numbers of a space, by name: those of the file, and what waits in this process.
+
+        `check` raises for a name or numbers that nobody has added.
+        """
+
+        def work(file: sqlite3.Connection) -> dict[str, list[int]]:
+            query = "SELECT name, numbers FROM sums WHERE space = ?"
+            found = {name: _numbers(text) for name, text in file.execute(query, (space,))}
+            for name, numbers in found.items():
+                check(name, numbers)
+            return found
+
+        found = self.run(work)
         with self._waiting_lock:
             for (of, name), numbers in self._waiting.items():
                 if of == space:
@@ -296,6 +310,29 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _is_damage(error: Exception, path: Path) -> bool:
+    if isinstance(error, sqlite3.ProgrammingError):
+        return False
+    # Texts that are not UTF-8 have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    # SQLite only reads a file whose header names a version that it does not know.
+    unknown = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    return unknown or code & 0xFF in _DAMAGE
+
+
+def _set_aside(path: Path) -> None:
+    """Make room for a new file in the place of one that is damaged."""
+    for number in range(1, 100):
+        aside = path.with_name(f"{NAME}.damaged-{number}")
+        if not aside.exists():
+            path.rename(aside)
+            for tail in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    path.with_name(NAME + tail).rename(f"{aside}{tail}")
+            log.warning("%s was damaged; it is kept as %s and a new one is begun", path, aside)
+            return
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """While nobody else opens the file: SQLite does not wait for others while a file turns to WAL."""
@@ -314,7 +351,7 @@ def _opened(path: Path | str) -> sqlite3.Connection:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")
         file.executescript(_SCHEMA)
-    except sqlite3.Error:
+    except BaseException:
         file.close()
         raise
     return file
@@ -350,10 +387,14 @@ def _add_rows(file: sqlite3.Connection, new: Mapping[tuple[str, str], Sequence[i
         row = file.execute(
             "SELECT numbers FROM sums WHERE space = ? AND name = ?", (space, name)
         ).fetchone()
-        sums = {name: list(map(int, row[0].split()))} if row else {}
+        sums = {name: _numbers(row[0])} if row else {}
         add_to(sums, name, numbers)
         text = " ".join(map(str, sums[name]))
         file.execute("REPLACE INTO sums VALUES (?, ?, ?)", (space, name, text))
+
+
+def _numbers(text: str) -> list[int]:
+    return list(map(int, text.split()))
 
 
 def _next(file: sqlite3.Connection, name: str, size: int) -> int:

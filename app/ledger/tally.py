@@ -54,9 +54,11 @@ class Tally:
 
     def rows(self) -> Iterator[Row]:
         """The rows, oldest first."""
-        for name, numbers in sorted(self._state.sums(self._space).items()):
-            day, _, tier = name.partition(" ")
-            answers, characters_in, characters_out, prompt, output, nano = numbers
-            yield Row(
-                day, tier, answers, characters_in, characters_out, prompt, output, nano / NANO
-            )
+        for name, numbers in sorted(self._state.sums(self._space, _row).items()):
+            yield _row(name, numbers)
+
+
+def _row(name: str, numbers: list[int]) -> Row:
+    day, tier = name.split(" ")
+    answers, characters_in, characters_out, prompt, output, nano = numbers
+    return Row(day, tier, answers, characters_in, characters_out, prompt, output, nano / NANO)

@@ -6,7 +6,6 @@ nothing that a visitor could type ever reaches it. It hangs in the shared state 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import orjson
@@ -39,7 +38,7 @@ class Wall:
 
     def flyers(self) -> tuple[Flyer, ...]:
         """What hangs there now."""
-        return tuple(_parsed(value for _, value in self._state.list_of(_NAME)))
+        return tuple(self._state.list_of(_NAME, _flyer))
 
     def hang(self, flyer: Flyer) -> None:
         """Hang a flyer in front of the others."""
@@ -68,7 +67,6 @@ class Wall:
         self._state.changed_list(_NAME, lambda old: [])
 
 
-def _parsed(values: Iterable[bytes]) -> Iterable[Flyer]:
-    for value in values:
-        one = orjson.loads(value)
-        yield Flyer(Query.from_json(one["query"]), int(one["variant"]), str(one["shown"]))
+def _flyer(value: bytes) -> Flyer:
+    one = orjson.loads(value)
+    return Flyer(Query.from_json(one["query"]), int(one["variant"]), str(one["shown"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +23,8 @@ from app.ledger.deals import DealCounter
 from app.ledger.rate import RateLimit
 from app.ledger.state import NAME, Rows, State
 from app.ledger.tally import Tally, Use
+from app.ledger.wall import Flyer, Wall
+from app.store.key import Query
 from tests.making import REPO
 
 
@@ -206,6 +209,84 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, clock: Clock, seed: int) ->
     assert fresh.take_number("after", 3) == 0
     assert fresh.taken("after", 3) == 1
     fresh.close()
+
+
+def use_all(folder: Path, clock: Clock) -> None:
+    """Everything that is kept in the state, written and read."""
+    state = State(folder, clock)
+    counters, wall, tally = Counters(state, "run"), Wall(state), Tally(state, "d")
+    counters.answered("d", "exact", 0.001)
+    counters.passed("d", "local", "guard", "busy")
+    counters.refused(404)
+    counters.exposition()
+    counters.by_tier("d")
+    counters.passes("d")
+    wall.hang(Flyer(Query.play("d", [("card", "phrase")]), 0, "now"))
+    wall.flyers()
+    tally.add("2026-01-01", "rules", Use(usd=0.5))
+    list(tally.rows())
+    DealCounter(state, "d").take(7)
+    RateLimit(state, "t", 60, 3).wait("a")
+    kept_sums(folder, clock)
+    state.close()
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.long)])
+def test_values_that_nobody_wrote_are_damage(tmp_path: Path, clock: Clock, count: int) -> None:
+    """Whichever bytes of the file are others, in its structure or in a value, everything that is
+    kept in it can be read and written at once, in a file that is shared."""
+    good, harmed = tmp_path / "good", tmp_path / "harmed"
+    good.mkdir()
+    use_all(good, clock)
+    whole, rng = (good / NAME).read_bytes(), Random(count)
+    written = [place for place, byte in enumerate(whole) if byte]
+    aside = 0
+    for number in range(count):
+        shutil.rmtree(harmed, ignore_errors=True)
+        harmed.mkdir()
+        place, length = rng.choice(written), rng.choice((1, 1, 16))
+        other = bytes(b ^ rng.randrange(1, 256) for b in whole[place : place + length])
+        mutant = whole[:place] + other + whole[place + length :]
+        (harmed / NAME).write_bytes(mutant)
+        use_all(harmed, clock)
+        state = State(harmed, clock)
+        state.take_number("shared", 3)
+        state.close()
+        other_state = State(harmed, clock)
+        assert other_state.taken("shared", 3) == 1, number
+        other_state.close()
+        aside += any(harmed.glob("*.damaged-*"))
+    assert aside
+
+
+def test_what_was_not_written_back_yet_is_set_aside_too(tmp_path: Path, clock: Clock) -> None:
+    """Of a damaged file, what its write-ahead log holds is kept beside it."""
+    state = State(tmp_path, clock)
+    state.take_number("a", 3)
+    with sqlite3.connect(tmp_path / NAME) as file:
+        file.execute("UPDATE numbers SET next = 'x'")
+    assert state.take_number("a", 3) == 0
+    assert state.take_number("b", 3) == 0
+    kept = tmp_path / f"{NAME}.damaged-1"
+    with sqlite3.connect(kept) as file:
+        assert file.execute("SELECT name, next FROM numbers").fetchall() == [("a", "x")]
+    state.close()
+
+
+def test_a_fault_of_the_work_is_no_damage(tmp_path: Path, clock: Clock) -> None:
+    """What fails with any file is raised, and the file stays where it is."""
+    state = State(tmp_path, clock)
+    state.take_number("a", 3)
+    works: tuple[Callable[[sqlite3.Connection], object], ...] = (
+        lambda file: file.execute("SELECT 1").fetchall()[1],
+        lambda file: file.execute("SELECT nothing FROM nowhere"),
+    )
+    for work in works:
+        with pytest.raises((IndexError, sqlite3.OperationalError)):
+            state.run(work)
+    assert state.taken("a", 3) == 1
+    assert not list(tmp_path.glob("*.damaged-*"))
+    state.close()
 
 
 @pytest.mark.parametrize("place", ["file", "read_only", "folder_at_name"])
