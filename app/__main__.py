@@ -43,6 +43,9 @@ def main() -> int:
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"tsukurioki: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     run = f"{utc_now()} {os.getpid()}"
     # What was made before the workers are forked is theirs too.

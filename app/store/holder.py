@@ -105,9 +105,9 @@ def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
 
     If a build is writing, or the folder cannot be written, what is there is served as it is.
     """
-    if not log_path(options.folder, deck.id).exists():
-        return []
     try:
+        if not log_path(options.folder, deck.id).exists():
+            return []
         with (
             LogWriter(options.folder, deck.id),
             IndexWriter(options.folder, deck, options.sources, options.radius) as index,
@@ -117,6 +117,8 @@ def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
         publish(options, deck.id)
     except StoreError as error:
         return [f"served as it is: {error}"]
+    except OSError as error:
+        return [f"served as it is: {error.filename}: {error.strerror}"]
     return notes
 
 

@@ -94,11 +94,15 @@ class Index(IndexReader):
     def __init__(self, store: Path, deck: str) -> None:
         self.path = index_path(store, deck)
         self.fault = ""
-        if not self.path.exists() and not log_path(store, deck).exists():
+        try:
+            here, cooked = self.path.exists(), log_path(store, deck).exists()
+        except OSError as error:
+            raise IndexUnusableError(f"{store}: cannot be read: {error.strerror}") from None
+        if not here and not cooked:
             raise NothingCookedError(
                 f"{store}: nothing is cooked for deck {deck!r} yet; run: precompute build"
             )
-        if not self.path.exists():
+        if not here:
             raise IndexUnusableError(
                 f"{store}: no index of deck {deck!r}; run: precompute check --repair"
             )

@@ -10,6 +10,7 @@ from app.kinds.chat.service import ServedChat
 from app.ledger.counters import seen
 from app.store.index import Meta
 from app.store.log import log_path
+from app.store.sealed import identity
 from app.web.service import ServedCards, Service
 
 MOST_WANTED = 10
@@ -31,13 +32,13 @@ def of_table(service: Service, served: ServedCards) -> dict[str, Any]:
     """Everything that is known of one deck."""
     index = served.index()
     meta = index.meta() if index else None
-    path = log_path(service.settings.store, served.deck.id)
+    log = identity(log_path(service.settings.store, served.deck.id))
     answers = seen(service.counters.by_tier(served.deck.id))
     return {
         "space": space(served.deck),
         "store": {
             **store(meta),
-            "bytes": path.stat().st_size if path.exists() else 0,
+            "bytes": log.size if log else 0,
             "problem": served.index.problem or None,
         },
         "coverage": coverage(served.deck, meta),

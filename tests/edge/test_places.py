@@ -88,14 +88,17 @@ def test_commands_name_what_is_in_the_place_of_a_file(
 
 
 @pytest.mark.parametrize("name", ["ledger", "store"])
-@pytest.mark.parametrize("place", ["pipe", "loop", "device"])
+@pytest.mark.parametrize("place", ["pipe", "loop", "device", "long name"])
 def test_a_server_goes_on_without_its_folders(
     tmp_path: Path, serve: Serve, poem_alone: Path, name: str, place: str
 ) -> None:
     """Whatever stands in the place of the ledger's or the store's folder, plays are answered."""
     (tmp_path / "data").mkdir()
-    PLACES[place](tmp_path / "data" / name)
-    with serve(TSUKURIOKI_DECKS=poem_alone).client() as client:
+    folder = tmp_path / "data" / (name if place in PLACES else "x" * 300)
+    if place in PLACES:
+        PLACES[place](folder)
+    settings = {f"TSUKURIOKI_{name.upper()}": folder}
+    with serve(TSUKURIOKI_DECKS=poem_alone, **settings).client() as client:
         cards = client.get("/api/decks/poem/deal").json()["cards"]
         hand = [{"card": card["id"], "phrase": card["poems"][0]["id"]} for card in cards]
         answer = client.post("/api/decks/poem/answer", json={"hand": hand})
