@@ -19,6 +19,7 @@ back, a time in the future counts as now.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -47,7 +48,7 @@ CREATE INDEX IF NOT EXISTS rows_used ON rows (space, used);
 CREATE TABLE IF NOT EXISTS lists (name TEXT, place INTEGER, key TEXT, value BLOB, PRIMARY KEY (name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
-# Seconds to wait for another process that writes.
+# Seconds to wait for another process that writes, in tries of a millisecond.
 _BUSY = 1.0
 # What SQLite says of a file that is not as it was written. All else may pass: a lock, a full disk.
 _DAMAGE = frozenset(
@@ -81,6 +82,7 @@ class State:
         self._memory_lock = threading.RLock()
         self._trouble = Trouble(now)
         self._writes = 0
+        self._turn = threading.Lock()
         self._waiting: dict[tuple[str, str], list[int]] = {}
         self._waiting_lock = threading.Lock()
         self._waiting_pid = os.getpid()
@@ -116,7 +118,14 @@ class State:
             raise StateUnavailableError(str(error)) from error
 
     def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        return _transaction(self._connection(), work)
+        # SQLite keeps no queue for its lock: with all threads of all workers at it, one could wait in
+        # vain. So the threads of a process take turns.
+        if not self._turn.acquire(timeout=_BUSY):
+            raise TimeoutError(errno.ETIMEDOUT, "too many wait for it", NAME)
+        try:
+            return _transaction(self._connection(), work)
+        finally:
+            self._turn.release()
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; one that was made before a fork is not used after it."""
@@ -351,6 +360,9 @@ def _opened(path: Path | str) -> sqlite3.Connection:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")
         file.executescript(_SCHEMA)
+        # SQLite tries again ever more seldom, up to a tenth of a second: whoever waits so meets a
+        # process that has the lock most of the time. `_begin` tries again instead.
+        file.execute("PRAGMA busy_timeout = 1")
     except BaseException:
         file.close()
         raise
@@ -366,7 +378,7 @@ def _transaction(
 
 @contextmanager
 def _begun(file: sqlite3.Connection) -> Iterator[None]:
-    file.execute("BEGIN IMMEDIATE")
+    _begin(file)
     try:
         yield
     except BaseException:
@@ -374,6 +386,18 @@ def _begun(file: sqlite3.Connection) -> Iterator[None]:
             file.execute("ROLLBACK")
         raise
     file.execute("COMMIT")
+
+
+def _begin(file: sqlite3.Connection) -> None:
+    for _ in range(int(_BUSY * 1000)):
+        try:
+            file.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+    file.execute("BEGIN IMMEDIATE")
 
 
 def add_to(sums: dict[KeyT, list[int]], key: KeyT, numbers: Sequence[int]) -> None:

@@ -273,6 +273,34 @@ def test_what_was_not_written_back_yet_is_set_aside_too(tmp_path: Path, clock: C
     state.close()
 
 
+def test_who_waits_for_a_busy_file_is_let_in(state_of: Callable[[], State]) -> None:
+    """Where another worker has the file nearly all the time, whoever waits finds the gaps: no number
+    is given twice, as it would be if a process went on alone."""
+    waiting, busy = state_of(), state_of()
+    held, done = threading.Event(), threading.Event()
+
+    def work(file: sqlite3.Connection) -> None:
+        held.set()
+        done.wait(0.015)
+        held.clear()
+
+    def hold() -> None:
+        while not done.wait(0.001):
+            busy.run(work)
+        busy.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken = []
+    for _ in range(20):
+        held.wait()
+        taken.append(waiting.take_number("a", 3))
+    done.set()
+    holder.join()
+    assert taken == list(range(20))
+    assert state_of().taken("a", 3) == 20
+
+
 def test_a_fault_of_the_work_is_no_damage(tmp_path: Path, clock: Clock) -> None:
     """What fails with any file is raised, and the file stays where it is."""
     state = State(tmp_path, clock)
