@@ -48,7 +48,8 @@ MAX_CONNECTIONS = 16_384
 TOO_LONG = MAX_BODY + 2
 THROWN_AWAY = 4 << 20
 # Parts of a body in chunks: each of them costs, whatever its size.
-MOST_PARTS = 16_384
+MOST_PARTS = 4_096
+PARTS_A_TURN = 8
 # Why a task is cancelled whose body has not come in time.
 _LATE = "the body is late"
 
@@ -220,6 +221,9 @@ async def _beginning(protocol: HTTPProtocol) -> bytes:
     async for part in protocol:
         body += part[: TOO_LONG - len(body)]
         size, parts = size + len(part), parts + 1
+        if not parts % PARTS_A_TURN:
+            # What has arrived is given without a wait: thousands of parts would let nobody else in.
+            await asyncio.sleep(0)
         if size >= THROWN_AWAY or parts >= MOST_PARTS:
             return bytes(TOO_LONG)
     return body

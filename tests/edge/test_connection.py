@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 import threading
@@ -10,10 +11,11 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
 
+import httpx
 import orjson
 import pytest
 
-from app.edge.serving import RsgiApplication
+from app.edge.serving import Bodies, RsgiApplication
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.key import Query
@@ -215,3 +217,48 @@ def test_a_header_with_an_underscore_is_not_a_proxys(port: int) -> None:
             wire.sendall("\r\n".join(lines).encode() + body)
             statuses.append(read(wire)[0])
     assert statuses == [200, 429]
+
+
+class Chunks:
+    """A body whose parts are all here, as granian gives them: none is waited for."""
+
+    def __init__(self, parts: int) -> None:
+        self._left = parts
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        self._left -= 1
+        return b"x"
+
+
+def test_a_body_in_many_parts_lets_others_in() -> None:
+    """While bodies in thousands of tiny parts are taken in, others have their turn again and again."""
+
+    async def turns_meanwhile() -> int:
+        bodies, headers = Bodies(30), httpx.Headers({"transfer-encoding": "chunked"})
+        taken = [asyncio.create_task(bodies.whole(headers, Chunks(2000))) for _ in range(9)]  # type: ignore[arg-type]
+        turns = 0
+        while not all(task.done() for task in taken):
+            turns += 1
+            await asyncio.sleep(0)
+        assert [len(task.result()) for task in taken] == [2000] * 9
+        return turns
+
+    assert asyncio.run(turns_meanwhile()) >= 200
+
+
+def test_a_body_in_too_many_parts_is_too_long(port: int) -> None:
+    """A body of which each byte is a part of its own is taken up to a bound, then refused."""
+    head = (
+        b"POST /api/generate-poem HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    for parts, status in ((2000, 400), (20_000, 413)):
+        with socket.create_connection(("127.0.0.1", port)) as wire:
+            wire.sendall(head + b"1\r\nx\r\n" * parts + b"0\r\n\r\n")
+            answer = HTTPResponse(wire)
+            answer.begin()
+            assert answer.status == status
