@@ -5,7 +5,8 @@ for Flask, which is then given the same request. What it does answer goes throug
 Flask's routes and has the same headers; a contract suite holds the two against each other.
 
 Parsing the body of a play costs more than answering it. The bodies that the game's own client sends
-are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`.
+are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`; any
+other body is read by `app.kinds.cards.plays`, as Flask's routes do.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from __future__ import annotations
 from binascii import hexlify, unhexlify
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 import xxhash
 
 from app.edge.repeats import Kept, Repeats
+from app.errors import RequestError
 from app.kinds.cards.deck import Deck, Seat
+from app.kinds.cards.plays import GAME, HAND, Play
 from app.store.answer import WHOLE_TIERS
-from app.store.key import Query
 from app.web.app import BALLOT
-from app.web.service import MAX_BODY, MAX_VARIANT, ServedCards, Service, stored_answer
+from app.web.service import MAX_BODY, ServedCards, Service, stored_answer
 
 # Names in lower case, and values.
 Headers = list[tuple[str, str]]
@@ -196,28 +198,13 @@ class GameBodies:
             return None
 
 
-def _play(served: ServedCards, body: bytes, bodies: GameBodies | None) -> tuple[Query, int] | None:
-    """The query and the variant of a plain body; None if it is anything else."""
+def _play(served: ServedCards, body: bytes, bodies: GameBodies | None) -> Play | None:
+    """What a body asks for; None if it is wrong."""
     seats = bodies.seats(body) if bodies else None
     if seats is not None:
         query = served.deck.seated_play(seats)
-        return (query, 0) if query else None
+        return Play(query) if query else None
     try:
-        asked = orjson.loads(body)
-        variant = asked.get("variant", 0)
-        query = served.deck.known_play(_game_picks(asked) if bodies else _picks(asked))
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return (GAME if bodies else HAND).read(served.deck, orjson.loads(body))
+    except (orjson.JSONDecodeError, RequestError):
         return None
-    if query is None or type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
-        return None
-    return query, variant
-
-
-def _picks(asked: Any) -> list[tuple[Any, Any]]:
-    return [(item["card"], item["phrase"]) for item in asked["hand"]]
-
-
-def _game_picks(asked: Any) -> list[tuple[Any, Any]]:
-    return [
-        (pair["conditionCard"]["id"], pair["selectedPoem"]["id"]) for pair in asked["selectedPairs"]
-    ]

@@ -15,21 +15,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.errors import RequestError
+from app.kinds.cards.plays import GAME, HAND, PlayForm, read_variant
 from app.ledger.votes import DOWN, UP
 from app.settings import Settings
-from app.store.key import Query
 from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
-from app.web.service import (
-    MAX_BODY,
-    MAX_VARIANT,
-    ServedCards,
-    Service,
-    parse_json,
-    stored_answer,
-)
+from app.web.service import MAX_BODY, ServedCards, Service, parse_json, stored_answer
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
@@ -102,8 +95,7 @@ def generate_poem() -> Response:
     """The game's own call: whole card objects, or only their ids."""
     service = _service()
     body = _body()
-    picks = [_pair(item) for item in _list(body, "selectedPairs")]
-    return _answer(service, service.served(service.settings.deck), picks, body)
+    return _answer(service, service.served(service.settings.deck), GAME, body)
 
 
 @api.post("/api/decks/<deck>/answer")
@@ -111,20 +103,11 @@ def answer(deck: str) -> Response:
     """An answer for a hand of ids."""
     service = _service()
     served = service.served(deck)
-    body = _body()
-    picks = [
-        (_text(item, "card", "hand"), _text(item, "phrase", "hand"))
-        for item in map(_object, _list(body, "hand"))
-    ]
-    return _answer(service, served, picks, body)
+    return _answer(service, served, HAND, _body())
 
 
-def _answer(
-    service: Service, served: ServedCards, picks: list[tuple[str, str]], body: dict[str, Any]
-) -> Response:
-    variant = _variant(body.get("variant", 0))
-    query: Query = served.deck.legal_query(picks)
-    response = _json(service.answer(served, query, variant).body)
+def _answer(service: Service, served: ServedCards, form: PlayForm, body: object) -> Response:
+    response = _json(service.answer(served, *form.read(served.deck, body)).body)
     response.headers[BALLOT] = service.ballots.of_body(served.deck.id, response.data)
     return response
 
@@ -138,7 +121,7 @@ def answer_by_key(key: str) -> Response:
     # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
     service = _service()
-    found = stored_answer(service, bytes.fromhex(key), _variant(number))
+    found = stored_answer(service, bytes.fromhex(key), read_variant(number))
     if found is None:
         raise RequestError(
             404, "No such answer", f"no stored answer has the key {key}", "この答えは、ありません。"
@@ -160,7 +143,7 @@ def feedback(key: str) -> Response:
     deck = body.get("deck", service.settings.deck)
     if not isinstance(deck, str):
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
-    variant = _variant(body.get("variant", 0))
+    variant = read_variant(body.get("variant", 0))
     visitor = body.get("visitor", "")
     if not isinstance(visitor, str) or len(visitor) > MAX_VISITOR:
         detail = f"'visitor' must be a text of at most {MAX_VISITOR} characters"
@@ -168,14 +151,6 @@ def feedback(key: str) -> Response:
     voter = client_address(request.environ), visitor
     service.vote(service.served(deck), key, variant, vote, body.get("ballot"), voter)
     return Response(status=204)
-
-
-def _variant(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_VARIANT:
-        raise RequestError(
-            400, "Bad variant", f"'variant' is a whole number from 0 to {MAX_VARIANT}", SENTENCE
-        )
-    return value
 
 
 def _cached(body: bytes) -> Response:
@@ -247,44 +222,10 @@ def _body() -> dict[str, Any]:
     raw = request.get_data(cache=False)
     if len(raw) > MAX_BODY:
         raise RequestEntityTooLarge
-    return _object(parse_json(raw))
-
-
-def _object(value: Any) -> dict[str, Any]:
+    value = parse_json(raw)
     if not isinstance(value, dict):
         raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
     return value
-
-
-def _list(body: dict[str, Any], name: str) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list):
-        raise RequestError(400, "Bad request", f"{name!r} must be a list", SENTENCE)
-    if len(value) > 32:
-        raise RequestError(400, "Bad request", f"{name!r} has {len(value)} items", SENTENCE)
-    return value
-
-
-def _text(item: dict[str, Any], name: str, where: str) -> str:
-    value = item.get(name)
-    if not isinstance(value, str):
-        raise RequestError(400, "Bad request", f"{where}: {name!r} must be a text", SENTENCE)
-    return value
-
-
-def _pair(item: Any) -> tuple[str, str]:
-    pair = _object(item)
-    return _id(pair, "conditionCard"), _id(pair, "selectedPoem")
-
-
-def _id(pair: dict[str, Any], name: str) -> str:
-    value = pair.get(name)
-    if isinstance(value, dict):
-        return _text(value, "id", f"selectedPairs {name}")
-    if isinstance(value, str):
-        return value
-    detail = f"selectedPairs: {name!r} must be an object with an id, or an id"
-    raise RequestError(400, "Bad request", detail, SENTENCE)
 
 
 def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:

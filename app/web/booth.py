@@ -17,6 +17,7 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
+from app.kinds.cards.plays import HUNG
 from app.kinds.cards.tiers import Asked, CardLadder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
@@ -33,7 +34,6 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 GUARDED = frozenset({"/stats", "/metrics"})
-MAX_VARIANT = 999
 SENTENCE = "うまく受け取れませんでした。"
 WALL = "tsukurioki-wall"
 
@@ -159,31 +159,9 @@ def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
 def hang() -> Response:
     """Hang a finished play, named by its ids alone."""
     body = parse_json(request.get_data(cache=False))
-    hand, variant = _hand(body), body.get("variant", 0)
-    if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
-        raise _bad(f"'variant' is a whole number from 0 to {MAX_VARIANT}")
-    query = _served().deck.legal_query(hand)
+    query, variant = HUNG.read(_served().deck, body)
     _wall().hang(Flyer(query, variant, _service().now()))
     return Response(status=204)
-
-
-def _hand(body: Any) -> list[tuple[str, str]]:
-    hand = body.get("hand") if isinstance(body, dict) else None
-    if not isinstance(hand, list) or len(hand) > 32:
-        raise _bad("'hand' must be a list of cards with their phrases")
-    return [_pick(item) for item in hand]
-
-
-def _pick(item: Any) -> tuple[str, str]:
-    pick = (item.get("card"), item.get("phrase")) if isinstance(item, dict) else (None, None)
-    card, phrase = pick
-    if not isinstance(card, str) or not isinstance(phrase, str):
-        raise _bad("each item of 'hand' must name a card and a phrase")
-    return card, phrase
-
-
-def _bad(detail: str) -> RequestError:
-    return RequestError(400, "Bad request", detail, SENTENCE)
 
 
 @booth.delete("/api/wall")

@@ -38,9 +38,8 @@ from app.store.holder import IndexHolder, IndexState
 from app.store.key import Query
 from app.web.access import Access, too_many
 
-# What a request may be: bytes of its body, and variants of an answer.
+# Bytes that a request's body may have.
 MAX_BODY = 64 * 1024
-MAX_VARIANT = 999
 # Votes from one address. A kiosk gives three a minute, if everybody who plays there votes; several
 # share an address, and so do phones behind one router.
 VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10

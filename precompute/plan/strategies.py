@@ -29,6 +29,7 @@ from typing import Any
 from app.errors import PlanError
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
+from app.kinds.cards.plays import recorded_query
 from app.kinds.tasks import Refusals, Task
 from app.store.key import Query
 from precompute.plan.covering import MAX_WORDS, covering
@@ -260,12 +261,3 @@ def plan_misses(deck: Deck, lines: Iterable[Mapping[str, Any]]) -> Iterator[Job]
             wanted[query] += 1
     for query, times in wanted.most_common():
         yield Job(query, 0, f"wanted {times} ×")
-
-
-def recorded_query(deck: Deck, line: Mapping[str, Any]) -> Query | None:
-    """The play of a line of the ledger, or None where the deck has it no longer."""
-    try:
-        query = Query.from_json({"deck": deck.id, "hand": line["hand"]})
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return query if deck.has_play(query) else None

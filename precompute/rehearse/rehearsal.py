@@ -24,6 +24,7 @@ from app.kinds.cards.dealing import deal, random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import rehearsal_path
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.plays import recorded_query
 from app.kinds.cards.tiers import Asked, CardLadder, build_ladder
 from app.kinds.tasks import Task
 from app.providers.prices import load_prices
@@ -34,7 +35,6 @@ from app.store.key import Query
 from precompute.cook.choose import choose
 from precompute.cook.refresh import estimate_all
 from precompute.plan.covering import covering
-from precompute.plan.strategies import recorded_query
 from precompute.rehearse.picture import Line
 
 RANDOM, STOCKED = "random", "stocked"
@@ -163,23 +163,7 @@ def _query_of(deck: Deck, line: bytes) -> Query | None:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(value, dict):
-        return None
-    pairs = value.get("selectedPairs")
-    if isinstance(pairs, list):
-        value = {"hand": [_pick(pair) for pair in pairs]}
-    return recorded_query(deck, value)
-
-
-def _pick(pair: Any) -> dict[str, Any]:
-    """A pair as the game logs it, whole objects or ids, as a pick of the ledger."""
-    if not isinstance(pair, dict):
-        return {}
-    card, phrase = pair.get("conditionCard"), pair.get("selectedPoem")
-    return {
-        "card": card.get("id") if isinstance(card, dict) else card,
-        "phrase": phrase.get("id") if isinstance(phrase, dict) else phrase,
-    }
+    return recorded_query(deck, value) if isinstance(value, dict) else None
 
 
 def _examine(

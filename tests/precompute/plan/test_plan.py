@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import PlanError
 from app.kinds.cards.deck import Card, Deck, deal_probabilities, load_deck
+from app.kinds.cards.plays import recorded_query
 from app.store.coverage import covered
 from app.store.key import Query
 from precompute.plan.strategies import (
@@ -24,7 +25,6 @@ from precompute.plan.strategies import (
     plan_misses,
     plan_sampled,
     plan_stock,
-    recorded_query,
     shape_of,
     strength_class,
 )

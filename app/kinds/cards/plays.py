@@ -1,0 +1,121 @@
+"""Plays as clients send them, read in one place for every route and for recorded files.
+
+A body names cards and phrases in one of a few forms, and may name a variant:
+
+    GAME    {"selectedPairs": [{"conditionCard": {"id": …}, "selectedPoem": {"id": …}}, …]}, as the
+            card game sends it; a bare id may stand for an object with an id
+    HAND    {"hand": [{"card": …, "phrase": …}, …]}, as the ledger keeps it
+    HUNG    the same in the booth's words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from app.errors import RequestError
+from app.kinds.cards.deck import Deck
+from app.store.key import Query
+
+# Variants of an answer that a client may ask for are numbered from 0 to this.
+MAX_VARIANT = 999
+_MOST_PICKS = 32
+
+
+class Play(NamedTuple):
+    """What a client asks for: a legal play, and which of its answers."""
+
+    query: Query
+    variant: int = 0
+
+
+class PlayForm(NamedTuple):
+    """How a body names a play.
+
+    `member` is the list of picks; `card` and `phrase` are the members of a pick, which are objects
+    with an id if `whole` is set. The last three say what is wrong in place of the exact words.
+    """
+
+    member: str
+    card: str
+    phrase: str
+    whole: bool = False
+    bad_list: str = ""
+    bad_pick: str = ""
+    bad_variant: str = "Bad variant"
+
+    def read(self, deck: Deck, body: object) -> Play:
+        """The play that a body asks of a deck. Raises RequestError (400), which says what is wrong."""
+        query = self._usual(deck, body)
+        picks = self._picks(body) if query is None else []
+        variant = read_variant(body.get("variant", 0) if isinstance(body, dict) else 0, self)
+        return Play(query or deck.legal_query(picks), variant)
+
+    def _usual(self, deck: Deck, body: Any) -> Query | None:
+        """The play of a body in which nothing is wrong or unusual, which nearly all are."""
+        card, phrase = self.card, self.phrase
+        try:
+            if self.whole:
+                picks = [(pair[card]["id"], pair[phrase]["id"]) for pair in body[self.member]]
+            else:
+                picks = [(pair[card], pair[phrase]) for pair in body[self.member]]
+        except (KeyError, TypeError):
+            return None
+        return deck.known_play(picks)
+
+    def _picks(self, body: object) -> list[tuple[str, str]]:
+        picks = _object(body, self.bad_list).get(self.member)
+        if not isinstance(picks, list):
+            raise _bad(self.bad_list or f"{self.member!r} must be a list")
+        if len(picks) > _MOST_PICKS:
+            raise _bad(self.bad_list or f"{self.member!r} has {len(picks)} items")
+        return [self._pick(_object(pick, self.bad_pick)) for pick in picks]
+
+    def _pick(self, pick: Mapping[str, object]) -> tuple[str, str]:
+        return self._id(pick, self.card), self._id(pick, self.phrase)
+
+    def _id(self, pick: Mapping[str, object], name: str) -> str:
+        value, place, text = pick.get(name), self.member, name
+        if self.whole and isinstance(value, dict):
+            value, place, text = value.get("id"), f"{place} {name}", "id"
+        elif self.whole and not isinstance(value, str):
+            raise _bad(f"{place}: {name!r} must be an object with an id, or an id")
+        if not isinstance(value, str):
+            raise _bad(self.bad_pick or f"{place}: {text!r} must be a text")
+        return value
+
+
+GAME = PlayForm("selectedPairs", "conditionCard", "selectedPoem", whole=True)
+HAND = PlayForm("hand", "card", "phrase")
+HUNG = HAND._replace(
+    bad_list="'hand' must be a list of cards with their phrases",
+    bad_pick="each item of 'hand' must name a card and a phrase",
+    bad_variant="Bad request",
+)
+
+
+def read_variant(value: object, form: PlayForm = HAND) -> int:
+    """The number of a variant. Raises RequestError (400)."""
+    if type(value) is not int or not 0 <= value <= MAX_VARIANT:
+        detail = f"'variant' is a whole number from 0 to {MAX_VARIANT}"
+        raise RequestError(400, form.bad_variant, detail)
+    return value
+
+
+def recorded_query(deck: Deck, line: Mapping[str, Any]) -> Query | None:
+    """The play of a recorded line, the ledger's or the game's; None if it is none of this deck."""
+    form = GAME if isinstance(line.get(GAME.member), list) else HAND
+    try:
+        return form.read(deck, {form.member: line.get(form.member)}).query
+    except RequestError:
+        return None
+
+
+def _object(value: object, fault: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise _bad(fault or "expected a JSON object")
+    return value
+
+
+def _bad(detail: str) -> RequestError:
+    return RequestError(400, "Bad request", detail)
