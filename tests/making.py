@@ -19,6 +19,7 @@ import httpx
 import orjson
 
 from app.kinds.cards.deck import Deck, load_deck
+from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.key import Query
 
@@ -149,6 +150,13 @@ def entry(query: Query, poem: str = "詩", variant: int = 0, source: str = "comp
         fingerprint="test",
         created="2026-01-01T00:00:00Z",
     )
+
+
+def bodies(entries: Sequence[Entry]) -> dict[tuple[str, int], bytes]:
+    """What an index holds of some entries, by key and variant."""
+    return {
+        (e.key, e.variant): exact_body(orjson.loads(e.to_line()), e.query.deck) for e in entries
+    }
 
 
 def game_body(deck: Deck, query: Query) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Answers as they are sent: one JSON object, finished when it is stored.
+"""Bodies of answers: one JSON object each, serialised when the entry is stored.
 
-`tier` and `shared` stand last, so that a stored body becomes a same_hand answer by its tail alone.
+`tier` and `shared` come last, so that only the end of a stored body changes when it is sent as a
+same_hand answer.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.store.entry import Entry
-
-# What a stored entry answered as a whole.
+# Tiers that answer with a whole stored entry.
 WHOLE_TIERS = frozenset({"exact", "same_hand"})
 EXACT_TAIL = b'"tier":"exact"}'
 
@@ -24,23 +23,11 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def exact_body(entry: Entry) -> bytes:
-    """The body of an entry, as the index keeps it and as an exact hit is sent."""
-    return body_of_line(
-        {
-            "response": entry.response,
-            "key": entry.key,
-            "variant": entry.variant,
-            "source": entry.source,
-            "model": entry.model,
-            "created": entry.created,
-        },
-        entry.query.deck,
-    )
+def exact_body(record: Mapping[str, Any], deck: str) -> bytes:
+    """The body of an entry, as the index keeps it and as an exact hit is sent.
 
-
-def body_of_line(record: Mapping[str, Any], deck: str) -> bytes:
-    """The same of an entry as it stands in its line; `deck` is its query's."""
+    `record` is the object of the entry's line in the log, `deck` the deck of its query.
+    """
     head = {
         **record["response"],
         "deck": deck,
@@ -55,9 +42,9 @@ def body_of_line(record: Mapping[str, Any], deck: str) -> bytes:
 
 
 def same_hand_body(stored: bytes, shared: int) -> bytes:
-    """A stored body, told as an answer for another play of the same five cards.
+    """A stored body as an answer to another play of the same cards; `shared` phrases are the same.
 
-    `key` stays the entry's: it is the address of the text that was given.
+    `key` remains the entry's key: `GET /api/answers/<key>` finds the text under it.
     """
     return stored[: -len(EXACT_TAIL)] + b'"tier":"same_hand","shared":%d}' % shared
 

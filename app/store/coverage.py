@@ -1,7 +1,8 @@
-"""What a set of plays of one hand covers: Hamming balls over the choice of phrases.
+"""Which plays of a hand the stored ones cover: Hamming balls over the choice of phrases.
 
-A word is one choice of phrase for each card of a hand, in the hand's canonical order. A hand is
-stocked at radius r where every word is within r places of a stored one.
+A word is one choice of phrase for each card of a hand, in the hand's canonical order, written as
+the numbers of the phrases. A hand is stocked at radius r if every word differs from some stored
+word in at most r places.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ Word = tuple[int, ...]
 
 
 def ball(word: Word, options: Sequence[int], radius: int) -> Iterator[Word]:
-    """Every word within `radius` places of a word; `options` are the choices at each place."""
+    """Every word that differs from `word` in at most `radius` places.
+
+    `options` is the number of choices at each place.
+    """
     places = range(len(options))
     for distance in range(radius + 1):
         for changed in itertools.combinations(places, distance):
@@ -27,7 +31,7 @@ def ball(word: Word, options: Sequence[int], radius: int) -> Iterator[Word]:
 
 
 def ball_size(options: Sequence[int], radius: int) -> int:
-    """How many words a ball holds."""
+    """The number of words in a ball."""
     sums = [1] + [0] * radius
     for count in options:
         for k in range(radius, 0, -1):
@@ -36,17 +40,17 @@ def ball_size(options: Sequence[int], radius: int) -> int:
 
 
 def sphere_bound(options: Sequence[int], radius: int) -> int:
-    """No covering has fewer words than this (the sphere-covering bound)."""
+    """The sphere-covering bound: the least number of words that can cover a hand."""
     return -(-math.prod(options) // ball_size(options, radius))
 
 
 def covered(words: Iterable[Word], options: Sequence[int], radius: int) -> set[Word]:
-    """The words within `radius` of any of these."""
+    """Every word within `radius` of at least one of `words`."""
     return {near for word in words for near in ball(word, options, radius)}
 
 
 def is_stocked(words: Sequence[Word], options: Sequence[int], radius: int) -> bool:
-    """Whether every word of the hand is within `radius` of one of these."""
+    """Whether every word of the hand is within `radius` of at least one of `words`."""
     if len(words) < sphere_bound(options, radius):
         return False
     return len(covered(words, options, radius)) == math.prod(options)

@@ -1,8 +1,8 @@
-"""Entries: stored answers with their provenance, and how one stands as a line in the log.
+"""Entries: stored answers with their provenance, and their format as lines of the log.
 
-Layout of a line: a JSON object whose last member is `checksum`, the 64-bit xxh3 of all bytes before
-`,"checksum"`, as 16 hex digits. The checksum is taken over bytes, not over a re-serialised object,
-so that a reader in another language or a later orjson need not write JSON as we do.
+A line is a JSON object whose last member is `checksum`, the 64-bit xxh3 of all bytes before
+`,"checksum"`, as 16 hex digits. The checksum covers bytes, not a re-serialised object, so that a
+reader in another language or with a later orjson need not write JSON exactly as we do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import xxhash
 from app.errors import DamagedLineError
 from app.store.key import Query
 
-# What the index has room for: two bytes.
+# The index stores a variant in two bytes.
 MAX_VARIANT = 0xFFFF
 _SUFFIX = b',"checksum":"%b"}'
 _SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
@@ -26,9 +26,9 @@ _SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens billed for an entry: its share of what was billed to get it, refused tries included.
+    """Tokens billed for an entry: its share of the requests made for it, refused ones included.
 
-    `prompt` counts the cached ones too.
+    `prompt` includes the cached tokens.
     """
 
     prompt: float = 0.0
@@ -45,7 +45,7 @@ class Usage:
         )
 
     def share(self, count: int) -> Usage:
-        """The part of one among `count`."""
+        """An equal share for one of `count` entries."""
         return Usage(
             self.prompt / count, self.output / count, self.thoughts / count, self.cached / count
         )
@@ -55,9 +55,9 @@ class Usage:
 class Entry:
     """One stored answer.
 
-    `source` names the provider that wrote it, `model` what the provider says it ran, `fingerprint`
-    the prompt (or the pieces) that it came from, `created` a UTC time in ISO 8601, `cost_usd` what
-    it cost by the price table in force at the time.
+    `source` is the provider that wrote it, `model` the model that the provider says it ran,
+    `fingerprint` identifies the prompt (or the pieces) it was made from, `created` is a UTC time in
+    ISO 8601, `cost_usd` the cost by the price table of that day.
     """
 
     key: str
@@ -97,7 +97,7 @@ class Entry:
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
-        """Back from a line of the log. Raises DamagedLineError, saying what is wrong with it."""
+        """Parse a line of the log. Raises DamagedLineError, which says what is wrong."""
         record, query, usage = read_line(line)
         return cls(
             key=record["key"],
@@ -114,10 +114,10 @@ class Entry:
 
 
 def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
-    """The members of an entry as they stand in its line, its query and its usage, all checked.
+    """Parse and check a line without making an Entry: its JSON object, query and usage.
 
-    The key is compared with its query's, so that no line can answer what it does not ask. Raises
-    DamagedLineError. For those who read every line of a large log and keep little of each.
+    Used where every line of a large log is read and little of each is kept. The key must be that of
+    the query, so that no line answers another query. Raises DamagedLineError.
     """
     record = unseal(line)
     try:
@@ -136,7 +136,7 @@ def _query(record: dict[str, Any]) -> Query:
 
 
 def _check(record: dict[str, Any], usage: Usage | None) -> None:
-    """A checksum says that a line is as it was written, not that an entry was written."""
+    """Check types and ranges: a fitting checksum does not mean that the line is an entry."""
     variant = record["variant"]
     if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
         raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
@@ -153,7 +153,7 @@ def _check(record: dict[str, Any], usage: Usage | None) -> None:
 
 _TEXT = {str}
 _NUMBER = frozenset({int, float})
-# Dollars or tokens of one entry: sums of more would end as infinity, which JSON does not have.
+# Most dollars or tokens of one entry; larger ones could add up to infinity, which JSON lacks.
 _MOST = 1e12
 _texts = operator.itemgetter("source", "model", "fingerprint", "created")
 
@@ -165,7 +165,7 @@ def seal(body: bytes) -> bytes:
 
 
 def unseal(line: bytes) -> dict[str, Any]:
-    """The object of a sealed line. Raises DamagedLineError."""
+    """The JSON object of a line that `seal` made. Raises DamagedLineError."""
     text = line.rstrip(b"\r\n")
     body = text[:-_SUFFIX_LENGTH]
     if text[-_SUFFIX_LENGTH:] != _SUFFIX % xxhash.xxh3_64_hexdigest(body).encode():

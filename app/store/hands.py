@@ -1,7 +1,7 @@
-"""The records of a hand: which plays of the same cards have an entry, and how far each is away.
+"""The records of a hand: the stored plays of the same cards, to find the nearest ones.
 
-Layout of a hand's records: the number of its cards (u8), then for each entry of variant 0 its key
-(16 bytes) and eight bytes a card, the hash of the phrase picked for it, in canonical order.
+Format: the number of cards (u8), then one record for each entry of variant 0: its key (16 bytes)
+and, for each card in canonical order, the hash of the chosen phrase (8 bytes).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HASH_SIZE = 8
 
 
 def records_of(joined: bytes) -> list[bytes]:
-    """The records of a hand, one by one."""
+    """Split a hand's records; `joined` is in the format above, or empty."""
     width = KEY_SIZE + _HASH_SIZE * joined[0] if joined else 1
     return [joined[at : at + width] for at in range(1, len(joined), width)]
 
@@ -36,12 +36,12 @@ def _phrases(cards: int) -> struct.Struct:
 
 
 def nearest_records(joined: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
-    """The records that differ in 1 to `radius` phrases, as (how many, key), the nearest first.
+    """The records that differ in 1 to `radius` phrases, as (number of differences, key), sorted.
 
-    `digests` are the phrase hashes of the play that was asked. If they are cut into radius + 1
-    runs, a record within the radius has at least one run unchanged (the pigeonhole principle), so
-    that searching the bytes for runs leaves few records to compare. (Comparing every record cost
-    ten times as much for the 27 of a stocked hand.)
+    `digests` are the phrase hashes of the requested play. If they are cut into radius + 1 runs, a
+    record within the radius has at least one run unchanged (the pigeonhole principle), so only
+    records that contain one of the runs are compared. (Comparing all 27 records of a stocked hand
+    took ten times as long.)
     """
     width, cards = KEY_SIZE + len(digests), len(digests) // _HASH_SIZE
     phrases = _phrases(cards)
@@ -66,9 +66,9 @@ _fewest = lru_cache(maxsize=1 << 10)(sphere_bound)
 
 
 def is_hand_stocked(joined: bytes, phrases: Sequence[Sequence[str]], radius: int) -> bool:
-    """Whether every play of a hand is within the radius of one of its records.
+    """Whether every play of a hand is within `radius` of at least one of its records.
 
-    `phrases` are the ids of each card's phrases, the cards in canonical order.
+    `phrases` are the ids of the phrases of each card, the cards in canonical order.
     """
     options = tuple([len(ids) for ids in phrases])
     if len(joined) <= _fewest(options, radius) * (KEY_SIZE + _HASH_SIZE * len(options)):

@@ -1,4 +1,4 @@
-"""The index in force, as a worker sees it."""
+"""The current index of a deck, which a worker reopens when a new one is published."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from app.store.log import LogWriter, log_path
 from app.store.options import StoreOptions
 from app.store.sealed import Identity, identity
 
-# Seconds between two looks at whether an index was published, which cost 2 µs each.
+# Seconds between two checks for a newly published index; a check costs 2 µs.
 LOOK_EVERY = 0.1
-# The same for Redis that has none or does not answer, which may take half a second to find out.
+# The same if Redis has no index or does not answer, which can take half a second to find out.
 ASK_REDIS_EVERY = 1.0
 
 
 class IndexState:
-    """What an index holds as long as it stays open. Another one is another object; none is equal."""
+    """Stands for the contents of one opened index; compared by identity."""
 
     __slots__ = ()
 
 
 class IndexHolder:
-    """The index in force of one deck. Opens what is published, and keeps a good one until then.
+    """The current index of one deck.
 
-    A published file that cannot be read replaces nothing: what was open goes on answering.
+    If a newly published index cannot be read, the one that is open stays in use.
     """
 
     def __init__(self, options: StoreOptions, deck: str, clock: Callable[[], float]) -> None:
@@ -43,15 +43,15 @@ class IndexHolder:
         self._open()
 
     def __call__(self) -> IndexReader | None:
-        """The index, or None if there is none that can be read."""
+        """The index, or None if no readable index was ever found."""
         if self._clock() >= self._look_at:
             self._look()
         return self._index
 
     def state(self) -> IndexState | None:
-        """The same object as long as what the index holds is the same.
+        """The same object for as long as the contents of the index are the same.
 
-        None if there is no index, or if it cannot tell.
+        None if there is no index, or if the index cannot know whether it has changed (Redis).
         """
         self()
         return self._state
@@ -87,13 +87,13 @@ class IndexHolder:
         return None if self._redis else identity(index_path(self._store, self._deck))
 
     def _look(self) -> None:
-        # One thread looks; what is published is copied once.
+        # Only one thread checks, so that a published file is copied once.
         if not self._looking.acquire(blocking=False):
             return
         try:
             self._look_at = self._clock() + LOOK_EVERY
             now = self._identity()
-            # A file that was deleted is no reason to serve less.
+            # If the file was deleted, the open copy is still good.
             if self._index is None or (now is not None and now != self._seen):
                 self._open()
         finally:
@@ -101,9 +101,9 @@ class IndexHolder:
 
 
 def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
-    """Bring the index up to the log, as before serving; returns what a person should be told.
+    """Bring the index up to the log before serving; returns notes for the operator.
 
-    If a build is writing, or the folder cannot be written, what is there is served as it is.
+    If a build is writing, or the folder cannot be written, the index is served as it is.
     """
     try:
         if not log_path(options.folder, deck.id).exists():
@@ -123,10 +123,10 @@ def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
 
 
 def publish(options: StoreOptions, deck: str, *, afresh: bool = False) -> None:
-    """Bring what serves from elsewhere up to the local index; nothing if the folder serves itself.
+    """Bring Redis up to the local index, if the store is served from Redis.
 
-    `afresh`: send all of it, to replace what was harmed there. Raises StoreWriteError, and
-    SettingError if the library is missing.
+    `afresh`: send everything, to replace values that were damaged there. Raises StoreWriteError,
+    and SettingError if the library is missing.
     """
     if options.redis and log_path(options.folder, deck).exists():
         from app.store import redis as redis_index

@@ -1,4 +1,4 @@
-"""Reading the index of a deck, and what a server asks of an index wherever it is kept."""
+"""Reading the index of a deck, and the interface that every index has, wherever it is kept."""
 
 from __future__ import annotations
 
@@ -41,52 +41,53 @@ __all__ = [
 
 
 class IndexReader(Protocol):
-    """What a server asks of an index, wherever it is kept.
+    """The interface of an index: a file or Redis.
 
-    A row that cannot be read, or whose checksum does not fit, is not found, so that the next tier
-    answers; `fault` then says why, and is empty otherwise. `constant`: what it holds never changes.
+    A row that cannot be read, or whose checksum does not fit, counts as not found, so that the next
+    tier answers; `fault` then says why, and is empty otherwise. `constant` is whether the contents
+    never change while it is open.
     """
 
     fault: str
     constant: bool
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release files and connections."""
 
     def meta(self) -> Meta:
-        """What the index says of itself."""
+        """The index's description of itself."""
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
         """The finished body for a key of 16 bytes, or None."""
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
-        """The finished bodies of a key's variants in order, at most so many."""
+        """The finished bodies of a key's variants in order, at most `most`."""
 
     def content(self, database: str, name: bytes) -> bytes | None:
-        """What a row of `hands` or `stock` holds, or None."""
+        """The content of a row of `hands` or `stock`, or None."""
 
     def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
-        """The entries of a hand that differ in 1 to `radius` phrases, as (how many, key).
+        """The entries of a hand that differ in 1 to `radius` phrases, the nearest first.
 
-        The nearest first; keys of 16 bytes.
+        Each as (number of differences, key of 16 bytes).
         """
         return nearest_records(self.content("hands", hand_key) or b"", digests, radius)
 
     def stocked(self, position: int) -> list[str]:
-        """The cards of a stocked hand by its position; empty if it cannot be read."""
+        """The card ids of the stocked hand at a position; empty if it cannot be read."""
         cards: list[str] = orjson.loads(self.content("stock", position_name(position)) or b"[]")
         return cards
 
 
-# Gives the index in force, or None if there is none: it may be replaced while we serve.
+# Gives the current index, or None if there is none: it can be replaced while we serve.
 IndexSource = Callable[[], IndexReader | None]
 
 
 class Index(IndexReader):
-    """A reader's view of a deck's index, as it was when it was opened.
+    """A deck's index file, as it was when it was opened.
 
     Raises NothingCookedError if there is neither log nor index, IndexUnusableError if the index is
-    missing, damaged, or another deck's.
+    missing, damaged, or belongs to another deck.
     """
 
     constant = True
@@ -119,7 +120,7 @@ class Index(IndexReader):
         return self._meta
 
     def get(self, key: bytes, variant: int = 0) -> bytes | None:
-        # The hot path. As a context manager, with buffers, it takes half as long again.
+        # The hot path. A context manager and buffers would take half as long again.
         name = key + VARIANT.pack(variant)
         try:
             txn = self._env.begin(self._answers)
@@ -158,25 +159,26 @@ class Index(IndexReader):
             return None
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """The source of the entry in force for this key."""
+        """The source of the entry that is served for this key; None if there is none."""
         origin = self._rows.origin(key, variant)
         return None if origin is None else self._meta.origins[origin.number][0]
 
     def offset(self, key: str, variant: int = 0) -> int | None:
-        """Where the line of the entry in force begins in the log."""
+        """The offset in the log of the entry that is served for this key; None if there is none."""
         origin = self._rows.origin(key, variant)
         return None if origin is None else origin.offset
 
     def keys(self) -> Iterator[tuple[str, int]]:
-        """Every key and variant in force, in the order of the keys."""
+        """Every key (32 hex digits) and variant, sorted."""
         with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
             for name in cursor.iternext(values=False):
                 yield name[:KEY_SIZE].hex(), variant_of(name)
 
     def rows_since(self, offset: int) -> Iterator[tuple[str, Iterator[tuple[bytes, bytes]]]]:
-        """The rows that came from the log after an offset, by database; hands and stock whole.
+        """Rows for a copy of the index elsewhere, as (database, its names and values).
 
-        For a copy elsewhere: values as they are, those of answers without their origin.
+        Of `answers`, those whose lines begin at `offset` or later, without their origin; all of
+        `hands` and `stock`.
         """
         with self._env.begin() as txn:
             with txn.cursor(self._answers) as cursor:

@@ -1,4 +1,4 @@
-"""Bringing the index of a deck up to its log."""
+"""Writing the index of a deck from its log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import orjson
 import xxhash
 
 from app.errors import DamagedLineError, IndexUnusableError, StoreWriteError
-from app.store.answer import body_of_line
+from app.store.answer import exact_body
 from app.store.entry import read_line
 from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
 from app.store.key import HAND, Query
@@ -37,31 +37,31 @@ from app.store.rows import (
 from app.store.sealed import empty_copy, private_copy, publish
 from app.store.sources import DEFAULT_ORDER, rank
 
-# Bytes of the log that are taken in with one transaction: what a build holds in memory.
+# Bytes of the log that one transaction adds to the index, and that are held in memory meanwhile.
 _CHUNK = 4 << 20
 _BLOCK = 1 << 20
 
 
 class IndexedDeck(Protocol):
-    """What an index asks of a deck."""
+    """What the index needs to know about a deck."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The deck's id."""
 
     @property
     def shape(self) -> str:
-        """A text that changes with the cards and phrases that coverage depends on."""
+        """A text that changes if cards or phrases change, on which coverage depends."""
 
     def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
         """The ids of the phrases of each card of a play, the cards in the query's order.
 
-        None if the query is no play of this deck.
+        None if the query is not a play of this deck.
         """
 
 
 def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
-    """The 64-bit xxh3 of a log's first bytes, to be continued; of fewer if the log is shorter."""
+    """A running 64-bit xxh3 over the log's first `end` bytes, or over all if it is shorter."""
     digest = xxhash.xxh3_64()
     try:
         with open_file(log, "rb", 0) as file:
@@ -74,7 +74,7 @@ def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
 
 
 class _Answer(NamedTuple):
-    """An entry as `answers` takes it in. Sorted, those of one key are in the order of the log."""
+    """An entry for `answers`. When sorted, entries of one key are in the order of the log."""
 
     name: bytes
     offset: int
@@ -83,7 +83,7 @@ class _Answer(NamedTuple):
 
 
 class _Play(NamedTuple):
-    """An entry of variant 0 as `hands` takes it in."""
+    """An entry of variant 0 for `hands`."""
 
     hand: bytes
     key: bytes
@@ -91,9 +91,9 @@ class _Play(NamedTuple):
 
 
 class IndexWriter:
-    """Brings the index up to the log. Whoever makes one holds the log's lock.
+    """Brings the index up to the log. The caller must hold the log's lock.
 
-    `why_rebuilt` says why the published index could not be continued, or is empty. Raises
+    `why_rebuilt` says why the published index could not be extended, or is empty. Raises
     StoreWriteError if the folder cannot be written.
     """
 
@@ -119,7 +119,7 @@ class IndexWriter:
             self.why_rebuilt = ""
 
     def _continue(self) -> str:
-        """Open a private copy of the published index; returns why that cannot be continued."""
+        """Open a private copy of the published index; returns why it cannot be extended, or ""."""
         if not self._path.exists():
             return "there was none"
         try:
@@ -168,20 +168,20 @@ class IndexWriter:
         self._rows.close()
 
     def meta(self) -> Meta:
-        """What the index says of itself now."""
+        """The index's description of itself, as of now."""
         return self._rows.meta()
 
     def has(self, key: str, variant: int = 0) -> bool:
-        """Whether the index, as far as it has caught up, has an entry for this key."""
+        """Whether the index, as of the last `catch_up`, has an entry for this key."""
         return self._rows.origin(key, variant) is not None
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """The source of the entry in force for this key."""
+        """The source of the entry that is served for this key; None if there is none."""
         origin = self._rows.origin(key, variant)
         return None if origin is None else self.meta().origins[origin.number][0]
 
     def created(self, key: str, variant: int = 0) -> str:
-        """When the entry in force for this key was made; empty if there is none."""
+        """When the entry served for this key was made; empty if there is none or it is damaged."""
         origin = self._rows.origin(key, variant)
         try:
             return "" if origin is None else entry_at(self._log, origin.offset).created
@@ -190,7 +190,7 @@ class IndexWriter:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should be told: why the index was built again, and unreadable lines."""
+        """Notes for the operator: why the index was built again, and how many lines are damaged."""
         notes = []
         if self.why_rebuilt:
             notes.append(f"{self._log}: the index was built again: {self.why_rebuilt}")
@@ -202,9 +202,9 @@ class IndexWriter:
         return notes
 
     def catch_up(self) -> Meta:
-        """Take in what the log has beyond the index, publish it, and return what it then says.
+        """Add the lines that the log has beyond the index and publish it; returns its new Meta.
 
-        Raises StoreWriteError if the disk is full.
+        Raises StoreWriteError if it cannot be written.
         """
         try:
             for lines in _chunks(self._log, self.meta().offset):
@@ -216,9 +216,9 @@ class IndexWriter:
         return self.meta()
 
     def _write_fault(self, error: Exception) -> StoreWriteError:
-        told = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         return StoreWriteError(
-            f"{self._path}: the index cannot be written: {told}; what is in the log is safe, mend that "
+            f"{self._path}: the index cannot be written: {reason}; what is in the log is safe, mend that "
             "(make room, move away what is in its place) and start again"
         )
 
@@ -232,7 +232,7 @@ class IndexWriter:
         self._published = True
 
     def _take_in(self, lines: list[tuple[int, bytes]]) -> None:
-        """Some lines of the log, with one transaction."""
+        """Add some lines of the log, each with its offset, in one transaction."""
         digest = self._digest.copy()
         for _, line in lines:
             digest.update(line)
@@ -252,7 +252,7 @@ class IndexWriter:
     def _parse(
         self, meta: Meta, lines: list[tuple[int, bytes]]
     ) -> tuple[list[_Answer], list[_Play]]:
-        """What the lines hold, sorted, which costs LMDB far less; counted in `meta`."""
+        """Parse lines and count them in `meta`. Sorted, because LMDB then writes far less."""
         numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
         answers, plays = [], []
         for offset, line in lines:
@@ -267,7 +267,7 @@ class IndexWriter:
                 numbers[origin] = len(numbers)
                 meta.origins.append((*origin, 0))
             key, variant = bytes.fromhex(record["key"]), record["variant"]
-            body = body_of_line(record, query.deck)
+            body = exact_body(record, query.deck)
             answers.append(_Answer(answer_name(key, variant), offset, numbers[origin], body))
             if variant == 0 and query.kind == HAND:
                 plays.append(_Play(query.raw_hand_key, key, query))
@@ -281,7 +281,7 @@ class IndexWriter:
         return answers, plays
 
     def _put_answers(self, txn: lmdb.Transaction, meta: Meta, answers: list[_Answer]) -> None:
-        """Put entries in force if their source is as good as that of what is there."""
+        """Write entries, each only if its source is as good as that of the entry it replaces."""
         database = self._rows.databases["answers"]
         counts: Counter[int] = Counter()
         ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
@@ -302,7 +302,7 @@ class IndexWriter:
         ]
 
     def _put_hand(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play]) -> None:
-        """Add what is new to the records of a hand, and the hand to the stock once it is whole."""
+        """Add new plays to the records of a hand, and the hand to the stock once it is covered."""
         hands, stock = self._rows.databases["hands"], self._rows.databases["stock"]
         value = bytes(txn.get(hand, b"", db=hands))
         before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.seats)])
@@ -334,7 +334,7 @@ class IndexWriter:
 
 
 def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:
-    """The log's whole lines from an offset on, each with where it begins, some MB at a time."""
+    """The log's complete lines from an offset on, each with its offset, some MB at a time."""
     lines: list[tuple[int, bytes]] = []
     size = 0
     for offset, line in read_lines(log, start):

@@ -1,10 +1,11 @@
 """Queries and their keys.
 
-The canonical form of a query is a run of netstrings (https://cr.yp.to/proto/netstrings.txt):
+The canonical form of a query is a sequence of netstrings (https://cr.yp.to/proto/netstrings.txt):
 a format name, the kind of query, the deck, then the picks, each the netstrings of its two ids,
-sorted as bytes. Lengths before the text mean that no separator can be forged, sorting means that
-order does not matter, and nothing in it depends on JSON or on `repr`, so that neither an upgrade of
-Python nor of a library empties the store. Ids are NFC-normalised; wording is not part of a key.
+sorted as bytes. Because lengths come before the text, no separator can be forged; because picks are
+sorted, their order does not matter. Nothing depends on JSON or on `repr`, so that upgrading Python
+or a library does not change keys. Ids are NFC-normalised; the wording of phrases is not part of a
+key.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FORMAT = "tsukurioki-1"
 HAND = "hand"
 PATTERN = "pattern"
 _CARDS = "cards"
-# Signs of two ids whose pick is kept.
+# Picks are cached if their two ids have at most this many characters together.
 _KEPT_LENGTH = 128
 
 
@@ -30,7 +31,7 @@ def _nfc(text: str) -> str:
 
 
 def netstring(text: str) -> bytes:
-    """One id as `<bytes>:<utf-8>,`; lone surrogates, which JSON can smuggle in, stay distinct."""
+    """One id as `<bytes>:<utf-8>,`; lone surrogates, which JSON allows, stay distinct."""
     raw = _nfc(text).encode("utf-8", "surrogatepass")
     return b"%d:%b," % (len(raw), raw)
 
@@ -47,10 +48,10 @@ def digest(canonical: bytes) -> str:
 
 
 class Pick(NamedTuple):
-    """One pick with all that keys are made of: what a deck knows of each of its phrases beforehand.
+    """One pick (a card and its phrase, or an attribute and its value), prepared for keys.
 
-    `canonical` are the netstrings of both ids, by which picks are sorted; `card` is that of the
-    first, `digest` eight bytes that stand for the phrase within its card.
+    `canonical` is the netstrings of both ids, by which picks are sorted; `card` is the netstring of
+    the first id; `digest` is the `phrase_hash` of the second.
     """
 
     canonical: bytes
@@ -62,8 +63,8 @@ class Pick(NamedTuple):
 def pick(first: str, second: str) -> Pick:
     """The pick of two ids.
 
-    Those of ordinary length are kept: a deck has few, and a build reads each of them many times.
-    A client's texts can be long, and thousands of them would fill the memory.
+    Picks of ordinary length are cached: a deck has few, and a build reads each many times. Long
+    texts come from clients, and thousands of them would fill the memory.
     """
     known = len(first) + len(second) <= _KEPT_LENGTH
     return _kept_pick(first, second) if known else _pick(first, second)
@@ -81,15 +82,15 @@ def _pick(first: str, second: str) -> Pick:
 
 
 def phrase_hash(phrase: str) -> bytes:
-    """Eight bytes that stand for a phrase within its card."""
+    """Eight bytes that identify a phrase among those of its card: the 64-bit xxh3 of its id."""
     return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
 
 
 class Query(NamedTuple):
     """A normalised request: a play (card → phrase) or a pattern (attribute → value).
 
-    `seats` are its picks in canonical order; make queries with `play`, `pattern` and `seated`, which
-    see to it. What is told of them is made when it is asked for: a hit asks for a key and no more.
+    `seats` are in canonical order; make queries with `play`, `pattern` and `seated`, which
+    sort them. Properties are computed on demand, because an exact hit needs only the key.
     """
 
     kind: str
@@ -98,42 +99,42 @@ class Query(NamedTuple):
 
     @classmethod
     def seated(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
-        """The query of picks that are known, in whatever order; `deck` is an id in NFC."""
+        """The query of some picks in any order; `deck` is an id in NFC."""
         return cls(kind, deck, tuple(sorted(picks)))
 
     @classmethod
     def play(cls, deck: str, picks: Iterable[tuple[str, str]]) -> Query:
-        """A hand with one phrase picked for each card."""
+        """A hand with one phrase for each card, as (card id, phrase id)."""
         return cls.seated(HAND, _nfc(deck), itertools.starmap(pick, picks))
 
     @classmethod
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
-        """A chat pattern: character, intent, and what else the deck distinguishes."""
+        """A chat pattern, as (attribute, value): character, intent, and others that the deck has."""
         return cls.seated(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
 
     @property
     def picks(self) -> tuple[tuple[str, str], ...]:
-        """The ids."""
+        """The two ids of each pick, in canonical order."""
         return tuple([one.ids for one in self.seats])
 
     @property
     def canonical(self) -> bytes:
-        """What is hashed, and compared where two queries must be told apart for certain."""
+        """The canonical form, from which the key is computed."""
         return head(self.kind, self.deck) + b"".join([one.canonical for one in self.seats])
 
     @property
     def cards(self) -> bytes:
-        """The same of the cards alone: what is sorted with the phrases is sorted without them."""
+        """The canonical form of the cards alone; sorted picks have their cards sorted too."""
         return head(_CARDS, self.deck) + b"".join([one.card for one in self.seats])
 
     @property
     def digests(self) -> bytes:
-        """The phrases' digests."""
+        """The phrases' hashes, 8 bytes each, in canonical order."""
         return b"".join([one.digest for one in self.seats])
 
     @property
     def key(self) -> str:
-        """32 hex digits."""
+        """The key as 32 hex digits."""
         return digest(self.canonical)
 
     @property
@@ -143,7 +144,7 @@ class Query(NamedTuple):
 
     @property
     def hand_key(self) -> str:
-        """The key of the cards alone, whatever the phrases."""
+        """The key of the cards alone, as 32 hex digits."""
         return digest(self.cards)
 
     @property
@@ -152,7 +153,7 @@ class Query(NamedTuple):
         return xxhash.xxh3_128_digest(self.cards)
 
     def to_json(self) -> dict[str, Any]:
-        """The form that stands in the log."""
+        """The query as it is written in the log."""
         if self.kind == HAND:
             hand = [{"card": card, "phrase": phrase} for card, phrase in self.picks]
             return {"deck": self.deck, "hand": hand}
@@ -160,12 +161,12 @@ class Query(NamedTuple):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Query:
-        """Back from the log. Raises KeyError, TypeError or AttributeError on another shape."""
+        """Parse what `to_json` made. Raises KeyError, TypeError or AttributeError otherwise."""
         if "hand" in value:
             return cls.play(value["deck"], [(p["card"], p["phrase"]) for p in value["hand"]])
         return cls.pattern(value["deck"], value["pattern"].items())
 
 
 def hand_key(deck: str, cards: Iterable[str]) -> str:
-    """The key of a hand: its cards without their phrases."""
+    """The key of the cards alone, from their ids, as 32 hex digits."""
     return digest(head(_CARDS, deck) + b"".join(sorted(map(netstring, cards))))

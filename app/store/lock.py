@@ -1,4 +1,4 @@
-"""A lock over threads and processes, held by an open file."""
+"""A lock between threads and between processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from app.store.plain import descriptor
 
 
 class FileLock:
-    """A lock over threads and processes.
+    """A lock between threads and between processes.
 
-    flock is held by an open file, which threads and forked children share: so threads have a lock of
-    their own, and a child opens the file anew. If the file cannot be made, threads of this process
-    alone are kept apart.
+    flock belongs to an open file, which threads and forked children share: so a second lock is for
+    the threads, and a child opens the file anew. If the file cannot be opened, only the threads of
+    this process exclude each other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class FileLock:
             self._file = -1
 
     def take(self, *, wait: bool = False) -> bool:
-        """Whether it was free, or, waiting for it, True."""
+        """Acquire the lock; returns whether that succeeded. With `wait`, blocks until it does."""
         if self._process != os.getpid():
             self._open()
         if not self._mine.acquire(blocking=wait):
@@ -47,7 +47,7 @@ class FileLock:
         return True
 
     def give(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()

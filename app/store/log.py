@@ -1,14 +1,15 @@
-"""The log: JSON Lines, append-only, one writer at a time. It is the truth; all else is derived.
+"""The log: JSON Lines, append-only, one writer at a time. Everything else is derived from it.
 
 Files of a deck in the store's folder:
 
     <deck>.jsonl         the log
     <deck>.lock          held by the process that writes (flock: it ends with the process)
-    <deck>.torn          torn tails that a crash left, moved here before writing goes on
+    <deck>.torn          incomplete last lines left by crashes, moved here before the next write
     <deck>.damaged       damaged lines that `check --repair` moved here
 
-A crash can only tear the last line. A reader drops a torn tail and says so; a writer moves it to the
-side file. A damaged line in the middle is skipped and named: the lines after it are whole.
+A crash can only leave the last line incomplete (a torn tail). A reader skips and reports it; the
+next writer moves it to the side file. A damaged line in the middle is skipped and reported: the
+lines after it are whole.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from app.store.plain import open_file
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that could not be read: where it begins, and why."""
+    """A line that could not be read: its offset in bytes, why, and whether it is a torn tail."""
 
     offset: int
     reason: str
@@ -40,19 +41,19 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An entry and the offset in bytes after its line."""
+    """An entry and the offset in bytes of the end of its line."""
 
     entry: Entry
     end: int
 
 
 def log_path(store: Path, deck: str) -> Path:
-    """Where the log of a deck is."""
+    """The path of a deck's log."""
     return store / f"{deck}.jsonl"
 
 
 def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tuple[int, bytes]]:
-    """Lines from an offset on, each with where it begins, up to one that begins at `end` or later.
+    """Lines that begin at offsets from `start` to before `end`, each with its offset.
 
     A log that does not exist is empty.
     """
@@ -71,7 +72,7 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
 
 
 def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
-    """Records and damages from an offset on, in order. A log that does not exist is empty."""
+    """Entries and damaged lines from an offset on, in order. A log that does not exist is empty."""
     for offset, line in read_lines(path, start):
         if not line.endswith(b"\n"):
             yield Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
@@ -83,9 +84,9 @@ def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
 
 
 def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The damaged lines of a log: where each begins, and `<path>:<line>: why`.
+    """The damaged lines of a log: the offset of each, and `<path>:<line>: <reason>`.
 
-    A torn tail is not among them: the next writer sets it aside.
+    A torn tail is not among them: the next writer moves it away.
     """
     for number, item in enumerate(read_log(path), 1):
         if isinstance(item, Damage) and not item.torn:
@@ -93,16 +94,16 @@ def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def entry_at(log: Path, offset: int) -> Entry:
-    """The entry whose line begins at an offset. Raises DamagedLineError."""
+    """The entry whose line begins at `offset`. Raises DamagedLineError."""
     with open_file(log, "rb") as file:
         file.seek(offset)
         return Entry.from_line(file.readline())
 
 
 class LogWriter:
-    """The one process that appends. A context manager; the lock ends with it, or with the process.
+    """Appends to a log. A context manager that holds the log's lock until it or the process ends.
 
-    Raises StoreLockedError where another process writes, StoreWriteError where the folder cannot be
+    Raises StoreLockedError if another process writes, StoreWriteError if the folder cannot be
     written.
     """
 
@@ -135,7 +136,7 @@ class LogWriter:
         return file
 
     def _set_torn_tail_aside(self) -> int:
-        """Move bytes after the last line break to the side file; returns how many."""
+        """Move the bytes after the last line break to the side file; returns how many."""
         with open_file(self.path, "a+b") as file:
             size = file.seek(0, os.SEEK_END)
             tail = _bytes_after_last_break(file, size)
@@ -149,10 +150,10 @@ class LogWriter:
             return len(tail)
 
     def set_damage_aside(self) -> list[str]:
-        """Move damaged lines to the side file `<deck>.damaged`; returns which, and why.
+        """Move damaged lines to the side file `<deck>.damaged`; returns `<path>:<line>: <reason>`.
 
-        The log is written anew beside the old one and put in place by a rename, after the side file
-        is durable: no byte is lost whenever this ends. Raises StoreWriteError.
+        A new log is written next to the old one and renamed over it after the side file is synced,
+        so that a crash at any moment loses no byte. Raises StoreWriteError.
         """
         damaged = dict(damaged_lines(self.path))
         if not damaged:
@@ -189,7 +190,7 @@ class LogWriter:
         self.close()
 
     def close(self) -> None:
-        """End writing and give the lock back."""
+        """Close the log and release the lock."""
         self._file.close()
         self._lock.close()
 
@@ -199,10 +200,10 @@ class LogWriter:
         return os.fstat(self._file.fileno()).st_size
 
     def append(self, entries: Iterable[Entry]) -> int:
-        """Append entries and make them durable; returns the log's new size.
+        """Append entries and sync them to the disk; returns the log's new size in bytes.
 
-        All or nothing: where the disk is full, what was half written is taken back, and
-        StoreWriteError says that what was appended before is safe.
+        All or nothing: if writing fails, the log is cut back to its old size. Raises
+        StoreWriteError.
         """
         before = self.size
         block = b"".join(entry.to_line() for entry in entries)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class StoreOptions(NamedTuple):
-    """A store: its `folder`, and the address of the Redis that it is served from (empty: none).
+    """Where a store is and how it is served.
 
-    `sources` is the order in which entries of the same key are preferred, `radius` in how many
-    phrases a stored hand may differ from a play.
+    `redis` is the address of the Redis that it is served from, empty if from `folder`. `sources`
+    are in order of preference between entries of one key; `radius` is in how many phrases a
+    same_hand answer may differ from the play.
     """
 
     folder: Path

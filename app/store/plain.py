@@ -1,4 +1,4 @@
-"""Opening files of a folder, whatever somebody has put in their place."""
+"""Opening regular files only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 
 def descriptor(path: str | Path, flags: int) -> int:
-    """Open a file and return its descriptor.
+    """Open a regular file and return its descriptor.
 
-    Raises OSError, also for what is no file: a named pipe would let us wait for ever, and a device
-    may have no end.
+    Raises OSError, also for anything else at that path: a named pipe would block for ever, and a
+    device may have no end.
     """
     opened = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(opened).st_mode):
@@ -23,6 +23,6 @@ def descriptor(path: str | Path, flags: int) -> int:
 
 
 def open_file(path: Path, mode: str, buffering: int = -1) -> BinaryIO:
-    """The same as `path.open` in a binary mode."""
+    """`path.open` in a binary mode, for regular files only. Raises OSError."""
     file: Any = open(path, mode, buffering, opener=descriptor)  # noqa: SIM115  # it is the caller's
     return file  # type: ignore[no-any-return]

@@ -1,18 +1,18 @@
-"""An index in Redis or Valkey, for those who run one already: `TSUKURIOKI_STORE=redis://…`.
+"""An index in Redis or Valkey, for several machines that serve: `TSUKURIOKI_STORE=redis://…`.
 
-The log stays a local file of the machine that builds, and the truth; its index is made in LMDB as
-ever, and `publish` brings Redis up to it. (Writing the log to Redis too was turned down: whatever
-Redis loses can then be published again.) Machines that serve need nothing but Redis.
+The log and its index in LMDB remain local files of the machine that builds; `publish` copies the
+index to Redis. Because the log is not in Redis, whatever Redis loses can be published again.
+Machines that serve need only Redis.
 
-Keys of a deck, `<shelf>` being its state, which changes where the index is built anew:
+Keys of a deck; `<shelf>` identifies the state from which the index was last built anew:
 
     tsukurioki:<deck>                     sum + JSON: shelf, and Meta
     tsukurioki:<deck>:<shelf>:<database>  hash: the rows of a database of the index, as in LMDB;
                                           an answer without its origin: sum + body
 
-A shelf that is replaced is kept for a minute, until every server has looked again. If Redis does
-not answer, nothing is found for a second, and the ladder goes on to what needs no store. A value
-whose checksum does not fit is not found either: others can write to a Redis.
+A shelf that is replaced is kept for a minute, until every server has noticed. If Redis does not
+answer, nothing is found for a second, and tiers that need no store answer. A value whose checksum
+does not fit counts as not found: other programs can write to the same Redis.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _PARTS = ("answers", "hands", "stock")
-# Seconds: for an answer of Redis, between two looks at its state, without asking after a failure,
-# and for which a replaced shelf is kept.
+# Seconds: to wait for a reply, between two looks at the state, without asking after a failure, and
+# for which a replaced shelf is kept.
 _TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
 _CHUNK = 1_000
 _STATE = b"state"
 
 
 def connect(url: str, timeout: float) -> Redis:
-    """A client. Raises SettingError where the library is missing or the address means nothing."""
+    """A client. Raises SettingError if the library is missing or the address cannot be parsed."""
     try:
         import redis
     except ImportError:
@@ -63,13 +63,13 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 class RedisIndex(IndexReader):
-    """A reader's view of a deck's index in Redis.
+    """A deck's index in Redis.
 
     Raises NothingCookedError if nothing was published, IndexUnusableError if Redis does not answer
-    or what it holds is not ours.
+    or holds something else under the deck's name.
     """
 
-    # To know whether it has changed costs as much as an answer.
+    # Asking Redis whether anything has changed costs as much as asking for an answer.
     constant = False
 
     def __init__(self, url: str, deck: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -90,7 +90,7 @@ class RedisIndex(IndexReader):
         self._shelf, self._meta = found
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
-        """What Redis says, or None if it does not answer; then it is left alone for a second."""
+        """The reply of Redis, or None if it does not answer; it is then not asked for a second."""
         if self._clock() < self._ask_from:
             return None
         try:
@@ -101,7 +101,7 @@ class RedisIndex(IndexReader):
             return None
 
     def _proved(self, name: bytes, value: Any) -> bytes | None:
-        """What a value holds, None if it is not what was published."""
+        """The content of a value, None if its checksum does not fit."""
         content = content_of(name, value) if isinstance(value, bytes) else None
         self.fault = "" if content is not None or value is None else "a value is damaged"
         return content
@@ -117,7 +117,7 @@ class RedisIndex(IndexReader):
             return None
 
     def _look(self) -> None:
-        """Change to the shelf that was put in place of ours."""
+        """Read the current state now and then: another shelf may have replaced ours."""
         if self._clock() < self._look_at:
             return
         self._look_at = self._clock() + _LOOK
@@ -134,7 +134,7 @@ class RedisIndex(IndexReader):
         self._redis.close()
 
     def meta(self) -> Meta:
-        # What it said last, if Redis does not answer.
+        # If Redis does not answer, the last one.
         self._look()
         return self._meta
 
@@ -142,7 +142,7 @@ class RedisIndex(IndexReader):
         return self.content("answers", answer_name(key, variant))
 
     def variants(self, key: bytes, most: int) -> list[bytes]:
-        # Of the first 64.
+        # Looks at variants 0 to 63, or to `most`: a hash cannot be searched by prefix.
         self._look()
         name = f"{self._name}:{self._shelf}:answers"
         fields: list[Any] = [answer_name(key, variant) for variant in range(max(most, 64))]
@@ -152,11 +152,11 @@ class RedisIndex(IndexReader):
 
 
 def publish(store: Path, deck: str, url: str, *, afresh: bool = False) -> int:
-    """Bring Redis up to a local index; returns how many answers were sent.
+    """Bring Redis up to the local index; returns how many answers were sent.
 
-    Sends what the log has beyond what Redis knows, and all of it to a shelf of its own if the index
-    was built anew. `afresh`: all of it in any case, to replace what others wrote over it. Raises
-    StoreWriteError if Redis does not take it.
+    Sends only what is new, or, if the index was built anew, everything to a new shelf. `afresh`:
+    everything in any case, to replace damaged values. Raises StoreWriteError if Redis cannot be
+    written, IndexUnusableError if the local index cannot be read.
     """
     index = Index(store, deck)
     client = connect(url, 30.0)
@@ -180,14 +180,14 @@ def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool)
     if old and known and not afresh:
         since = old.offset
     else:
-        # Another log under the same shelf would leave its own answers there.
+        # The shelf may hold answers of another log.
         client.delete(*(f"{name}:{shelf}:{part}" for part in _PARTS))
     sent = 0
     for part, rows in index.rows_since(since):
         for some in _chunks(rows):
             client.hset(f"{name}:{shelf}:{part}", mapping=dict(some))
             sent += len(some) if part == "answers" else 0
-    # Last of all: a server that looks meanwhile sees the state before.
+    # Last: until then servers use the previous state.
     client.set(name, row(_STATE, orjson.dumps({"shelf": shelf, "meta": asdict(meta)})))
     if old_shelf not in ("", shelf):
         for part in _PARTS:
@@ -196,7 +196,7 @@ def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool)
 
 
 def _published(client: Redis, name: str) -> tuple[str, Meta | None]:
-    """Shelf and state of what is there; nothing if it is garbage, which is then replaced."""
+    """The published shelf and Meta; ("", None) if there is none, or something else, to replace."""
     if client.type(name) != b"string":
         client.delete(name)
     value: Any = client.get(name)
@@ -207,11 +207,11 @@ def _published(client: Redis, name: str) -> tuple[str, Meta | None]:
 
 
 def _state_of(name: str, content: bytes | None) -> tuple[str, Meta]:
-    """Shelf and Meta. Raises IndexUnusableError."""
-    told = orjson.loads(content or b"{}")
-    if "shelf" not in told:
+    """Parse shelf and Meta. Raises IndexUnusableError."""
+    state = orjson.loads(content or b"{}")
+    if "shelf" not in state:
         raise IndexUnusableError(f"{name}: is not what was published")
-    return told["shelf"], Meta.from_json(orjson.dumps(told["meta"]), name)
+    return state["shelf"], Meta.from_json(orjson.dumps(state["meta"]), name)
 
 
 def _shelf(meta: Meta) -> str:

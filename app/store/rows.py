@@ -1,19 +1,19 @@
 """The format of the index: an LMDB file derived from the log, in which an exact hit is one lookup.
 
-`<store>/<deck>.lmdb` is a sealed file (see `app.store.sealed`): published whole, never changed in
-place, and proved by its checksum when it is opened. Deleting it loses nothing.
+`<store>/<deck>.lmdb` is a sealed file (see `app.store.sealed`): it is published whole, never changed
+in place, and its checksum is verified when it is opened. It can be deleted and built again.
 
-Databases of the file; `sum` is the 64-bit xxh3 of what follows it and of the row's key:
+Databases of the file; `sum` is the 64-bit xxh3 of the content that follows it, then the row's key:
 
     answers   key (16 bytes) + variant (u16, big endian)  →  origin (u16) + offset (u64) + sum + body
     hands     hand key (16)                →  sum + records, see `app.store.hands`
     stock     position (u32, big endian)   →  sum + JSON list of card ids
     meta      b"meta"                      →  sum + JSON, see `Meta`
 
-`origin` is a number into Meta.origins; `offset` is where the entry's line begins in the log.
+`origin` is an index into Meta.origins; `offset` is the offset of the entry's line in the log.
 
-The file's checksum proves what is on the disk when it is opened, a row's what is sent: the pages of
-a copy may be read again from a disk that fails, and Redis has the same rows without the file.
+Rows have checksums besides the file's, because pages may be read again later from a failing disk,
+and because Redis has the same rows without the file.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ checksum = xxhash.xxh3_64_digest
 
 @dataclass
 class Meta:
-    """What the index says of itself.
+    """The index's description of itself.
 
-    The index holds the first `offset` bytes of the log, of which `log` is the checksum; `built`
-    is that checksum as it was when the index was last built from nothing. `plays` counts the
-    entries that answer a play of the deck of today (variant 0), `shape` is the deck's, `origins`
-    are [source, model, entries in force], `damaged` counts lines that could not be read.
+    The index covers the first `offset` bytes of the log, whose checksum is `log`; `built` is the
+    value of `log` when the index was last built from nothing. `order` and `radius` are those of
+    StoreOptions, `shape` is the deck's. `lines` counts lines read, `damaged` those that could not
+    be parsed, `entries` the entries served, `plays` those of variant 0 that the deck in its present
+    form can ask for, `paid` those that cost something. `origins` are (source, model, entries
+    served), `newest` is the latest time of creation.
     """
 
     deck: str
@@ -78,7 +80,7 @@ class Meta:
 
     @classmethod
     def from_json(cls, text: bytes, where: str) -> Meta:
-        """Back from JSON. Raises IndexUnusableError if it is of another format."""
+        """Parse a Meta. Raises IndexUnusableError, which names `where`, for another format."""
         try:
             fields = orjson.loads(text)
             if fields["format"] != FORMAT:
@@ -89,17 +91,17 @@ class Meta:
 
 
 def index_path(store: Path, deck: str) -> Path:
-    """Where the index of a deck is."""
+    """The path of a deck's index."""
     return store / f"{deck}.lmdb"
 
 
 def row(name: bytes, content: bytes) -> bytes:
-    """A row's value: its checksum, then what it holds."""
+    """A row's value: the checksum, then the content."""
     return checksum(content + name) + content
 
 
 def content_of(name: bytes, value: bytes | None) -> bytes | None:
-    """What a row's value holds; None if there is none, or if the checksum does not fit."""
+    """The content of a row's value; None if there is none, or if the checksum does not fit."""
     if value is None:
         return None
     content = value[SUM_SIZE:]
@@ -123,23 +125,26 @@ def position_name(position: int) -> bytes:
 
 
 class Origin(NamedTuple):
-    """Where the entry in force for a key comes from: a number into Meta.origins, and its line."""
+    """Where a served entry comes from: an index into Meta.origins, its line's offset in the log."""
 
     number: int
     offset: int
 
     @classmethod
     def of(cls, value: bytes) -> Origin:
-        """From an answer's row."""
+        """Parse the beginning of an answer's row."""
         return cls(*_ORIGIN.unpack_from(value))
 
     def packed(self) -> bytes:
-        """As an answer's row begins."""
+        """The bytes with which an answer's row begins."""
         return _ORIGIN.pack(*self)
 
 
 class Rows:
-    """The databases of an open file. What LMDB raises becomes IndexUnusableError."""
+    """The databases of an index file. Raises IndexUnusableError if it cannot be opened.
+
+    The file is closed with `close`, or when the object is collected.
+    """
 
     def __init__(self, file: BinaryIO, where: Path, *, write: bool) -> None:
         try:
@@ -148,12 +153,12 @@ class Rows:
             file.close()
             raise IndexUnusableError(f"{where}: cannot be read: {error}") from None
         self.file, self.where = file, where
-        # An index that was replaced is closed when nobody holds it any more.
+        # A replaced index may still be in use by other threads: it is closed when collected.
         self.close = weakref.finalize(self, _close, self.env, file)
         self.databases = dict(zip(_DATABASES, handles, strict=True))
 
     def read(self, database: str, name: bytes) -> bytes | None:
-        """What a row holds, None if there is none. Raises IndexUnusableError."""
+        """The content of a row, None if there is none. Raises IndexUnusableError."""
         try:
             with self.env.begin(self.databases[database]) as txn:
                 value = txn.get(name)
@@ -165,17 +170,17 @@ class Rows:
         return content
 
     def meta(self) -> Meta:
-        """What the index says of itself. Raises IndexUnusableError."""
+        """The index's description of itself. Raises IndexUnusableError."""
         return Meta.from_json(self.read("meta", META_NAME) or b"{}", str(self.where))
 
     def origin(self, key: str, variant: int) -> Origin | None:
-        """Where the entry in force comes from."""
+        """The origin of the entry that is served for a key; None if there is none."""
         with self.env.begin(self.databases["answers"]) as txn:
             value = txn.get(answer_name(bytes.fromhex(key), variant))
         return None if value is None else Origin.of(value)
 
 
 def _close(env: lmdb.Environment, file: BinaryIO) -> None:
-    # In this order: LMDB knows an environment by the file's number, which is then free.
+    # In this order: LMDB identifies an environment by the descriptor, which closing makes free.
     env.close()
     file.close()

@@ -1,19 +1,19 @@
-"""A file of LMDB that is published whole and never changed in place.
+"""An LMDB file that is published whole and never changed in place.
 
-Layout: the pages of LMDB, then a seal of 32 bytes:
+Format: the pages of LMDB, then a seal of 32 bytes:
 
     magic (16)  b"tsukurioki-seal1"
-    length      u64, little endian: how many bytes stand before the seal
+    length      u64, little endian: the number of bytes before the seal
     checksum    8 bytes, the 64-bit xxh3 of those bytes
 
-A writer works in a private copy, then seals a new file and renames it over the old one. A reader
-proves the checksum while copying the file, and maps the copy: a temporary file without a name, so
-that nothing done to the published file reaches a running process. This matters because LMDB trusts
-its pages: a flipped byte in one that leads to others, or a truncated file under a memory map, kills
-the process (SIGSEGV, SIGBUS) and raises nothing that could be caught.
+A writer works in a private copy, then writes a new sealed file and renames it over the old one. A
+reader verifies the checksum while it copies the file to an unnamed temporary file, and maps the
+copy, so that nothing done to the published file affects a running process. This matters because
+LMDB trusts its pages: a flipped byte in a branch page, or a truncated file under a memory map,
+kills the process (SIGSEGV, SIGBUS) without an exception that could be caught.
 
 (Transactions in the published file, which readers see at once, were tried first. They need a lock
-file with a reader table, and leave no moment at which a checksum of the file holds.)
+file with a reader table, and at no moment is there a valid checksum of the file.)
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from app.store.plain import open_file
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
 _BLOCK = 1 << 20
-# Bytes of a file that each process reads from a copy of its own, about 20,000 answers. A larger one
-# is mapped itself, so that workers share its memory; whoever cuts that one short in place, instead
-# of renaming another over it, can still end a worker.
+# Files up to this size (about 20,000 answers) are copied by each process. A larger file is mapped
+# itself, so that workers share its memory; truncating that one in place, instead of renaming
+# another over it, can still kill a worker.
 COPIED = 32 << 20
 # Address space, not memory, for a copy that grows.
 _MAP_SIZE = 1 << 36
 
 
 class Identity(NamedTuple):
-    """What changes when a file is replaced or written to."""
+    """The attributes of a file that change when it is replaced or written to."""
 
     device: int
     inode: int
@@ -53,7 +53,7 @@ class Identity(NamedTuple):
 
 
 def identity(path: Path) -> Identity | None:
-    """The identity of the file at a path; None if there is none."""
+    """The identity of the file at `path`; None if there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -62,9 +62,9 @@ def identity(path: Path) -> Identity | None:
 
 
 def private_copy(path: Path) -> BinaryIO:
-    """An unnamed copy of a sealed file's pages, proved by the seal.
+    """An unnamed copy of a sealed file's pages.
 
-    Raises IndexUnusableError if the file is not whole, OSError if it cannot be copied.
+    Raises IndexUnusableError if the seal does not fit, OSError if the file cannot be copied.
     """
     with open_file(path, "rb") as source:
         copy = empty_copy(path.parent)
@@ -77,14 +77,14 @@ def private_copy(path: Path) -> BinaryIO:
 
 
 def empty_copy(folder: Path) -> BinaryIO:
-    """An unnamed file to begin with. Raises OSError."""
+    """An empty unnamed file. Raises OSError."""
     return tempfile.TemporaryFile(dir=folder)
 
 
 def readable(path: Path) -> BinaryIO:
-    """A private copy, or the file itself if it is large or cannot be copied. Both are proved.
+    """A private copy, or the file itself if it is large or cannot be copied.
 
-    Raises IndexUnusableError.
+    Raises IndexUnusableError if the seal does not fit or the file cannot be read.
     """
     try:
         with contextlib.suppress(OSError):
@@ -102,12 +102,12 @@ def readable(path: Path) -> BinaryIO:
 
 
 def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
-    """Compare the seal with the bytes before it, and copy them if there is somewhere to."""
+    """Compare the seal with the bytes before it, and copy those to `target` if there is one."""
     length = os.fstat(source.fileno()).st_size - _SEAL.size
     seal = os.pread(source.fileno(), _SEAL.size, max(0, length))
     if length < 0 or not seal.startswith(_MAGIC):
         raise IndexUnusableError(f"{path}: is cut short, or not an index")
-    _, told, checksum = _SEAL.unpack(seal)
+    _, stated_length, checksum = _SEAL.unpack(seal)
     digest = xxhash.xxh3_64()
     left = length
     while left and (block := source.read(min(_BLOCK, left))):
@@ -115,20 +115,20 @@ def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
         left -= len(block)
         if target:
             target.write(block)
-    if told != length or left or digest.digest() != checksum:
+    if stated_length != length or left or digest.digest() != checksum:
         raise IndexUnusableError(f"{path}: is damaged: its checksum does not fit")
     if target:
         target.flush()
 
 
 def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
-    """Seal the pages of an environment that is not in a transaction, and put them in place.
+    """Seal the pages of an environment that is not in a transaction, and rename them to `path`.
 
-    It is not synced: after a crash of the machine the seal says whether all of it was written.
+    The file is not synced: after a crash of the machine the seal shows whether it is complete.
     Raises OSError.
     """
     length = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    # LMDB need not write a last page that it freed at once.
+    # LMDB does not write a last page that was freed in the same transaction.
     if os.fstat(file.fileno()).st_size < length:
         os.truncate(file.fileno(), length)
     scratch = path.with_name(f"{path.name}.new")
@@ -156,9 +156,9 @@ def _write(target: Any, block: bytes) -> None:
 def environment(
     file: BinaryIO, names: Sequence[str], *, write: bool
 ) -> tuple[lmdb.Environment, list[Any]]:
-    """An environment on an open file, and its databases. The file must stay open as long.
+    """An LMDB environment on an open file, which must stay open, and its databases by `names`.
 
-    Raises lmdb.Error.
+    Raises OSError and lmdb.Error.
     """
     env = lmdb.open(
         f"/dev/fd/{file.fileno()}",

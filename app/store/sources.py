@@ -1,4 +1,4 @@
-"""The order of sources: which of two entries of the same key is served."""
+"""The order of sources, which decides which of two entries of one key is served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "written", "ollama", "comp
 
 
 def rank(order: Sequence[str], source: str) -> int:
-    """The place of a source, from 0, the best; one that is not in the order comes after all."""
+    """The place of a source in the order, 0 the best; a source that is not in it comes last."""
     return order.index(source) if source in order else len(order)
 
 

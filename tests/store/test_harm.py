@@ -17,7 +17,6 @@ from app.errors import IndexUnusableError
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.store import sealed
-from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.holder import bring_up as start
 from app.store.index import Index, IndexWriter, index_path
@@ -26,7 +25,7 @@ from app.store.log import LogWriter, Record, damaged_lines, log_path, read_log
 from app.store.rows import Rows, answer_name
 from app.store.sealed import private_copy, publish
 from tests.conftest import Serve
-from tests.making import Precompute, entry, game_body, row, small_deck, wait_for
+from tests.making import Precompute, bodies, entry, game_body, row, small_deck, wait_for
 
 PAGE = 4096
 Harm = Callable[[bytes, random.Random], bytes]
@@ -136,10 +135,6 @@ def served(store: Path, made: list[Entry]) -> dict[tuple[str, int], bytes]:
     found = {(e.key, e.variant): index.get(e.query.raw_key, e.variant) for e in made}
     index.close()
     return {name: body for name, body in found.items() if body is not None}
-
-
-def bodies(made: list[Entry]) -> dict[tuple[str, int], bytes]:
-    return {(e.key, e.variant): exact_body(e) for e in made}
 
 
 @pytest.mark.parametrize("copied", [0, sealed.COPIED])

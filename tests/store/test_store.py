@@ -27,7 +27,6 @@ from app.errors import (
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
-from app.store.answer import exact_body
 from app.store.entry import Entry, Usage, seal, unseal
 from app.store.hands import records_of
 from app.store.holder import LOOK_EVERY, IndexHolder
@@ -42,7 +41,7 @@ from app.store.log import (
     log_path,
     read_log,
 )
-from tests.making import entry, small_deck
+from tests.making import bodies, entry, small_deck
 
 ROOT = os.geteuid() == 0
 
@@ -84,10 +83,6 @@ def contents(store: Path, deck: Deck) -> dict[tuple[str, int], bytes]:
     found = {name: index.get(bytes.fromhex(name[0]), name[1]) for name in list(index.keys())}
     index.close()
     return {name: body for name, body in found.items() if body is not None}
-
-
-def bodies(entries: list[Entry]) -> dict[tuple[str, int], bytes]:
-    return {(e.key, e.variant): exact_body(e) for e in entries}
 
 
 # Lines
