@@ -37,6 +37,9 @@ def main() -> int:
             for deck in decks.values()
             if isinstance(deck, Deck) and deck.composable
         }
+        # Proven once, for all workers.
+        for composer in composers.values():
+            _ = composer.proven
         secret = ballot_secret(settings.ledger)
         Service(settings, decks=decks, composers=composers, secret=secret)
         _check_port(settings.host, settings.port)

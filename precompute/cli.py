@@ -145,9 +145,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     type=click.Choice(REFRESH),
     help="Cook again what became stale, or what players disliked.",
 )
-@click.option(
-    "--pieces", is_flag=True, help="Cook sentences and frames for composing, not whole answers."
-)
+@click.option("--pieces", is_flag=True, help="Cook pieces for composing, not whole answers.")
 @click.option(
     "--take", is_flag=True, help="With --pieces: put them in place of the deck's; the old are kept."
 )
@@ -360,8 +358,8 @@ def check(repair: bool) -> int:
         summary = checks.summarise(deck)
         click.echo(
             f"deck {deck.id}: {summary.cards} cards in {summary.categories} categories, "
-            f"{summary.phrases} phrases, {summary.titles} titles, {summary.sentences} sentences, "
-            f"{summary.themes} themes with {summary.frames} frames; a card is dealt "
+            f"{summary.phrases} phrases, {summary.titles} titles, {summary.pieces} pieces for "
+            f"{summary.forms} forms with {summary.frames} frames; a card is dealt "
             f"{summary.least_dealt:.2f} to {summary.most_dealt:.2f} times as often as the mean"
         )
         ages = told_ages(settings, deck, SystemClock().stamp())

@@ -25,8 +25,7 @@ _ANSWER = re.compile(
 _PHRASE = re.compile(r"「([^」]*)」")
 _TITLES = re.compile(r"■ 題の候補\n(.*?)\n\n", re.DOTALL)
 _SMALL = re.compile(r"^句（.*?）：(.*)\n題の候補：(.*?)／", re.MULTILINE)
-_SENTENCE = re.compile(r"^［([^］]+)］ 句：(.*?)　裏の事情：", re.MULTILINE)
-_FRAME = re.compile(r"^［([^］]+)］ (.*?)　向き：", re.MULTILINE)
+_CARD = re.compile(r"^［([^］]+)］ 分類：.*?　裏の事情：(.*?)　禁句：", re.MULTILINE)
 
 Answer = dict[str, Any]
 # Takes the answers of one reply and gives back what is sent instead.
@@ -65,10 +64,8 @@ class Cook:
             return {"keywords": ["朝の光", "石の手ざわり", "風", "水音"]}
         if _ANSWER.search(prompt):
             return {"answers": list(self._answers(prompt))}
-        if _SENTENCE.search(prompt):
-            return {"answers": [self._sentences(*found) for found in _SENTENCE.findall(prompt)]}
-        if _FRAME.search(prompt):
-            return {"answers": [self._frames(*found) for found in _FRAME.findall(prompt)]}
+        if _CARD.search(prompt):
+            return {"answers": [self._pieces(*found) for found in _CARD.findall(prompt)]}
         asked = _SMALL.search(prompt)
         assert asked, "the prompt asks for nothing that is known"
         tries = 1 if "前回の不合格" in prompt else 0
@@ -103,23 +100,20 @@ class Cook:
                 return {"title": title, "poem": made.poem.split("\n\n")}
         raise AssertionError(f"nothing can be composed for {query.picks}")
 
-    def _sentences(self, name: str, text: str) -> Answer:
-        phrase = self._by_text[text]
-        return {
-            "id": name,
-            "items": [
-                {"text": s.text, "themes": sorted(s.themes)} for s in self.deck.sentences[phrase.id]
-            ],
-        }
-
-    def _frames(self, name: str, told: str) -> Answer:
-        theme = next(theme for theme in self.deck.themes if theme.name == told)
+    def _pieces(self, name: str, text: str) -> Answer:
+        card = next(card for card in self.deck.cards if card.text == text)
+        own = self.deck.pieces.cards[card.id]
         numbers = {title: n for n, title in enumerate(self.deck.titles, 1)}
         return {
             "id": name,
-            "openings": list(theme.openings),
-            "closings": list(theme.closings),
-            "threshold": list(theme.threshold_turns),
-            "turns": list(theme.turns),
-            "titles": [numbers[title] for title in theme.titles],
+            "titles": [numbers[title] for title in own.titles],
+            "endings": [
+                {"name": kind, "text": one} for kind, texts in own.endings.items() for one in texts
+            ],
+            "sentences": [
+                {"phrase": f"p{n}", "form": form, "text": one.text, "place": one.place}
+                for n, phrase in enumerate(card.phrases, 1)
+                for form, sentences in self.deck.pieces.phrases[phrase.id].items()
+                for one in sentences
+            ],
         }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.errors import DeckError
-from app.kinds.cards.deck import CARDS, DECK_FILE, Deck, deck_folders, load_deck
+from app.kinds.cards.deck import CARDS, Deck, deck_folders, load_deck
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.reading import DECK_FILE
 
 AnyDeck = Deck | PatternDeck
 

@@ -38,11 +38,20 @@ class Task:
         return Task(self.query, self.variant, (*self.refusals, why))
 
 
+class Author(NamedTuple):
+    """Who wrote an answer: an entry's source, model and fingerprint."""
+
+    source: str
+    model: str
+    fingerprint: str
+
+
 class Draft(NamedTuple):
-    """What a provider wrote for a task, before the gate."""
+    """What a provider wrote for a task, before the gate. `author`: None for the provider itself."""
 
     task: Task
     response: Mapping[str, object]
+    author: Author | None = None
 
 
 class Drafts(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from app.kinds.cards.figures import coverage
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.writer import SmallWriter, Writer
 from app.kinds.cards.written import SOURCE as WRITTEN
-from app.kinds.cards.written import WrittenProvider, written_answers
+from app.kinds.cards.written import WrittenFirst, WrittenProvider, written_answers
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
@@ -54,10 +54,17 @@ class CardsCooking:
         if choice.name == WRITTEN:
             return (Job(query, 0, WRITTEN) for query in WrittenProvider(self.deck).queries)
         if options.strategy == "stock":
-            return plan_stock(self.deck, options.seed, options.radius_in(settings))
+            stock = plan_stock(self.deck, options.seed, options.radius_in(settings))
+            return self._written_first(stock) if choice.written_first else stock
         if options.strategy == "sampled":
             return plan_sampled(self.deck, options.seed)
         return plan_misses(self.deck, read_ledger(settings.ledger, self.deck.id))
+
+    def _written_first(self, others: Iterable[Job]) -> Iterator[Job]:
+        """The plays that have a written answer, then the others."""
+        written = written_answers(self.deck)
+        yield from (Job(query, 0, WRITTEN) for query in written)
+        yield from (job for job in others if job.variant or job.query not in written)
 
     def cook(self, choice: Choice, model: Model | None) -> Cook:
         """What is in the box, or a model with the prompt for large ones or for small ones."""
@@ -65,7 +72,10 @@ class CardsCooking:
         if choice.name == WRITTEN:
             return Cook(WrittenProvider(deck), None)
         if model is None:
-            return Cook(ComposerProvider(deck), None)
+            composer = ComposerProvider(deck)
+            if choice.written_first and written_answers(deck):
+                return Cook(WrittenFirst(WrittenProvider(deck), composer), None)
+            return Cook(composer, None)
         lengths = deck.rules.characters
         if choice.prompt == "small":
             small = SmallWriter(deck, model)

@@ -25,12 +25,16 @@ PER_REQUEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A provider by name, the model it is asked for, and why it was chosen."""
+    """A provider by name, the model it is asked for, and why it was chosen.
+
+    `written_first`: a play that the makers wrote an answer for gets that one.
+    """
 
     name: str
     model: str
     why: str = ""
     prompt: str = "whole"
+    written_first: bool = False
 
     @property
     def local(self) -> bool:
@@ -68,7 +72,8 @@ def choose(
     kind = prompt or ("small" if name == "ollama" else "whole")
     if model is not None and not (model and model.isprintable()):
         raise PlanError(f"--model {model!r} is no name of a model")
-    return Choice(name, model or models[name], why, kind)
+    in_the_box = bool(why) and name == "composer"
+    return Choice(name, model or models[name], why, kind, written_first=in_the_box)
 
 
 def make_model(choice: Choice, settings: Settings) -> Model:

@@ -13,7 +13,7 @@ import orjson
 
 from app.errors import StoreWriteError
 from app.kinds.refusal import Refusal
-from app.kinds.tasks import Draft, Drafts, Task
+from app.kinds.tasks import Author, Draft, Drafts, Task
 from app.providers.prices import Price
 from app.providers.reply import cleaned_text
 from app.store.entry import Entry, Usage
@@ -135,14 +135,16 @@ class Intake:
 
     def _entry(self, draft: Draft, model: str) -> Entry:
         key, variant = draft.task.name
+        own = Author(self._source, model, self._fingerprint)
+        source, model, fingerprint = draft.author or own
         return Entry(
             key=key,
             variant=variant,
             query=draft.task.query,
             response={name: str(value) for name, value in draft.response.items()},
-            source=self._source,
+            source=source,
             model=model,
-            fingerprint=entry_fingerprint(self._cooking, self._fingerprint, draft.task.query),
+            fingerprint=entry_fingerprint(self._cooking, fingerprint, draft.task.query),
             created=self._stamp(),
         )
 

@@ -1,4 +1,4 @@
-"""`precompute build --pieces`: sentences and frames for composing, cooked by a model."""
+"""`precompute build --pieces`: what a deck lacks of pieces for composing, cooked by a model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from app.errors import PlanError, UnfinishedError
 from app.kinds.cards.deck import Deck
+from app.kinds.cards.pieces import FORMS_FILE
 from app.kinds.tasks import Task
 from app.providers import Model
 from app.store.log import LogWriter
@@ -17,8 +18,9 @@ from precompute.cook.options import BuildContext, BuildOptions, limiter_of, pric
 from precompute.cook.progress import show
 from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
-from precompute.pieces import sentences as pieces
-from precompute.plan.strategies import Job
+from precompute.pieces.intake import PieceIntake
+from precompute.pieces.kept import PieceStore, take
+from precompute.pieces.writer import CARDS_PER_REQUEST, PieceWriter, card_jobs, card_of
 
 
 def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int:
@@ -27,6 +29,8 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
     choice = choose(settings, options.provider, options.model, "whole")
     if choice.local:
         raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
+    if not deck.pieces.forms:
+        raise PlanError(f"--pieces needs forms: deck {deck.id!r} has no {FORMS_FILE}")
     if options.batch:
         raise PlanError("--pieces takes a few requests only; leave --batch away")
     if options.dry_run:
@@ -35,23 +39,13 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
     choice = replace(choice, model=model.model)
     try:
         with LogWriter(settings.store, deck.id):
-            kept = pieces.PieceStore(settings.store, deck, pieces.themes_of(deck))
+            kept = PieceStore(settings.store, deck)
             status = _cook(options, context, choice, model, kept)
             if options.take:
-                for path in pieces.take(kept):
-                    context.out.print(f"written: {path}", highlight=False, markup=False)
+                context.out.print(f"written: {take(kept)}", highlight=False, markup=False)
     finally:
         model.close()
     return status
-
-
-def _steps(kept: pieces.PieceStore) -> tuple[tuple[list[Job], int], ...]:
-    """Jobs and how many there are in a request: frames, then sentences."""
-    phrases = max(len(card.phrases) for card in kept.deck.cards)
-    return (
-        (pieces.theme_jobs(kept.deck, kept.themes), pieces.THEMES_PER_REQUEST),
-        (pieces.phrase_jobs(kept.deck), pieces.CARDS_PER_REQUEST * phrases),
-    )
 
 
 def _cook(
@@ -59,47 +53,44 @@ def _cook(
     context: BuildContext,
     choice: Choice,
     model: Model,
-    kept: pieces.PieceStore,
+    kept: PieceStore,
 ) -> int:
     settings = context.settings
     price = price_of(options, context, choice)
     report = Report()
     meter = Meter(model, report, limiter_of(options, context, choice))
-    writer = pieces.PieceWriter(kept.deck, meter)
-    intake = pieces.PieceIntake(
+    writer = PieceWriter(kept.deck, meter)
+    intake = PieceIntake(
         kept, (writer.name, writer.fingerprint), context.clock.stamp, price, report
     )
     pace = pace_of(choice, settings, None, options.concurrency)
     unfinished: UnfinishedError | None = None
-    with show(context.err, sum(len(jobs) for jobs, _ in _steps(kept))) as progress:
-        for jobs, per_request in _steps(kept):
-            runner = Runner(
-                writer,
-                intake,
-                kept,
-                context.clock,
-                replace(pace, per_request=per_request),
-                meter,
-                Budget(price, writer.estimate, options.budget_usd),
-                settings.sources,
-                context.rng,
-                progress,
-                keep_awake=True,
-            )
-            try:
-                runner.run(jobs)
-            except UnfinishedError as error:
-                unfinished = error
-                break
+    jobs = card_jobs(kept.deck)
+    with show(context.err, len(jobs)) as progress:
+        runner = Runner(
+            writer,
+            intake,
+            kept,
+            context.clock,
+            replace(pace, per_request=CARDS_PER_REQUEST),
+            meter,
+            Budget(price, writer.estimate, options.budget_usd),
+            settings.sources,
+            context.rng,
+            progress,
+            keep_awake=True,
+        )
+        try:
+            runner.run(jobs)
+        except UnfinishedError as error:
+            unfinished = error
     _tell(context, intake, kept, price is not None)
     if unfinished is not None:
         raise unfinished
     return 2 if intake.report.unmet else 0
 
 
-def _tell(
-    context: BuildContext, intake: pieces.PieceIntake, kept: pieces.PieceStore, priced: bool
-) -> None:
+def _tell(context: BuildContext, intake: PieceIntake, kept: PieceStore, priced: bool) -> None:
     report = intake.report
     tried = report.first_drafts
     rows = [
@@ -108,23 +99,21 @@ def _tell(
         ("refused by the gate", f"{report.refused.total():,} ({counts(report.refused)})"),
         ("passed at the first try", f"{report.first_try:,} of {tried:,}"),
         ("faults on the way", f"{report.faults.total():,} ({counts(report.faults)})"),
-        ("phrases and themes not done", f"{len(report.unmet):,}"),
+        ("cards not done", f"{len(report.unmet):,}"),
         ("spent", f"{report.cost_usd:.4f} USD" if priced else "not known"),
     ]
     table(context.out, f"pieces of deck {kept.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
         told = why.replace("\n", "; ")
-        said = f"not done: {task.query.picks[0][1]}: {told}"
+        said = f"not done: {card_of(task)}: {told}"
         context.err.print(said, highlight=False, markup=False)
 
 
 def _tell_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
-    writer = pieces.PieceWriter(deck, Planned(choice))
-    kept = pieces.PieceStore(context.settings.store, deck, pieces.themes_of(deck))
-    estimate = NOTHING
-    for jobs, per_request in _steps(kept):
-        tasks = [Task(j.query) for j in jobs if kept.source_of(j.query.key) is None]
-        estimate = sum(map(writer.estimate, group(tasks, per_request)), start=estimate)
+    writer = PieceWriter(deck, Planned(choice))
+    kept = PieceStore(context.settings.store, deck)
+    tasks = [Task(j.query) for j in card_jobs(deck) if kept.source_of(j.query.key) is None]
+    estimate = sum(map(writer.estimate, group(tasks, CARDS_PER_REQUEST)), start=NOTHING)
     rows = [("provider", f"{choice.name} {choice.model}".strip())]
     table(
         context.out,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import IndexUnusableError
-from app.kinds.cards.deck import Reader
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
 from app.kinds.chat.gate import ChatGate
+from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
 from app.ledger.tally import Tally

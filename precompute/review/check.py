@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import IndexUnusableError
-from app.kinds.cards.composing import ending_class
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
 from app.kinds.cards.gate import Gate, leak_in
+from app.kinds.cards.pieces import PIECES_FILE, own_pieces
+from app.kinds.cards.proof import Fragment, form_fits, fragments, spanned, tells, texts_pass
 from app.kinds.cards.written import WRITTEN_FILE, written_answers
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
@@ -45,9 +46,9 @@ class Summary:
     categories: int
     phrases: int
     titles: int
-    sentences: int
-    themes: int
+    forms: int
     frames: int
+    pieces: int
     least_dealt: float
     most_dealt: float
 
@@ -61,9 +62,9 @@ def summarise(deck: Deck) -> Summary:
         categories=len(deck.cards_by_category),
         phrases=sum(len(card.phrases) for card in deck.cards),
         titles=len(deck.titles),
-        sentences=sum(map(len, deck.sentences.values())),
-        themes=len(deck.themes),
-        frames=sum(len(t.openings) + len(t.closings) for t in deck.themes),
+        forms=len(deck.pieces.forms),
+        frames=sum(len(form.frames) for form in deck.pieces.forms),
+        pieces=sum(1 for _ in own_pieces(deck.pieces)),
         least_dealt=min(dealt.values()) / mean,
         most_dealt=max(dealt.values()) / mean,
     )
@@ -73,8 +74,7 @@ def check_deck(deck: Deck) -> Iterator[Finding]:
     """Everything about a deck that loading it did not settle."""
     yield from _check_phrases(deck)
     yield from _check_deal(deck)
-    if deck.sentences or deck.themes:
-        yield from _check_pieces(deck)
+    yield from _check_pieces(deck)
     yield from _check_written(deck)
 
 
@@ -110,67 +110,66 @@ def _check_deal(deck: Deck) -> Iterator[Finding]:
 
 
 def _check_pieces(deck: Deck) -> Iterator[Finding]:
-    gate = Gate.of(deck)
+    """What is lacking or wrong of the pieces that answers are composed of."""
+    if not deck.pieces.forms:
+        return
+    for card in deck.cards:
+        yield from _lacking(deck, card)
     seen: dict[str, str] = {}
-    for piece in _pieces(deck):
-        place = f"{deck.id}: {piece.where}"
+    for piece in own_pieces(deck.pieces):
+        where = f"{deck.id}: {piece.where}"
         if piece.text in seen:
-            yield Finding(place, f"the same text as {seen[piece.text]}: {piece.text}")
+            yield Finding(where, f"the same text as {seen[piece.text]}: {piece.text}")
         seen[piece.text] = piece.where
-        for refusal in gate.examine_text(piece.text, piece.cards, piece.phrases):
-            yield Finding(place, f"{refusal}: {piece.text}")
-    for card in deck.cards:
-        for p in card.phrases:
-            yield from _check_sentences(deck, card, p.id)
+        least, most = piece.wanted.length
+        if not least <= len(piece.text) <= most:
+            fault = f"has {len(piece.text)} characters, not {least} to {most}: {piece.text}"
+            yield Finding(where, fault, error=False)
+    if deck.composable:
+        yield from _check_composed(deck)
 
 
-def _check_sentences(deck: Deck, card: Card, phrase: str) -> Iterator[Finding]:
-    sentences = deck.sentences.get(phrase, ())
-    where = f"{deck.id}: phrase {phrase}"
-    if len(sentences) < 2:
-        yield Finding(where, f"has {len(sentences)} sentences, two are needed to compose well")
-    elif len({ending_class(s.text) for s in sentences}) < 2:
-        yield Finding(where, "all its sentences end alike", error=False)
-    told = [_told_by(deck, card, sentence.text) for sentence in sentences]
-    if told and all(told):
-        fault = (
-            f"each sentence tells another card ({', '.join(told)}): not composed beside them all"
-        )
-        yield Finding(where, fault)
+def _lacking(deck: Deck, card: Card) -> Iterator[Finding]:
+    if card.id not in deck.pieces.cards:
+        yield Finding(f"{deck.id}: card {card.id}", "has no pieces, so that nothing is composed")
+    for phrase in card.phrases:
+        for form in deck.pieces.forms:
+            if not deck.pieces.phrases.get(phrase.id, {}).get(form.id):
+                where = f"{deck.id}: phrase {phrase.id}"
+                yield Finding(where, f"has no sentence for form {form.id}")
 
 
-def _told_by(deck: Deck, card: Card, text: str) -> str:
-    """A card that a text tells and that may lie in a hand with this card, or an empty text."""
-    plain = unicodedata.normalize("NFKC", text)
-    others = (other for other in deck.cards if other.category != card.category)
-    return next((other.id for other in others if leak_in(plain, other)), "")
+def _check_composed(deck: Deck) -> Iterator[Finding]:
+    """What can go wrong when pieces are put together. The first fault of a kind in a place is told."""
+    found = list(fragments(deck))
+    told: set[tuple[str, str]] = set()
+    for fragment, card in tells(deck, found):
+        if (fragment.where, card.id) not in told:
+            told.add((fragment.where, card.id))
+            word = leak_in(unicodedata.normalize("NFKC", fragment.text), card)
+            fault = f"tells {card.id} ({word}), which may lie beside it: {fragment.text}"
+            yield Finding(f"{deck.id}: {fragment.where}", fault)
+    if not texts_pass(deck, [fragment.text for fragment in found]):
+        yield from _refused(deck, found)
+    for word in sorted(spanned(deck)):
+        fault = f"{word!r} could begin in one piece and end in the next: each answer is judged"
+        yield Finding(f"{deck.id}: {PIECES_FILE}", fault, error=False)
+    for form in deck.pieces.forms:
+        if not form_fits(deck, form):
+            fault = "some answers find no frame with which they are neither too short nor too long"
+            yield Finding(f"{deck.id}: form {form.id}", fault)
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece with where it stands, the card that it must hide and the phrase it must not quote."""
-
-    where: str
-    text: str
-    cards: tuple[Card, ...] = ()
-    phrases: tuple[str, ...] = ()
-
-
-def _pieces(deck: Deck) -> Iterator[_Piece]:
-    for card in deck.cards:
-        for phrase in card.phrases:
-            for number, sentence in enumerate(deck.sentences.get(phrase.id, ()), 1):
-                where = f"sentence {number} of {phrase.id}"
-                yield _Piece(where, sentence.text, (card,), (phrase.text,))
-    for theme in deck.themes:
-        kinds = {
-            "opening": theme.openings,
-            "closing": theme.closings,
-            "turn": (*theme.threshold_turns, *theme.turns),
-        }
-        for kind, texts in kinds.items():
-            for number, text in enumerate(texts, 1):
-                yield _Piece(f"{kind} {number} of {theme.id}", text)
+def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
+    gate = Gate.of(deck)
+    phrases = [phrase.text for card in deck.cards for phrase in card.phrases]
+    told: set[str] = set()
+    for fragment in found:
+        # A title of a chapter may have no kana, an answer must: it is lent one here.
+        refusal = next(iter(gate.examine_text(f"{fragment.text}\nの", (), phrases)), None)
+        if refusal and fragment.where not in told:
+            told.add(fragment.where)
+            yield Finding(f"{deck.id}: {fragment.where}", f"{refusal}: {fragment.text}")
 
 
 def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:

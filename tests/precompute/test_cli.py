@@ -225,7 +225,7 @@ def test_json_is_json(run: Run, tmp_path: Path) -> None:
     run("build", "--n", 27)
     stats = orjson.loads(run("stats", "--json").out)
     assert stats["deck"] == "poem"
-    assert stats["store"]["entries"] == stats["store"]["by_source"]["composer"] == 27
+    assert stats["store"]["entries"] == stats["store"]["by_source"]["written"] == 27
     assert stats["coverage"]["stocked_hands"]["count"] == 1
     assert stats["coverage"]["stocked_plays"]["count"] == 243
     rehearsed = orjson.loads(run("rehearse", "--plays", 30, "--deal", "stocked", "--json").out)
@@ -351,32 +351,43 @@ def test_check_names_torn_tails_and_stale_entries_as_warnings(run: Run, tmp_path
     assert "torn tail of 7 bytes" in said.out
 
 
+def _changed(folder: Path, phrase: str, text: str) -> None:
+    path = folder / "pieces.json"
+    pieces: dict[str, Any] = orjson.loads(path.read_bytes())
+    pieces["phrases"][phrase]["diary"][0]["text"] = text
+    write_json(path, pieces)
+
+
 def _deck_fault(folder: Path) -> str:
-    path = folder / "sentences.json"
-    sentences: dict[str, Any] = orjson.loads(path.read_bytes())
-    sentences["poem-001-a"][0]["text"] = "ここは最高の墓地です。"
-    write_json(path, sentences)
-    return "sentence 1 of poem-001-a: forbidden: 最高"
+    _changed(folder, "poem-001-a", "ここは最高の眺めで、どこを向いても口の堅い人ばかりがいる。")
+    return "diary 1 of poem-001-a: forbidden: 最高"
 
 
 def _twice(folder: Path) -> str:
-    path = folder / "sentences.json"
-    sentences: dict[str, Any] = orjson.loads(path.read_bytes())
-    sentences["poem-001-a"][0] = sentences["poem-002-a"][1]
-    write_json(path, sentences)
-    return "the same text as sentence 1 of poem-001-a"
+    pieces = orjson.loads((folder / "pieces.json").read_bytes())
+    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["diary"][1]["text"])
+    return "the same text as diary 1 of poem-001-a"
 
 
 def _telling(folder: Path) -> str:
-    path = folder / "sentences.json"
-    sentences: dict[str, Any] = orjson.loads(path.read_bytes())
-    for sentence in sentences["poem-075-a"]:
-        sentence["text"] = f"墓のある{sentence['text']}"
-    write_json(path, sentences)
-    return "phrase poem-075-a: each sentence tells another card (condition-001, condition-001"
+    _changed(folder, "poem-075-a", "墓のそばで、しずかにひとつの灯がともり、家じゅうに広がる。")
+    return "diary 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
 
 
-@pytest.mark.parametrize("harm", [_deck_fault, _twice, _telling])
+def _lacking(folder: Path) -> str:
+    path = folder / "pieces.json"
+    pieces: dict[str, Any] = orjson.loads(path.read_bytes())
+    pieces["phrases"]["poem-075-a"]["letter"] = []
+    write_json(path, pieces)
+    return "phrase poem-075-a: has no sentence for form letter"
+
+
+def _long(folder: Path) -> str:
+    _changed(folder, "poem-001-a", "灯がともる。" * 12)
+    return "some answers find no frame"
+
+
+@pytest.mark.parametrize("harm", [_deck_fault, _twice, _telling, _lacking, _long])
 def test_check_names_bad_pieces(run: Run, tmp_path: Path, harm: Callable[[Path], str]) -> None:
     """A piece that breaks a rule or stands twice is an error that names the piece."""
     decks = tmp_path / "decks"

@@ -23,8 +23,8 @@ class ComposerProvider:
         if not deck.composable:
             raise DeckError(
                 str(deck.folder),
-                "sentences.json, frames.json",
-                "the composer needs a sentence for every phrase and a theme; choose another --provider",
+                "forms.json, pieces.json",
+                "the composer needs a form, and pieces for every card; choose another --provider",
             )
         self._composer = Composer(deck)
         self.fingerprint = self._composer.fingerprint

@@ -2,7 +2,7 @@
 
 A deck is a folder. `deck.json` holds the rules, `cards.json` the cards in the shape of the card game
 that this project grew from (so that a deck of that game loads unmodified), `titles.json` the titles.
-`sentences.json` and `frames.json` are optional: with them, answers can be composed.
+`forms.json` and `pieces.json` are optional: with them, answers can be composed.
 
 Everything is checked on loading; a `DeckError` names the file, the place and the fault.
 """
@@ -24,16 +24,14 @@ import orjson
 import xxhash
 
 from app.errors import DeckError, RequestError
+from app.kinds.cards.pieces import NO_PIECES, Pieces, load_forms, load_pieces
+from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.store.key import HAND, Pick, Query, pick
 
-DECK_FILE = "deck.json"
 CARDS_FILE = "cards.json"
 TITLES_FILE = "titles.json"
-SENTENCES_FILE = "sentences.json"
-FRAMES_FILE = "frames.json"
 
 CARDS, PATTERN = KINDS = ("cards", "pattern")
-ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 # Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
 _NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
 
@@ -86,30 +84,6 @@ class Rules(NamedTuple):
     script: str = "ja"
 
 
-class Sentence(NamedTuple):
-    """A piece that says one phrase in its own words, and the themes that it serves."""
-
-    text: str
-    themes: frozenset[str]
-
-
-class Theme(NamedTuple):
-    """Frames of one mood: openings, closings, turns between the halves, and fitting titles.
-
-    `outward` themes go from the room to the world, the others from the world to the room. A
-    `threshold` turn is for the place where outside and inside meet.
-    """
-
-    id: str
-    name: str
-    outward: bool
-    titles: tuple[str, ...]
-    openings: tuple[str, ...]
-    closings: tuple[str, ...]
-    threshold_turns: tuple[str, ...]
-    turns: tuple[str, ...]
-
-
 # A pick, and the category of its card.
 Seat = tuple[Pick, str]
 
@@ -126,13 +100,7 @@ class Deck:
     titles: tuple[str, ...]
     rules: Rules
     groups: Mapping[str, tuple[str, ...]]
-    outside: tuple[str, ...]
-    inside: tuple[str, ...]
-    outdoors: tuple[str, ...] = ()
-    indoors: tuple[str, ...] = ()
-    hours: tuple[tuple[str, ...], ...] = ()
-    sentences: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
-    themes: tuple[Theme, ...] = ()
+    pieces: Pieces = NO_PIECES
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -164,10 +132,9 @@ class Deck:
 
     @property
     def composable(self) -> bool:
-        """Whether every phrase can be said and there is a theme to say it in."""
-        return bool(self.themes) and all(
-            self.sentences.get(phrase.id) for card in self.cards for phrase in card.phrases
-        )
+        """Whether there are forms, and pieces of all of them for every card and phrase."""
+        phrases = [phrase.id for card in self.cards for phrase in card.phrases]
+        return self.pieces.whole(self.card_by_id, phrases)
 
     def count_hands(self) -> int:
         """How many legal hands there are: an elementary symmetric polynomial of category sizes."""
@@ -283,11 +250,6 @@ class Deck:
         return self.phrase_by_id[card, phrase]
 
 
-def shorten(text: str, limit: int = 60) -> str:
-    """A text as an error quotes it."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _elementary(sizes: Sequence[int], degree: int) -> int:
     sums = [1] + [0] * degree
     for size in sizes:
@@ -299,60 +261,6 @@ def _elementary(sizes: Sequence[int], degree: int) -> int:
 def telling_words(condition_text: str) -> tuple[str, ...]:
     """The words that give a condition away, where the card does not name them itself."""
     return tuple(dict.fromkeys(_NOUN.findall(condition_text)))
-
-
-class Reader:
-    """Reads one file of a deck, of either kind, and blames it by name."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.file = str(folder / name)
-        try:
-            self.value: Any = orjson.loads((folder / name).read_bytes())
-        except FileNotFoundError:
-            raise DeckError(self.file, "", "the file is missing") from None
-        except OSError as error:
-            raise DeckError(self.file, "", f"cannot be read: {error.strerror}") from None
-        except orjson.JSONDecodeError as error:
-            raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
-
-    def fail(self, place: str, fault: str) -> DeckError:
-        """The error to raise: this file, the place in it, the fault."""
-        return DeckError(self.file, place, fault)
-
-    def items(self, value: Any, place: str) -> list[Any]:
-        """A value that must be a list. Raises DeckError, as all of these do."""
-        if not isinstance(value, list):
-            raise self.fail(place, "expected a list")
-        return value
-
-    def member(self, value: Any, name: str, kind: type[Any], place: str) -> Any:
-        """A member of an object, of a kind; a text must not be empty."""
-        if not isinstance(value, dict):
-            raise self.fail(place, "expected an object")
-        if name not in value:
-            raise self.fail(place, f"member {name!r} is missing")
-        found = value[name]
-        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-            raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")
-        if kind is str and not found.strip():
-            raise self.fail(place, f"{name!r} is empty")
-        return found
-
-    def strings(self, value: Any, place: str) -> tuple[str, ...]:
-        """A list of texts that are not empty."""
-        texts = self.items(value, place)
-        for number, text in enumerate(texts, 1):
-            if not isinstance(text, str) or not text.strip():
-                raise self.fail(f"{place} {number}".strip(), "expected a text")
-        return tuple(texts)
-
-
-_KINDS: Mapping[type[Any], str] = {
-    str: "a text",
-    int: "a whole number",
-    list: "a list",
-    dict: "an object",
-}
 
 
 def load_deck(folder: Path) -> Deck:
@@ -377,31 +285,21 @@ def load_deck(folder: Path) -> Deck:
         raise reader.fail(
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
-    scenes = reader.member({"scenes": {}, **root}, "scenes", dict, "")
-    deck = Deck(
+    titles = _load_titles(folder)
+    ids = {card.id: [phrase.id for phrase in card.phrases] for card in cards}
+    return Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
         language=str(root.get("language", "ja")),
         hand_size=hand_size,
         cards=cards,
-        titles=_load_titles(folder),
+        titles=titles,
         rules=_load_rules(reader, root),
         groups=_load_groups(reader, root, categories),
-        outside=reader.strings(scenes.get("outside", []), "scenes outside"),
-        inside=reader.strings(scenes.get("inside", []), "scenes inside"),
-        outdoors=reader.strings(scenes.get("outdoors", []), "scenes outdoors"),
-        indoors=reader.strings(scenes.get("indoors", []), "scenes indoors"),
-        hours=tuple(
-            reader.strings(words, "scenes hours")
-            for words in reader.items(scenes.get("hours", []), "scenes hours")
-        ),
-        sentences=_load_sentences(folder, cards),
-        themes=_load_themes(folder),
+        pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size, categories)),
         template=_load_template(reader, root),
         folder=folder,
     )
-    _check_links(folder, deck, categories)
-    return deck
 
 
 def _load_cards(folder: Path) -> tuple[Card, ...]:
@@ -476,18 +374,10 @@ def _load_rules(reader: Reader, root: Any) -> Rules:
         elif isinstance(default, int):
             values[name] = reader.member(answer, name, int, "answer")
         elif name in ("characters", "paragraphs"):
-            values[name] = _load_range(reader, value, place)
+            values[name] = reader.range(value, place)
         else:
             values[name] = reader.strings(value, place)
     return Rules(**values)
-
-
-def _load_range(reader: Reader, value: Any, place: str) -> tuple[int, int]:
-    numbers = reader.items(value, place)
-    whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
-    if len(numbers) != 2 or not whole or not 1 <= numbers[0] <= numbers[1]:
-        raise reader.fail(place, "expected [least, most]")
-    return numbers[0], numbers[1]
 
 
 def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
@@ -510,80 +400,6 @@ def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
         raise reader.fail("template", "expected openings, links and closings")
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
-
-
-def _load_sentences(folder: Path, cards: Sequence[Card]) -> Mapping[str, tuple[Sentence, ...]]:
-    if not (folder / SENTENCES_FILE).exists():
-        return {}
-    reader = Reader(folder, SENTENCES_FILE)
-    if not isinstance(reader.value, dict):
-        raise reader.fail("", "expected an object: phrase id → sentences")
-    phrase_ids = Counter(phrase.id for card in cards for phrase in card.phrases)
-    sentences = {}
-    for phrase_id, items in reader.value.items():
-        place = f"phrase {phrase_id}"
-        if phrase_id not in phrase_ids:
-            raise reader.fail(place, "no card has this phrase")
-        if phrase_ids[phrase_id] > 1:
-            raise reader.fail(
-                place, "two cards have a phrase of this id; sentences need unique ids"
-            )
-        sentences[phrase_id] = tuple(
-            Sentence(
-                reader.member(item, "text", str, place),
-                frozenset(reader.strings(reader.member(item, "themes", list, place), place)),
-            )
-            for item in reader.items(items, place)
-        )
-    return sentences
-
-
-def _load_themes(folder: Path) -> tuple[Theme, ...]:
-    if not (folder / FRAMES_FILE).exists():
-        return ()
-    reader = Reader(folder, FRAMES_FILE)
-    themes: list[Theme] = []
-    for number, raw in enumerate(reader.member(reader.value, "themes", list, ""), 1):
-        theme_id = reader.member(raw, "id", str, f"theme {number}")
-        place = f"theme {theme_id}"
-        if any(theme_id == theme.id for theme in themes):
-            raise reader.fail(place, "the id stands twice")
-        movement = reader.member(raw, "movement", str, place)
-        if movement not in ("inward", "outward"):
-            raise reader.fail(place, "'movement' must be 'inward' or 'outward'")
-        turns = reader.member(raw, "turns", dict, place)
-        theme = Theme(
-            id=theme_id,
-            name=reader.member(raw, "name", str, place),
-            outward=movement == "outward",
-            titles=reader.strings(raw.get("titles", []), f"{place} title"),
-            openings=reader.strings(raw.get("openings", []), f"{place} opening"),
-            closings=reader.strings(raw.get("closings", []), f"{place} closing"),
-            threshold_turns=reader.strings(turns.get("threshold", []), f"{place} turn"),
-            turns=reader.strings(turns.get("any", []), f"{place} turn"),
-        )
-        if not (theme.openings and theme.closings and theme.titles):
-            raise reader.fail(place, "a theme needs openings, closings and titles")
-        themes.append(theme)
-    return tuple(themes)
-
-
-def _check_links(folder: Path, deck: Deck, categories: set[str]) -> None:
-    theme_ids = {theme.id for theme in deck.themes}
-    for phrase_id, sentences in deck.sentences.items():
-        unknown = set().union(*(s.themes for s in sentences)) - theme_ids if deck.themes else set()
-        if unknown:
-            fault = f"unknown theme {sorted(unknown)[0]!r}"
-            raise DeckError(str(folder / SENTENCES_FILE), f"phrase {phrase_id}", fault)
-    for theme in deck.themes:
-        foreign = set(theme.titles) - set(deck.titles)
-        if foreign:
-            fault = f"title {sorted(foreign)[0]!r} is not in {TITLES_FILE}"
-            raise DeckError(str(folder / FRAMES_FILE), f"theme {theme.id}", fault)
-    strange = (set(deck.outside) | set(deck.inside)) - categories
-    if strange:
-        fault = f"no card has category {sorted(strange)[0]!r}"
-        raise DeckError(str(folder / DECK_FILE), "scenes", fault)
 
 
 def deck_folders(folder: Path) -> list[tuple[Path, str]]:

@@ -5,11 +5,9 @@ braces are left alone: a place is a word of small letters, digits and underscore
 
     poem.txt       fixed, asked, one answer    whole poems, many in a request
     small.txt      keywords, poem              small models, in two steps
-    sentences.txt  fixed, asked, one phrase    pieces
-    frames.txt     fixed, asked, one theme     pieces
+    pieces.txt     fixed, asked, one card      pieces
     variety.json   angles, points of view, opening moves
     reasons.json   what a model is told of a refusal, by check
-    themes.json    themes for a deck that has none
 """
 
 from __future__ import annotations
@@ -49,15 +47,10 @@ PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
         frozenset({"phrases", "tells"}),
         frozenset({"keywords", "phrases", "titles", "tells", "angle", "opening", "again"}),
     ),
-    "sentences.txt": (
-        frozenset({"each", "themes"}),
+    "pieces.txt": (
+        frozenset({"forms", "endings", "titles", "titles_each"}),
         frozenset({"count", "cards"}),
-        frozenset({"id", "phrase", "condition", "tells", "again"}),
-    ),
-    "frames.txt": (
-        frozenset({"titles", "titles_each"}),
-        frozenset({"each", "turns_each", "themes"}),
-        frozenset({"id", "name", "movement", "again"}),
+        frozenset({"id", "category", "condition", "tells", "phrases", "again"}),
     ),
 }
 

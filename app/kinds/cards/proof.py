@@ -1,38 +1,229 @@
 """Proof that what is composed passes the gate, so that no request pays for asking it.
 
-The composer minds its answer as a whole: a title of the deck, the length, no showcase word in two
-of its texts, no text that tells a card of the hand. Everything else that the gate asks follows from the texts one
-by one, where each of them passes alone and nothing that the gate looks for can begin in one text
-and end in the next. Both are seen to here, once for a deck.
+What the gate asks of an answer follows from the texts that it is put together of, if each of them
+passes alone, none gives away a card that may lie beside it, nothing that the gate looks for can begin
+in one text and end in the next, and a frame is there for every length that the sentences can have.
+All of it is seen to here, once for a deck.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from app.kinds.cards.deck import Deck
-from app.kinds.cards.gate import Gate, any_of, has_kana, telling
+from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.gate import Gate, any_of, cards_told, telling
+from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
 from app.kinds.cards.texts import Texts
 
 _END = "。"
+# Stands for an ending: a sign that nothing looked for holds.
+_HOLE = "〓"
 
 
-def always_passes(deck: Deck, texts: Sequence[str]) -> bool:
-    """Whether the gate would let pass whatever the composer puts together of these texts."""
+class Fragment(NamedTuple):
+    """A text as it stands in an answer: where it comes from, and the card it is spoken of, if any."""
+
+    where: str
+    text: str
+    card: Card | None
+
+
+def fragments(deck: Deck) -> Iterator[Fragment]:
+    """Every text that answers are put together of: pieces, links with their words, frames."""
+    owners = {phrase.id: card for card in deck.cards for phrase in card.phrases}
+    owners.update(deck.card_by_id)
+    for piece in own_pieces(deck.pieces):
+        yield Fragment(piece.where, piece.text, owners[piece.of])
+    longest = {
+        name: max(len(text) for own in deck.pieces.cards.values() for text in own.endings[name])
+        for name in deck.pieces.endings
+    }
+    for form in deck.pieces.forms:
+        for link in sorted({frame.link for frame in form.frames} - {""}):
+            for word in sorted(_words(form)):
+                yield Fragment(f"a link of {form.id}", link.replace(WORD, word), None)
+        for number, frame in enumerate(form.frames, 1):
+            for text in _own_texts(frame, longest):
+                yield Fragment(f"frame {number} of {form.id}", text, None)
+
+
+def _words(form: Form) -> set[str]:
+    return {*form.categories.values(), *itertools.chain(*form.places)} or {""}
+
+
+def _own_texts(frame: Frame, longest: Mapping[str, int]) -> Iterator[str]:
+    """What stands between a frame's holes for sentences, with signs for the longest endings."""
+    holes = ["\0" if hole.isdigit() else _HOLE * longest[hole] for hole in frame.parts[1::2]]
+    text = "".join(itertools.chain(*zip(frame.parts[::2], [*holes, ""], strict=True)))
+    yield from (part.strip("\n") for part in text.split("\0") if part.strip("\n"))
+
+
+def always_passes(deck: Deck) -> bool:
+    """Whether the gate would let pass whatever the composer makes of a deck's pieces."""
+    found = list(fragments(deck))
     return (
-        _has_paragraphs(deck)
-        and all(text.endswith(_END) and has_kana(text) for text in texts)
-        and not any(_END in word[:-1] for word in _looked_for(deck))
-        and _pass_alone(deck, texts)
-        and not _quotes(_phrases(deck), "\n".join(texts), deck.rules.wording + 1)
+        all(form_fits(deck, form) for form in deck.pieces.forms)
+        and _has_paragraphs(deck)
+        and not tells(deck, found)
+        and texts_pass(deck, [fragment.text for fragment in found])
+        and not spanned(deck)
+        and _links_are_short(deck)
     )
 
 
+def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
+    """Whether texts pass each by itself, apart from what they give away."""
+    single = list(dict.fromkeys(texts))
+    return _pass_alone(deck, single) and not _quotes(
+        _phrases(deck), "\n".join(single), deck.rules.wording + 1
+    )
+
+
+def _links_are_short(deck: Deck) -> bool:
+    """Whether a link and the sentence that goes on after it are not too long together."""
+    return all(
+        len(frame.link.replace(WORD, word)) + len(sentence.text.split(_END)[0])
+        <= deck.rules.sentence
+        for form in deck.pieces.forms
+        for frame in form.frames
+        if not frame.link.endswith(_END)
+        for word in [max(_words(form), key=len)]
+        for by_form in deck.pieces.phrases.values()
+        for sentence in by_form[form.id]
+    )
+
+
+def spanned(deck: Deck) -> set[str]:
+    """What the gate looks for that could begin in one text and end in the next."""
+    # By the two signs at a seam, which rule nearly all out.
+    by_signs: dict[str, list[tuple[str, int]]] = {}
+    for word in set(_looked_for(deck)):
+        for at in range(1, len(word)):
+            by_signs.setdefault(word[at - 1 : at + 1], []).append((word, at))
+    found: set[str] = set()
+    for lefts, rights in _seams(deck):
+        last, first = {left[-1] for left in lefts}, {right[0] for right in rights}
+        near = [by_signs[signs] for signs in by_signs if signs[0] in last and signs[1] in first]
+        found.update(
+            word for words in near for word, at in words if _meets(word, at, lefts, rights)
+        )
+        if _quoted_over(deck, lefts, rights):
+            found.add("a phrase")
+    return found
+
+
+def _quoted_over(deck: Deck, lefts: set[str], rights: set[str]) -> bool:
+    """Whether a phrase is quoted over a seam: half of what is too much stands on one of the sides."""
+    size, phrases = deck.rules.wording + 1, _phrases(deck)
+    half = size // 2
+    halves = {part for phrase in phrases for part in _runs(phrase, half)}
+    pairs = itertools.chain(
+        itertools.product(lefts, (right for right in rights if right[:half] in halves)),
+        itertools.product((left for left in lefts if left[-half:] in halves), rights),
+    )
+    return _quotes(phrases, "\n".join(left[-size:] + right[:size] for left, right in pairs), size)
+
+
+def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:
+    """Whether a word can lie over a seam, `at` characters of it before it.
+
+    A text that lies within the word counts as well: what is on its other side is not looked at.
+    """
+    begins, ends = word[:at], word[at:]
+    return any(left.endswith(begins) or begins.endswith(left) for left in lefts) and any(
+        right.startswith(ends) or ends.startswith(right) for right in rights
+    )
+
+
+def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
+    """Texts that something follows on, and what may follow. A full stop parts texts for good."""
+    before: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
+    after: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
+    for form in deck.pieces.forms:
+        links = {frame.link.replace(WORD, word) for frame in form.frames for word in _words(form)}
+        said = [one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id]]
+        yield _open(links), set(said)
+        for parts in (frame.parts for frame in form.frames):
+            for text, hole, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+                if not hole.isdigit():
+                    before[hole].add(text.rsplit("\n")[-1])
+                    after[hole].add(rest.split("\n")[0])
+    for name in deck.pieces.endings:
+        lent = {text for own in deck.pieces.cards.values() for text in own.endings[name]}
+        yield _open(before[name]), lent
+        yield _open(lent), after[name] - {""}
+
+
+def _open(texts: set[str]) -> set[str]:
+    return {text for text in texts if text and not text.endswith(_END)}
+
+
+def tells(deck: Deck, found: Iterable[Fragment]) -> list[tuple[Fragment, Card]]:
+    """The fragments that give a card away which may lie in the same hand."""
+    found = list(found)
+    told = cards_told(Texts(fragment.text for fragment in found), deck.cards)
+    return [
+        (fragment, card)
+        for fragment in found
+        if told[fragment.text]
+        for place, card in enumerate(deck.cards)
+        if told[fragment.text] >> place & 1 and _together(fragment.card, card)
+    ]
+
+
+def _together(own: Card | None, other: Card) -> bool:
+    return own is None or own is other or own.category != other.category
+
+
+def form_fits(deck: Deck, form: Form) -> bool:
+    """Whether every hand's sentences find a frame with which the answer has the right length."""
+    shortest, longest = _range(deck, form)
+    least, most = deck.rules.characters
+    frames = [(frame_length(frame), frame.endings) for frame in form.frames]
+    lengths = {
+        tuple(zip(own.endings, map(len, chosen), strict=True))
+        for own in deck.pieces.cards.values()
+        for chosen in itertools.product(*own.endings.values())
+    }
+    for lent in map(dict, lengths):
+        # Each frame serves a stretch of lengths; together they must leave no gap.
+        rests = sorted((own + sum(lent[n] for n in names) for own, names in frames), reverse=True)
+        reach = shortest
+        for rest in rests:
+            if least - rest <= reach:
+                reach = max(reach, most - rest + 1)
+        if reach <= longest:
+            return False
+    return True
+
+
+def _range(deck: Deck, form: Form) -> tuple[int, int]:
+    """The least and the most that the sentences of a hand and their words can come to."""
+    lengths = []
+    for cards in deck.cards_by_category.values():
+        found = [
+            len(word) + len(sentence.text)
+            for card in cards
+            for phrase in card.phrases
+            for sentence in deck.pieces.phrases[phrase.id][form.id]
+            for word in words_of(form, card.category, sentence)
+        ]
+        lengths.append((min(found), max(found)))
+    size = deck.hand_size
+    shortest = sum(sorted(low for low, _ in lengths)[:size])
+    return shortest, sum(sorted(high for _, high in lengths)[-size:])
+
+
 def _has_paragraphs(deck: Deck) -> bool:
-    """An opening, two halves, a closing, joined where the deck wants fewer; three make halves."""
-    return deck.hand_size >= 3 and deck.rules.paragraphs[0] <= 4
+    fewest, most = deck.rules.paragraphs
+    return all(
+        fewest <= 1 + sum(part.count("\n") for part in frame.parts[::2]) <= most
+        for form in deck.pieces.forms
+        for frame in form.frames
+    )
 
 
 def _phrases(deck: Deck) -> list[str]:
@@ -49,15 +240,15 @@ def _looked_for(deck: Deck) -> Iterator[str]:
 
 
 def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
-    """As lines of one text, for speed: only showcase words may come again in another line."""
+    """As lines of one text, for speed. A showcase word could come again in another text: none may."""
     rules = deck.rules._replace(showcase=())
     if any("\n" in text or "\r" in text for text in texts):
         return False
-    if Gate.of(replace(deck, rules=rules)).examine_text("\n".join(texts)):
+    joined = "\n".join(texts)
+    if Gate.of(replace(deck, rules=rules)).examine_text(joined):
         return False
     shown = any_of(deck.rules.showcase)
-    found = Texts(texts).found(shown) if shown else {}
-    return all(len(words) == len(set(words)) for words in found.values())
+    return not (shown and shown.search(joined))
 
 
 def _quotes(phrases: Sequence[str], text: str, length: int) -> bool:

@@ -4,8 +4,8 @@
 
     {"picks": [[card, phrase], …], "title": …, "text": "first paragraph\\nsecond\\nthird"}
 
-They are content like cards: `precompute build --provider written` stores them, behind the same gate
-as everything, under their own source.
+They are content like cards: a build without a key stores them first and composes the rest, and
+`--provider written` stores nothing else; behind the same gate as everything, under their own source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import xxhash
 from app.errors import DeckError, RequestError
 from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import Deck
-from app.kinds.tasks import Draft, Drafts, Task
+from app.kinds.tasks import Author, Draft, Drafts, Provider, Task
 from app.store.key import Query
 
 WRITTEN_FILE = "written.jsonl"
@@ -55,6 +55,27 @@ class WrittenProvider:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class WrittenFirst:
+    """Gives the written answer of a play that has one; every other is another provider's."""
+
+    def __init__(self, written: WrittenProvider, others: Provider) -> None:
+        self._written = written
+        self._others = others
+        self.name, self.fingerprint = others.name, others.fingerprint
+
+    def write(self, tasks: Sequence[Task]) -> Drafts:
+        """Both kinds of drafts."""
+        author = Author(SOURCE, MODEL, self._written.fingerprint)
+        found = [draft._replace(author=author) for draft in self._written.write(tasks).drafts]
+        known = {draft.task.name for draft in found}
+        others = self._others.write([task for task in tasks if task.name not in known])
+        return others._replace(drafts=(*found, *others.drafts))
+
+    def close(self) -> None:
+        """Close the other provider."""
+        self._others.close()
 
 
 def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:

@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import RequestError
-from app.kinds.cards.deck import DECK_FILE, ID_PATTERN, Reader
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of, compiled
 from app.kinds.chat.message import Address, address, clauses, normalise, spelling
+from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader
 from app.store.key import Query
 
 CHARACTERS_FILE = "characters.json"

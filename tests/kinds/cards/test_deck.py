@@ -80,9 +80,6 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("deck.json", put("answer", "script", value=7), "answer", "'script' must be a text, not 7"),
     ("deck.json", put("groups", value=[]), "groups", "expected an object"),
     ("deck.json", drop("groups", "立地"), "groups", "category '交通アクセス' must stand in exactly one group"),
-    ("deck.json", put("scenes", value=[]), "", "'scenes' must be an object"),
-    ("deck.json", put("scenes", "outside", value="街"), "scenes outside", "expected a list"),
-    ("deck.json", put("scenes", "inside", value=["宇宙"]), "scenes", "no card has category '宇宙'"),
     ("deck.json", put("template", value={"verses": []}), "template", "expected openings, links and closings"),
     ("deck.json", put("template", value={"links": [1]}), "template links 1", "expected a text"),
     ("cards.json", whole({}), "", "expected a list"),
@@ -106,19 +103,32 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("titles.json", whole({}), "title", "expected a list"),
     ("titles.json", put(4, value=""), "title 5", "expected a text"),
     ("titles.json", put(1, value="街が、小声になる。"), "title '街が、小声になる。'", "it stands twice"),
-    ("sentences.json", whole([]), "", "expected an object"),
-    ("sentences.json", put("poem-999-a", value=[]), "phrase poem-999-a", "no card has this phrase"),
-    ("sentences.json", put("poem-001-a", value={}), "phrase poem-001-a", "expected a list"),
-    ("sentences.json", put("poem-001-a", 0, "text", value=1), "phrase poem-001-a", "'text' must be a text"),
-    ("sentences.json", put("poem-001-a", 0, "themes", value=["x"]), "phrase poem-001-a", "unknown theme 'x'"),
-    ("frames.json", whole([]), "", "expected an object"),
-    ("frames.json", drop("themes", 0, "id"), "theme 1", "member 'id' is missing"),
-    ("frames.json", put("themes", 0, "movement", value="up"), "theme silence", "'movement' must be 'inward' or 'outward'"),
-    ("frames.json", drop("themes", 0, "turns"), "theme silence", "member 'turns' is missing"),
-    ("frames.json", put("themes", 0, "openings", value=[]), "theme silence", "a theme needs openings, closings and titles"),
-    ("frames.json", put("themes", 0, "openings", value=["", ""]), "theme silence opening 1", "expected a text"),
-    ("frames.json", put("themes", 0, "titles", value=["よその題"]), "theme silence", "title 'よその題' is not in titles.json"),
-    ("frames.json", put("themes", 1, "id", value="silence"), "theme silence", "the id stands twice"),
+    ("forms.json", whole([]), "", "expected an object"),
+    ("forms.json", drop("endings"), "", "member 'endings' is missing"),
+    ("forms.json", drop("endings", "visit", "length"), "ending visit", "member 'length' is missing"),
+    ("forms.json", put("endings", "visit", "length", value=[9, 3]), "ending visit length", "expected [least, most]"),
+    ("forms.json", put("forms", value=[]), "", "there is no form"),
+    ("forms.json", drop("forms", 0, "id"), "form 1", "member 'id' is missing"),
+    ("forms.json", put("forms", 1, "id", value="diary"), "form diary", "the id stands twice"),
+    ("forms.json", put("forms", 0, "each", value="2"), "form diary", "'each' must be a whole number"),
+    ("forms.json", put("forms", 0, "frames", value=[]), "form diary", "there is no frame"),
+    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}"), "form diary frame 1", "needs each of the holes {1} to {5} once"),
+    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}{5}{5}"), "form diary frame 1", "needs each of the holes"),
+    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}{5}{tea}"), "form diary frame 1", "no ending is called 'tea'"),
+    ("forms.json", put("forms", 0, "frames", 0, value="text"), "form diary frame 1", "expected an object"),
+    ("forms.json", put("forms", 0, "places", 2, value=["夕方"]), "form diary places", "each needs 5 words"),
+    ("forms.json", put("forms", 0, "link", value="、"), "form diary frame 1", "a link holds {word}"),
+    ("forms.json", drop("forms", 1, "categories", "設備"), "form report", "'categories' lacks a word for '設備'"),
+    ("pieces.json", whole([]), "", "expected an object"),
+    ("pieces.json", put("cards", "condition-999", value={}), "card condition-999", "the deck has no such card"),
+    ("pieces.json", drop("cards", "condition-001", "visit"), "card condition-001", "member 'visit' is missing"),
+    ("pieces.json", put("cards", "condition-001", "noun", value=[]), "card condition-001", "needs a title and each of the endings"),
+    ("pieces.json", put("cards", "condition-001", "titles", value=["よその題"]), "card condition-001", "title 'よその題' is not among the deck's titles"),
+    ("pieces.json", put("phrases", "poem-999-a", value={}), "phrase poem-999-a", "no card has it"),
+    ("pieces.json", put("phrases", "poem-001-a", value=[]), "phrase poem-001-a", "expected an object: form → sentences"),
+    ("pieces.json", put("phrases", "poem-001-a", "diary", value={}), "phrase poem-001-a diary", "expected a list"),
+    ("pieces.json", put("phrases", "poem-001-a", "diary", 0, "text", value=1), "phrase poem-001-a diary 1", "'text' must be a text"),
+    ("pieces.json", put("phrases", "poem-001-a", "diary", 0, "place", value=6), "phrase poem-001-a diary 1", "'place' must be from 1 to 5, not 6"),
 ]  # fmt: skip
 
 
@@ -292,9 +302,8 @@ def test_the_deck_in_the_box_is_as_large_as_it_says(poem: Deck) -> None:
     assert len(poem.cards_by_category) >= 9
     assert (min(c.strength for c in poem.cards), max(c.strength for c in poem.cards)) == (-6, 5)
     assert all(12 <= len(p.text) <= 28 for c in poem.cards for p in c.phrases)
-    assert all(len(poem.sentences[p.id]) >= 2 for c in poem.cards for p in c.phrases)
-    assert len(poem.themes) >= 10
-    assert all(len(t.openings) >= 8 and len(t.closings) >= 8 for t in poem.themes)
+    assert poem.composable
+    assert all(len(form.frames) >= 12 for form in poem.pieces.forms)
 
 
 def test_every_card_is_dealt_about_alike(poem: Deck) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from app.kinds.cards.deck import Card, Deck, Phrase, Rules, load_deck
 from app.kinds.cards.gate import Candidate, Gate, cards_told, kanji_numerals, leak_in
+from app.kinds.cards.pieces import own_pieces
 from app.kinds.cards.template import Template
 from app.kinds.cards.texts import Texts
 from app.store.key import Query
@@ -47,8 +48,6 @@ DECK = Deck(
     titles=(TITLE, "題の二"),
     rules=Rules(wording=7),
     groups={},
-    outside=(),
-    inside=(),
 )
 GATE = Gate.of(DECK)
 QUERY = Query.play("d", [(c.id, c.phrases[0].id) for c in CARDS])
@@ -224,7 +223,7 @@ def test_another_script_is_a_rule_of_the_deck() -> None:
 
 
 def _deck(rules: Rules) -> Deck:
-    return Deck("d", "d", "en", 5, CARDS, (TITLE,), rules, {}, (), ())
+    return Deck("d", "d", "en", 5, CARDS, (TITLE,), rules, {})
 
 
 def test_the_words_of_quoted_phrases_are_the_players() -> None:
@@ -311,7 +310,7 @@ def test_the_checks_of_the_deck_in_the_box(poem: Deck) -> None:
 def test_many_texts_are_searched_as_one_is() -> None:
     """What many texts give away at once is what each gives away alone, for every card and text."""
     deck = load_deck(DECKS / "poem")
-    texts = [s.text for sentences in deck.sentences.values() for s in sentences]
+    texts = [piece.text for piece in own_pieces(deck.pieces)]
     texts += ["", *deck.titles, *(card.text for card in deck.cards), "九十cmと90㎝、第3の朝"]
     told = cards_told(Texts(texts), deck.cards)
     for text in texts:

@@ -52,6 +52,22 @@ def test_what_is_dealt_is_answered_by_a_whole_one(
             assert answer["model"] == "the makers, with a language model"
 
 
+def test_a_build_without_a_key_takes_the_written_ones_first(precompute: Precompute) -> None:
+    """What the makers wrote comes first, under its own source; the rest is composed."""
+    told = precompute("build", "--n", len(WRITTEN) + 54)
+    assert row(told.stdout, "cooked") == f"{len(WRITTEN) + 54:,}"
+    assert row(told.stdout, "by source") == f"written {len(WRITTEN)}, composer 54"
+    again = precompute("build", "--n", len(WRITTEN) + 54)
+    assert row(again.stdout, "already there") == f"{len(WRITTEN) + 54:,}"
+    assert "\n0 errors" in precompute("check").stdout
+
+
+def test_composing_alone_can_be_asked_for(precompute: Precompute) -> None:
+    """`--provider composer` leaves the written answers where they are."""
+    told = precompute("build", "--n", 54, "--provider", "composer")
+    assert row(told.stdout, "by source") == "composer 54"
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -60,7 +60,7 @@ def drop_phrases(folder: Path) -> None:
         for number, phrase in enumerate(card["poems"]):
             phrase["id"] = f"{card['id']}-new-{number}"
     (folder / "cards.json").write_bytes(orjson.dumps(cards))
-    (folder / "sentences.json").unlink()
+    (folder / "pieces.json").unlink()
     (folder / WRITTEN_FILE).unlink()
 
 

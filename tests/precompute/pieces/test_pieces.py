@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import orjson
 import pytest
 from rich.console import Console
 
@@ -19,7 +18,7 @@ from app.kinds.cards.gate import Gate
 from app.store.entry import unseal
 from precompute.cook.build import build
 from precompute.cook.options import BuildContext, BuildOptions
-from precompute.pieces.sentences import SENTENCES, pieces_path
+from precompute.pieces.kept import pieces_path
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
 from tests.kit import POEM, Booth, FakeClock
@@ -31,11 +30,7 @@ def bare(tmp_path: Path) -> Deck:
     """The cards of the deck in the box, with none of its pieces."""
     folder = tmp_path / "decks" / "poem"
     shutil.copytree(POEM, folder)
-    themes = orjson.loads((folder / "frames.json").read_bytes())["themes"]
-    names = [{name: theme[name] for name in ("id", "name", "movement")} for theme in themes]
-    (folder / "prompts" / "themes.json").write_bytes(orjson.dumps(names))
-    (folder / "sentences.json").unlink()
-    (folder / "frames.json").unlink()
+    (folder / "pieces.json").unlink()
     return load_deck(folder)
 
 
@@ -81,9 +76,10 @@ def test_every_piece_says_where_it_comes_from(booth: Booth, stand_in: StandIn, b
 def test_what_is_shipped_is_kept_beside_what_replaces_it(booth: Booth, bare: Deck) -> None:
     """Taking pieces never destroys the old ones."""
     assert bare.folder
-    (bare.folder / "sentences.json").write_text("{}")
+    old = '{"cards": {}, "phrases": {}}'
+    (bare.folder / "pieces.json").write_text(old)
     cook(booth, load_deck(bare.folder), take=True)
-    assert (bare.folder / "sentences.json.before").read_text() == "{}"
+    assert (bare.folder / "pieces.json.before").read_text() == old
 
 
 def test_a_piece_that_the_gate_refuses_is_asked_for_again(
@@ -93,17 +89,16 @@ def test_a_piece_that_the_gate_refuses_is_asked_for_again(
 
     def polite(number: int, answers: list[Answer]) -> list[Answer]:
         if number == 5:
-            answers[0] = answers[0] | {
-                "items": [{"text": "静かな朝が来る家です。", "themes": ["silence"]}] * SENTENCES
-            }
+            for sentence in answers[0]["sentences"][:3]:
+                sentence["text"] = sentence["text"][:22].replace("。", "、") + "のそばにいます。"
         return answers
 
     stand_in.cook.spoil = polite
     status, out, _ = cook(booth, bare, concurrency=1)
     assert status == 0
     assert "polite 3" in out
-    assert any("丁寧な結び「です」があった" in prompt for prompt in stand_in.cook.prompts)
-    assert "です。".encode() not in pieces_path(booth.settings().store, "poem").read_bytes()
+    assert any("丁寧な結び「ます」があった" in prompt for prompt in stand_in.cook.prompts)
+    assert "います。".encode() not in pieces_path(booth.settings().store, "poem").read_bytes()
 
 
 def test_a_build_of_pieces_goes_on_where_it_stopped(
@@ -133,7 +128,7 @@ def test_pieces_that_are_not_all_there_are_not_taken(
     assert status == 2
     assert "lack pieces" in told or "not done" in told
     assert bare.folder
-    assert not (bare.folder / "sentences.json").exists()
+    assert not (bare.folder / "pieces.json").exists()
 
 
 def test_the_price_is_told_before(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
@@ -142,6 +137,16 @@ def test_the_price_is_told_before(booth: Booth, stand_in: StandIn, bare: Deck) -
     assert status == 0
     assert "requests" in out
     assert "USD by the prices of" in out
+    assert stand_in.tally.paths == []
+
+
+def test_pieces_need_forms(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
+    """Without forms nobody could say what to write: one sentence, and nobody is asked."""
+    assert bare.folder
+    (bare.folder / "forms.json").unlink()
+    status, _, told = cook(booth, load_deck(bare.folder))
+    assert status == 2
+    assert "forms.json" in told
     assert stand_in.tally.paths == []
 
 

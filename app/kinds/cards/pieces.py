@@ -1,0 +1,282 @@
+"""Pieces that answers are composed of: a deck's `forms.json` and `pieces.json`.
+
+A form is a text that everybody knows and that holds several things side by side: a diary, a school
+report, a letter. Its frames are such texts with holes. `{1}` to `{5}` take what the picked phrases
+say, each of which has sentences of its own for each form; other holes, as `{visit}`, take an ending of
+the lead, which is one of the hand's cards. So an answer speaks of all cards and returns to one.
+
+    forms.json    endings: name → guide, length, each
+                  forms: id, name, guide, length, each, and
+                      frames      texts with their holes, and `link`, what stands before a sentence
+                      places      optional: words for the places 1, 2, …, in the order they come in
+                      categories  optional: a word for each category of cards
+    pieces.json   cards: id → titles, and its endings
+                  phrases: id → form → sentences (text, and `place` if the form has places)
+
+`{word}` in a link is the word of the sentence's place or of its card's category. `guide`, `length`
+(characters, least and most) and `each` (how many) are for who writes the pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.kinds.reading import Reader
+
+FORMS_FILE = "forms.json"
+PIECES_FILE = "pieces.json"
+_HOLE = re.compile(r"\{([a-z]+|[0-9]+)\}")
+WORD = "{word}"
+
+
+class Wanted(NamedTuple):
+    """What a writer is told of a kind of piece: how, how long (least, most), how many."""
+
+    guide: str
+    length: tuple[int, int]
+    each: int
+
+
+class Sentence(NamedTuple):
+    """What a form says of a phrase. `place` counts from 1; 0 if the form has no places."""
+
+    text: str
+    place: int = 0
+
+
+class Frame(NamedTuple):
+    """A text with holes: parts that are texts, numbers of sentences (from 0) and names of endings.
+
+    `link` stands before each sentence; `{word}` in it is the sentence's word.
+    """
+
+    parts: tuple[str, ...]
+    sentences: tuple[int, ...]
+    endings: tuple[str, ...]
+    link: str
+
+
+class Form(NamedTuple):
+    """A kind of text. `places` has the words of each place, `categories` a word for each category."""
+
+    id: str
+    name: str
+    wanted: Wanted
+    frames: tuple[Frame, ...]
+    places: tuple[tuple[str, ...], ...]
+    categories: Mapping[str, str]
+
+
+class CardPieces(NamedTuple):
+    """What a card lends to an answer that it leads."""
+
+    titles: tuple[str, ...]
+    endings: Mapping[str, tuple[str, ...]]
+
+
+class Pieces(NamedTuple):
+    """All of a deck's pieces."""
+
+    endings: Mapping[str, Wanted]
+    forms: tuple[Form, ...]
+    cards: Mapping[str, CardPieces]
+    phrases: Mapping[str, Mapping[str, tuple[Sentence, ...]]]
+
+    def whole(self, cards: Iterable[str], phrases: Iterable[str]) -> bool:
+        """Whether everything is there for these cards and phrases."""
+        return (
+            bool(self.forms)
+            and all(card in self.cards for card in cards)
+            and all(
+                self.phrases.get(phrase, {}).get(form.id)
+                for phrase in phrases
+                for form in self.forms
+            )
+        )
+
+
+NO_PIECES = Pieces({}, (), {}, {})
+
+
+def split_frame(text: str, link: str) -> Frame:
+    """A frame's text by its holes. Texts and holes take turns: `parts` has one text more."""
+    parts = _HOLE.split(text)
+    holes = parts[1::2]
+    return Frame(
+        parts=tuple(parts),
+        sentences=tuple(int(hole) - 1 for hole in holes if hole.isdigit()),
+        endings=tuple(hole for hole in holes if not hole.isdigit()),
+        link=link,
+    )
+
+
+def linked(link: str, word: str, sentence: Sentence) -> str:
+    """A sentence with what stands before it."""
+    return link.replace(WORD, word) + sentence.text
+
+
+def frame_length(frame: Frame) -> int:
+    """Characters of a frame and its links, without words, sentences and endings."""
+    own = sum([len(part) - part.count("\n") for part in frame.parts[::2]])
+    return own + len(frame.sentences) * len(frame.link.replace(WORD, ""))
+
+
+def words_of(form: Form, category: str, sentence: Sentence) -> tuple[str, ...]:
+    """The words that can stand before a sentence about a card of a category; one is empty if none."""
+    if form.places:
+        return form.places[sentence.place - 1]
+    return (form.categories.get(category, ""),)
+
+
+class Piece(NamedTuple):
+    """A piece by itself: where it stands, which phrase or card it is of, what was wanted of it."""
+
+    where: str
+    of: str
+    text: str
+    wanted: Wanted
+
+
+def own_pieces(pieces: Pieces) -> Iterator[Piece]:
+    """Every sentence and every ending."""
+    for phrase, by_form in pieces.phrases.items():
+        for form in pieces.forms:
+            for number, sentence in enumerate(by_form.get(form.id, ()), 1):
+                yield Piece(f"{form.id} {number} of {phrase}", phrase, sentence.text, form.wanted)
+    for card, own in pieces.cards.items():
+        for name, texts in own.endings.items():
+            for number, text in enumerate(texts, 1):
+                yield Piece(f"{name} {number} of {card}", card, text, pieces.endings[name])
+
+
+def load_forms(
+    folder: Path, size: int, categories: Iterable[str]
+) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
+    """The forms of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
+    if not (folder / FORMS_FILE).exists():
+        return {}, ()
+    reader = Reader(folder, FORMS_FILE)
+    endings = {
+        name: _wanted(reader, raw, f"ending {name}")
+        for name, raw in reader.member(reader.value, "endings", dict, "").items()
+    }
+    forms: list[Form] = []
+    for number, raw in enumerate(reader.member(reader.value, "forms", list, ""), 1):
+        form_id = reader.member(raw, "id", str, f"form {number}")
+        place = f"form {form_id}"
+        if any(form_id == form.id for form in forms):
+            raise reader.fail(place, "the id stands twice")
+        words = {**reader.member({"categories": {}, **raw}, "categories", dict, place)}
+        if words and (missing := sorted(set(categories) - set(words))):
+            raise reader.fail(place, f"'categories' lacks a word for {missing[0]!r}")
+        places = tuple(
+            reader.strings(one, f"{place} places")
+            for one in reader.items(raw.get("places", []), f"{place} places")
+        )
+        if any(len(set(one)) < size for one in places):
+            raise reader.fail(f"{place} places", f"each needs {size} words")
+        frames = reader.items(raw.get("frames", []), f"{place} frames")
+        if not frames:
+            raise reader.fail(place, "there is no frame")
+        forms.append(
+            Form(
+                id=form_id,
+                name=reader.member(raw, "name", str, place),
+                wanted=_wanted(reader, raw, place),
+                frames=tuple(
+                    _frame(reader, frame, f"{place} frame {n}", raw, size, endings)
+                    for n, frame in enumerate(frames, 1)
+                ),
+                places=places,
+                categories={
+                    category: reader.member(words, category, str, place) for category in words
+                },
+            )
+        )
+    if not forms:
+        raise reader.fail("", "there is no form")
+    return endings, tuple(forms)
+
+
+def _wanted(reader: Reader, raw: Any, place: str) -> Wanted:
+    return Wanted(
+        reader.member(raw, "guide", str, place),
+        reader.range(reader.member(raw, "length", list, place), f"{place} length"),
+        reader.member(raw, "each", int, place),
+    )
+
+
+def _frame(
+    reader: Reader, raw: Any, place: str, form: Any, size: int, endings: Mapping[str, Wanted]
+) -> Frame:
+    link = {"link": form.get("link", ""), **raw}.get("link") if isinstance(raw, dict) else ""
+    text = reader.member(raw, "text", str, place)
+    frame = split_frame(text, str(link))
+    if sorted(frame.sentences) != list(range(size)):
+        raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
+    if strange := set(frame.endings) - set(endings):
+        raise reader.fail(place, f"no ending is called {min(strange)!r}")
+    has_words = bool(form.get("places") or form.get("categories"))
+    if (WORD in frame.link) != has_words:
+        raise reader.fail(place, f"a link holds {WORD} where the form has places or categories")
+    return frame
+
+
+def load_pieces(
+    folder: Path,
+    cards: Mapping[str, Sequence[str]],
+    titles: Iterable[str],
+    endings: Mapping[str, Wanted],
+    forms: tuple[Form, ...],
+) -> Pieces:
+    """The pieces of a deck whose cards have these phrases, by ids. Raises DeckError.
+
+    A deck may lack pieces, or the file: then it is not composed.
+    """
+    if not forms or not (folder / PIECES_FILE).exists():
+        return Pieces(endings, forms, {}, {})
+    reader = Reader(folder, PIECES_FILE)
+    known = set(titles)
+    of_cards = {}
+    for card, raw in reader.member(reader.value, "cards", dict, "").items():
+        place = f"card {card}"
+        if card not in cards:
+            raise reader.fail(place, "the deck has no such card")
+        own = reader.strings(reader.member(raw, "titles", list, place), f"{place} title")
+        if strange := set(own) - known:
+            raise reader.fail(place, f"title {min(strange)!r} is not among the deck's titles")
+        lent = {
+            name: reader.strings(reader.member(raw, name, list, place), f"{place} {name}")
+            for name in endings
+        }
+        if not own or not all(lent.values()):
+            raise reader.fail(place, "needs a title and each of the endings")
+        of_cards[card] = CardPieces(own, lent)
+    ids = [phrase for phrases in cards.values() for phrase in phrases]
+    of_phrases = {}
+    for phrase, raw in reader.member(reader.value, "phrases", dict, "").items():
+        place = f"phrase {phrase}"
+        if ids.count(phrase) != 1:
+            fault = "two cards have a phrase of this id" if phrase in ids else "no card has it"
+            raise reader.fail(place, fault)
+        if not isinstance(raw, dict):
+            raise reader.fail(place, "expected an object: form → sentences")
+        of_phrases[phrase] = {
+            form.id: tuple(
+                _sentence(reader, one, f"{place} {form.id} {n}", len(form.places))
+                for n, one in enumerate(reader.items(raw.get(form.id, []), f"{place} {form.id}"), 1)
+            )
+            for form in forms
+        }
+    return Pieces(endings, forms, of_cards, of_phrases)
+
+
+def _sentence(reader: Reader, raw: Any, place: str, places: int) -> Sentence:
+    text = reader.member(raw, "text", str, place)
+    number = reader.member(raw, "place", int, place) if places else 0
+    if places and not 1 <= number <= places:
+        raise reader.fail(place, f"'place' must be from 1 to {places}, not {number}")
+    return Sentence(text, number)

@@ -1,0 +1,81 @@
+"""Reading the JSON files of a deck, of whatever kind: what is wrong is named by file and place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.errors import DeckError
+
+DECK_FILE = "deck.json"
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+_KINDS: Mapping[type[Any], str] = {
+    str: "a text",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A text as an error quotes it."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class Reader:
+    """Reads one file of a deck and blames it by name."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = str(folder / name)
+        try:
+            self.value: Any = orjson.loads((folder / name).read_bytes())
+        except FileNotFoundError:
+            raise DeckError(self.file, "", "the file is missing") from None
+        except OSError as error:
+            raise DeckError(self.file, "", f"cannot be read: {error.strerror}") from None
+        except orjson.JSONDecodeError as error:
+            raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
+
+    def fail(self, place: str, fault: str) -> DeckError:
+        """The error to raise: this file, the place in it, the fault."""
+        return DeckError(self.file, place, fault)
+
+    def items(self, value: Any, place: str) -> list[Any]:
+        """A value that must be a list. Raises DeckError, as all of these do."""
+        if not isinstance(value, list):
+            raise self.fail(place, "expected a list")
+        return value
+
+    def member(self, value: Any, name: str, kind: type[Any], place: str) -> Any:
+        """A member of an object, of a kind; a text must not be empty."""
+        if not isinstance(value, dict):
+            raise self.fail(place, "expected an object")
+        if name not in value:
+            raise self.fail(place, f"member {name!r} is missing")
+        found = value[name]
+        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+            raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")
+        if kind is str and not found.strip():
+            raise self.fail(place, f"{name!r} is empty")
+        return found
+
+    def strings(self, value: Any, place: str) -> tuple[str, ...]:
+        """A list of texts that are not empty."""
+        texts = self.items(value, place)
+        for number, text in enumerate(texts, 1):
+            if not isinstance(text, str) or not text.strip():
+                raise self.fail(f"{place} {number}".strip(), "expected a text")
+        return tuple(texts)
+
+    def range(self, value: Any, place: str) -> tuple[int, int]:
+        """A pair of numbers, least and most."""
+        numbers = self.items(value, place)
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
+        if len(numbers) != 2 or not whole or not 1 <= numbers[0] <= numbers[1]:
+            raise self.fail(place, "expected [least, most]")
+        return numbers[0], numbers[1]

@@ -1,0 +1,172 @@
+"""Taking cooked pieces in: each text by itself through what can be judged of a piece."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.errors import StoreWriteError
+from app.kinds.cards.deck import Card
+from app.kinds.cards.gate import Gate
+from app.kinds.refusal import Refusal
+from app.kinds.tasks import Draft, Drafts, Task
+from app.providers.prices import Price
+from app.providers.reply import cleaned_text
+from app.store.entry import Usage
+from precompute.cook.report import Report
+from precompute.pieces.kept import TITLE, Kind, PieceStore
+from precompute.pieces.writer import card_of, phrase_names
+
+
+class _Piece(NamedTuple):
+    kind: Kind
+    text: str
+    place: int = 0
+
+
+class PieceIntake:
+    """Takes pieces in."""
+
+    def __init__(
+        self,
+        kept: PieceStore,
+        source: tuple[str, str],
+        stamp: Callable[[], str],
+        price: Price | None,
+        report: Report,
+    ) -> None:
+        self._kept = kept
+        self._gate = Gate.of(kept.deck)
+        self._source, self._fingerprint = source
+        self._stamp = stamp
+        self._price = price
+        self._owed = Usage()
+        self.report = report
+
+    @property
+    def owed_usd(self) -> float:
+        """What was billed for pieces that were all refused."""
+        return self._price.cost(self._owed) if self._price else 0.0
+
+    def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
+        """Keep the text of a reply that could not be read beside the pieces."""
+        record = {"fault": fault, "reply": cleaned_text(reply)[:20_000]}
+        try:
+            with self._kept.path.with_suffix(".refused.jsonl").open("ab") as file:
+                file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            raise StoreWriteError(
+                f"{self._kept.path}: cannot be written: {error.strerror}"
+            ) from None
+
+    def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
+        """Keep the texts that pass; ask again for what a card then lacks."""
+        report = self.report
+        report.asked += len(tasks)
+        if written.usage:
+            report.usage += written.usage
+            self._owed += written.usage
+            report.cost_usd += self._price.cost(written.usage) if self._price else 0.0
+        if written.reply:
+            self.set_reply_aside(tasks, written.fault, written.reply)
+        if written.fault:
+            report.faults[written.fault] += 1
+        reasons: dict[str, list[Refusal]] = defaultdict(list)
+        records: list[dict[str, Any]] = []
+        for draft in written.drafts:
+            card = self._kept.deck.card_by_id[card_of(draft.task)]
+            for piece in self._pieces(draft, card):
+                reason = self._refusal(card, piece)
+                report.first_drafts += not draft.task.refusals
+                if reason:
+                    report.refused[reason.check] += 1
+                    reasons[card.id].append(reason)
+                    continue
+                report.first_try += not draft.task.refusals
+                self._kept.texts.add(piece.text)
+                records.append(self._record(card, piece, written.model))
+        self._keep(records)
+        again = []
+        for task in tasks:
+            if not self._kept.lacks(card_of(task)):
+                report.cooked += 1
+                continue
+            why = reasons[card_of(task)] or [Refusal(written.fault or "missing")]
+            again.append(task.refused(tuple(why[:3])))
+        return again
+
+    def _keep(self, records: list[dict[str, Any]]) -> None:
+        if not records:
+            return
+        share = self._owed.share(len(records))
+        cost = self._price.cost(share) if self._price else 0.0
+        self._owed = Usage()
+        usage = {"prompt": share.prompt, "output": share.output, "thoughts": share.thoughts}
+        self._kept.append([record | {"usage": usage, "cost_usd": cost} for record in records])
+
+    def _record(self, card: Card, piece: _Piece, model: str) -> dict[str, Any]:
+        phrase, kind = piece.kind
+        return {
+            "card": card.id,
+            "phrase": phrase,
+            "kind": kind,
+            "text": piece.text,
+            "place": piece.place,
+            "source": self._source,
+            "model": model,
+            "fingerprint": self._fingerprint,
+            "created": self._stamp(),
+        }
+
+    def _pieces(self, draft: Draft, card: Card) -> Iterator[_Piece]:
+        """The pieces of a draft that are wanted still; what is not as asked is passed over."""
+        lacks = set(self._kept.lacks(card.id))
+        phrases = {name: phrase.id for name, phrase in phrase_names(card)}
+        titles = self._kept.deck.titles
+        for number in _list(draft.response.get("titles")):
+            if TITLE in lacks and isinstance(number, int) and 1 <= number <= len(titles):
+                yield _Piece(TITLE, titles[number - 1])
+        for item in _objects(draft.response.get("endings")):
+            if ("", item.get("name")) in lacks:
+                yield _Piece(("", str(item["name"])), _text(item))
+        for item in _objects(draft.response.get("sentences")):
+            kind = phrases.get(str(item.get("phrase")), ""), str(item.get("form"))
+            if kind in lacks:
+                place = item.get("place", 0)
+                yield _Piece(kind, _text(item), place if isinstance(place, int) else 0)
+
+    def _refusal(self, card: Card, piece: _Piece) -> Refusal | None:
+        """Why a piece is not taken, or None."""
+        if piece.kind == TITLE:
+            return None
+        if piece.text in self._kept.texts:
+            return Refusal("near-copy", "100%", piece.text[:12])
+        phrase, name = piece.kind
+        deck = self._kept.deck
+        form = next((form for form in deck.pieces.forms if phrase and form.id == name), None)
+        wanted = form.wanted if form else deck.pieces.endings[name]
+        least, most = wanted.length
+        if not least <= len(piece.text) <= most or (form and not piece.text.endswith("。")):
+            return Refusal("length", str(len(piece.text)), f"{least}-{most} characters")
+        if form and form.places and not 1 <= piece.place <= len(form.places):
+            return Refusal("shape", f"place {piece.place}", f"1 to {len(form.places)}")
+        # The cards of its own category never lie beside it.
+        beside = [c for c in deck.cards if c is card or c.category != card.category]
+        phrases = [one.text for one in card.phrases]
+        return next(iter(self._gate.examine_text(piece.text, beside, phrases)), None)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    return (item for item in _list(value) if isinstance(item, dict))
+
+
+def _text(item: dict[str, Any]) -> str:
+    text = item.get("text")
+    return text.strip() if isinstance(text, str) else ""

@@ -1,0 +1,167 @@
+"""The writer of pieces: a request for the pieces of several cards, and its reply as drafts.
+
+A card's pieces are asked for by a query of its own, a pattern: {"card": id}. The guides, lengths and
+numbers of the pieces are those of the deck's forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.pieces import Wanted
+from app.kinds.cards.prompts import (
+    load_prompt,
+    load_reasons,
+    prompt_fingerprint,
+    prompts_folder,
+    rule_values,
+    told_reasons,
+)
+from app.kinds.cards.writer import FAULT_UNREADABLE, named_tasks
+from app.kinds.tasks import Draft, Drafts, Task
+from app.providers import Model, Prompt
+from app.providers.reply import UnreadableError, read_answers
+from app.providers.tokens import estimate_tokens
+from app.store.key import Query
+from precompute.cook.cost import Estimate
+from precompute.plan.strategies import Job
+
+CARDS_PER_REQUEST = 6
+TITLES = 3
+_TEXT, _NUMBER = {"type": "string"}, {"type": "integer"}
+
+
+def _items(required: Sequence[str], **properties: Any) -> dict[str, Any]:
+    item = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "array", "items": item}
+
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "answers": _items(
+            ["id", "titles", "endings", "sentences"],
+            id=_TEXT,
+            titles={"type": "array", "items": _NUMBER},
+            endings=_items(["name", "text"], name=_TEXT, text=_TEXT),
+            sentences=_items(
+                ["phrase", "form", "text"], phrase=_TEXT, form=_TEXT, text=_TEXT, place=_NUMBER
+            ),
+        )
+    },
+    "required": ["answers"],
+}
+
+
+def card_jobs(deck: Deck) -> list[Job]:
+    """A job for every card."""
+    return [Job(Query.pattern(deck.id, [("card", card.id)]), 0, "pieces") for card in deck.cards]
+
+
+def card_of(task: Task) -> str:
+    """The id of the card whose pieces a task asks for."""
+    return task.query.picks[0][1]
+
+
+class PieceWriter:
+    """A provider of pieces made of a model."""
+
+    def __init__(self, deck: Deck, model: Model) -> None:
+        self.name = model.name
+        self._model = model
+        self._deck = deck
+        folder = prompts_folder(deck)
+        self._prompt = load_prompt(folder, "pieces.txt")
+        self._reasons = load_reasons(folder)
+        self._values = {
+            **rule_values(deck),
+            "titles": "\n".join(f"{n}. {title}" for n, title in enumerate(deck.titles, 1)),
+            "titles_each": TITLES,
+            "forms": "\n".join(_told(f.id, f.name, f.wanted) for f in deck.pieces.forms),
+            "endings": "\n".join(_told(n, "", wanted) for n, wanted in deck.pieces.endings.items()),
+        }
+        self.fingerprint = "pieces:" + prompt_fingerprint(
+            self._prompt.sections, sorted(self._values.items())
+        )
+
+    def write(self, tasks: Sequence[Task]) -> Drafts:
+        """One request."""
+        completion = self._model.complete(self.prompt(tasks))
+        fault = completion.fault
+        answers: list[dict[str, Any]] = []
+        try:
+            answers = read_answers(completion.text, len(tasks))
+        except UnreadableError:
+            fault = fault or FAULT_UNREADABLE
+        waiting = named_tasks(tasks)
+        drafts = []
+        for answer in answers:
+            only = next(iter(waiting), "") if len(tasks) == 1 else ""
+            task = waiting.pop(str(answer.pop("id", only)), None)
+            if task is not None:
+                drafts.append(Draft(task, answer))
+        strays = len(answers) - len(drafts)
+        reply = completion.text if fault else ""
+        return Drafts(
+            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
+        )
+
+    def close(self) -> None:
+        """Close the model."""
+        self._model.close()
+
+    def prompt(self, tasks: Sequence[Task]) -> Prompt:
+        """The request for these tasks."""
+        cards = "\n".join(self._card(name, task) for name, task in named_tasks(tasks).items())
+        values = {**self._values, "count": len(tasks), "cards": cards}
+        fixed, asked = (self._prompt.fill(section, values) for section in (0, 1))
+        return Prompt(fixed, asked, _SCHEMA, 2 * self.answer_tokens(tasks))
+
+    def _card(self, name: str, task: Task) -> str:
+        card = self._deck.card_by_id[card_of(task)]
+        values = {
+            "id": name,
+            "category": card.category,
+            "condition": card.text,
+            "tells": "、".join(card.tells),
+            "phrases": "\n".join(f"　{n} {phrase.text}" for n, phrase in phrase_names(card)),
+            "again": told_reasons(self._reasons, task.refusals),
+        }
+        return self._prompt.fill(2, values)
+
+    def answer_tokens(self, tasks: Sequence[Task]) -> int:
+        """About how long the reply is."""
+        pieces = self._deck.pieces
+        phrase = sum(map(_tokens, (form.wanted for form in pieces.forms)))
+        phrases = sum(len(self._deck.card_by_id[card_of(task)].phrases) for task in tasks)
+        card = sum(map(_tokens, pieces.endings.values())) + 30
+        return phrase * phrases + card * len(tasks)
+
+    def estimate(self, tasks: Sequence[Task]) -> Estimate:
+        """What a request will take."""
+        prompt = self.prompt(tasks)
+        fixed = estimate_tokens(prompt.fixed)
+        return Estimate(
+            requests=1,
+            prompt=fixed + estimate_tokens(prompt.asked),
+            fixed=fixed,
+            output=self.answer_tokens(tasks),
+            most_output=prompt.most_tokens,
+        )
+
+
+def phrase_names(card: Card) -> Iterator[tuple[str, Any]]:
+    """A card's phrases by the short names that a request gives them."""
+    return ((f"p{number}", phrase) for number, phrase in enumerate(card.phrases, 1))
+
+
+def _told(name: str, title: str, wanted: Wanted) -> str:
+    least, most = wanted.length
+    named = f"{name}（{title}）" if title else name
+    return f"・{named}：{wanted.each}つ、{least}字以上{most}字以下。{wanted.guide}"
+
+
+def _tokens(wanted: Wanted) -> int:
+    return wanted.each * (estimate_tokens("字" * wanted.length[1]) + 25)
