@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 import urllib.parse
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -34,6 +35,7 @@ from werkzeug.wsgi import FileWrapper
 
 from app.edge.fastpath import FastPath, RequestHeaders
 from app.settings import Settings
+from app.web.access import client_address
 from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
 from app.web.service import MAX_BODY, Service
 
@@ -106,10 +108,10 @@ class RsgiApplication:
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         app = create_app(settings, service).wsgi_app
-        self._flask = InThreads(app, settings.threads)
+        self._flask = InThreads(app, settings.threads, settings.proxies)
         # What streams, or waits for a model, holds a thread for seconds: it has threads of its own, so
         # that pages and figures do not wait for it.
-        self._slow = InThreads(app, SLOW_THREADS)
+        self._slow = InThreads(app, SLOW_THREADS, settings.proxies)
         self._slow_paths = {CHAT_PATH, *service.slow_paths()}
         # A store in Redis is asked over a socket, which an event loop must not wait for.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
@@ -229,18 +231,68 @@ async def _beginning(protocol: HTTPProtocol) -> bytes:
     return body
 
 
-class InThreads:
-    """Answers by a WSGI application, which runs in threads."""
+class Places:
+    """So many at a time; clients that wait for a place are let in by turns, whoever asks how often.
 
-    def __init__(self, app: Wsgi, threads: int) -> None:
+    In the order in which they came, 5,000 requests of one client would go before another's one.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, client: str) -> None:
+        """Wait for a place."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give()
+            raise
+
+    def give(self) -> None:
+        """Give a place back, to the client whose turn it is."""
+        while self._waiting:
+            client, turns = next(iter(self._waiting.items()))
+            del self._waiting[client]
+            turn = turns.popleft()
+            if turns:
+                self._waiting[client] = turns
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class InThreads:
+    """Answers by a WSGI application, which runs in threads. `proxies`: see `create_app`."""
+
+    def __init__(self, app: Wsgi, threads: int, proxies: int) -> None:
         self._app = app
+        self._proxies = proxies
         self._threads = ThreadPoolExecutor(threads, "answer")
+        self._places = Places(threads)
 
     async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
         """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
         loop = asyncio.get_running_loop()
         environ = wsgi_environ(scope, body)
-        await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
+        await self._places.take(self._client(environ))
+        try:
+            await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
+        finally:
+            self._places.give()
+
+    def _client(self, environ: Environ) -> str:
+        told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if not 0 < self._proxies <= len(told):
+            return client_address(environ)
+        return client_address({"REMOTE_ADDR": told[-self._proxies].strip()})
 
     def _answer(
         self, environ: Environ, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop

@@ -1,0 +1,75 @@
+"""Many requests of one client, and a few of another's: the other's are not behind all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import select
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.edge.serving import Places
+from tests.conftest import Serve
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_clients_are_let_in_by_turns(seed: int) -> None:
+    """Of clients that wait, each is let in before another is let in twice more; all are let in, and
+    never more than there are places, whichever of them go away while they wait."""
+    rng = random.Random(seed)
+    places, let_in, inside = Places(3), list[str](), [0]
+
+    async def ask(client: str) -> None:
+        await places.take(client)
+        let_in.append(client)
+        inside[0] += 1
+        assert inside[0] <= 3
+        await asyncio.sleep(0)
+        inside[0] -= 1
+        places.give()
+
+    async def crowd() -> None:
+        tasks = [asyncio.create_task(ask("many")) for _ in range(500)]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(ask(name)) for name in ("one", "two", "three")]
+        gone = rng.sample(tasks[3:500], 50)
+        await asyncio.sleep(0)
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(task.done() for task in tasks)
+
+    asyncio.run(crowd())
+    assert 450 <= let_in.count("many") <= 500
+    assert all(name in let_in[:16] for name in ("one", "two", "three"))
+
+    async def all_free() -> None:
+        for _ in range(3):
+            await asyncio.wait_for(places.take("after"), 5)
+
+    asyncio.run(all_free())
+
+
+def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path) -> None:
+    """A page that one client asks for comes before most of the 300 that another had asked for."""
+    url = httpx.URL(serve(TSUKURIOKI_DECKS=poem_alone, TSUKURIOKI_THREADS=1).url)
+    address, asked = (url.host, url.port), 300
+    with ExitStack() as stack:
+        many = []
+        for _ in range(asked):
+            wire = stack.enter_context(socket.create_connection(address))
+            wire.sendall(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            many.append(wire)
+        # All of 127.0.0.0/8 is this machine: another client.
+        other = socket.create_connection(address, source_address=("127.0.0.2", 0))
+        with stack.enter_context(other) as wire:
+            wire.sendall(b"GET /dashboard HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert wire.recv(12) == b"HTTP/1.1 200"
+        answered, _, _ = select.select(many, [], [], 0)
+        assert len(answered) < asked - 50
+        for wire in many:
+            assert wire.recv(12) == b"HTTP/1.1 200"
