@@ -1,9 +1,12 @@
-"""What the README shows is what the program does."""
+"""What the documents say is what the program does, and what they point to is there."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import orjson
 import pytest
@@ -13,19 +16,93 @@ from tests.conftest import Serve
 from tests.making import REPO, Precompute
 
 READMES = [REPO / "README.md", REPO / "README.ja.md"]
+DOCUMENTS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md")])
+# A path of this repository in backquotes, but for patterns and what a program writes.
+_PATH = re.compile(r"`((?:app|bench|demo|deploy|docs|precompute|tests|tools)/[\w./-]+|[\w-]+\.(?:md|toml))`")  # fmt: skip
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
-def test_every_setting_is_documented(readme: Path) -> None:
-    """Every setting of the table stands in the README, with its default."""
-    text = readme.read_text(encoding="utf-8")
-    for row in TABLE:
-        line = next((n for n in text.splitlines() if n.startswith(f"| `{row.name}` |")), "")
-        assert line, row.name
-        assert row.default in line
+def name_of(path: Path) -> str:
+    """A document's name in a test's id."""
+    return str(path.relative_to(REPO))
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def outside_code(text: str) -> str:
+    """A document without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of the rows of tables that begin with a name in backquotes."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link can name in a document, as GitHub makes it from the headings."""
+    found: Counter[str] = Counter()
+    names = set()
+    for heading in re.findall(
+        r"^#+ (.+)$", outside_code(document.read_text("utf-8")), re.MULTILINE
+    ):
+        kept = (c for c in heading.lower() if c in " -_" or unicodedata.category(c)[0] in "LNM")
+        name = "".join(kept).strip().replace(" ", "-")
+        names.add(f"{name}-{found[name]}" if found[name] else name)
+        found[name] += 1
+    return names
+
+
+@pytest.mark.parametrize("language", ["md", "ja.md"])
+def test_every_setting_is_documented(language: str) -> None:
+    """docs/settings lists the settings that there are, each once, with its default."""
+    rows = rows_of((REPO / "docs" / f"settings.{language}").read_text("utf-8"))
+    expected = sorted((f"`{row.name}`", f"`{row.default}`" if row.default else "") for row in TABLE)
+    assert sorted((cells[0], cells[1]) for cells in rows) == expected
+
+
+def test_settings_mean_what_the_table_says() -> None:
+    """A setting's meaning is the same sentence in docs/settings.md and in the table of the code."""
+    rows = rows_of((REPO / "docs" / "settings.md").read_text("utf-8"))
+    assert {cells[0]: cells[2] for cells in rows} == {f"`{r.name}`": r.meaning for r in TABLE}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(document: Path) -> None:
+    """A link to a file of the repository finds it, and its heading where it names one."""
+    text = outside_code(document.read_text("utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_paths_that_are_named_are_there(document: Path) -> None:
+    """A path of the repository that a document names in backquotes is there."""
+    missing = [p for p in _PATH.findall(document.read_text("utf-8")) if not (REPO / p).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name.endswith(".ja.md")], ids=name_of
+)
+def test_both_languages_say_the_same(document: Path) -> None:
+    """A Japanese document has its English one's sections, tables, commands and links."""
+    japanese = document.read_text("utf-8")
+    english = document.with_name(document.name.replace(".ja.md", ".md")).read_text("utf-8")
+    for pattern in (r"^#+ ", r"^\|", r"^```", r"\]\("):
+        found = [len(re.findall(pattern, text, re.MULTILINE)) for text in (english, japanese)]
+        assert found[0] == found[1], pattern
+    named = [
+        {name for name in re.findall(r"`([A-Z_]{8,})\b", text) if "_" in name}
+        for text in (english, japanese)
+    ]
+    assert named[0] == named[1]
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name_of)
 def test_the_answer_and_the_figures_shown_are_given(
     readme: Path, precompute: Precompute, serve: Serve
 ) -> None:
