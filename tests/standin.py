@@ -124,7 +124,10 @@ class BatchJob:
 
 @dataclass
 class Tally:
-    """What was asked. `calls` are model calls, `answered` those that brought a whole reply."""
+    """What was asked. `calls` are model calls, `answered` those that brought a whole reply.
+
+    `accepted` are connections, `ended` those of them that are closed.
+    """
 
     calls: int = 0
     answered: int = 0
@@ -133,6 +136,8 @@ class Tally:
     prompt_tokens: int = 0
     output_tokens: int = 0
     most_at_once: int = 0
+    accepted: int = 0
+    ended: int = 0
 
 
 class StandIn:
@@ -144,6 +149,8 @@ class StandIn:
         self.script: deque[Fault] = deque()
         self.fault: Callable[[int], Fault | None] = lambda number: None
         self.latency = 0.0
+        # After so many seconds without a request a connection is closed.
+        self.idle: float | None = None
         # So many calls in so many seconds; more get a 429 that says how long to wait.
         self.limit: tuple[int, float] | None = None
         self.key: str | None = KEY
@@ -157,6 +164,7 @@ class StandIn:
         self.caches: list[str] = []
         self.closing = threading.Event()
         self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
         self.at_once = 0
         self._times: deque[float] = deque()
         stand_in = self
@@ -223,8 +231,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.connection.settimeout(self.server_of.idle)
+        with self.server_of.lock:
+            self.server_of.tally.accepted += 1
         # Small replies at once: without this each waits 40 ms for an acknowledgement.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def finish(self) -> None:
+        super().finish()
+        with self.server_of.changed:
+            self.server_of.tally.ended += 1
+            self.server_of.changed.notify_all()
 
     def do_GET(self) -> None:  # the base's name
         self._handle()

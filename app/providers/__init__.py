@@ -39,7 +39,7 @@ class Model(Protocol):
     """Completes prompts.
 
     `name` is the provider's name, `model` the model that is asked for. Safe to call from several
-    threads.
+    threads, which share one HTTP client; it keeps a connection for each that asks at the same time.
     """
 
     name: str
@@ -49,4 +49,4 @@ class Model(Protocol):
         """The model's reply. Raises ProviderRetryError and ProviderStopError."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

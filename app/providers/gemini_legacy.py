@@ -53,9 +53,9 @@ class GeminiLegacy:
         )
         # The session of the old library follows redirects with the key, and knows no way not to.
         made: Any = client
-        session = made.get_default_generative_client().transport._session  # noqa: SLF001
-        session.trust_env = transport.proxy_for(base_url) is not None
-        session.hooks["response"].append(_refuse_redirect)
+        self._session = made.get_default_generative_client().transport._session  # noqa: SLF001
+        self._session.trust_env = transport.proxy_for(base_url) is not None
+        self._session.hooks["response"].append(_refuse_redirect)
 
     def complete(self, prompt: Prompt) -> Completion:
         """One request. Raises ProviderRetryError and ProviderStopError."""
@@ -102,7 +102,8 @@ class GeminiLegacy:
         return service_error(self._service, code, message or error.message, details, wait)
 
     def close(self) -> None:
-        """The library keeps no connection that could be closed."""
+        """Close the connections."""
+        self._session.close()
 
 
 def _refuse_redirect(response: Any, **_: object) -> None:

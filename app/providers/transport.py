@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
@@ -23,6 +24,9 @@ _HOST = re.compile(r"[\w.:%-]+")
 _REDIRECTS = (301, 302, 303, 307, 308)
 # These two keep method and body; the others turn a POST into a GET, which asks for something else.
 _REPEATED = (307, 308)
+# Seconds for which a connection that nobody uses is kept. Many servers close one after five, and a
+# request that is sent in that moment is lost.
+_IDLE = 4.0
 
 
 def is_local(url: str) -> bool:
@@ -108,7 +112,7 @@ def options(
     """What an HTTP client of `library` (httpx or httpx2) is made with, to ask `url`.
 
     No reply takes longer than `seconds`. A connection to this machine is there at once or not at
-    all, and is not kept.
+    all.
     """
     local = is_local(url)
     return {
@@ -122,7 +126,12 @@ def options(
 def transport(
     library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
 ) -> Any:
-    """The transport alone, for clients that build their own HTTP client."""
+    """The transport alone, for clients that build their own HTTP client.
+
+    Connections are kept for the next request and shared by all threads. A request with a `trace` has
+    a connection of its own: whoever traces it ends the reply by shutting its socket.
+    """
+    proxy = proxy_for(url)
 
     class Limited(library.SyncByteStream):  # type: ignore[misc]  # a class of either library
         def __init__(self, stream: Any, request: Any, end: float) -> None:
@@ -139,9 +148,17 @@ def transport(
             self._stream.close()
 
     class Transport(library.HTTPTransport):  # type: ignore[misc]  # a class of either library
+        @cached_property
+        def _unshared(self) -> Any:
+            unkept = library.Limits(max_keepalive_connections=0)
+            return library.HTTPTransport(proxy=proxy, limits=unkept)
+
         def handle_request(self, request: Any) -> Any:
             end = now() + seconds
-            response = super().handle_request(request)
+            if "trace" in request.extensions:
+                response = self._unshared.handle_request(request)
+            else:
+                response = super().handle_request(request)
             try:
                 refuse_redirect(
                     request.method,
@@ -155,6 +172,4 @@ def transport(
             response.stream = Limited(response.stream, request, end)
             return response
 
-    # A reply that streams is ended by shutting its socket, which must be its own: connections are
-    # not kept, of which a request of some seconds takes no notice.
-    return Transport(proxy=proxy_for(url), limits=library.Limits(max_keepalive_connections=0))
+    return Transport(proxy=proxy, limits=library.Limits(keepalive_expiry=_IDLE))
