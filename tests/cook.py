@@ -19,7 +19,7 @@ from app.kinds.cards.gate import Gate
 from precompute.cook.near_copy import LIMIT, likeness, sketch
 
 _ANSWER = re.compile(
-    r"^［(?P<id>[^］]+)］\n　角度：(?P<angle>.+)\n.*\n.*\n　句：(?P<phrases>.+)(?P<again>(?:\n　前回.*)?)",
+    r"^［(?P<id>[^］]+)］\n　考え：(?P<idea>.+)\n.*\n.*\n　句：(?P<phrases>.+)(?P<again>(?:\n　前回.*)?)",
     re.MULTILINE,
 )
 _PHRASE = re.compile(r"「([^」]*)」")
@@ -81,7 +81,7 @@ class Cook:
             tries = 1 if answer["again"] else 0
             yield {
                 "id": answer["id"],
-                "angle": answer["angle"],
+                "idea": answer["idea"],
                 **self._poem(phrases, title, tries),
             }
 

@@ -222,7 +222,7 @@ class BatchCook:
             self._forget()
             return None
         if state.fingerprint != self._writer.fingerprint:
-            # Its answers were asked for with another prompt: their angles mean nothing today.
+            # Its answers were asked for with another prompt: their ideas mean nothing today.
             self._progress.note(f"{state.name} was given up: the prompt has changed since")
             self._patiently(lambda: self._service.cancel(state.name))
             self._forget()

@@ -13,7 +13,7 @@ from app.store.entry import Usage
 
 # An estimate of a prompt may be short; no prompt has more tokens than this times it.
 CAUTION = 1.6
-# Characters of JSON around an answer, its title and its angle.
+# Characters of JSON around an answer, its title and its idea.
 _AROUND = 75
 
 

@@ -119,7 +119,7 @@ INNER = tuple(
     for text in (
         *(json.dumps({"answers": odd}) for odd in ODD),
         *(json.dumps({"answers": [odd]}) for odd in ODD),
-        *(json.dumps({"answers": [{"id": odd, "angle": odd, "title": odd, "poem": odd}]}) for odd in ODD),
+        *(json.dumps({"answers": [{"id": odd, "idea": odd, "title": odd, "poem": odd}]}) for odd in ODD),
         *(json.dumps({"title": odd, "poem": odd, "keywords": odd}) for odd in ODD),
         *(json.dumps({"title": "題", "poem": [odd], "keywords": [odd]}) for odd in ODD),
         '{"answers": [' + "[" * 5000, '{"answers": [{"poem": ' + "[" * 300 + "]" * 300 + "}]}",

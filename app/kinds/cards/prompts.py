@@ -6,7 +6,7 @@ braces are left alone: a place is a word of small letters, digits and underscore
     poem.txt       fixed, asked, one answer    whole poems, many in a request
     small.txt      keywords, poem              small models, in two steps
     pieces.txt     fixed, asked, one card      pieces
-    variety.json   angles, points of view, opening moves
+    variety.json   ideas, builds, opening moves
     reasons.json   what a model is told of a refusal, by check
 """
 
@@ -41,11 +41,11 @@ PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
     "poem.txt": (
         frozenset({"least", "most", "forbidden", "polite"}),
         frozenset({"count", "titles", "cards", "answers"}),
-        frozenset({"id", "angle", "point", "opening", "phrases", "again"}),
+        frozenset({"id", "idea", "build", "opening", "phrases", "again"}),
     ),
     "small.txt": (
         frozenset({"phrases", "tells"}),
-        frozenset({"keywords", "phrases", "titles", "tells", "angle", "opening", "again"}),
+        frozenset({"keywords", "phrases", "titles", "tells", "idea", "opening", "again"}),
     ),
     "pieces.txt": (
         frozenset({"forms", "endings", "titles", "titles_each"}),
@@ -139,22 +139,22 @@ def rule_values(deck: Deck) -> dict[str, object]:
 class Manner:
     """What one answer is given so that it is unlike the others."""
 
-    angle: str
+    idea: str
     note: str
-    point: str
+    build: str
     opening: str
 
 
 @dataclass(frozen=True, slots=True)
 class Variety:
-    """Angles, points of view and opening moves. Made by `load_variety`."""
+    """Ideas, builds and opening moves. Made by `load_variety`."""
 
-    angles: tuple[tuple[str, str], ...]
-    points: tuple[str, ...]
+    ideas: tuple[tuple[str, str], ...]
+    builds: tuple[str, ...]
     openings: tuple[str, ...]
 
     def manners(self, seeds: Iterable[int]) -> list[Manner]:
-        """One manner for each seed; angles are distinct as long as there are enough.
+        """One manner for each seed; ideas are distinct as long as there are enough.
 
         Everything follows from the seeds, so that a killed build can read a reply to a request that
         it no longer remembers.
@@ -162,20 +162,20 @@ class Variety:
         made: list[Manner] = []
         used: set[str] = set()
         for seed in seeds:
-            rest, start = divmod(seed, len(self.angles))
-            angle, note = self._angle(start, used)
-            used.add(angle)
-            rest, point = divmod(rest, len(self.points))
+            rest, start = divmod(seed, len(self.ideas))
+            idea, note = self._idea(start, used)
+            used.add(idea)
+            rest, build = divmod(rest, len(self.builds))
             opening = rest % len(self.openings)
-            made.append(Manner(angle, note, self.points[point], self.openings[opening]))
+            made.append(Manner(idea, note, self.builds[build], self.openings[opening]))
         return made
 
-    def _angle(self, start: int, used: set[str]) -> tuple[str, str]:
-        for step in range(len(self.angles)):
-            angle = self.angles[(start + step) % len(self.angles)]
-            if angle[0] not in used:
-                return angle
-        return self.angles[start]
+    def _idea(self, start: int, used: set[str]) -> tuple[str, str]:
+        for step in range(len(self.ideas)):
+            idea = self.ideas[(start + step) % len(self.ideas)]
+            if idea[0] not in used:
+                return idea
+        return self.ideas[start]
 
 
 def load_variety(folder: Path) -> Variety:
@@ -184,16 +184,16 @@ def load_variety(folder: Path) -> Variety:
     value = read_json(path)
     try:
         variety = Variety(
-            tuple((str(name), str(note)) for name, note in value["angles"]),
-            tuple(map(str, value["points"])),
+            tuple((str(name), str(note)) for name, note in value["ideas"]),
+            tuple(map(str, value["builds"])),
             tuple(map(str, value["openings"])),
         )
     except (KeyError, TypeError, ValueError):
-        fault = 'expected {"angles": [[name, note]], "points": [text], "openings": [text]}'
+        fault = 'expected {"ideas": [[name, note]], "builds": [text], "openings": [text]}'
         raise DeckError(str(path), "", fault) from None
-    names = [name for name, _ in variety.angles]
-    if not (names and variety.points and variety.openings) or len(set(names)) < len(names):
-        raise DeckError(str(path), "", "there must be angles, each once, points and openings")
+    names = [name for name, _ in variety.ideas]
+    if not (names and variety.builds and variety.openings) or len(set(names)) < len(names):
+        raise DeckError(str(path), "", "there must be ideas, each once, builds and openings")
     return variety
 
 

@@ -1,8 +1,8 @@
 """The common writer: tasks become one keyed prompt, the reply becomes drafts.
 
 Many answers are asked for in one request: the fixed part of the prompt is paid once. Each answer is
-asked for by a short id and with an angle of its own, and the model repeats both: an answer whose id
-and angle do not belong together was swapped with another and is not taken.
+asked for by a short id and with an idea of its own, and the model repeats both: an answer whose id
+and idea do not belong together was swapped with another and is not taken.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ WHOLE_SCHEMA: Mapping[str, Any] = {
                 "type": "object",
                 "properties": {
                     "id": {"type": "string"},
-                    "angle": {"type": "string"},
+                    "idea": {"type": "string"},
                     "title": {"type": "string"},
                     "poem": _TEXTS,
                 },
-                "required": ["id", "angle", "title", "poem"],
+                "required": ["id", "idea", "title", "poem"],
             },
         }
     },
@@ -157,8 +157,8 @@ class Writer:
             2,
             {
                 "id": name,
-                "angle": manner.angle,
-                "point": f"{manner.point}（{manner.note}）",
+                "idea": manner.idea,
+                "build": f"{manner.note}。{manner.build}",
                 "opening": manner.opening,
                 "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
                 "again": told_reasons(self._reasons, task.refusals),
@@ -182,9 +182,9 @@ class Writer:
     def _matched(
         self, tasks: Sequence[Task], answers: Sequence[Mapping[str, Any]]
     ) -> tuple[list[Draft], dict[tuple[str, int], str], int]:
-        """Each answer to its task: the first of its id, and only with the angle of that id."""
+        """Each answer to its task: the first of its id, and only with the idea of that id."""
         waiting = named_tasks(tasks)
-        angles = dict(zip(waiting, self._manners(tasks), strict=True))
+        ideas = dict(zip(waiting, self._manners(tasks), strict=True))
         lost = {task.name: "missing" for task in tasks}
         drafts: list[Draft] = []
         strays = 0
@@ -195,18 +195,18 @@ class Writer:
             task = waiting.get(name)
             if task is None:
                 strays += 1
-            elif _angle(answer, angles[name].angle if only else "") != angles[name].angle:
+            elif _idea(answer, ideas[name].idea if only else "") != ideas[name].idea:
                 lost[task.name] = "swapped"
             else:
                 del waiting[name], lost[task.name]
-                response = {k: v for k, v in answer.items() if k not in ("id", "angle")}
+                response = {k: v for k, v in answer.items() if k not in ("id", "idea")}
                 response["poem"] = joined_poem(response.get("poem"))
                 drafts.append(Draft(task, response))
         return drafts, lost, strays
 
 
-def _angle(answer: Mapping[str, Any], default: str) -> str:
-    return str(answer.get("angle", default)).strip()
+def _idea(answer: Mapping[str, Any], default: str) -> str:
+    return str(answer.get("idea", default)).strip()
 
 
 def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -290,7 +290,7 @@ class SmallWriter:
             "tells": "、".join(self._tells(phrases)),
             # A small model loses itself in twenty candidates.
             "titles": "／".join(title_candidates(self._deck, seed_of(task))[:5]),
-            "angle": f"{manner.angle}（{manner.note}）",
+            "idea": f"{manner.idea}（{manner.note}）",
             "opening": manner.opening,
             "again": told_reasons(self._reasons, task.refusals[-1:]),
         }

@@ -230,7 +230,7 @@ def test_the_cloud_writes_whole_and_is_kept_for_the_next_build(tmp_path: Path) -
 def _whole_reply(asked: dict[str, Any], query: Query) -> str:
     text = json.dumps(asked, ensure_ascii=False)
     name = text[text.rindex("［") + 1 : text.rindex("］")]
-    angle = text[text.rindex("角度：") + 3 :].split("\\n")[0]
+    idea = text[text.rindex("考え：") + 3 :].split("\\n")[0]
     poem = written(query)
-    item = {"id": name, "angle": angle, "title": poem["title"], "poem": poem["poem"].split("\n")}
+    item = {"id": name, "idea": idea, "title": poem["title"], "poem": poem["poem"].split("\n")}
     return json.dumps({"answers": [item]}, ensure_ascii=False)

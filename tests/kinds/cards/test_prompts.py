@@ -61,7 +61,7 @@ def test_the_small_prompts_have_about_300_tokens_each() -> None:
 
 
 def test_a_request_says_all_that_an_answer_needs() -> None:
-    """Phrases, what to hide, 20 titles, and for each answer its id, angle, view and opening."""
+    """Phrases, what to hide, 20 titles, and for each answer its id, idea, view and opening."""
     asked = tasks(10)
     writer = Writer(poem_deck(), PLANNED)
     text = writer.prompt(asked).asked
@@ -70,19 +70,19 @@ def test_a_request_says_all_that_an_answer_needs() -> None:
             assert f"「{phrase.text}」" in text
             assert poem_deck().card_by_id[phrase.card].text in text
     assert sum(title in text for title in poem_deck().titles) >= 20
-    assert text.count("角度：") == text.count("語り手の位置：") == text.count("書き出し：") == 10
+    assert text.count("考え：") == text.count("組み立て：") == text.count("書き出し：") == 10
     assert "{" not in text
 
 
-def test_every_answer_of_a_request_has_its_own_angle() -> None:
-    """Up to as many answers as there are angles."""
+def test_every_answer_of_a_request_has_its_own_idea() -> None:
+    """Up to as many answers as there are ideas."""
     variety = load_variety(prompts_folder(poem_deck()))
     manners = variety.manners(range(0, 10_000, 400))
-    assert len({manner.angle for manner in manners}) == 25
+    assert len({manner.idea for manner in manners}) == 25
 
 
 def test_a_thousand_answers_are_given_many_manners() -> None:
-    """Angle, point of view and opening move together: hardly any two plays have the same."""
+    """Angle, build of view and opening move together: hardly any two plays have the same."""
     variety = load_variety(prompts_folder(poem_deck()))
     jobs = zip(plan_sampled(poem_deck(), 0), range(300), strict=False)
     seeds = [int(job.query.key, 16) for job, _ in jobs]
@@ -98,7 +98,7 @@ def test_titles_are_offered_evenly() -> None:
 
 
 def test_asked_again_it_is_another_request() -> None:
-    """A refused answer gets another angle, and the reason in Japanese."""
+    """A refused answer gets another idea, and the reason in Japanese."""
     task = tasks(1)[0]
     again = Task(task.query, 0, ((Refusal("length", "171", "180-240 characters"),),))
     writer = Writer(poem_deck(), PLANNED)
@@ -135,7 +135,7 @@ def test_the_fingerprint_follows_the_prompt(folder: Path) -> None:
     [
         ("{least}", "180", r"section 1: lacks \{least\}"),
         ("{answers}", "", r"section 2: lacks \{answers\}"),
-        ("{point}", "{view}", r"section 3: lacks \{point\}"),
+        ("{build}", "{view}", r"section 3: lacks \{build\}"),
         ("句：{phrases}", "句：{phrases}{colour}", r"section 3: has the unknown place \{colour\}"),
         ("----\n", "", "expected 3 sections"),
     ],
@@ -151,7 +151,7 @@ def test_a_prompt_with_a_fault_names_file_and_place(
     assert caught.value.file == str(path)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"angles": [], "points": ["x"], "openings": ["y"]}'])
+@pytest.mark.parametrize("text", ["{", "{}", '{"ideas": [], "builds": ["x"], "openings": ["y"]}'])
 def test_variety_with_a_fault_is_named(text: str, folder: Path) -> None:
     """So is data that gives no variety."""
     (folder / "variety.json").write_text(text)

@@ -98,7 +98,7 @@ def test_a_repeated_answer_is_noticed() -> None:
 
 
 def test_swapped_answers_are_noticed() -> None:
-    """Two answers under each other's ids give themselves away by their angles; neither is kept."""
+    """Two answers under each other's ids give themselves away by their ideas; neither is kept."""
     first, second = ANSWERS[0], ANSWERS[1]
     swapped = [first | {"id": second["id"]}, second | {"id": first["id"]}, *ANSWERS[2:]]
     batch = read(reply(swapped))
@@ -133,8 +133,8 @@ def test_no_text_breaks_it(text: str) -> None:
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(["id", "angle", "title", "poem"]),
-            st.sampled_from([ANSWERS[0]["id"], ANSWERS[0]["angle"], 3, None, [], ["a"], {}]),
+            st.sampled_from(["id", "idea", "title", "poem"]),
+            st.sampled_from([ANSWERS[0]["id"], ANSWERS[0]["idea"], 3, None, [], ["a"], {}]),
         )
     )
 )
