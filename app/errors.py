@@ -1,42 +1,42 @@
 """Every error that Tsukurioki raises on purpose.
 
     TsukuriokiError
-    ├── OperatorError            the person who runs it can mend it; one sentence, exit status 2
-    │   ├── SettingError         a setting has a value that means nothing
-    │   ├── DeckError            a deck's file is missing or wrong: file, place, fault
+    ├── OperatorError            the operator can correct it; one sentence, exit status 2
+    │   ├── SettingError         a setting has an invalid value
+    │   ├── DeckError            a deck's file is missing or wrong: file, place, cause
     │   ├── PlanError            the plan asked for cannot be made
     │   ├── BundleError          a bundle is damaged, cut, foreign or cannot be written
     │   ├── StoreError           the log or its index
     │   │   ├── StoreLockedError     another process is writing
     │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
-    │   │   ├── DamagedLineError     a line is not what was written; readers skip and name it
-    │   │   └── IndexUnusableError   the index is missing, foreign or broken; it can be built again
+    │   │   ├── DamagedLineError     a line of the log is damaged; readers skip and report it
+    │   │   └── IndexUnusableError   the index is missing, damaged or another deck's
     │   │       └── NothingCookedError   there is neither log nor index yet
     │   └── ProviderError        a provider did not give a text
     │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
-    │       ├── ProviderStopError    it will not work without a person: key, quota, model
+    │       ├── ProviderStopError    a person must act first: key, quota, model
     │       └── UnfinishedError      a build ended early: what is safe, and how to go on
-    ├── StateUnavailableError    the shared state cannot be used now; the process goes on alone
-    ├── ModelFaultError          a model did not answer a chat message; the next tier does
-    └── RequestError             a client sent something that cannot be answered; an HTTP 4xx
+    ├── StateUnavailableError    the shared state cannot be used now; the process uses its own
+    ├── ModelFaultError          a model did not answer in time, or at all; the next tier answers
+    └── RequestError             a client's request cannot be answered; an HTTP 4xx
 
-An operator's error carries a sentence that says what is wrong and what to do. A client's error
-carries a status, so that the server can turn it into a problem document (RFC 9457).
+The message of an OperatorError says what is wrong and what to do. A RequestError has a status, from
+which the server makes a problem document (RFC 9457).
 """
 
 from __future__ import annotations
 
 
 class TsukuriokiError(Exception):
-    """Base of everything that is raised on purpose."""
+    """Base of all errors that are raised on purpose."""
 
 
 class OperatorError(TsukuriokiError):
-    """Something that the person who runs the program can mend."""
+    """Something that the person who runs the program can correct."""
 
 
 class SettingError(OperatorError):
-    """A setting has a value that means nothing."""
+    """A setting has an invalid value; `name` is the setting's, `expected` says what is valid."""
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         super().__init__(f"{name}={value!r}: expected {expected}")
@@ -44,7 +44,7 @@ class SettingError(OperatorError):
 
 
 class DeckError(OperatorError):
-    """A deck cannot be loaded."""
+    """A deck cannot be loaded: `fault` says what is wrong at `place` in `file`."""
 
     def __init__(self, file: str, place: str, fault: str) -> None:
         super().__init__(f"{file}: {place}: {fault}" if place else f"{file}: {fault}")
@@ -62,7 +62,7 @@ class BundleError(OperatorError):
 
 
 class StoreError(OperatorError):
-    """The log or its index."""
+    """Something is wrong with the log or its index."""
 
 
 class StoreLockedError(StoreError):
@@ -74,15 +74,15 @@ class StoreWriteError(StoreError):
 
 
 class DamagedLineError(StoreError):
-    """A line of the log is not what was written."""
+    """A line of the log is damaged."""
 
 
 class IndexUnusableError(StoreError):
-    """The index is missing, foreign or broken. It is a cache: build it again from the log."""
+    """The index is missing, damaged or another deck's. It can be built again from the log."""
 
 
 class NothingCookedError(IndexUnusableError):
-    """There is neither log nor index: nothing has been cooked, which is no fault."""
+    """There is neither log nor index: nothing has been cooked yet."""
 
 
 class ProviderError(OperatorError):
@@ -92,12 +92,12 @@ class ProviderError(OperatorError):
 
 
 class ProviderRetryError(ProviderError):
-    """It may work later.
+    """The request may work later.
 
-    `kind` is what it is counted under, `retry_after` what the service asked for, in seconds, if it
-    said so. `hold`: nothing else should be asked of the service before that time either. `sent`:
-    the request may have been answered, and billed, without our seeing it. `reply` is what came
-    instead of an answer, for a person to look at.
+    `retry_after` is the seconds that the service asked for, None if it did not. `kind` is the name
+    under which a build counts the error. `hold`: other requests must wait for that time too.
+    `sent`: the request may have been answered, and billed, although we did not get the answer.
+    `reply` is the unreadable reply, for a person to look at.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class ProviderRetryError(ProviderError):
 
 
 class ProviderStopError(ProviderError):
-    """It will not work without a person. `next_step` says what that person can do."""
+    """The request will not work until a person acts; `next_step` says what to do."""
 
     def __init__(self, message: str, next_step: str = "", reason: str = "server") -> None:
         super().__init__(f"{message}; {next_step}" if next_step else message)
@@ -131,15 +131,15 @@ class ProviderStopError(ProviderError):
 
 
 class UnfinishedError(ProviderError):
-    """A build ended early. The sentence says what happened, what is safe and how to go on."""
+    """A build ended early. The message says what happened, what is safe and how to go on."""
 
 
 class StateUnavailableError(TsukuriokiError):
-    """The file that workers share cannot be read or written now: a lock, a full disk, damage."""
+    """The file with the shared state cannot be read or written now: a lock, a full disk, damage."""
 
 
 class ModelFaultError(TsukuriokiError):
-    """A model did not answer a chat message, or not in time. `reason` is what it is counted under."""
+    """A model did not answer, or not in time. `reason` is the word under which it is counted."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -147,10 +147,10 @@ class ModelFaultError(TsukuriokiError):
 
 
 class RequestError(TsukuriokiError):
-    """A client sent something that cannot be answered.
+    """A client's request cannot be answered.
 
     `detail` says in English what is wrong, `sentence` is for the player, in the deck's language;
-    `headers` go with it (Retry-After).
+    `headers` are further headers of the response (Retry-After).
     """
 
     def __init__(

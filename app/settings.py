@@ -1,6 +1,6 @@
-"""Every setting, in one table: name in the environment, default, meaning.
+"""All settings in one table: name in the environment, default, meaning.
 
-Only the server and the command line read settings; everything below is handed what it needs.
+Only the server and the command line read settings; other modules are passed the values they need.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from app.store.options import StoreOptions
 from app.store.plain import open_file
 
 TIERS = ("exact", "same_hand", "composed", "template")
-# Those that ask a model come in where the operator names them.
+# The tiers that ask a model are used only if the operator names them.
 ALL_TIERS = (*TIERS, "local", "cloud")
 CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
 class Setting(NamedTuple):
-    """One row of the table. `field` is its name in `Settings`."""
+    """One row of the table. `field` is its name in `Settings`; `read` parses (name, value)."""
 
     name: str
     field: str
@@ -50,7 +50,7 @@ def _optional_path(name: str, value: str) -> Path | None:
 
 
 def _store(name: str, value: str) -> Path | str | None:
-    # The schemes of app.store.redis, which is not imported for their sake.
+    # The schemes that app.store.redis accepts; importing it here would cost every start.
     if value.startswith(("redis://", "rediss://", "unix://")):
         return value
     return _optional_path(name, value)
@@ -58,7 +58,7 @@ def _store(name: str, value: str) -> Path | str | None:
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
-        # Few digits first: int() refuses thousands of them.
+        # Few digits only: int() raises for thousands of them.
         number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
         if not least <= number <= most:
             raise SettingError(name, value, f"a whole number from {least} to {most}")
@@ -76,7 +76,7 @@ def _hosts(name: str, value: str) -> tuple[str, ...]:
 
 
 def _host(name: str, word: str) -> str:
-    """A name as it stands in requests, in lower case and Punycode; `.name` is for its subdomains too."""
+    """A host's name as requests have it, in lower case and Punycode; `.name` includes subdomains."""
     try:
         host = word.removeprefix(".").encode("idna").decode("ascii").lower()
     except UnicodeError:
@@ -87,7 +87,7 @@ def _host(name: str, word: str) -> str:
 
 
 def _token(name: str, value: str) -> str:
-    """What a client can show in a header. What is wrong with it is told without showing it."""
+    """A value that a client can send in a header. The error does not show it."""
     if not re.fullmatch(r"[!-~]*", value):
         expected = "ASCII letters, digits and signs without blanks: a header carries nothing else"
         raise SettingError(name, "…", expected)
@@ -200,11 +200,10 @@ TABLE = (
 )  # fmt: skip
 
 
-# The file in the data folder that holds the settings a bundle brought.
+# The file in the data folder with the settings that came in a bundle.
 SETTINGS_FILE = "settings.env"
-# The settings that a bundle may bring: how answers are found and told. Not: secrets, folders, where
-# the machine listens, whom it trusts, and where keys are sent. The person who runs the machine says
-# those, whoever packed the bundle.
+# The settings that a bundle may contain: how answers are found and shown. Secrets, folders, where the
+# server listens, whom it trusts and where keys are sent are for the person who runs the machine.
 _TRAVEL = frozenset(
     [
         "ledger_mb",
@@ -243,16 +242,16 @@ _TRAVEL = frozenset(
     ]
 )
 _FOLDERS = frozenset({"data", "decks", "store", "ledger"})
-# Characters that neither a shell nor systemd takes for anything but themselves, within '…'.
+# Characters that have no special meaning between single quotes for a shell or for systemd.
 _PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,1000}")
 _LINE = re.compile(r"([A-Z_]+)='(.*)'")
 _MOST_BYTES = 1 << 16
 
 
 def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Of the settings that are given, those that a bundle takes along, and the names of the others.
+    """The settings given in `environ` that a bundle takes along, and the names of those it does not.
 
-    The folders are in neither: what is in them travels.
+    Folders are in neither: the bundle takes their contents.
     """
     given = {**read_bundled(environ), **environ}
     set_here = [row for row in TABLE if given.get(row.name)]
@@ -261,16 +260,16 @@ def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], lis
 
 
 def write_settings(values: Mapping[str, str]) -> bytes:
-    """The bytes of a settings file. Raises SettingError for what such a file may not hold."""
+    """The bytes of a settings file. Raises SettingError for a setting that it may not contain."""
     for name, value in values.items():
         _check_bundled(name, value)
     return "".join(f"{name}='{value}'\n" for name, value in sorted(values.items())).encode()
 
 
 def read_bundled(environ: Mapping[str, str]) -> dict[str, str]:
-    """The settings in the data folder's settings file; none where there is no such file.
+    """The settings in the data folder's settings file; empty if there is no such file.
 
-    Raises SettingError where the file is not as `write_settings` writes it.
+    Raises SettingError if the file differs from what `write_settings` writes.
     """
     path = _path("TSUKURIOKI_DATA", environ.get("TSUKURIOKI_DATA") or "data") / SETTINGS_FILE
     try:
@@ -371,9 +370,9 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """The settings of an environment, and below them those that a bundle brought.
+        """Read the settings of an environment; those that came in a bundle replace the defaults.
 
-        Raises SettingError, naming the setting.
+        Raises SettingError, which names the setting.
         """
         given = {**read_bundled(environ), **environ}
         values = {
@@ -385,7 +384,7 @@ class Settings:
         values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"
         if realpath(values["ledger"]) == realpath(values["store"]):
-            # Both write <deck>.jsonl there: the misses would stand among the entries.
+            # Both write <deck>.jsonl there: misses would be mixed with entries.
             raise SettingError(
                 "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
             )

@@ -1,1 +1,1 @@
-"""What the event remembers: misses, votes, counters and the state that workers share."""
+"""Records of an event: misses, votes, counters and the state that workers share."""

@@ -1,12 +1,12 @@
-"""Counting over all workers.
+"""Counters over all workers.
 
-A worker counts in memory, which costs less than a microsecond, and adds what is new to the shared
-state once a second: of a worker that is killed at most a second is lost. Whoever is asked for figures
-adds his own first and reads the sums. Every run of a server has sums of its own, which stay: so the
-figures of several runs, and of several machines, can be put together.
+A worker counts in memory, which takes less than a microsecond, and adds its new counts to the shared
+state once a second: a worker that is killed loses the counts of a second at most. A worker that is
+asked for figures adds its own counts first, then reads the sums. Each run of a server keeps sums of
+its own, so that the figures of several runs, and of several machines, can be added up.
 
-A counter has one number. A histogram has one for each of `BUCKETS` and one beyond (each the
-observations in just that bucket), then the sum in nanoseconds.
+A counter is one number. A histogram is a number of observations for each of `BUCKETS` (not
+cumulative) and for all larger ones, then the sum of the observations in nanoseconds.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from app.store.answer import WHOLE_TIERS
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-# Seconds, finely enough that a quantile between two of them means something: 1, 1.5, 2, 3, 5, 7.
+# Upper bounds in seconds, close enough to interpolate quantiles: 1, 1.5, 2, 3, 5, 7 in each decade.
 BUCKETS = tuple(
     round(mantissa * 10.0**power, 9) for power in range(-6, 1) for mantissa in (1, 1.5, 2, 3, 5, 7)
 )
 ANSWER_LABELS = ("deck", "tier")
 _LATENCY, _PASSED = "tsukurioki_answer_seconds", "tsukurioki_passed"
 _REFUSED, _FETCHED = "tsukurioki_refused_requests", "tsukurioki_fetched_answers"
-# How many labels and numbers a family has.
+# The number of labels and of numbers of each family; other families have one number.
 _SHAPES = {
     _LATENCY: (2, len(BUCKETS) + 2),
     _REFUSED: (1, 1),
     _FETCHED: (1, 1),
     _PASSED: (4, 1),
 }
-# Seconds between two times that a worker adds what it has counted.
+# Seconds between two additions of a worker's counts to the sums.
 FLUSH_EVERY = 1.0
-# The sums of a run stand under this and its name. Another set of buckets would need another word.
+# The prefix of a run's name in the shared state; to be changed whenever BUCKETS change.
 _RUN = "counters-1 "
-# Where versions before 0.2 kept the counts of runs that ended.
+# The journal in which versions before 0.2 kept the counts of ended runs.
 _JOURNAL = "service.counters"
 
-# A family and the values of its labels, and its numbers.
+# Numbers by family name followed by the values of its labels.
 Sums = dict[tuple[str, ...], list[int]]
 
 
 class TierFigures(NamedTuple):
-    """What one tier gave: answers, and the latency of half and of 99 in 100 of them, in seconds."""
+    """The number of answers that a tier gave, and the 50th and 99th percentile of seconds taken."""
 
     answers: int
     p50: float
@@ -75,7 +75,7 @@ class Counter:
         self.labels = tuple(labels)
 
     def inc(self, *values: str) -> None:
-        """One more."""
+        """Add one under the values of the labels."""
         with self._owner.lock:
             self._owner.numbers(self.name, values, self.size)[0] += 1
 
@@ -86,7 +86,7 @@ class Histogram(Counter):
     size = len(BUCKETS) + 2
 
     def observe(self, seconds: float, *values: str) -> None:
-        """One more, of so many seconds."""
+        """Add an observation in seconds under the values of the labels."""
         place, nano = bisect_left(BUCKETS, seconds), int(seconds * 1e9)
         owner = self._owner
         with owner.lock:
@@ -98,9 +98,9 @@ class Histogram(Counter):
 
 
 class Counters:
-    """The counters of one worker, and the sums over all. Others add families with `counter`.
+    """The counters of one worker, and the sums over all workers of the same `run`.
 
-    `run` names the run of the server whose worker it is.
+    `counter` adds further families. `clock` gives seconds.
     """
 
     def __init__(self, state: State, run: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -109,7 +109,7 @@ class Counters:
         self._flush_at = 0.0
         self._space = _RUN + run
         self.lock = threading.Lock()
-        # What is not added yet; read and changed under the lock.
+        # Counts that are not yet added to the shared state; read and changed under the lock.
         self.new: Sums = {}
         self._flushing = threading.Lock()
         self._families: dict[str, Counter] = {}
@@ -131,7 +131,7 @@ class Counters:
         _forking.add(self)
 
     def numbers(self, name: str, values: tuple[str, ...], size: int) -> list[int]:
-        """The numbers that are not added yet; to be changed under the lock."""
+        """The counts not yet added to the shared state; the caller must hold the lock."""
         key = (name, *values)
         numbers = self.new.get(key)
         if numbers is None:
@@ -139,12 +139,12 @@ class Counters:
         return numbers
 
     def forget(self) -> None:
-        """In a child: what was counted before the fork is the parent's to add."""
+        """Drop all counts in a forked child: the parent adds what was counted before the fork."""
         self.lock, self._flushing = threading.Lock(), threading.Lock()
         self.new = {}
 
     def flush(self) -> None:
-        """Add what is new to the sums of all workers."""
+        """Add new counts to the sums of all workers."""
         with self._flushing:
             with self.lock:
                 new, self.new = self.new, {}
@@ -153,24 +153,24 @@ class Counters:
                 self._state.add_sums(self._space, named)
 
     def flush_due(self) -> None:
-        """Flush, if that was not done within the last second."""
+        """Flush unless this method did so within the last second."""
         now = self._clock()
         if now >= self._flush_at:
             self._flush_at = now + FLUSH_EVERY
             self.flush()
 
     def counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        """A family of counters by its name (without `_total`), made if it is not there yet."""
+        """The family of counters with this name (without `_total`); made if there is none."""
         if name not in self._families:
             self._families[name] = Counter(self, name, meaning, labels)
         return self._families[name]
 
     def answered(self, deck: str, tier: str, seconds: float) -> None:
-        """Count an answer."""
+        """Count an answer of a tier and the seconds that it took."""
         self._latency.observe(seconds, deck, tier)
 
     def passed(self, deck: str, tier: str, why: str, reason: str) -> None:
-        """Count that a tier had no answer to give."""
+        """Count that a model's tier gave no answer: why (guard, fault or gate), and the reason."""
         self._passed.inc(deck, tier, why, reason)
 
     def refused(self, status: int) -> None:
@@ -182,7 +182,7 @@ class Counters:
         self._fetched.inc(deck)
 
     def sums(self) -> Sums:
-        """The sums over all workers of this run."""
+        """The sums over all workers of this run, this one's new counts included."""
         self.flush()
         return _sums(self._state, self._space)
 
@@ -205,12 +205,12 @@ class Counters:
                 for name, family in families.items():
                     found = {n[1:]: numbers for n, numbers in sums.items() if n[0] == name}
                     if isinstance(family, Histogram):
-                        told = HistogramMetricFamily(name, family.meaning, labels=family.labels)
+                        timed = HistogramMetricFamily(name, family.meaning, labels=family.labels)
                         for values, numbers in found.items():
                             edges = [(str(e), c) for e, c in cumulative(numbers).items()]
                             edges[-1] = ("+Inf", edges[-1][1])
-                            told.add_metric(values, edges, numbers[-1] / 1e9)
-                        yield told
+                            timed.add_metric(values, edges, numbers[-1] / 1e9)
+                        yield timed
                     else:
                         counted = CounterMetricFamily(name, family.meaning, labels=family.labels)
                         for values, numbers in found.items():
@@ -220,11 +220,11 @@ class Counters:
         return Summed()
 
     def by_tier(self, deck: str) -> dict[str, TierFigures]:
-        """Answers and latency by tier, over all workers since the start."""
+        """Answers and latency by tier, over all workers of this run."""
         return tier_figures(self.sums(), deck)
 
     def passes(self, deck: str) -> dict[str, dict[str, dict[str, int]]]:
-        """Why tiers passed: tier → guard, fault or gate → reason → times."""
+        """How often tiers gave no answer: tier → guard, fault or gate → reason → times."""
         found: dict[str, dict[str, dict[str, int]]] = {}
         for name, numbers in self.sums().items():
             if name[:2] == (_PASSED, deck):
@@ -254,17 +254,17 @@ def _sums(state: State, space: str) -> Sums:
 
 
 def _name(name: str, numbers: list[int]) -> tuple[str, ...]:
-    """A family and its labels' values. Raises ValueError if nobody has counted so."""
-    told = tuple(map(str, orjson.loads(name)))
-    labels, size = _SHAPES.get(told[0], (len(told) - 1, 1))
-    if (len(told) - 1, len(numbers)) != (labels, size):
-        raise ValueError(f"{name}: has {len(told) - 1} labels and {len(numbers)} numbers")
-    return told
+    """Parse a stored family name and its labels' values. Raises ValueError if they do not fit."""
+    parts = tuple(map(str, orjson.loads(name)))
+    labels, size = _SHAPES.get(parts[0], (len(parts) - 1, 1))
+    if (len(parts) - 1, len(numbers)) != (labels, size):
+        raise ValueError(f"{name}: has {len(parts) - 1} labels and {len(numbers)} numbers")
+    return parts
 
 
 def kept_sums(ledger: Path, now: Callable[[], float]) -> Sums:
-    """The counts of every run, by a machine's ledger folder."""
-    # A folder that is only read gets no state of its own.
+    """The counts of all runs together, from a machine's ledger folder."""
+    # State would make its file in a folder that has none.
     state = State(ledger if (ledger / NAME).exists() else None, now)
     total: Sums = {}
     for line in read_journal(ledger, _JOURNAL):
@@ -287,8 +287,8 @@ def tier_figures(sums: Sums, deck: str) -> dict[str, TierFigures]:
     }
 
 
-def seen(figures: Mapping[str, TierFigures]) -> dict[str, Any]:
-    """Answers as `/stats` tells them: in all, how many were whole entries, and by tier."""
+def answer_summary(figures: Mapping[str, TierFigures]) -> dict[str, Any]:
+    """Answers as in `/stats`: in total, those that were whole stored entries, and by tier."""
     total = sum(tier.answers for tier in figures.values())
     whole = sum(tier.answers for name, tier in figures.items() if name in WHOLE_TIERS)
     return {
@@ -313,7 +313,7 @@ def refusals(sums: Sums) -> dict[str, int]:
 
 
 def cumulative(numbers: Sequence[int]) -> dict[float, float]:
-    """A histogram's numbers as Prometheus tells them: how many were at most so many seconds."""
+    """Observations up to each bound in seconds, as in Prometheus, from a histogram's numbers."""
     return dict(zip((*BUCKETS, float("inf")), accumulate(numbers[:-1]), strict=True))
 
 

@@ -1,7 +1,7 @@
-"""Dealing from stock: every stocked hand once before any comes again, over workers and restarts.
+"""Dealing from stock: every stocked hand once before any is repeated, over workers and restarts.
 
-The hands dealt are counted in the shared state. A number is turned into a hand by a permutation of
-the stock that changes every round.
+The shared state counts the hands dealt. A permutation of the stock, another one in each round, turns
+that number into a hand.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from app.ledger.state import State
 
 
 def permuted(number: int, count: int) -> int:
-    """The position dealt as the `number`-th: rounds of `count`, each in an order of its own.
+    """The position to deal as the `number`-th (from 0), in rounds of `count`.
 
-    An affine map with a step coprime to `count` is a permutation that needs no list in memory.
+    Each round is an affine map with a step coprime to `count`: a permutation without a list in
+    memory.
     """
     turn, place = divmod(number, count)
     rng = random.Random(turn)
@@ -26,16 +27,19 @@ def permuted(number: int, count: int) -> int:
 
 
 class DealCounter:
-    """Numbers 0, 1, 2, … for one deck, none given twice to any worker; anew for another stock."""
+    """Numbers 0, 1, 2, … for one deck, each given to one worker only; from 0 if the stock changes.
+
+    `stock` is the number of stocked hands.
+    """
 
     def __init__(self, state: State, deck: str) -> None:
         self._state = state
         self._name = f"dealt {deck}"
 
     def take(self, stock: int) -> int:
-        """The next number, for a stock of so many hands."""
+        """The next number."""
         return self._state.take_number(self._name, stock)
 
     def taken(self, stock: int) -> int:
-        """How many were dealt from a stock of so many hands."""
+        """How many numbers were taken."""
         return self._state.taken(self._name, stock)

@@ -1,10 +1,10 @@
 """Journals: bounded, append-only files of JSON lines that many workers write at once.
 
-The ledger (what was asked and not found) and the votes are journals. A line is appended with one
-write to a file opened for appending, which the system keeps whole between processes; nothing is
-synced, for a lost line costs a count and not an answer. A journal that reaches half its limit is set
-aside as `<name>.1.jsonl`, over the one set aside before. A server whose journal cannot be written or
-read goes on without it, and says so in its log.
+The ledger (misses) and the votes are journals. A line is appended with one write to a file opened
+for appending, which the system does not mix with writes of other processes. Nothing is synced,
+because a lost line costs a count and not an answer. A journal that reaches half its limit is renamed
+to `<name>.1.jsonl`, replacing the one before. If a journal cannot be written or read, the server
+goes on without it and logs a warning.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import orjson
 from app.ledger.trouble import Trouble
 from app.store.plain import descriptor, open_file
 
-# So many bytes a line may have on average between two looks at the file's size.
+# Bytes that a line is assumed to have, to decide when to look at the file's size again.
 _LINE = 1024
-# So many bytes tell one journal from another: its first line has a time in it.
+# Bytes that identify a journal: its first line has a time in it.
 _HEAD = 512
 
 
 def journal_path(folder: Path, name: str) -> Path:
-    """Where the journal of a name is."""
+    """The path of a journal."""
     return folder / f"{name}.jsonl"
 
 
@@ -39,7 +39,7 @@ def _aside_path(folder: Path, name: str) -> Path:
 
 
 class Journal:
-    """Appends lines. `limit` is in bytes, over both files."""
+    """Appends lines. `limit` is in bytes, for both files together."""
 
     def __init__(self, folder: Path, name: str, limit: int) -> None:
         self._folder = folder
@@ -52,16 +52,16 @@ class Journal:
         self._trouble = Trouble(time.monotonic)
 
     def append(self, value: dict[str, Any]) -> bool:
-        """Append a line. A disk that is full loses the line, not the request: False."""
+        """Append a line; returns whether it was written. A full disk does not fail the request."""
         line = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-        # A worker's threads share the file: none may write to a number that another has closed.
+        # Threads share the descriptor: none may write to it while another closes it.
         with self._lock:
             try:
                 if self._left <= 0:
                     self._open()
                 os.write(self._file, line)
             except OSError as error:
-                self._trouble.tell(f"{self._path}: a line is lost: {error.strerror}")
+                self._trouble.warn(f"{self._path}: a line is lost: {error.strerror}")
                 return False
             self._left -= 1
         return True
@@ -71,30 +71,30 @@ class Journal:
         self._reopen()
         status = os.fstat(self._file)
         if status.st_size >= self._half:
-            # Another worker may have set it aside already: then the path is a new file.
+            # If another worker has renamed it already, the path is a new file.
             if status.st_ino == self._path.stat().st_ino:
                 self._path.replace(self._aside)
             self._reopen()
-        # Look again before the file could have outgrown its half, whatever the others write.
+        # Look at the size again early enough for the limit to hold if up to 16 workers write.
         room = self._half - os.fstat(self._file).st_size
         self._left = max(1, room // (16 * _LINE))
 
     def _reopen(self) -> None:
         if self._file >= 0:
-            # First forgotten, then closed: where opening fails, the number is somebody else's soon.
+            # Forgotten first: if opening fails, the closed descriptor may soon be another file's.
             old, self._file = self._file, -1
             os.close(old)
         self._file = descriptor(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def read_journal(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The lines, oldest first. A line that is not an object is passed over: it was never ours."""
+    """The lines, oldest first; lines that are not JSON objects are skipped."""
     for path in (_aside_path(folder, name), journal_path(folder, name)):
         yield from _read(path, 0)[1]
 
 
 def _read(path: Path, start: int) -> tuple[int, Iterator[dict[str, Any]]]:
-    """The offset after the whole lines from an offset on, and their objects, one by one."""
+    """Read complete lines from offset `start`; returns the offset after them, and their objects."""
     try:
         with open_file(path, "rb") as file:
             file.seek(start)
@@ -116,9 +116,10 @@ def _objects(lines: bytes) -> Iterator[dict[str, Any]]:
 
 
 class JournalReader:
-    """Follows a journal: each call gives what is new, and whether to begin again from nothing.
+    """Follows a journal as it grows.
 
-    A journal is known by how it begins: inode numbers are soon used again after it was set aside.
+    A journal is identified by its first bytes, because inode numbers are soon used again after a
+    file was replaced.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -128,26 +129,27 @@ class JournalReader:
         self._head = b""
         self._trouble = Trouble(time.monotonic)
 
-    def news(self) -> tuple[bool, Iterator[dict[str, Any]]]:
-        """(begin again, lines): after the journal was set aside, all its lines are given anew.
+    def new_lines(self) -> tuple[bool, Iterator[dict[str, Any]]]:
+        """(restarted, lines since the last call).
 
-        If it cannot be read, nothing is new.
+        `restarted` is whether the journal was replaced, and all lines of both files are given again.
+        If the journal cannot be read, there are no new lines.
         """
         try:
-            return self._news()
+            return self._new_lines()
         except OSError as error:
-            self._trouble.tell(f"{error.filename}: cannot be read: {error.strerror}")
+            self._trouble.warn(f"{error.filename}: cannot be read: {error.strerror}")
             return False, iter(())
 
-    def _news(self) -> tuple[bool, Iterator[dict[str, Any]]]:
+    def _new_lines(self) -> tuple[bool, Iterator[dict[str, Any]]]:
         path = journal_path(self._folder, self._name)
         head = _head(path)
         if not self._head or not head.startswith(self._head):
-            again = bool(self._head)
+            restarted = bool(self._head)
             _, older = _read(_aside_path(self._folder, self._name), 0)
             self._offset, lines = _read(path, 0)
             self._head = head
-            return again, itertools.chain(older, lines)
+            return restarted, itertools.chain(older, lines)
         self._head = head
         self._offset, lines = _read(path, self._offset)
         return False, lines

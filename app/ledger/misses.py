@@ -1,4 +1,4 @@
-"""The ledger: what was asked and not answered by a whole entry. A journal, one a deck."""
+"""The ledger: requests that no stored entry answered, in one journal for each deck."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.store.key import Query
 
 
 class Ledger:
-    """Notes misses."""
+    """Writes a deck's ledger. `limit` is in bytes."""
 
     def __init__(self, folder: Path, deck: str, limit: int) -> None:
         self._journal = Journal(folder, deck, limit)
@@ -24,17 +24,17 @@ class Ledger:
         self._journal.append({**query.to_json(), "variant": variant, "tier": tier, "at": at})
 
     def candidate(self, query: Query, tier: str, answer: dict[str, Any], at: str) -> None:
-        """Note an answer that the next build may store, if the gate and a person let it."""
+        """Note an answer that a model gave; the next build may store it after a review."""
         self._journal.append({**query.to_json(), "tier": tier, "candidate": answer, "at": at})
 
 
 def read_ledger(folder: Path, deck: str) -> Iterator[dict[str, Any]]:
-    """The lines of a ledger, oldest first."""
+    """The lines of a deck's ledger, oldest first."""
     return read_journal(folder, deck)
 
 
 class MissCounts:
-    """How often each distinct play was missed; follows the ledger as it grows."""
+    """How often each play was missed; follows the ledger as it grows."""
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._reader = JournalReader(folder, deck)
@@ -42,23 +42,23 @@ class MissCounts:
         self._lock = threading.Lock()
 
     def most_wanted(self, most: int) -> dict[str, Any]:
-        """Misses in all, distinct ones, and the phrases of the most wanted."""
-        # Two that follow the journal at once would count what is new twice.
+        """The `miss_summary` up to now."""
+        # Two threads that follow the journal at once would count new lines twice.
         with self._lock:
-            again, lines = self._reader.news()
-            if again:
+            restarted, lines = self._reader.new_lines()
+            if restarted:
                 self._counts.clear()
             self._counts.update(counted(lines))
-            return told(self._counts, most)
+            return miss_summary(self._counts, most)
 
 
 def counted(lines: Iterable[dict[str, Any]]) -> Counter[tuple[str, ...]]:
-    """How often each distinct play stands in lines of a ledger."""
+    """How often each play occurs in the lines of a ledger, by its phrases."""
     return Counter(phrases for line in lines if (phrases := _phrases(line)))
 
 
-def told(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
-    """Misses in all, distinct ones, and the phrases of the most wanted."""
+def miss_summary(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
+    """Misses in total, distinct plays among them, and the phrases of the `most` frequent plays."""
     return {
         "total": counts.total(),
         "distinct": len(counts),
@@ -73,7 +73,7 @@ def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
     hand = line.get("hand")
     if not isinstance(hand, list):
         return ()
-    # Interned: a ledger holds many plays of few phrases, and every worker that tells them counts them.
+    # Interned to save memory: a ledger holds many plays of few phrases.
     return tuple(
         sorted(sys.intern(str(pick.get("phrase"))) for pick in hand if isinstance(pick, dict))
     )

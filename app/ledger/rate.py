@@ -1,20 +1,19 @@
-"""How often somebody may ask, counted over all workers."""
+"""Rate limits over all workers."""
 
 from __future__ import annotations
 
 import struct
 
-from app.ledger.state import Rows, State
+from app.ledger.state import KeyedValues, State
 
 _LEVEL = struct.Struct("<d")
 
 
 class RateLimit:
-    """So many requests a minute for each key, with a burst of `burst` at once.
+    """Allows `per_minute` requests a minute for each key, `burst` of them at once.
 
-    No thread that ticks: a row holds when its key will have been idle long enough (the generic cell
-    rate algorithm, GCRA), and the level follows from the time that has passed. `most` keys are
-    remembered.
+    The generic cell rate algorithm (GCRA): the value stored for a key is the time in seconds at
+    which its full burst is available again. At most `most` keys are remembered.
     """
 
     def __init__(
@@ -24,14 +23,14 @@ class RateLimit:
         self._step = 60.0 / per_minute
         self._slack = self._step * (burst - 1)
         forget = self._slack + self._step
-        self._rows = Rows(state, name, most, _LEVEL.size, forget)
+        self._rows = KeyedValues(state, name, most, _LEVEL.size, forget)
 
     def wait(self, key: str) -> float:
-        """Seconds until this key may ask; 0 if it may now, and then it has."""
+        """Seconds until this key may ask again; 0 if it may now, which counts as a request."""
         now = self._now()
 
         def change(row: bytearray) -> float:
-            # A level beyond what can have been asked for is of a clock that was set back.
+            # A later time than that can only be stored if the clock was set back.
             level = min(_LEVEL.unpack(row)[0], now + self._slack + self._step)
             due = max(now, level)
             _LEVEL.pack_into(row, 0, due)

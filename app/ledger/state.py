@@ -1,20 +1,19 @@
-"""What the workers of a server share, and what must survive a restart: one SQLite file.
+"""The state that the workers of a server share and that survives restarts: one SQLite file.
 
-`<ledger>/state.sqlite` holds small things: how far the deals are, the wall, conversations, rate
-limits, tallies and counters. Journals (misses, votes) are files of their own, for the planner reads
-them whole.
+`<ledger>/state.sqlite` holds small things: the number of hands dealt, the wall, conversations, rate
+limits, tallies and counters. Journals (misses, votes) are files of their own, because the planner
+reads them whole.
 
-Every process has a connection for each of its threads, opened after a fork. Write-ahead logging lets
-readers and a writer work side by side and survives a process that is killed; a loss of power can undo
-the last transactions and damages nothing. If the file cannot be opened or written (a full or
-read-only disk), the process goes on with a state of its own in memory, and tries the file again with
-the next transaction: an answer matters more than a count. Sums are the exception: what could not be
-added waits in memory until the file can be written. A file that is damaged is set aside under another
-name and a new one is begun. SQLite notices damage to its own structures only; the rest shows where
-what is read is not what could have been written, so values are read within the transaction.
+Each thread of each process has its own connection, opened after the fork. With write-ahead logging,
+readers do not block the writer, and a killed process damages nothing; a loss of power can undo the
+last transactions. If the file cannot be opened or written (a full or read-only disk), the process
+uses a state of its own in memory and tries the file again with the next transaction: an answer
+matters more than a count. Sums that could not be added wait in memory until the file can be written.
+A damaged file is renamed and a new one is begun. SQLite detects damage to its own structures only;
+other damage shows when a value cannot be parsed, so values are parsed within the transaction.
 
-Times are those of the wall clock, which all processes and restarts share; where the clock was set
-back, a time in the future counts as now.
+Times are those of the wall clock, which processes and restarts share; if the clock was set back, a
+time in the future counts as now.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KE
 """
 # Seconds to wait for another process that writes, in tries of a millisecond.
 _BUSY = 1.0
-# What SQLite says of a file that is not as it was written. All else may pass: a lock, a full disk.
+# SQLite's error codes for a damaged file. Other errors may pass by themselves: a lock, a full disk.
 _DAMAGE = frozenset(
     {
         sqlite3.SQLITE_ERROR,
@@ -62,16 +61,17 @@ _DAMAGE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-# What is raised where a value is read that was not written so.
+# What parsing a damaged value raises.
 _MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-# Rows of a space are counted once in so many writes; that many more than allowed may stand there.
+# Rows are counted once in this many writes, so that there can be this many more than allowed.
 _SWEEP = 64
 
 
 class State:
-    """The shared state of a ledger's folder; of this process alone if `folder` is None.
+    """The shared state in a ledger's folder, or in this process's memory if `folder` is None.
 
-    `now` gives seconds of the wall clock.
+    `now` gives seconds of the wall clock. Methods do not raise if the file cannot be used; they then
+    use the memory of this process.
     """
 
     def __init__(self, folder: Path | None, now: Callable[[], float]) -> None:
@@ -88,7 +88,7 @@ class State:
         self._waiting_pid = os.getpid()
 
     def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        """Do some work in one transaction of the file, or of this process's memory."""
+        """Do `work` in one transaction of the file, or of this process's memory."""
         try:
             return self._shared(work)
         except StateUnavailableError:
@@ -96,9 +96,9 @@ class State:
                 return _transaction(self._in_memory(), work)
 
     def _shared(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        """Do some work in one transaction of the file, if there is one.
+        """Do `work` in one transaction of the file, or of the memory if there is to be no file.
 
-        Raises StateUnavailableError if the file cannot be used now; the work has then changed nothing.
+        Raises StateUnavailableError if the file cannot be used; nothing has then changed.
         """
         if self._folder is None:
             with self._memory_lock:
@@ -108,18 +108,18 @@ class State:
         except (sqlite3.DatabaseError, *_MISREAD) as error:
             damaged = _is_damage(error, self._folder / NAME)
             if damaged:
-                # What fails with an empty file, too, is no fault of the file.
+                # If the work fails with an empty database too, the file is not the cause.
                 with closing(_opened(":memory:")) as empty:
                     _transaction(empty, work)
             self._failed(error, damaged=damaged)
             raise StateUnavailableError(str(error)) from error
         except OSError as error:
-            self._trouble.tell(f"the state is not shared: {self._folder}: {error.strerror}")
+            self._trouble.warn(f"the state is not shared: {self._folder}: {error.strerror}")
             raise StateUnavailableError(str(error)) from error
 
     def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        # SQLite keeps no queue for its lock: with all threads of all workers at it, one could wait in
-        # vain. So the threads of a process take turns.
+        # SQLite has no queue for its lock: with all threads of all workers competing, one could
+        # starve. So the threads of a process take turns.
         if not self._turn.acquire(timeout=_BUSY):
             raise TimeoutError(errno.ETIMEDOUT, "too many wait for it", NAME)
         try:
@@ -128,12 +128,12 @@ class State:
             self._turn.release()
 
     def _connection(self) -> sqlite3.Connection:
-        """The connection of this thread; one that was made before a fork is not used after it."""
+        """The connection of this thread; a new one after a fork, or if the file was replaced."""
         kept: tuple[int, sqlite3.Connection] | None = getattr(self._own, "connection", None)
         assert self._folder is not None
         path = self._folder / NAME
         if kept and kept[0] == os.getpid() and self._own.file != _identity(path):
-            # Threads that wrote to a file that was deleted or replaced would lose what they write.
+            # Whatever is written to a file that was deleted or replaced is lost.
             self.close()
             kept = None
         if kept is None or kept[0] != os.getpid():
@@ -157,15 +157,15 @@ class State:
         if kept and kept[0] == os.getpid():
             with suppress(sqlite3.Error):
                 kept[1].close()
-        self._trouble.tell(f"the state is not shared: {self._folder}/{NAME}: {error}")
+        self._trouble.warn(f"the state is not shared: {self._folder}/{NAME}: {error}")
         if damaged:
             with suppress(OSError), _alone(self._folder):
-                # Another thread or worker may have begun a new file, which is not the damaged one.
+                # Another thread or worker may have begun a new file already.
                 if self._own.file == _identity(self._folder / NAME):
                     _set_aside(self._folder / NAME)
 
     def take_number(self, name: str, size: int) -> int:
-        """0, 1, 2, …, none given twice under a name; from 0 again if `size` is another one."""
+        """The next of 0, 1, 2, … under a name; from 0 again if `size` has changed."""
 
         def work(file: sqlite3.Connection) -> int:
             number = _next(file, name, size)
@@ -175,7 +175,7 @@ class State:
         return self.run(work)
 
     def taken(self, name: str, size: int) -> int:
-        """How many numbers were taken under a name."""
+        """How many numbers were taken under a name since `size` changed."""
         return self.run(lambda file: _next(file, name, size))
 
     def changed_list(
@@ -192,17 +192,17 @@ class State:
         self.run(work)
 
     def list_of(self, name: str, read: Callable[[bytes], ResultT]) -> list[ResultT]:
-        """The values of a list, in its order, as `read` gives them; it raises for damaged ones."""
+        """The values of a list, in its order, parsed by `read`, which raises if one is damaged."""
         return self.run(lambda file: [read(value) for _, value in _list(file, name)])
 
     def add_sums(self, space: str, sums: Mapping[str, Sequence[int]]) -> None:
-        """Add numbers to those of the same name; a name that is new begins at 0.
+        """Add numbers to those stored under the same names in `space`; new names begin at 0.
 
-        If the file cannot be written now, they wait in this process and are added with the next ones.
+        If the file cannot be written, they wait in this process until the next call.
         """
         with self._waiting_lock:
             if self._waiting_pid != os.getpid():
-                # What waited before a fork is the parent's to add.
+                # The parent adds what waited before the fork.
                 self._waiting, self._waiting_pid = {}, os.getpid()
             for name, numbers in sums.items():
                 add_to(self._waiting, (space, name), numbers)
@@ -217,9 +217,9 @@ class State:
     def sums(
         self, space: str, check: Callable[[str, list[int]], object] = lambda name, numbers: None
     ) -> dict[str, list[int]]:
-        """The numbers of a space, by name: those of the file, and what waits in this process.
+        """The sums of a space by name, with those that wait in this process.
 
-        `check` raises for a name or numbers that nobody has added.
+        `check` raises if a name or its numbers are damaged.
         """
 
         def work(file: sqlite3.Connection) -> dict[str, list[int]]:
@@ -237,7 +237,7 @@ class State:
         return found
 
     def spaces(self, prefix: str) -> list[str]:
-        """The spaces of sums whose names begin so."""
+        """The names of all spaces of sums that begin with `prefix`."""
         query = "SELECT DISTINCT space FROM sums WHERE substr(space, 1, ?) = ?"
         return [
             row[0] for row in self.run(lambda f: f.execute(query, (len(prefix), prefix)).fetchall())
@@ -251,16 +251,16 @@ class State:
             kept[1].close()
 
     def due_for_sweep(self) -> bool:
-        """Whether it is time to look for rows that are too many."""
+        """Whether to look for surplus rows now: once in `_SWEEP` calls."""
         self._writes += 1
         return self._writes % _SWEEP == 1
 
 
-class Rows:
-    """Small values by key, bounded: a value unused for `forget` seconds reads as zeros.
+class KeyedValues:
+    """Values of `size` bytes by key; a new value, or one unused for `forget` seconds, is zeros.
 
-    It holds hashes of keys and numbers, no text. `size` is in bytes, `most` how many rows there may
-    be, of more the one unused for longest goes.
+    At most `most` values are kept, those used last (and up to `_SWEEP` more for a while). Keys are
+    stored as hashes, so that the file holds no text.
     """
 
     def __init__(self, state: State, space: str, most: int, size: int, forget: float) -> None:
@@ -271,7 +271,7 @@ class Rows:
         self._forget = forget
 
     def change(self, key: str, change: Callable[[bytearray], ResultT]) -> ResultT:
-        """Change a row in one transaction; returns what the change returns."""
+        """Change the value of a key in place, in one transaction; returns what `change` returns."""
         digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) - (1 << 63)
         now = self._state.now()
 
@@ -304,14 +304,14 @@ class Rows:
             )
 
     def count(self) -> int:
-        """How many rows are in use and not forgotten."""
+        """How many values were used within the last `forget` seconds."""
         since = self._state.now() - self._forget
         query = "SELECT count(*) FROM rows WHERE space = ? AND used >= ?"
         return int(self._state.run(lambda f: f.execute(query, (self._space, since)).fetchone()[0]))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at a path; None if there is none."""
+    """Device and inode of the file at a path; None if there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -322,15 +322,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _is_damage(error: Exception, path: Path) -> bool:
     if isinstance(error, sqlite3.ProgrammingError):
         return False
-    # Texts that are not UTF-8 have no code.
+    # The error for text that is not UTF-8 has no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    # SQLite only reads a file whose header names a version that it does not know.
+    # SQLite opens a file read-only if its header names an unknown version.
     unknown = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
     return unknown or code & 0xFF in _DAMAGE
 
 
 def _set_aside(path: Path) -> None:
-    """Make room for a new file in the place of one that is damaged."""
+    """Rename a damaged file, so that a new one can be begun."""
     for number in range(1, 100):
         aside = path.with_name(f"{NAME}.damaged-{number}")
         if not aside.exists():
@@ -344,7 +344,7 @@ def _set_aside(path: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """While nobody else opens the file: SQLite does not wait for others while a file turns to WAL."""
+    """Keep other processes from opening the file: SQLite does not wait while it changes to WAL."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -354,14 +354,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _opened(path: Path | str) -> sqlite3.Connection:
-    # check_same_thread: the one in memory is used by all threads, under a lock.
+    # check_same_thread: all threads use the database in memory, under a lock.
     file = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")
         file.executescript(_SCHEMA)
-        # SQLite tries again ever more seldom, up to a tenth of a second: whoever waits so meets a
-        # process that has the lock most of the time. `_begin` tries again instead.
+        # SQLite waits longer before each retry, up to a tenth of a second, and so may never meet a
+        # moment when a busy process has released the lock. `_begin` retries every millisecond.
         file.execute("PRAGMA busy_timeout = 1")
     except BaseException:
         file.close()
@@ -401,7 +401,7 @@ def _begin(file: sqlite3.Connection) -> None:
 
 
 def add_to(sums: dict[KeyT, list[int]], key: KeyT, numbers: Sequence[int]) -> None:
-    """Add numbers to those of the same name."""
+    """Add numbers to those under the same key."""
     old = sums.get(key, [0] * len(numbers))
     sums[key] = [a + b for a, b in zip(old, numbers, strict=True)]
 

@@ -1,6 +1,6 @@
 """The tally of a deck: how many answers each tier gave on each day, and what they cost.
 
-It is kept over restarts, in the shared state, and holds no text and no address.
+It is kept in the shared state, over restarts, and contains no texts and no addresses.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ NANO = 1_000_000_000
 class Use(NamedTuple):
     """What one answer took.
 
-    Characters are what the strong model would have read and written, had it answered (system
-    prompt and history included); tokens and USD are what was really billed.
+    Characters are those that the strong model would have read (system prompt and history included)
+    and written, had it answered; `prompt` and `output` tokens and `usd` are what was billed.
     """
 
     characters_in: int = 0
@@ -27,8 +27,8 @@ class Use(NamedTuple):
     usd: float = 0.0
 
 
-class Row(NamedTuple):
-    """A day's sum of one tier."""
+class DaySum(NamedTuple):
+    """The answers of one tier on one day (ISO 8601), and the sums of their `Use`."""
 
     day: str
     tier: str
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Tally:
-    """Adds answers up."""
+    """Counts the answers of one deck."""
 
     def __init__(self, state: State, deck: str) -> None:
         self._state = state
@@ -52,13 +52,13 @@ class Tally:
         numbers = [1, *use[:4], round(use.usd * NANO)]
         self._state.add_sums(self._space, {f"{day} {tier}": numbers})
 
-    def rows(self) -> Iterator[Row]:
-        """The rows, oldest first."""
+    def rows(self) -> Iterator[DaySum]:
+        """The sums of all days and tiers, oldest first."""
         for name, numbers in sorted(self._state.sums(self._space, _row).items()):
             yield _row(name, numbers)
 
 
-def _row(name: str, numbers: list[int]) -> Row:
+def _row(name: str, numbers: list[int]) -> DaySum:
     day, tier = name.split(" ")
     answers, characters_in, characters_out, prompt, output, nano = numbers
-    return Row(day, tier, answers, characters_in, characters_out, prompt, output, nano / NANO)
+    return DaySum(day, tier, answers, characters_in, characters_out, prompt, output, nano / NANO)

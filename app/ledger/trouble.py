@@ -1,4 +1,4 @@
-"""Trouble with a file, told in the log, but not once for each of the requests that meet it."""
+"""Warnings in the log about a file that cannot be used, without one for each failed request."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import threading
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
-# Seconds between two lines about the same trouble.
-TELL_EVERY = 60.0
+# Seconds between two warnings about the same trouble.
+WARN_EVERY = 60.0
 
 
 class Trouble:
-    """Tells of one kind of trouble, at most once a minute. `clock` gives seconds."""
+    """Warns of one kind of trouble, at most once a minute. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._again_at = -math.inf
+        self._silent_until = -math.inf
         self._lock = threading.Lock()
 
-    def tell(self, what: str) -> None:
-        """Write a warning, unless one was written within the last minute."""
+    def warn(self, what: str) -> None:
+        """Log a warning, unless there was one within the last minute."""
         with self._lock:
             now = self._clock()
-            if now < self._again_at:
+            if now < self._silent_until:
                 return
-            self._again_at = now + TELL_EVERY
+            self._silent_until = now + WARN_EVERY
         log.warning("%s", what)

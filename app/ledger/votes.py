@@ -1,6 +1,7 @@
-"""Votes of players on answers, up or down. A journal, one a deck; shares in `/stats`.
+"""Votes of players on answers, up or down, in one journal for each deck.
 
-Nobody votes on what they were not given: a vote bears the answer's ballot, which came with it.
+A vote must show the answer's ballot, which is sent with the answer, so that nobody can vote on an
+answer that they were not given.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from app.store.plain import open_file
 log = logging.getLogger(__name__)
 
 UP, DOWN = "up", "down"
-# An answer is disliked from so many downs on, where they are more than half of its votes: one or two
-# are one visitor's taste, or one visitor who plays twice, and cooking an answer again costs.
+# An answer is disliked if it has at least this many down votes and they are the majority: one or
+# two may be from one visitor who played twice, and cooking an answer again costs.
 DISLIKED_FROM = 3
-# How the answer that a finished body holds is named in it. The quotes of its texts are escaped, so
-# that no text can look like this.
+# Key and variant in a finished body. Quotation marks in its texts are escaped, so that no text can
+# match.
 _NAMED = re.compile(rb'"key":"([0-9a-f]{32})","variant":([0-9]+),')
 _SECRET = 32
 
@@ -38,9 +39,9 @@ def _name(deck: str) -> str:
 
 
 class Ballots:
-    """Ballots of answers: a keyed BLAKE2b over deck, key and variant, 24 hex digits.
+    """Ballots of answers: a keyed BLAKE2b over deck, key and variant, as 24 hex digits.
 
-    The same answer has the same ballot, so that it is kept with an answer that is given again.
+    An answer always has the same ballot, so that a cached response can include it.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -52,7 +53,7 @@ class Ballots:
         return blake2b(name, key=self._secret, digest_size=12).hexdigest()
 
     def of_body(self, deck: str, body: bytes) -> str:
-        """The ballot of the answer that a finished body holds."""
+        """The ballot of the answer in a finished body; empty if the body names no key."""
         named = _NAMED.search(body)
         return self.of(deck, named[1].decode(), int(named[2])) if named else ""
 
@@ -64,10 +65,9 @@ class Ballots:
 
 
 def ballot_secret(folder: Path) -> bytes:
-    """The secret of a ledger's ballots, made the first time, for the next start too.
+    """The secret for a ledger's ballots, 32 bytes, kept in a file for later starts.
 
-    If it can be neither read nor written, it is one for this time only. The server's workers have
-    it from the process that starts them.
+    If the file can be neither read nor written, the secret is for this process and its forks only.
     """
     path = folder / "ballots.key"
     try:
@@ -79,10 +79,10 @@ def ballot_secret(folder: Path) -> bytes:
             fresh.write(secrets.token_bytes(_SECRET))
             fresh.flush()
             if secret:
-                # Not what was written: it is of no use to anybody.
+                # The file has another length than a secret: it is damaged.
                 path.unlink(missing_ok=True)
             with contextlib.suppress(FileExistsError):
-                # Whole or not at all; the first of the workers wins.
+                # The link makes the whole file appear at once; the first process wins.
                 os.link(fresh.name, path)
         return _read(path)
     except OSError as error:
@@ -96,7 +96,7 @@ def _read(path: Path) -> bytes:
 
 
 class VoteBox:
-    """Takes votes."""
+    """Writes the votes on the answers of a deck. `limit` is in bytes."""
 
     def __init__(self, folder: Path, deck: str, limit: int) -> None:
         self._journal = Journal(folder, _name(deck), limit)
@@ -108,7 +108,7 @@ class VoteBox:
 
 
 class VoteCounts:
-    """Votes in all; follows the journal as it grows."""
+    """The votes on all answers of a deck; follows the journal as it grows."""
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._reader = JournalReader(folder, _name(deck))
@@ -116,11 +116,11 @@ class VoteCounts:
         self._lock = threading.Lock()
 
     def totals(self) -> dict[str, Any]:
-        """Ups, downs, and the share of ups, None before the first vote."""
-        # Two that follow the journal at once would count what is new twice.
+        """Up votes, down votes, and the share of up votes, None before the first vote."""
+        # Two threads that follow the journal at once would count new lines twice.
         with self._lock:
-            again, lines = self._reader.news()
-            if again:
+            restarted, lines = self._reader.new_lines()
+            if restarted:
                 self._counts.clear()
             self._counts.update(str(line.get("vote")) for line in lines)
         up, down = self._counts[UP], self._counts[DOWN]
@@ -133,10 +133,10 @@ class VoteCounts:
 
 
 def disliked(folder: Path, deck: str) -> dict[tuple[str, int, str], int]:
-    """Stored texts that players turned down, by key, variant and creation, with their downs.
+    """Down votes of each disliked text, by key, variant and time of creation.
 
-    The time of creation tells a text from the one that was cooked in its place: a vote is for the
-    text that was read.
+    A vote is for the text that was read; the time of creation distinguishes it from a text that was
+    cooked later in its place.
     """
     ups: Counter[tuple[str, int, str]] = Counter()
     downs: Counter[tuple[str, int, str]] = Counter()

@@ -1,7 +1,7 @@
-"""The wall: the latest finished flyers, for a second screen.
+"""The wall: the latest finished flyers, for a second screen, kept in the shared state.
 
-What is kept is which play was made and when, never its text: the wall asks the ladder again, and
-nothing that a visitor could type ever reaches it. It hangs in the shared state of the workers.
+A flyer is kept as the ids of its play and the time, never as text: the wall asks the ladder again, so
+that nothing that a visitor typed can appear on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAME = "wall"
 
 
 class Flyer(NamedTuple):
-    """A finished play: the query, the variant that was shown last, and when."""
+    """A finished play: the query, the variant shown last, and when (UTC, ISO 8601)."""
 
     query: Query
     variant: int
@@ -26,18 +26,18 @@ class Flyer(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The play's key: another wording of the same play takes the place of the one before."""
+        """The play's key, so that another variant of the same play replaces the flyer."""
         return self.query.key
 
 
 class Wall:
-    """The flyers of one deck, newest first, at most `MOST`."""
+    """The flyers, newest first, at most `MOST`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def flyers(self) -> tuple[Flyer, ...]:
-        """What hangs there now."""
+        """The flyers on the wall now."""
         return tuple(self._state.list_of(_NAME, _flyer))
 
     def hang(self, flyer: Flyer) -> None:
@@ -51,7 +51,7 @@ class Wall:
         )
 
     def remove(self, key: str) -> bool:
-        """Take one down; whether it hung there."""
+        """Remove the flyer with this key; returns whether there was one."""
         hung = False
 
         def without(old: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -63,7 +63,7 @@ class Wall:
         return hung
 
     def clear(self) -> None:
-        """Take all of them down."""
+        """Remove all flyers."""
         self._state.changed_list(_NAME, lambda old: [])
 
 

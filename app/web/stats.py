@@ -7,7 +7,7 @@ from typing import Any
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.service import ServedChat
-from app.ledger.counters import seen
+from app.ledger.counters import answer_summary
 from app.store.index import Meta
 from app.store.log import log_path
 from app.store.sealed import identity
@@ -33,7 +33,7 @@ def of_table(service: Service, served: ServedCards) -> dict[str, Any]:
     index = served.index()
     meta = index.meta() if index else None
     log = identity(log_path(service.settings.store, served.deck.id))
-    answers = seen(service.counters.by_tier(served.deck.id))
+    answers = answer_summary(service.counters.by_tier(served.deck.id))
     return {
         "space": space(served.deck),
         "store": {
@@ -57,7 +57,7 @@ def of_chat(service: Service, chat: ServedChat) -> dict[str, Any]:
     deck, settings = chat.deck, service.settings
     index = chat.index()
     rows = list(chat.tally.rows())
-    answers = seen(service.counters.by_tier(deck.id))
+    answers = answer_summary(service.counters.by_tier(deck.id))
     return {
         "space": chat_figures.space(deck),
         "store": {**store(index.meta() if index else None), "problem": chat.index.problem or None},

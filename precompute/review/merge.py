@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import PlanError
-from app.ledger.counters import Sums, kept_sums, refusals, seen, tier_figures
-from app.ledger.misses import counted, read_ledger, told
+from app.ledger.counters import Sums, answer_summary, kept_sums, refusals, tier_figures
+from app.ledger.misses import counted, miss_summary, read_ledger
 from app.ledger.state import add_to
 from app.ledger.votes import VoteCounts
 
@@ -33,9 +33,9 @@ def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
     return {
         "deck": deck,
         "machines": len(ledgers),
-        "answers": seen(tier_figures(sums, deck)),
+        "answers": answer_summary(tier_figures(sums, deck)),
         "refused_requests": refusals(sums),
-        "misses": told(misses, most),
+        "misses": miss_summary(misses, most),
         "feedback": {"up": up, "down": of - up, "of": of, "share_up": up / of if of else None},
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
-from app.ledger.counters import kept_sums, seen, tier_figures
+from app.ledger.counters import answer_summary, kept_sums, tier_figures
 from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
@@ -21,7 +21,7 @@ from precompute.cook.report import counts, one_in
 
 def of_deck(settings: Settings, deck: Deck, meta: Meta | None, most: int) -> dict[str, Any]:
     """All of it; of the misses, at most so many are listed."""
-    answers = seen(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
+    answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
     return {
         "deck": deck.id,
         "space": space(deck),

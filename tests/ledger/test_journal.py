@@ -22,7 +22,7 @@ def _write(folder: Path, writer: int, count: int) -> None:
 
 def news(reader: JournalReader) -> tuple[bool, list[dict[str, Any]]]:
     """What is new, read."""
-    again, lines = reader.news()
+    again, lines = reader.new_lines()
     return again, list(lines)
 
 
@@ -56,13 +56,13 @@ def test_a_reader_follows(tmp_path: Path) -> None:
     reader = JournalReader(tmp_path, "deck")
     assert news(reader) == (False, [])
     journal.append({"n": 1})
-    assert [line["n"] for line in reader.news()[1]] == [1]
+    assert [line["n"] for line in reader.new_lines()[1]] == [1]
     journal.append({"n": 2})
     assert news(reader) == (False, [{"n": 2}])
     assert news(reader) == (False, [])
     for number in range(3, 400):
         journal.append({"n": number, "text": "x" * 100})
-    again, lines = reader.news()
+    again, lines = reader.new_lines()
     assert again
     assert [line["n"] for line in lines][-1] == 399
 

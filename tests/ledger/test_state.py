@@ -21,7 +21,7 @@ import pytest
 from app.ledger.counters import Counters, kept_sums
 from app.ledger.deals import DealCounter
 from app.ledger.rate import RateLimit
-from app.ledger.state import NAME, Rows, State
+from app.ledger.state import NAME, KeyedValues, State
 from app.ledger.tally import Tally, Use
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
@@ -60,7 +60,7 @@ def state_of(tmp_path: Path, clock: Clock) -> Iterator[Callable[[], State]]:
 
 def test_rows_are_bounded_and_forget(state_of: Callable[[], State], clock: Clock) -> None:
     """Two workers see one row; of too many rows the oldest goes; what is old reads as new."""
-    one, other = (Rows(state_of(), "t", 8, 4, 60.0) for _ in range(2))
+    one, other = (KeyedValues(state_of(), "t", 8, 4, 60.0) for _ in range(2))
 
     def write(row: bytearray) -> None:
         row[:] = b"abcd"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.kinds.chat.deck import FALLBACK, PatternDeck
-from app.ledger.tally import Row
+from app.ledger.tally import DaySum
 from app.providers.prices import PriceTable
 from app.store.entry import Usage
 
@@ -34,7 +34,7 @@ def space(deck: PatternDeck) -> dict[str, Any]:
     }
 
 
-def layers(deck: PatternDeck, rows: Sequence[Row]) -> dict[str, Any]:
+def layers(deck: PatternDeck, rows: Sequence[DaySum]) -> dict[str, Any]:
     """The shares of the layers as they are seen, beside those that the plans foresaw."""
     answers: Counter[str] = Counter()
     for row in rows:
@@ -67,7 +67,7 @@ def _beside(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dict[
 
 
 def cost(
-    deck: PatternDeck, rows: Sequence[Row], prices: PriceTable, strong: str, today: str
+    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, strong: str, today: str
 ) -> dict[str, Any]:
     """What was spent, what the strong model alone would have cost, and both for a month."""
     spent = sum(row.usd for row in rows)
@@ -85,7 +85,7 @@ def cost(
 
 
 def _baseline(
-    deck: PatternDeck, rows: Iterable[Row], prices: PriceTable, strong: str
+    deck: PatternDeck, rows: Iterable[DaySum], prices: PriceTable, strong: str
 ) -> float | None:
     each = TOKENS_A_CHARACTER.get(deck.language, TOKENS_A_LETTER)
     total = 0.0
@@ -99,7 +99,7 @@ def _baseline(
     return total
 
 
-def _days(rows: Sequence[Row], today: str) -> int:
+def _days(rows: Sequence[DaySum], today: str) -> int:
     """Days from the first that was counted to today, both included."""
     if not rows:
         return 0

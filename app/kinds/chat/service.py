@@ -34,7 +34,7 @@ from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
 from app.ledger.misses import Ledger
 from app.ledger.rate import RateLimit
-from app.ledger.state import Rows, State
+from app.ledger.state import KeyedValues, State
 from app.ledger.tally import Tally, Use
 from app.providers.prices import load_prices
 from app.settings import Settings
@@ -72,7 +72,7 @@ class ServedChat:
         self._counters = counters
         self._timer = timer
         self._models = models or ServedModels(settings, settings.ledger, clock)
-        self.conversations = Rows(
+        self.conversations = KeyedValues(
             state,
             f"conversations {deck.id}",
             settings.chat_conversations,

@@ -27,7 +27,7 @@ from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.engine import Engine, hidden
 from app.kinds.ladder import Tier
-from app.ledger.state import Rows
+from app.ledger.state import KeyedValues
 from app.providers.relay import Ask, Finish
 from app.store.index import IndexSource
 
@@ -159,7 +159,7 @@ class RulesTier:
     name = "rules"
     slow = False
 
-    def __init__(self, index: IndexSource, state: Rows, seed: str) -> None:
+    def __init__(self, index: IndexSource, state: KeyedValues, seed: str) -> None:
         self._index = index
         self._state = state
         self._seed = seed
