@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from app.errors import ModelFaultError
 from app.kinds.refusal import Refusal
 from app.providers.guards import Breaker
-from app.providers.relay import Ask, ChatModel, Finish, Slot, relay
+from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, relay
 
 # Notes why a tier passed: tier, what stopped it (guard, fault, gate), the reason.
 Noter = Callable[[str, str, str], None]
@@ -43,7 +43,7 @@ class Engine(NamedTuple):
     """A model and its guards. One for each model and worker."""
 
     model: ChatModel
-    slot: Slot
+    limit: ReplyLimit
     breaker: Breaker
     note: Noter
     clock: Callable[[], float]
@@ -63,7 +63,7 @@ class Engine(NamedTuple):
             self.note(tier, "guard", "resting")
             return None
         text = ""
-        pieces = relay(self.model, ask, self.slot, self.clock)
+        pieces = relay(self.model, ask, self.limit, self.clock)
         try:
             for piece in pieces:
                 if isinstance(piece, Finish):

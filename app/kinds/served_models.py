@@ -38,8 +38,8 @@ class ServedModels:
         self._settings = settings
         self._clock = clock
         self._memory = memory
-        self._local_slot = OneAtATime(folder / "local.lock")
-        self._cloud_slot = SomeAtATime(CLOUD_AT_ONCE)
+        self._local_limit = OneAtATime(folder / "local.lock")
+        self._cloud_limit = SomeAtATime(CLOUD_AT_ONCE)
         self._local_breaker, self._cloud_breaker = self._breaker(), self._breaker()
 
     def _breaker(self) -> Breaker:
@@ -62,7 +62,7 @@ class ServedModels:
             )
 
         model = LazyModel(Ollama.name, make, lambda: knock(host))
-        return Engine(model, self._local_slot, self._local_breaker, note, self._clock)
+        return Engine(model, self._local_limit, self._local_breaker, note, self._clock)
 
     def cloud(self, note: Noter) -> Engine:
         """Gemini."""
@@ -71,7 +71,7 @@ class ServedModels:
         url, version = settings.gemini_base_url, settings.gemini_api_version
         _tell_of_proxy(url)
         model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, version, settings.timeout))
-        return Engine(model, self._cloud_slot, self._cloud_breaker, note, self._clock)
+        return Engine(model, self._cloud_limit, self._cloud_breaker, note, self._clock)
 
 
 def _tell_of_proxy(url: str) -> None:

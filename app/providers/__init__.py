@@ -1,8 +1,8 @@
-"""Providers: what asks a model. One module for each, behind one protocol.
+"""Clients of language models: gemini, gemini-legacy, ollama, openai; one module for each.
 
-A `Model` completes a prompt: gemini, gemini-legacy, ollama, openai. Client libraries are imported by
-the model that needs them, when it is made. All of them read replies through `app.providers.replies`,
-turn errors into ours through `app.providers.faults`, and travel by `app.providers.transport`.
+Each imports its client library when it is made. All of them parse replies with
+`app.providers.replies`, translate errors with `app.providers.faults`, and send requests through
+`app.providers.transport`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from app.store.entry import Usage
 
 
 class Prompt(NamedTuple):
-    """What a model is asked.
+    """A prompt and the form of its reply.
 
     `fixed` is the same in every request of a run and can be cached by the service, `asked` is the
-    rest, `schema` the JSON schema of the reply, `most_tokens` how long the reply may be.
+    rest, `schema` the JSON schema of the reply, `most_tokens` the maximal length of the reply.
     """
 
     fixed: str
@@ -27,7 +27,7 @@ class Prompt(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """What a model wrote. `fault` is empty if the reply is whole, else blocked, truncated or empty."""
+    """A model's reply. `fault` is empty if the reply is complete, else blocked, truncated or empty."""
 
     text: str
     model: str
@@ -38,8 +38,8 @@ class Completion(NamedTuple):
 class Model(Protocol):
     """Completes prompts.
 
-    `name` is the provider's name, `model` the model that is asked for. Safe to call from several
-    threads, which share one HTTP client; it keeps a connection for each that asks at the same time.
+    `name` is the provider's, `model` the model that requests name. Safe to call from several
+    threads, which share one HTTP client; it keeps a connection for each concurrent request.
     """
 
     name: str
@@ -49,4 +49,4 @@ class Model(Protocol):
         """The model's reply. Raises ProviderRetryError and ProviderStopError."""
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close connections."""

@@ -1,4 +1,4 @@
-"""What an error of a service means for a build, the same for every provider."""
+"""Translates errors of services into our error classes, in the same way for every provider."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers.secret import Secret
 
-# If a minute's quota is used up and no wait is named, the next minute has another.
+# Seconds to wait if a quota per minute is used up and the error names no wait.
 MINUTE = 60.0
 _RETRIED = (408, 409)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _TAGS = re.compile(r"<[^>]*>")
-# How services say in words that a quota is one of the day: "requests per day (RPD)", "daily limit".
+# Words by which a message names a quota per day: "requests per day (RPD)", "daily limit".
 _DAY = re.compile(r"\bper[\s_-]*day\b|perday|/\s*day\b|\bdaily\b|\b[rt]pd\b|\btoday\b|\btomorrow\b", re.IGNORECASE)  # fmt: skip
 _MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Whom an error comes from.
+    """The service that an error comes from.
 
-    `steps` says by HTTP status what a person can do, `reasons` the word under which `/stats` counts
-    it; `renewed` says when a quota of the day is renewed.
+    By HTTP status, `steps` says what a person can do and `reasons` has the word under which `/stats`
+    counts the error. `renewed` says what to do when a quota per day is used up.
     """
 
     name: str
@@ -45,14 +45,14 @@ def service_error(
     details: Sequence[Mapping[str, Any]] = (),
     wait: float | None = None,
 ) -> ProviderError:
-    """What an HTTP status means. `wait`: the seconds that a Retry-After header asks for."""
-    told = plain(str(message), service.key)
+    """The error that an HTTP status means. `wait` is the seconds that Retry-After asks for."""
+    text = plain(str(message), service.key)
     reason = service.reasons.get(code, "server")
     if code == 429:
-        return _quota_error(service, told, details, wait)
+        return _quota_error(service, text, details, wait)
     if code in _RETRIED or code >= 500:
         return ProviderRetryError(
-            f"{service.name} is overloaded or broken ({code}): {told}",
+            f"{service.name} is overloaded or broken ({code}): {text}",
             wait,
             kind=str(code),
             hold=wait is not None,
@@ -61,25 +61,27 @@ def service_error(
         )
     if _reasons(details) & {"API_KEY_INVALID", "API_KEY_EXPIRED"}:
         step = service.steps.get(401, "use a valid key")
-        return ProviderStopError(f"{service.name} refused the key ({code}): {told}", step, "key")
+        return ProviderStopError(f"{service.name} refused the key ({code}): {text}", step, "key")
     step = service.steps.get(code, "see what the service says; --model chooses another model")
-    return ProviderStopError(f"{service.name} refused the request ({code}): {told}", step, reason)
+    return ProviderStopError(f"{service.name} refused the request ({code}): {text}", step, reason)
 
 
 def _quota_error(
-    service: Service, told: str, details: Sequence[Mapping[str, Any]], wait: float | None
+    service: Service, message: str, details: Sequence[Mapping[str, Any]], wait: float | None
 ) -> ProviderError:
     quotas = " ".join(_quota_ids(details))
-    if "PerDay" in quotas or (not quotas and _DAY.search(told)):
+    if "PerDay" in quotas or (not quotas and _DAY.search(message)):
         return ProviderStopError(
-            f"{service.name}'s quota for today is used up (429): {told}", service.renewed, "quota"
+            f"{service.name}'s quota for today is used up (429): {message}",
+            service.renewed,
+            "quota",
         )
     asked = _retry_delay(details)
     wait = wait if asked is None else asked
-    if wait is None and _MINUTE.search(f"{quotas} {told}"):
+    if wait is None and _MINUTE.search(f"{quotas} {message}"):
         wait = MINUTE
     return ProviderRetryError(
-        f"{service.name} asks for a pause (429): {told}",
+        f"{service.name} asks for a pause (429): {message}",
         wait,
         kind="429",
         hold=True,
@@ -108,9 +110,10 @@ def _reasons(details: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that Retry-After asks for, written as seconds or as an HTTP date (RFC 9110, 10.2.3).
+    """The seconds that Retry-After asks for, as seconds or an HTTP date (RFC 9110, 10.2.3).
 
-    A date is compared with the response's own Date, because this machine's clock may be wrong.
+    A date is compared with the response's own Date, because this machine's clock may be wrong. None
+    if the header is missing or cannot be parsed.
     """
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
@@ -130,7 +133,7 @@ def _timestamp(date: str) -> float | None:
 
 
 def details_of(body: object) -> tuple[str, list[Mapping[str, Any]]]:
-    """Message and details of an error's body, whatever shape it came in."""
+    """Message and details in the parsed body of an error, of any shape; empty if there are none."""
     if isinstance(body, list) and body:
         body = body[0]
     error = body.get("error", body) if isinstance(body, Mapping) else {}
@@ -142,9 +145,9 @@ def details_of(body: object) -> tuple[str, list[Mapping[str, Any]]]:
 
 
 def plain(message: str, key: Secret, most: int = 160) -> str:
-    """A service's message as one short line: no key, no HTML, no line breaks, no control characters.
+    """A service's message as one line of at most `most` characters, without key, HTML and controls.
 
-    The key goes first: cut in two by the limit, or by a tag, it would not be found.
+    The key is removed first: it would not be found if the limit, or a tag, had cut it in two.
     """
     spaced = "".join(c if c.isprintable() else " " for c in _TAGS.sub(" ", key.scrub(message)))
     text = " ".join(spaced.split())
@@ -154,18 +157,17 @@ def plain(message: str, key: Secret, most: int = 160) -> str:
 def connection_error(
     service: Service, error: BaseException, *, timed_out: bool, sent: bool
 ) -> ProviderRetryError:
-    """What a broken connection means: the request may be made again."""
-    told = plain(str(error), service.key) or type(error).__name__
+    """The error for a failed connection. `sent`: the request may have reached the service."""
+    message = plain(str(error), service.key) or type(error).__name__
     kind = "time-out" if timed_out else "connection"
     reason = "timeout" if timed_out else "cut" if sent else "refused"
-    return ProviderRetryError(f"{service.name}: {told}", kind=kind, sent=sent, reason=reason)
+    return ProviderRetryError(f"{service.name}: {message}", kind=kind, sent=sent, reason=reason)
 
 
 def unreadable(service: Service, reason: str, reply: str = "") -> ProviderRetryError:
-    """A reply that is none. It may have been billed; its text is kept for a person to look at."""
-    told = plain(reason, service.key)
+    """The error for a reply that cannot be parsed. `reply` is its text, for a person to look at."""
     return ProviderRetryError(
-        f"the reply of {service.name} cannot be read ({told})",
+        f"the reply of {service.name} cannot be read ({plain(reason, service.key)})",
         kind="unreadable",
         sent=True,
         reply=service.key.scrub(reply),

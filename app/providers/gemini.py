@@ -23,15 +23,14 @@ from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
 from app.store.entry import Usage
 
-# Accepted and without effect on 3.5 and later, where variety comes from the prompt; older models
-# and the requirements want it.
+# Models from 3.5 on accept and ignore it (variety comes from the prompt); older models need it.
 TEMPERATURE = 0.9
 _REASONS = {400: "key", 401: "key", 403: "key", 404: "missing", 429: "quota"}
 _MODEL_NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.@:-]*")
 
 
 def gemini_service(key: Secret, model: str) -> Service:
-    """How errors of the Gemini API are told."""
+    """What a person can do about each error of the Gemini API."""
     steps = {
         401: "put a valid key into GEMINI_API_KEY",
         402: "enable billing for the key's project",
@@ -43,9 +42,9 @@ def gemini_service(key: Secret, model: str) -> Service:
 
 
 def check_model(key: Secret, model: str) -> None:
-    """Raise ProviderStopError for a name that no model can have."""
+    """Raise ProviderStopError if `model` cannot be a model's name."""
     if not _MODEL_NAME.fullmatch(model) or ".." in model:
-        # The name is part of the address: another could reach another method, or none.
+        # The name is part of the request's URL: it must not be able to address another method.
         raise ProviderStopError(
             f"{plain(repr(model), key)} is no name of a Gemini model",
             "name one with --model, for example gemini-3.5-flash-lite",
@@ -54,9 +53,10 @@ def check_model(key: Secret, model: str) -> None:
 
 
 class Gemini:
-    """A model of the Gemini API: whole replies for cooking, streamed ones at the event.
+    """The Gemini API: whole replies for cooking, streamed replies at the event.
 
-    `model` is empty if only `stream` is used, whose `Ask` names one.
+    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in seconds,
+    for a whole reply. Raises ProviderStopError without a key or with a wrong model name or proxy.
     """
 
     name = "gemini"
@@ -82,7 +82,7 @@ class Gemini:
         self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
         self._timeout_error = httpx2.TimeoutException
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
-        # What the library cannot be told of a request is kept by thread.
+        # The library cannot pass the Abort of a request on: it is kept by thread for `_prepare`.
         self._streamed = threading.local()
         self._http = httpx2.Client(
             event_hooks={"request": [self._prepare]},
@@ -96,21 +96,21 @@ class Gemini:
                 api_version=api_version,
                 timeout=round(timeout * 1000),
                 httpx_client=self._http,
-                # Never used; the library would make one that reads the environment's proxies.
+                # Not used; without it the library makes one that reads the environment's proxies.
                 httpx_async_client=httpx2.AsyncClient(trust_env=False),
             ),
         )
-        # The name of cached contents that stand for the fixed part of prompts; see `cache`.
+        # A fixed part of prompts and the name under which the service caches it; see `cache`.
         self._cached: tuple[str, str] | None = None
 
     def complete(self, prompt: Prompt) -> Completion:
-        """One request."""
+        """The reply to one request. Raises ProviderRetryError and ProviderStopError."""
         with self.faults():
             reply = self.client.models.generate_content(
                 model=self.model, contents=prompt.asked, config=self._config(prompt)
             )
-        told = reply.sdk_http_response
-        body = (told.body if told else None) or "{}"
+        response = reply.sdk_http_response
+        body = (response.body if response else None) or "{}"
         read = self._replies.read_reply(self._replies.GeminiReply, body, self.service)
         return read.completion(self.model)
 
@@ -120,7 +120,7 @@ class Gemini:
             request.extensions["trace"] = abort.trace
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """A reply as it is written. `ask` names the model."""
+        """The pieces of a reply as they are written. Raises ProviderError."""
         check_model(self.service.key, ask.model)
         self._streamed.abort = abort
         usage, reason, model = Usage(), "", ask.model
@@ -176,7 +176,7 @@ class Gemini:
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """What the library raises becomes an error of ours; the key is scrubbed from it."""
+        """Translate the library's errors into ProviderError, with the key removed."""
         try:
             yield
         except self._errors.APIError as error:
@@ -200,7 +200,10 @@ class Gemini:
             raise unreadable(self.service, type(error).__name__) from None
 
     def cache(self, fixed: str, seconds: int) -> Any:
-        """Have the service keep the fixed part of prompts; returns what it says of it."""
+        """Have the service cache the fixed part of prompts; returns its description of the cache.
+
+        Raises ProviderError.
+        """
         config = self._types.CreateCachedContentConfig(
             system_instruction=fixed, ttl=f"{seconds}s", display_name="tsukurioki"
         )
@@ -210,7 +213,7 @@ class Gemini:
         return kept
 
     def drop_cache(self) -> None:
-        """Have the service forget it: it is paid by the hour."""
+        """Have the service delete the cache, which is billed by the hour. Raises ProviderError."""
         if self._cached:
             _, name = self._cached
             self._cached = None
@@ -228,19 +231,19 @@ def _content(message: Mapping[str, str]) -> dict[str, Any]:
     return {"role": role, "parts": [{"text": message["content"]}]}
 
 
-def _stream_usage(told: Any) -> Usage | None:
-    if told is None:
+def _stream_usage(counts: Any) -> Usage | None:
+    if counts is None:
         return None
     return Usage(
-        prompt=told.prompt_token_count or 0,
-        output=told.candidates_token_count or 0,
-        thoughts=told.thoughts_token_count or 0,
-        cached=told.cached_content_token_count or 0,
+        prompt=counts.prompt_token_count or 0,
+        output=counts.candidates_token_count or 0,
+        thoughts=counts.thoughts_token_count or 0,
+        cached=counts.cached_content_token_count or 0,
     )
 
 
 def thinking_of(model: str) -> dict[str, Any] | None:
-    """The least thinking that a model allows: it is billed, and a poem of this size needs none."""
+    """The least thinking that a model allows, None to leave it alone; thoughts are billed."""
     if "2.5" in model:
         return {"thinking_budget": 0}
     if re.search(r"gemini-([3-9]|\d\d)", model):
@@ -249,7 +252,7 @@ def thinking_of(model: str) -> dict[str, Any] | None:
 
 
 def google_schema(schema: Any) -> Any:
-    """A JSON schema in the service's spelling: the names of types are members of an enum."""
+    """A copy of a JSON schema with the names of types in capitals, as Gemini has them."""
     if isinstance(schema, Mapping):
         return {
             name: value.upper()

@@ -1,7 +1,7 @@
-"""Gemini's Batch API: half the price, a day's time, by keyed JSON Lines.
+"""Gemini's Batch API: half the price, within a day, by JSON Lines with keys.
 
-Requests go up as a file and answers come back as one; inline answers come back in any order and
-without a key.
+Requests are uploaded as one file and answers downloaded as one. (Inline answers would come back in
+any order and without a key.)
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class GeminiBatch:
         return str(job.name)
 
     def find(self, display_name: str) -> str | None:
-        """The name of the job that was started under this display name, if it was."""
+        """The name of the job with this display name; None if there is none."""
         with self._gemini.faults():
             for job in self._gemini.client.batches.list():
                 if job.display_name == display_name:
@@ -68,17 +68,17 @@ class GeminiBatch:
         return None
 
     def state(self, name: str) -> tuple[str, str]:
-        """running, done or failed, and the service's own word for it."""
+        """RUNNING, DONE or FAILED, and the service's own word for it."""
         with self._gemini.faults():
             job = self._gemini.client.batches.get(name=name)
         word = getattr(job.state, "name", str(job.state)).removeprefix("JOB_STATE_")
-        told = f"{word}: {job.error.message}" if job.error else word
+        described = f"{word}: {job.error.message}" if job.error else word
         if word in _DONE:
-            return DONE, told
-        return (FAILED if word in _FAILED else RUNNING), told
+            return DONE, described
+        return (FAILED if word in _FAILED else RUNNING), described
 
     def results(self, name: str) -> Iterator[tuple[str, Completion | str]]:
-        """Each request's key with its completion, or with what went wrong with it."""
+        """Each request's key with its completion, or a text that says what went wrong."""
         with self._gemini.faults():
             job = self._gemini.client.batches.get(name=name)
             file = job.dest.file_name if job.dest else None
@@ -89,7 +89,7 @@ class GeminiBatch:
                 yield read
 
     def cancel(self, name: str) -> None:
-        """Give a job up."""
+        """Cancel a job."""
         with self._gemini.faults():
             self._gemini.client.batches.cancel(name=name)
 

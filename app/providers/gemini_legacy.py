@@ -1,7 +1,7 @@
-"""Gemini through google-generativeai, which is out of support; asked for by name.
+"""Gemini through google-generativeai, which is out of support and used only if asked for by name.
 
-It warns on import that it is, and that it uses names of protobuf that will go: whoever chose it
-knows, so that the warnings are kept quiet here and nowhere else.
+On import it warns of that, and of deprecated names of protobuf. Who chose it knows, so that these
+warnings are suppressed, here only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.providers.secret import Secret
 
 
 class GeminiLegacy:
-    """A model of the Gemini API, by the old library over REST."""
+    """The Gemini API through the old library, over REST. `timeout` is in seconds."""
 
     name = "gemini-legacy"
 
@@ -46,19 +46,19 @@ class GeminiLegacy:
         self._api_error = exceptions.GoogleAPICallError
         self._parse_errors = (*replies.PARSE_ERRORS, json_format.ParseError)
         self._requests = requests.exceptions
-        # Its modules do not say what they export.
+        # Its modules do not declare what they export.
         self._library: Any = google.generativeai
         self._library.configure(
             api_key=key.reveal(), transport="rest", client_options={"api_endpoint": base_url}
         )
-        # The session of the old library follows redirects with the key, and knows no way not to.
+        # The library's session would send the key after a redirect; it has no option against that.
         made: Any = client
         self._session = made.get_default_generative_client().transport._session  # noqa: SLF001
         self._session.trust_env = transport.proxy_for(base_url) is not None
         self._session.hooks["response"].append(_refuse_redirect)
 
     def complete(self, prompt: Prompt) -> Completion:
-        """One request. Raises ProviderRetryError and ProviderStopError."""
+        """The reply to one request. Raises ProviderRetryError and ProviderStopError."""
         service = self._service
         config = self._library.GenerationConfig(
             temperature=TEMPERATURE,
@@ -87,7 +87,7 @@ class GeminiLegacy:
         return read.completion(self.model)
 
     def _service_error(self, error: Any) -> ProviderError:
-        """The library unpacks some details and drops others; the body has them all."""
+        """Read the details from the body, because the library drops some of them."""
         body: object = None
         headers = {}
         if error.response is not None:
@@ -107,7 +107,7 @@ class GeminiLegacy:
 
 
 def _refuse_redirect(response: Any, **_: object) -> None:
-    """What `requests` calls for each response, before it follows a redirect."""
+    """A hook that `requests` calls for each response, before it follows a redirect."""
     request, location = response.request, response.headers.get("location")
     try:
         transport.refuse_redirect(request.method, request.url, response.status_code, location)

@@ -1,4 +1,4 @@
-"""What keeps a model from doing harm: one request at a time, a rest after failures, spare memory."""
+"""Guards of a model: how many requests at a time, a pause after failures, spare memory."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ MIB = 1 << 20
 
 
 class OneAtATime:
-    """One reply at a time over all workers."""
+    """Allows one reply at a time over all workers, with a lock in the file at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path)
 
     def take(self) -> bool:
-        """Whether the place was free; it is ours then."""
+        """Begin a reply; returns False if another one is being written."""
         return self._lock.take()
 
     def give(self) -> None:
-        """Give the place back."""
+        """End a reply."""
         self._lock.give()
 
 
 class SomeAtATime:
-    """So many replies at a time in this worker."""
+    """Allows `most` replies at a time in this worker."""
 
-    def __init__(self, places: int) -> None:
-        self._places = threading.BoundedSemaphore(places)
+    def __init__(self, most: int) -> None:
+        self._semaphore = threading.BoundedSemaphore(most)
 
     def take(self) -> bool:
-        """Whether there was a place."""
-        return self._places.acquire(blocking=False)
+        """Begin a reply; returns False if `most` are being written."""
+        return self._semaphore.acquire(blocking=False)
 
     def give(self) -> None:
-        """Give the place back."""
-        self._places.release()
+        """End a reply."""
+        self._semaphore.release()
 
 
 class Breaker:
-    """After `most` failures in a row it rests for `rest` seconds, then lets one try.
+    """A circuit breaker: open for `rest` seconds after `most` or more failures in a row.
 
-    A worker has one of its own: each learns for itself that a model is gone, which costs it `most`
-    waits.
+    Each worker has one of its own, and so finds out by itself, with `most` failed requests, that a
+    model does not work.
     """
 
     def __init__(self, most: int, rest: float, clock: Callable[[], float]) -> None:
@@ -57,21 +57,21 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether it rests: nothing should be asked."""
+        """Whether the model must not be asked."""
         return self._failures >= self._most and self._clock() < self._until
 
     def failed(self) -> None:
-        """Note a failure; the rest begins again."""
+        """Note a failed request; the rest begins anew."""
         self._failures += 1
         self._until = self._clock() + self._rest
 
     def worked(self) -> None:
-        """Note a reply."""
+        """Note a reply, which ends the row of failures."""
         self._failures = 0
 
 
 def available_memory() -> int:
-    """Bytes that programs can have without swapping."""
+    """Bytes of memory that programs can get without swapping."""
     import psutil
 
     return int(psutil.virtual_memory().available)

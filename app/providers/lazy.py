@@ -1,4 +1,4 @@
-"""A model whose client library is imported when it is first asked: the libraries are large."""
+"""A model whose client library, which is large, is imported at the first request."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from app.providers.relay import Abort, Ask, ChatModel, Finish
 
 
 class LazyModel:
-    """Makes a model at its first request, and again if that failed. `knock` comes before.
+    """Makes a model at its first request; if that fails, at the next one.
 
-    `knock` raises ProviderError if there is nobody to ask, so that nothing needs to be imported.
+    `knock` is called first and raises ProviderError if no server listens, so that nothing need be
+    imported.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class LazyModel:
         self._lock = threading.Lock()
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces as they come. Raises ProviderError."""
+        """The pieces of a reply as they are written. Raises ProviderError."""
         with self._lock:
             if self.made is None:
                 self._knock()

@@ -1,4 +1,4 @@
-"""Ollama through its client: whole replies for cooking, streamed ones at the event."""
+"""Ollama through its client library."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ _PORT = 11434
 
 
 class Ollama:
-    """A model that Ollama runs.
+    """Ollama's API: whole replies for cooking, streamed replies at the event.
 
-    `free_mb` guards the memory: if the model is not loaded yet and less is available on this
-    machine, it is not asked. `timeout` is for a whole reply, loading included.
+    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in seconds,
+    for a whole reply including loading; `keep_alive` is the seconds for which an idle model stays
+    loaded. If the server is on this machine, the model is not loaded yet and less than `free_mb` MiB
+    of memory are available, it is not asked; `memory` gives the available bytes.
     """
 
     name = "ollama"
@@ -70,8 +72,8 @@ class Ollama:
         self._service = Service(
             "Ollama", _NO_KEY, {404: f"run: ollama pull {model}"}, {404: "missing", 503: "busy"}
         )
-        # The library hands on neither headers nor a body that it cannot read: each thread's last
-        # response is kept. What the library cannot be told of a request is kept there, too.
+        # The library does not return headers, nor a body that it cannot parse: the last response of
+        # each thread is kept here, and so are the time limit and Abort for `_prepare`.
         self._last = threading.local()
         self._client: Any = ollama.Client(
             host=host,
@@ -90,7 +92,7 @@ class Ollama:
             request.extensions["timeout"] = {**request.extensions["timeout"], "read": seconds}
 
     def complete(self, prompt: Prompt) -> Completion:
-        """One request."""
+        """The reply to one request. Raises ProviderRetryError and ProviderStopError."""
         messages = [{"role": "user", "content": prompt.asked}]
         if prompt.fixed:
             messages.insert(0, {"role": "system", "content": prompt.fixed})
@@ -108,7 +110,7 @@ class Ollama:
                     keep_alive=self._keep_alive,
                 )
             except self._replies.PARSE_ERRORS:
-                # It is read below, where what is wrong with it can be told.
+                # The library cannot parse the reply: it is parsed below, with the reason.
                 if self._last.response is None:
                     raise
         response = self._last.response
@@ -119,7 +121,7 @@ class Ollama:
         return read.completion(self.model)
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """A reply as it is written. `ask` names the model."""
+        """The pieces of a reply as they are written. Raises ProviderError."""
         self._last.streamed = ask.seconds, abort
         system = [{"role": "system", "content": ask.system}] if ask.system else []
         try:
@@ -143,7 +145,7 @@ class Ollama:
             self._last.streamed = None
 
     def _guard(self, model: str) -> None:
-        """Loading a model into too little memory brings the whole machine down."""
+        """Raise ProviderStopError rather than load a model into too little memory."""
         if not transport.is_local(self._host) or self._memory() >= self._free:
             return
         if any(loaded.model == model for loaded in self._client.ps().models):
@@ -157,7 +159,7 @@ class Ollama:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """What the client raises becomes an error of ours."""
+        """Translate the library's errors into ProviderError."""
         try:
             yield
         except self._response_error as error:
@@ -170,35 +172,35 @@ class Ollama:
             raise unreadable(self._service, type(error).__name__) from None
 
     def _service_error(self, error: Any) -> ProviderError:
-        told, code = str(error.error), int(error.status_code)
-        if "more system memory" in told:
+        text, code = str(error.error), int(error.status_code)
+        if "more system memory" in text:
             return ProviderStopError(
-                f"Ollama: {plain(told, _NO_KEY)}",
+                f"Ollama: {plain(text, _NO_KEY)}",
                 "free memory or choose a smaller model with --model",
                 "no_memory",
             )
         if code < 0:
             return ProviderRetryError(
-                f"Ollama: {plain(told, _NO_KEY)}", kind="error", reason="in_stream"
+                f"Ollama: {plain(text, _NO_KEY)}", kind="error", reason="in_stream"
             )
         response = getattr(self._last, "response", None)
         wait = retry_after(response.headers) if response is not None else None
         try:
-            message = details_of(json.loads(told))[0]
+            message = details_of(json.loads(text))[0]
         except self._replies.PARSE_ERRORS:
             message = ""
-        return service_error(self._service, code, message or told, (), wait)
+        return service_error(self._service, code, message or text, (), wait)
 
     def close(self) -> None:
-        """Close the connections; the model stays loaded for its time."""
+        """Close the connections; the model stays loaded for `keep_alive` seconds."""
         self._client.close()
 
 
 def _library() -> Any:
-    """The ollama package, which makes a client of its own when it is imported.
+    """Import the ollama package without the environment's proxies.
 
-    That one reads the environment's proxies, and raises ImportError for a SOCKS proxy without its
-    package although nobody would use it: it is made as if there were no proxies.
+    On import it makes a client, which we do not use; that would raise ImportError if the environment
+    names a SOCKS proxy and the package for it is not installed.
     """
     if imported := sys.modules.get("ollama"):
         return imported
@@ -218,7 +220,7 @@ def _finish(part: Any, model: str) -> Finish:
 
 
 def knock(host: str) -> None:
-    """Raise ProviderError if nobody listens on this machine, before the large library is imported."""
+    """Raise ProviderError if `host` is this machine and no server listens there."""
     if not transport.is_local(host):
         return
     parts = urlsplit(host if "//" in host else f"//{host}")

@@ -20,16 +20,17 @@ from app.providers.faults import (
 from app.providers.secret import Secret
 
 OPENAI = "https://api.openai.com/v1"
-# The library insists on a key; servers on this machine take any.
+# The library requires a key; servers on this machine accept any.
 _ANY_KEY = "none"
-# Ways to ask for JSON, best first: not every server knows each.
+# Ways to ask for JSON, best first; not every server supports all of them.
 _SCHEMA, _OBJECT, _FREE = "json_schema", "json_object", "text"
 
 
 class OpenAICompatible:
-    """A model behind an OpenAI-compatible API.
+    """An OpenAI-compatible API. `timeout` is in seconds, for a whole reply.
 
-    If no model is named, it is the first that the server lists: what LM Studio has loaded.
+    If `model` is empty, the first that the server lists is used: the one that LM Studio has loaded.
+    Raises ProviderStopError if the library, an address or a model is missing.
     """
 
     name = "openai"
@@ -99,7 +100,11 @@ class OpenAICompatible:
         )
 
     def complete(self, prompt: Prompt) -> Completion:
-        """One request. If the server does not know a schema, the next asks in a plainer form."""
+        """The reply to one request. Raises ProviderRetryError and ProviderStopError.
+
+        If the server does not support the way in which JSON was asked for, later requests use the
+        next one.
+        """
         form = self._forms[0]
         try:
             with self._faults():
@@ -132,7 +137,7 @@ class OpenAICompatible:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """What the library raises becomes an error of ours; the key is scrubbed from it."""
+        """Translate the library's errors into ProviderError, with the key removed, or _FormError."""
         library = self._library
         try:
             yield
@@ -150,15 +155,15 @@ class OpenAICompatible:
 
     def _service_error(self, error: Any) -> ProviderError | _FormError:
         code = int(error.status_code)
-        told = str(error.message)
-        if code in (400, 422) and "response_format" in told:
-            return _FormError(plain(told, self._service.key))
+        text = str(error.message)
+        if code in (400, 422) and "response_format" in text:
+            return _FormError(plain(text, self._service.key))
         if code == 429 and error.code == "insufficient_quota":
             return ProviderStopError(
-                f"{self._base_url}: the quota is used up (429): {plain(told, self._service.key)}",
+                f"{self._base_url}: the quota is used up (429): {plain(text, self._service.key)}",
                 "enable billing",
             )
-        return service_error(self._service, code, told, (), retry_after(error.response.headers))
+        return service_error(self._service, code, text, (), retry_after(error.response.headers))
 
     def close(self) -> None:
         """Close the connections."""
@@ -166,4 +171,4 @@ class OpenAICompatible:
 
 
 class _FormError(Exception):
-    """The server does not know the form of JSON that was asked for."""
+    """The server does not support the way in which JSON was asked for."""

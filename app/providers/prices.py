@@ -1,7 +1,7 @@
-"""The dated price table: what tokens cost on a day.
+"""The price table: what tokens cost on a day.
 
-A table is JSON, `prices.json` beside this module; a file named by a setting replaces models of it or
-adds some. Prices are USD per million tokens and hold until a day, or for ever.
+The table is `prices.json` next to this module; a JSON file named by TSUKURIOKI_PRICES replaces or
+adds models. Prices are USD per million tokens, valid until a day or without end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MILLION = 1_000_000
 
 
 class Price(NamedTuple):
-    """USD per million tokens. `cached` and `storage_hour` are None where nobody has said."""
+    """USD per million tokens. `cached` and `storage_hour` are None if they are not known."""
 
     input: float
     output: float
@@ -28,7 +28,7 @@ class Price(NamedTuple):
     storage_hour: float | None = None
 
     def cost(self, usage: Usage) -> float:
-        """USD for so many tokens; thoughts are billed as output."""
+        """The price of `usage` in USD; thoughts are billed as output."""
         cached = usage.cached if self.cached is not None else 0.0
         return (
             (usage.prompt - cached) * self.input
@@ -41,14 +41,14 @@ FREE = Price(0.0, 0.0, 0.0, 0.0)
 
 
 class PriceTable(NamedTuple):
-    """The prices known on a day. Made by `load_prices`."""
+    """Prices as of the day `dated`. Made by `load_prices`; `free` are providers that cost nothing."""
 
     dated: str
     models: Mapping[str, Mapping[str, Any]]
     free: frozenset[str]
 
     def price(self, provider: str, model: str, day: str, *, batch: bool = False) -> Price | None:
-        """The price of a model on a day (ISO 8601), or None where the table has none."""
+        """The price of a model on a day (ISO 8601), or None if the table has none."""
         if provider in self.free:
             return FREE
         for row in self._model(model).get("prices", ()):
@@ -65,24 +65,24 @@ class PriceTable(NamedTuple):
         return None
 
     def _model(self, model: str) -> Mapping[str, Any]:
-        """A model's row: by name, or by the longest name that it begins with (`…-001`)."""
+        """A model's row, by its name or by the longest known name that begins it (`…-001`)."""
         name = model.removeprefix("models/")
         known = [row for row in self.models if name == row or name.startswith(row + "-")]
         return self.models[max(known, key=len)] if known else {}
 
     def closes(self, model: str) -> str | None:
-        """The day on which a model is shut down, where it is known."""
+        """The day (ISO 8601) on which a model is shut down; None if it is not known."""
         day = self._model(model).get("closes")
         return None if day is None else str(day)
 
     def caches_from(self, model: str) -> int | None:
-        """The least tokens that explicit caching takes, where it is known."""
+        """The least number of tokens that can be cached explicitly; None if it is not known."""
         least = self._model(model).get("caches_from")
         return None if least is None else int(least)
 
 
 def load_prices(path: Path | None = None) -> PriceTable:
-    """The table in the box, with the models of another over it. Raises SettingError."""
+    """The built-in table, with the models of the table at `path` over it. Raises SettingError."""
     table = _read(BOX)
     if path is not None:
         own = _read(path)
@@ -91,7 +91,7 @@ def load_prices(path: Path | None = None) -> PriceTable:
             "providers": table["providers"] | own.get("providers", {}),
             "models": table["models"] | own["models"],
         }
-    free = frozenset(name for name, told in table["providers"].items() if told == "free")
+    free = frozenset(name for name, price in table["providers"].items() if price == "free")
     return PriceTable(str(table["dated"]), table["models"], free)
 
 

@@ -1,8 +1,8 @@
-"""Relaying a model as it writes, within a deadline over all.
+"""Relaying a model's reply as it is written, within a deadline for the whole reply.
 
-The model is read by a thread of its own, the request waits on a queue: so a deadline holds whatever
-the model does, a reply that trickles included. Where the request ends early (deadline, a refused
-line, a client that went away) the model's connection is shut, which stops the generation.
+A thread of its own reads the reply, the request waits on a queue: so the deadline holds whatever the
+model does, even if the reply trickles in. If the request ends early (deadline, a refused answer, a
+client that went away), the connection to the model is shut down, which stops the generation.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any, NamedTuple, Protocol
 from app.errors import ModelFaultError, ProviderError
 from app.store.entry import Usage
 
-# How often a request that waits looks up: often enough to notice that its client has gone.
+# Seconds between the empty pieces of a waiting request, by which it notices that its client left.
 HEARTBEAT = 0.25
 
 
 class Ask(NamedTuple):
-    """What a model is asked. Messages are {"role": user or assistant, "content"}.
+    """A request for a streamed reply. Messages are {"role": user or assistant, "content": text}.
 
-    `schema` is the JSON schema of the reply, None for plain text.
+    `most_tokens` and `seconds` limit the reply; `schema` is its JSON schema, None for plain text.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a reply: what was billed, by which model, and whether it was cut at the limit."""
+    """The end of a reply: the model, the tokens billed, and whether it was cut at `most_tokens`."""
 
     model: str
     usage: Usage = field(default_factory=Usage)
@@ -46,7 +46,7 @@ class Finish:
 
 
 class Abort:
-    """Ends a reading thread: shuts its socket, so that it wakes up wherever it waits."""
+    """Ends the thread that reads a reply, by shutting down the socket on which it waits."""
 
     def __init__(self) -> None:
         self._fired = threading.Event()
@@ -54,24 +54,24 @@ class Abort:
 
     @property
     def fired(self) -> bool:
-        """Whether nobody wants the reply any longer."""
+        """Whether the reply is no longer wanted."""
         return self._fired.is_set()
 
     def watch(self, connection: socket.socket) -> None:
-        """A connection to shut when the time comes; at once where it has come."""
+        """Add a connection to shut down on `fire`; at once if that was called already."""
         self._sockets.append(connection)
         if self.fired:
             self.fire()
 
     def fire(self) -> None:
-        """End it. May be called twice."""
+        """Shut the connections down. May be called twice."""
         self._fired.set()
         for connection in self._sockets:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """What httpcore calls while it works: the moment when there is a socket to watch."""
+        """The trace function of a request to httpcore: watches its socket once it is connected."""
         if event == "connection.connect_tcp.complete":
             found = info["return_value"].get_extra_info("socket")
             if found is not None:
@@ -79,41 +79,39 @@ class Abort:
 
 
 class ChatModel(Protocol):
-    """Writes a reply piece by piece, a `Finish` last. Raises ProviderError.
-
-    `name` is the source under which its replies are stored.
-    """
+    """Streams replies. `name` is the source under which they are stored."""
 
     name: str
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces as they come."""
+        """The pieces of a reply as they are written, a `Finish` last. Raises ProviderError."""
 
 
-class Slot(Protocol):
-    """A place for one reply at a time (or some); not queued for."""
+class ReplyLimit(Protocol):
+    """Limits how many replies are written at a time, without a queue. See `app.providers.guards`."""
 
     def take(self) -> bool:
-        """Whether there was a place."""
+        """Begin a reply; returns False if there are too many."""
 
     def give(self) -> None:
-        """Give it back."""
+        """End a reply."""
 
 
 def relay(
-    model: ChatModel, ask: Ask, slot: Slot, clock: Callable[[], float]
+    model: ChatModel, ask: Ask, limit: ReplyLimit, clock: Callable[[], float]
 ) -> Generator[str | Finish, None, None]:
-    """The pieces of a reply, an empty one now and then while it waits, its `Finish` last.
+    """The pieces of a reply, with empty ones while it waits, a `Finish` last.
 
-    Raises ModelFaultError: `busy` where the slot is taken, `timeout` at the deadline.
+    Raises ModelFaultError: `busy` if `limit` allows no further reply, `timeout` at the deadline, or
+    the reason of the model's ProviderError.
     """
     end = clock() + ask.seconds
-    if not slot.take():
+    if not limit.take():
         raise ModelFaultError("busy", "another reply is being written")
     abort = Abort()
     pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None] = queue.SimpleQueue()
     pump = threading.Thread(
-        target=_pump, args=(model, ask, abort, pieces, slot), daemon=True, name="relay"
+        target=_pump, args=(model, ask, abort, pieces, limit), daemon=True, name="relay"
     )
     try:
         pump.start()
@@ -127,7 +125,7 @@ def _pump(
     ask: Ask,
     abort: Abort,
     pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None],
-    slot: Slot,
+    limit: ReplyLimit,
 ) -> None:
     last: Finish | ModelFaultError | None = None
     try:
@@ -142,9 +140,9 @@ def _pump(
     except ProviderError as error:
         last = ModelFaultError(error.reason, str(error))
     finally:
-        # The slot is free only now (a model that still reads a shut connection is at work), and
-        # before the end is told: whoever has an answer may ask again at once.
-        slot.give()
+        # Not earlier, because the model works until its connection is closed; and before the last
+        # piece, because the client may send its next request as soon as it has the answer.
+        limit.give()
         pieces.put(last)
 
 

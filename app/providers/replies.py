@@ -1,12 +1,11 @@
-"""Replies of services, read through typed models: the one place where their JSON becomes ours.
+"""Parses the replies of all services, with typed models.
 
-The client libraries read replies each in its own way, and each falls over something: a null, a list
-for an object, an integer of thousands of digits. So the libraries send, and what came back is read
-here. Figures that are no figures are left out, because the text beside them is paid for; anything
-else that is not as the service's documentation says makes the reply unreadable, with the reason.
+Each client library parses replies in its own way and fails on something: a null, a list instead of an
+object, an integer of thousands of digits. So the libraries only send requests, and replies are parsed
+here. Invalid token counts are ignored, because the text that comes with them is paid for. Anything
+else that differs from the service's documentation makes the reply unreadable.
 
-Pydantic comes with the client libraries; nothing that serves imports this module before a model is
-asked.
+Pydantic comes with the client libraries; a server imports this module only when a model is asked.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from app.providers import Completion
 from app.providers.faults import Service, plain, service_error, unreadable
 from app.store.entry import Usage
 
-# What parsing a reply raises in the client libraries, besides errors of their own.
+# What the client libraries raise when they parse a reply, besides errors of their own.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError)
-# The finish reasons that the old Gemini library tells by number.
+# Finish reasons by the numbers that the old Gemini library gives.
 _FINISH = ("", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
 
 
@@ -44,7 +43,7 @@ _Name = Annotated[str | None, _LENIENT]
 
 
 class _Reply(BaseModel):
-    """Members in camel case, as over the wire, or in snake case; others are passed over."""
+    """Accepts members in camel case, as over the wire, or in snake case; ignores others."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -59,7 +58,7 @@ class _Plain(BaseModel):
 
 
 class ErrorBody(_Plain):
-    """An error that stands in a reply of status 200."""
+    """An error in a reply of status 200."""
 
     code: _Count = None
     message: _Name = None
@@ -95,7 +94,7 @@ class _GeminiUsage(_Reply):
 
 
 class GeminiReply(_Reply):
-    """A reply of `generateContent`, over the wire, in a batch's result or of the old library."""
+    """A reply of `generateContent`: over the wire, in a batch's result or from the old library."""
 
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
@@ -104,7 +103,7 @@ class GeminiReply(_Reply):
     error: _Error = None
 
     def completion(self, model: str) -> Completion:
-        """The text without thoughts, what is wrong with it, and the bill."""
+        """The text without thoughts, its fault, and the tokens billed."""
         text, fault = "", "empty"
         blocked = self.prompt_feedback.block_reason if self.prompt_feedback else None
         if blocked:
@@ -118,14 +117,14 @@ class GeminiReply(_Reply):
         return Completion(text, self.model_version or model, self.usage(), fault)
 
     def usage(self) -> Usage | None:
-        """The bill, if there is one."""
+        """The tokens billed; None if the reply does not say."""
         used = self.usage_metadata
         if used is None:
             return None
         prompt, output = used.prompt_token_count or 0, used.candidates_token_count or 0
         thoughts = used.thoughts_token_count
         if thoughts is None:
-            # The old library's figures leave thoughts out, but its total has them, as the bill does.
+            # The old library does not count thoughts, but they are billed, and part of its total.
             thoughts = max(0, (used.total_token_count or 0) - prompt - output)
         return Usage(prompt, output, thoughts, used.cached_content_token_count or 0)
 
@@ -137,7 +136,7 @@ def _reason(reason: str | int | None) -> str:
 
 
 def finish_fault(reason: str) -> str:
-    """What a finish reason of Gemini means: nothing, truncated, or blocked."""
+    """The fault that a finish reason of Gemini means: none (empty), truncated or blocked."""
     name = reason.rpartition(".")[2].upper()
     if name in ("STOP", "", "FINISH_REASON_UNSPECIFIED"):
         return ""
@@ -145,7 +144,7 @@ def finish_fault(reason: str) -> str:
 
 
 def _word(value: object) -> str:
-    """A service's word as a name to count by: short, and of letters, digits and underscores only."""
+    """A service's word as a name for counting: short, of letters, digits and underscores only."""
     return re.sub(r"\W+", "_", str(value))[:40]
 
 
@@ -173,7 +172,7 @@ class OllamaReply(_Plain):
     error: _Error = None
 
     def completion(self, model: str) -> Completion:
-        """The text, what is wrong with it, and the tokens it took."""
+        """The text, its fault, and the tokens used."""
         text = (self.message.content if self.message else None) or ""
         fault = "truncated" if self.done_reason == "length" else "" if text else "empty"
         usage = Usage(prompt=self.prompt_eval_count or 0, output=self.eval_count or 0)
@@ -209,7 +208,7 @@ class OpenAIReply(_Plain):
     error: _Error = None
 
     def completion(self, model: str) -> Completion:
-        """The text, what is wrong with it, and the bill."""
+        """The text, its fault, and the tokens billed."""
         choice = self.choices[0] if self.choices else None
         message = choice.message if choice else None
         text, fault = (message.content if message else None) or "", ""
@@ -256,10 +255,10 @@ class _ErrorOnly(_Plain):
 def read_reply(
     shape: type[_Shape], body: bytes | str | Mapping[str, Any], service: Service
 ) -> _Shape:
-    """A reply as its typed model. Raises ProviderError: unreadable, or the error that it tells."""
+    """Parse a reply. Raises ProviderError if it is unreadable, or contains an error."""
     error = _error_in(body)
     if error is not None:
-        raise _told_error(error, service)
+        raise _stated_error(error, service)
     try:
         if isinstance(body, Mapping):
             return shape.model_validate(body)
@@ -280,8 +279,8 @@ def _error_in(body: bytes | str | Mapping[str, Any]) -> ErrorBody | str | None:
         return None
 
 
-def _told_error(error: ErrorBody | str, service: Service) -> ProviderError:
-    """The error in a reply of status 200: by its code if it has one."""
+def _stated_error(error: ErrorBody | str, service: Service) -> ProviderError:
+    """The error that a reply of status 200 contains, by its code if it has one."""
     message = error if isinstance(error, str) else error.message or "an error without a message"
     code = error.code if isinstance(error, ErrorBody) else None
     if code and code >= 400:
@@ -294,7 +293,7 @@ def _told_error(error: ErrorBody | str, service: Service) -> ProviderError:
 
 
 def _why(fault: Exception) -> str:
-    """The first thing that is wrong, with its place."""
+    """The first error of a validation, with its place."""
     if isinstance(fault, pydantic.ValidationError):
         first = fault.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "JSON"
@@ -305,9 +304,9 @@ def _why(fault: Exception) -> str:
 def read_batch_line(
     line: bytes, model: str, service: Service
 ) -> tuple[str, Completion | str] | None:
-    """The key of a line of a batch job's result, with its completion or what is wrong with it.
+    """The key of a line of a batch job's result, with its completion or a text on what is wrong.
 
-    None if the line has no key that can be read: its request is then missing.
+    None if the line has no readable key: the answer to its request is then missing.
     """
     try:
         read = read_reply(BatchLine, line, service)
@@ -317,7 +316,7 @@ def read_batch_line(
     if read.response is None:
         return read.key, "no response"
     if read.response.error:
-        return read.key, str(_told_error(read.response.error, service))
+        return read.key, str(_stated_error(read.response.error, service))
     return read.key, read.response.completion(model)
 
 

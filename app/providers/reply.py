@@ -1,12 +1,12 @@
-"""Reading what a model wrote: JSON that may be fenced, wrapped, slightly broken or cut short.
+"""Parses the JSON that a model wrote, which may be wrapped, slightly broken or cut short.
 
-Nothing is taken on trust: the libraries' own parse is silently None on a mismatch. What is meant is
-recovered only if it can mean one thing: prose around the JSON, a list without its object, one object
-for one task, a comma before a closing bracket, a raw line break in a text. Of a reply that was cut,
-the answers that are whole are kept, because they are paid for.
+(The libraries' own parsers silently return None on a mismatch.) Deviations with one possible meaning
+are accepted: prose around the JSON, a list without its object, one object for one task, a comma
+before a closing bracket, a raw line break in a text. Of a reply that was cut, the complete answers
+are kept, because they are paid for.
 
-Texts come out in Unicode's normalisation form C, halves of surrogate pairs as U+FFFD (which no gate
-lets pass), so that whatever a model wrote can be measured, compared and stored.
+Texts are returned in Unicode's normalisation form C, with U+FFFD (which every gate refuses) for lone
+surrogates, so that they can be measured, compared and stored.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _BETWEEN = re.compile(r"[\s,]*")
 _LONE = re.compile(r"[\ud800-\udfff]")
 # A whole string, or a comma that only a closing bracket follows.
 _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
-# No answer of ours is as deep; what is deeper can be parsed and not be written again.
+# No answer is nested as deeply; deeper JSON can be parsed but not serialised again.
 _DEEPEST = 16
 
 
 def _number(digits: str) -> int | float:
-    """Integers beyond 64 bits cannot be stored; they are answers to nothing."""
+    """Integers of more than 64 bits, which cannot be stored, become floats."""
     return int(digits) if len(digits) < 19 else float(digits)
 
 
-# Not strict: a raw line break in a string is taken for what it is.
+# Not strict: accepts raw line breaks in strings.
 _decoder = json.JSONDecoder(strict=False, parse_int=_number, parse_constant=lambda _: None)
 
 
 class UnreadableError(ValueError):
-    """There is no JSON in the reply, or not the kind that was asked for."""
+    """There is no JSON in the reply, or not in the form that was asked for."""
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -51,10 +51,10 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def read_answers(text: str, asked: int = 0, member: str = "answers") -> list[dict[str, Any]]:
-    """The objects of the list `member`, as many as are whole.
+    """The complete objects of the list `member`.
 
-    `asked`: how many answers were asked for; of one, the object itself will do. Raises
-    UnreadableError if there is no list.
+    `asked` is the number of answers asked for; if it is 1, an object without a list is accepted.
+    Raises UnreadableError if there is no list.
     """
     found = re.search(rf'"{member}"\s*:\s*\[', text) or _BARE_LIST.search(text)
     start = text.find("{")
@@ -68,7 +68,7 @@ def read_answers(text: str, asked: int = 0, member: str = "answers") -> list[dic
 
 
 def _items(text: str, at: int) -> Iterator[Any]:
-    """The JSON values that follow one another from a place on, until one is not whole."""
+    """The JSON values that follow each other from `at` on, up to the first incomplete one."""
     mended = False
     while True:
         between = _BETWEEN.match(text, at)
@@ -98,5 +98,5 @@ def _cleaned(value: Any, depth: int) -> Any:
 
 
 def cleaned_text(text: str) -> str:
-    """A text in normalisation form C, halves of surrogate pairs replaced by U+FFFD."""
+    """A text in normalisation form C, with lone surrogates replaced by U+FFFD."""
     return unicodedata.normalize("NFC", _LONE.sub("\ufffd", text))

@@ -1,16 +1,16 @@
-"""Keys: they are shown to the service and to nobody else."""
+"""API keys, which only the service may see."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 MASK = "***"
-# A shorter "key" (a local server takes anything, say `x`) would mask half of every sentence.
+# Shorter keys (local servers accept anything, say `x`) would mask half of every sentence.
 _LEAST = 4
 
 
 class Secret:
-    """A key that does not print itself."""
+    """A key that `repr` and formatting do not show."""
 
     __slots__ = ("_value",)
 

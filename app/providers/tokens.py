@@ -1,7 +1,7 @@
-"""How many tokens a text has, near enough to plan with. What was used comes back from the service.
+"""Estimates how many tokens a text has, for planning; services report what was really used.
 
-Tokenisers differ and none of theirs is at hand offline; Japanese has about three tokens to four
-characters with the vocabularies of today, other text about three to ten.
+Tokenisers differ and are not available offline. With the vocabularies of today, Japanese has about
+three tokens in four characters, other text three in ten.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ PER_ASCII_CHARACTER = 0.3
 
 
 def estimate_tokens(text: str) -> int:
-    """About so many tokens."""
+    """The approximate number of tokens of a text."""
     if text.isascii():
         return round(PER_ASCII_CHARACTER * len(text))
     narrow = sum(character < "\x80" for character in text)

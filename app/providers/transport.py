@@ -1,8 +1,8 @@
-"""How requests travel: within a time limit, past proxies that lead nowhere, and never elsewhere.
+"""HTTP for the clients: a time limit for whole replies, proxies, and no redirects to other origins.
 
-The time-outs of httpx and httpx2 are per read: a body that trickles in outlasts them for ever. The
-transport made here ends the reply when the time is over, with the read time-out that the clients
-know. It also refuses redirects that would carry a key, or a prompt, to another origin.
+The time-outs of httpx and httpx2 are for each read, so that a body that trickles in never times out.
+The transport made here raises the library's ReadTimeout when the whole reply takes too long. It
+refuses redirects that would send a key, or a prompt, to another origin.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ def is_local(url: str) -> bool:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for a server; none for one on this machine.
+    """The proxy that the environment names for a server; None if there is none.
 
-    A booth's laptop often has a proxy set that leads nowhere, and the libraries would send requests
-    to 127.0.0.1 through it. Raises ProviderStopError if the proxy cannot be used.
+    A server on this machine is always asked directly: the libraries would send requests to 127.0.0.1
+    through a proxy, which at an event may not be reachable. Raises ProviderStopError if the proxy
+    cannot be used.
     """
     parts = urlsplit(url if "//" in url else f"//{url}")
     if is_local(url) or proxy_bypass(parts.hostname or ""):
@@ -60,7 +61,7 @@ def proxy_for(url: str) -> str | None:
 
 
 def _check_proxy(variable: str, proxy: str) -> None:
-    # The value may hold a password, so that it is not printed.
+    # The value may contain a password, so that it is not shown.
     try:
         parts = urlsplit(proxy)
         host = _HOST.fullmatch(parts.hostname or "")
@@ -99,9 +100,9 @@ def refuse_redirect(method: str, url: str, status: int, location: str | None) ->
         same = False
     if same and (method in ("GET", "HEAD") or status in _REPEATED):
         return
-    told = "".join(c for c in target.split("?")[0] if c.isprintable())[:200]
+    shown = "".join(c for c in target.split("?")[0] if c.isprintable())[:200]
     raise ProviderStopError(
-        f"{origin(url)} sends requests on to {told}, where nothing was sent, the key least of all",
+        f"{origin(url)} sends requests on to {shown}, where nothing was sent, the key least of all",
         "if that address is right, set it as the service's",
     )
 
@@ -109,10 +110,10 @@ def refuse_redirect(method: str, url: str, status: int, location: str | None) ->
 def options(
     library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
 ) -> dict[str, Any]:
-    """What an HTTP client of `library` (httpx or httpx2) is made with, to ask `url`.
+    """Arguments for an HTTP client of `library` (httpx or httpx2) that asks `url`.
 
-    No reply takes longer than `seconds`. A connection to this machine is there at once or not at
-    all.
+    A whole reply may take `seconds`. Connecting may take 10 seconds, or 1 on this machine. `now`
+    gives seconds. Raises ProviderStopError if a proxy cannot be used.
     """
     local = is_local(url)
     return {
@@ -126,10 +127,10 @@ def options(
 def transport(
     library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
 ) -> Any:
-    """The transport alone, for clients that build their own HTTP client.
+    """The transport in `options`, for clients that make their own HTTP client.
 
-    Connections are kept for the next request and shared by all threads. A request with a `trace` has
-    a connection of its own: whoever traces it ends the reply by shutting its socket.
+    Connections are kept for later requests and shared by all threads. A request with a `trace` has a
+    connection of its own, because the reply is stopped by shutting down its socket.
     """
     proxy = proxy_for(url)
 
