@@ -1,1 +1,1 @@
-"""Kinds of deck: what each may be asked, how it answers, what its answers must pass."""
+"""Kinds of deck: how each parses requests and answers them, and what its answers must satisfy."""

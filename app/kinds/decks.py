@@ -13,7 +13,7 @@ AnyDeck = Deck | PatternDeck
 
 
 def load_all(folder: Path) -> dict[str, AnyDeck]:
-    """Decks by id. Raises DeckError where there is none, where one is wrong, or two share an id."""
+    """All decks in a folder by id. Raises DeckError if one is wrong or two have the same id."""
     decks: dict[str, AnyDeck] = {}
     for path, kind in deck_folders(folder):
         deck: AnyDeck = load_deck(path) if kind == CARDS else load_pattern_deck(path)

@@ -1,4 +1,4 @@
-"""A model with all that stands between it and an answer: a place, a rest after failures, a deadline."""
+"""A model with its guards: a limit of replies at a time, a circuit breaker, a deadline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from app.kinds.refusal import Refusal
 from app.providers.guards import Breaker
 from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, relay
 
-# Notes why a tier passed: tier, what stopped it (guard, fault, gate), the reason.
+# Notes why a tier gave no answer: tier, what stopped it (guard, fault, gate), the reason.
 Noter = Callable[[str, str, str], None]
-# Judges what is written so far: only what more cannot mend.
+# Judges an incomplete text: refuses it only for what later text cannot correct.
 Judge = Callable[[str], Refusal | None]
 
 
@@ -20,7 +20,7 @@ ReturnT = TypeVar("ReturnT")
 
 
 def hidden(pieces: Generator[str, None, ReturnT]) -> Generator[str, None, ReturnT]:
-    """The same with empty pieces: what is written cannot be shown before it is whole."""
+    """The same with each piece empty, for a text that must not be shown before it is complete."""
     try:
         while True:
             next(pieces)
@@ -33,14 +33,14 @@ def hidden(pieces: Generator[str, None, ReturnT]) -> Generator[str, None, Return
 
 
 class Written(NamedTuple):
-    """A reply that was written to its end: its text, and its bill."""
+    """A complete reply: its text, and the model and tokens to bill."""
 
     text: str
     finish: Finish
 
 
 class Engine(NamedTuple):
-    """A model and its guards. One for each model and worker."""
+    """A model and its guards. `clock` gives seconds."""
 
     model: ChatModel
     limit: ReplyLimit
@@ -55,9 +55,10 @@ class Engine(NamedTuple):
         judge: Judge | None = None,
         billed: Callable[[Finish], None] | None = None,
     ) -> Generator[str, None, Written | None]:
-        """The pieces of a reply; returns it, or None if it failed or was refused, which is noted.
+        """The pieces of a reply; returns the reply, or None if it failed or was refused.
 
-        `judge` is asked after each piece. `billed` is told of what is paid for, cut replies too.
+        The reason for None is noted under `tier`. `judge` judges the text after each piece. `billed`
+        is called with the tokens of a finished reply, even if it was cut at the limit.
         """
         if self.breaker.open:
             self.note(tier, "guard", "resting")

@@ -1,8 +1,8 @@
-"""The ladder, the same for every kind of deck: tiers asked in order, the first that can answers.
+"""The ladder: tiers are asked in order until one answers, in the same way for every kind of deck.
 
-A tier is a generator: it yields the pieces of its answer as a model writes them (empty ones while it
-waits) and returns the answer, or None to pass. What is stored, or made at once, yields nothing: that
-is all in which answers that stream and answers that do not differ here.
+A tier's `reply` is a generator: it yields the pieces of its answer as a model writes them (empty ones
+while it waits) and returns the answer, or None if it has none. Tiers that do not ask a model yield
+nothing.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
 class Piece(NamedTuple):
-    """Some of a model's answer as it is written; empty while it is waited for."""
+    """A piece of a model's answer; empty while the model is waited for."""
 
     text: str
 
 
 class Discard(NamedTuple):
-    """What was shown of a tier's answer is not the answer: it was refused, or its model failed."""
+    """Takes back the pieces of a tier's answer: it was refused, or its model failed."""
 
     tier: str
 
 
 class Tier(Protocol[RequestT_contra, AnswerT_co]):
-    """One step of the ladder. `slow`: it asks a model, which takes seconds."""
+    """One step of the ladder. `slow` is whether it asks a model, which takes seconds."""
 
     name: str
     slow: bool
 
     def reply(self, request: RequestT_contra) -> Generator[str, None, AnswerT_co | None]:
-        """Pieces as they come; returns the answer, or None to pass."""
+        """The pieces of an answer; returns the answer, or None if this tier has none."""
 
 
 class Ladder(Generic[RequestT, AnswerT]):
@@ -45,9 +45,9 @@ class Ladder(Generic[RequestT, AnswerT]):
         self.tiers = tuple(tiers)
 
     def climb(self, request: RequestT) -> Generator[Piece | Discard, None, AnswerT | None]:
-        """The events of an answer; returns it, or None if every tier passes.
+        """The events of an answer; returns the answer, or None if no tier has one.
 
-        Closing it stops a model that writes.
+        Closing the generator stops the model.
         """
         for tier in self.tiers:
             shown = False
@@ -68,7 +68,7 @@ class Ladder(Generic[RequestT, AnswerT]):
         return None
 
     def answer(self, request: RequestT) -> AnswerT | None:
-        """The answer when it is whole; None if every tier passes."""
+        """The answer, once it is complete; None if no tier has one."""
         for tier in self.tiers:
             pieces = tier.reply(request)
             try:
@@ -81,10 +81,10 @@ class Ladder(Generic[RequestT, AnswerT]):
         return None
 
     def quick(self) -> Ladder[RequestT, AnswerT]:
-        """The tiers that answer at once."""
+        """A ladder of the tiers that ask no model."""
         return Ladder(tier for tier in self.tiers if not tier.slow)
 
     def before_slow(self) -> Ladder[RequestT, AnswerT]:
-        """The tiers before the first that asks a model: what an event loop may ask."""
+        """A ladder of the tiers before the first that asks a model, for the event loop."""
         slow = next((n for n, tier in enumerate(self.tiers) if tier.slow), len(self.tiers))
         return Ladder(self.tiers[:slow])

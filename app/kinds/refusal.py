@@ -1,4 +1,4 @@
-"""A refusal: why an answer did not pass the gate."""
+"""Refusals of answers by a gate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an answer was refused: the check, what it saw, and the limit that it set.
+    """Why an answer was refused: the check, the figure that it found, and its limit.
 
-    An answer that never came has a refusal too, with the fault as `check` and no limit.
+    For an answer that is missing, `check` is the fault and there is no limit.
     """
 
     check: str

@@ -17,15 +17,16 @@ from app.providers.relay import ChatModel
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
-# So many cloud replies may be under way in a worker; the next request goes down the ladder.
+# Cloud replies at a time in a worker; further requests are for the next tier.
 CLOUD_AT_ONCE = 16
 
 
 class ServedModels:
-    """A local and a cloud model. `folder` holds the lock that keeps the local one at one reply.
+    """A local and a cloud model.
 
-    `memory` gives the bytes that programs can have. An engine is made for each deck, so that each
-    notes what stopped it under its own name; the place and the breaker are the model's.
+    `folder` is for the lock that limits the local model to one reply at a time; `memory` gives the
+    available bytes. Each deck has an engine of its own, with its own notes; the limit and the
+    breaker of a model are shared.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ServedModels:
         """The model that Ollama runs on this machine."""
         settings = self._settings
         host = settings.ollama_host
-        _tell_of_proxy(host)
+        _warn_of_proxy(host)
 
         def make() -> ChatModel:
             return Ollama(
@@ -65,17 +66,17 @@ class ServedModels:
         return Engine(model, self._local_limit, self._local_breaker, note, self._clock)
 
     def cloud(self, note: Noter) -> Engine:
-        """Gemini."""
+        """The Gemini API."""
         settings = self._settings
         key = settings.gemini_api_key or settings.google_api_key
         url, version = settings.gemini_base_url, settings.gemini_api_version
-        _tell_of_proxy(url)
+        _warn_of_proxy(url)
         model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, version, settings.timeout))
         return Engine(model, self._cloud_limit, self._cloud_breaker, note, self._clock)
 
 
-def _tell_of_proxy(url: str) -> None:
-    """Say at the start that a proxy cannot be used, not only in `/stats` when a tier fell away."""
+def _warn_of_proxy(url: str) -> None:
+    """Log at the start if a proxy cannot be used; otherwise only `/stats` would show it."""
     try:
         transport.proxy_for(url)
     except ProviderStopError as error:

@@ -1,8 +1,8 @@
-"""Tasks and drafts: what a provider of answers is handed, and what it gives back.
+"""Tasks and drafts: the input and output of a provider of answers.
 
-A `Provider` is handed tasks and gives drafts back, keyed, so that missing, extra and swapped ones are
-noticed; `app.kinds.cards.writer` makes one of any model, the composer is one by itself. It does not
-judge what was written: that is the gate's work.
+Drafts name their tasks, so that missing, surplus and swapped ones are noticed. Providers are the
+writers in `app.kinds.cards.writer`, which ask any model, and the composer. They do not judge drafts:
+the gate does.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from app.kinds.refusal import Refusal
 from app.store.entry import Usage
 from app.store.key import Query
 
-# What was wrong with one answer to a task; a task has one for each time that it was asked.
+# Everything that was wrong with one answer to a task.
 Refusals = tuple[Refusal, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One answer to write: a query, which of its variants, and why earlier answers were refused."""
+    """One answer to write: a query, a variant, and the refusals of each earlier answer."""
 
     query: Query
     variant: int = 0
@@ -30,7 +30,7 @@ class Task:
 
     @cached_property
     def name(self) -> tuple[str, int]:
-        """What identifies it: key and variant. Kept, because the key is a hash over the query."""
+        """Key and variant, which identify the task. Cached, because the key is a hash."""
         return self.query.key, self.variant
 
     def refused(self, why: Refusals) -> Task:
@@ -47,7 +47,7 @@ class Author(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """What a provider wrote for a task, before the gate. `author`: None for the provider itself."""
+    """A provider's answer to a task, not yet judged. `author` is None for the provider itself."""
 
     task: Task
     response: Mapping[str, object]
@@ -55,11 +55,11 @@ class Draft(NamedTuple):
 
 
 class Drafts(NamedTuple):
-    """What came back for some tasks: drafts (perhaps fewer), the model that wrote them, the bill.
+    """The reply to some tasks: drafts (perhaps for fewer tasks), the model, the tokens billed.
 
     `fault` says what is wrong with the reply as a whole (blocked, truncated, unreadable, empty), and
-    `reply` is then its text, so that a person can look at it. `lost` are faults of single answers by
-    task name: swapped, missing; `strays` counts answers that nobody asked for, or that came twice.
+    `reply` is then its text, for a person to look at. `lost` has faults of single answers by task
+    name (swapped, missing); `strays` counts answers that were not asked for, or repeated.
     """
 
     drafts: tuple[Draft, ...]
@@ -74,8 +74,8 @@ class Drafts(NamedTuple):
 class Provider(Protocol):
     """Writes answers.
 
-    `name` is the source of its entries; `fingerprint` changes if what it writes from (prompt or
-    pieces) changes.
+    `name` is the source of its entries; `fingerprint` changes whenever the prompt or the pieces that
+    it writes from change.
     """
 
     name: str
@@ -85,4 +85,4 @@ class Provider(Protocol):
         """Drafts for tasks. Raises ProviderRetryError and ProviderStopError."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""

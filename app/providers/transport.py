@@ -117,17 +117,15 @@ def options(
     """
     local = is_local(url)
     return {
-        "transport": transport(library, seconds, url, now),
+        "transport": _transport(library, seconds, url, now),
         "timeout": library.Timeout(seconds, connect=min(1.0 if local else 10.0, seconds)),
         "trust_env": False,
         "follow_redirects": True,
     }
 
 
-def transport(
-    library: Any, seconds: float, url: str, now: Callable[[], float] = time.monotonic
-) -> Any:
-    """The transport in `options`, for clients that make their own HTTP client.
+def _transport(library: Any, seconds: float, url: str, now: Callable[[], float]) -> Any:
+    """The transport in `options`.
 
     Connections are kept for later requests and shared by all threads. A request with a `trace` has a
     connection of its own, because the reply is stopped by shutting down its socket.

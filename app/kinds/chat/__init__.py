@@ -1,1 +1,1 @@
-"""Decks of characters: reading a message, lines, the gate for a reply, conversations."""
+"""Decks of patterns: recognising intents in messages, characters' lines, their gate, chats."""

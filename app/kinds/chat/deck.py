@@ -1,18 +1,19 @@
-"""Decks of patterns: characters, what people say to them, and what they say back.
+"""Decks of patterns: characters, the intents of messages to them, and their lines.
 
 A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
 
-    deck.json         rules of the gate, times of day, moods, importance, what the phases foresaw
-    characters.json   who they are: voice, persona, names, the short words that open an answer
-    intents.json      what is said to them: expressions with fragments {{LIKE_THIS}} and shared vetoes
+    deck.json         rules of the gate, times of day, moods, importance, planned shares of the tiers
+    characters.json   characters: voice, persona, names, short words that open an answer
+    intents.json      intents: expressions with fragments {{LIKE_THIS}} and shared vetoes
     lines.json        character → intent → vetted lines; the intent `fallback` is for "I did not catch it"
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 
-How a message is read: it is normalised and cut into clauses; each intent's expressions are searched
-in each clause, `^` and `$` being the clause's ends. Of the matches that begin first the longest is
-the intent's. A `not` that matches in the clause vetoes the intent there, a `not_message` vetoes it in
-the whole message; `{"text": …, "unless": …}` is a veto that another expression takes back. Of matches
-of different intents that overlap the longest wins, then the higher `priority`. An intent is named
+How intents are recognised: a message is normalised and cut into clauses; each intent's expressions
+are searched in each clause, where `^` and `$` are the ends of the clause. The leftmost match counts,
+and of several that begin there the longest. If a `not` matches in the clause, the intent is not
+recognised there; if a `not_message` matches anywhere, the intent is not recognised at all. A veto
+`{"text": …, "unless": …}` holds unless the second expression matches too. If matches of different
+intents overlap, the longer one counts, then the one with the higher `priority`. Each intent is given
 once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
 """
 
@@ -40,9 +41,9 @@ INTENTS_FILE = "intents.json"
 LINES_FILE = "lines.json"
 SAID_FILE = "said.json"
 FALLBACK = "fallback"
-# Clauses of a message in which the same intent is found at most: it is named once anyway.
+# Clauses in which the same intent is searched for at most: it is given once anyway.
 _HITS = 16
-# The members of a veto that something takes back.
+# The members of a veto with an exception.
 _VETO = ("text", "unless")
 PLAIN, ANY = "plain", "any"
 NAME_SLOT = "{name}"
@@ -52,7 +53,7 @@ _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
 
 
 class Moment(NamedTuple):
-    """What a line can depend on: the deck's time of day, the weekday, the season."""
+    """The attributes of a time that lines can depend on: time of day (an id), weekday, season."""
 
     time: str
     weekday: str
@@ -61,32 +62,35 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A vetted line. `when` are the moments it fits (all of them must), empty where it always does."""
+    """A line. `when` has the allowed values of attributes of `Moment`; empty if it always fits."""
 
     text: str
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def named(self) -> bool:
-        """Whether it calls the user by name."""
+        """Whether it contains the user's name."""
         return NAME_SLOT in self.text
 
     def fits(self, moment: Moment, name: str) -> bool:
-        """Whether it can be said now, to somebody of that name (empty: unknown)."""
+        """Whether it can be said at this moment to a user of this name (empty if unknown)."""
         if self.named and not name:
             return False
         return all(getattr(moment, what) in allowed for what, allowed in self.when.items())
 
 
 class Voice(NamedTuple):
-    """How a character sounds: one of `endings` must match, none of `forbidden` may."""
+    """A character's way of speaking: one of `endings` must match a line, none of `forbidden` may."""
 
     endings: tuple[Expression, ...]
     forbidden: tuple[Expression, ...]
 
 
 class Character(NamedTuple):
-    """Who answers. `persona` is what a model is told, `leads` open an answer to two things at once."""
+    """A character. `persona` is the system prompt for a model, `called` recognises her names.
+
+    `leads` are short words by intent, which open an answer to a message with several intents.
+    """
 
     id: str
     name: str
@@ -99,24 +103,24 @@ class Character(NamedTuple):
 
 
 class Vetoes(NamedTuple):
-    """What speaks against a reading: `any`, and pairs of a veto and what takes it back."""
+    """What excludes an intent: matches of `any`, and pairs of a veto and its exception."""
 
     any: Expression | None
     unless: tuple[tuple[Expression, Expression], ...]
 
     def against(self, text: str) -> bool:
-        """Whether one of them matches."""
+        """Whether a veto holds for a text."""
         if self.any and self.any.search(text):
             return True
         return any(veto.search(text) and not back.search(text) for veto, back in self.unless)
 
 
 class Intent(NamedTuple):
-    """What somebody may mean. `weight` says which of several an answer must be about.
+    """What a user may mean. Of several intents, an answer is about the one with most `weight`.
 
-    A `grave` one is answered by rules before anything else, never varied by a model, never learned
-    over. `must` and `must_not` are for answers that somebody else than the deck's author wrote.
-    `example` is a message that shows a small model, with a line, how the character speaks.
+    If an intent is `grave` (about life and death), the rules answer, whatever the ladder is; no model
+    does. `must` and `must_not` are for answers that the deck's author did not write. `example` is a
+    message that, followed by a line, shows a small model how the character speaks.
     """
 
     id: str
@@ -133,7 +137,7 @@ class Intent(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """An intent found in a message: offsets into the normalised text."""
+    """An intent found in a message, with offsets into the normalised text."""
 
     intent: Intent
     start: int
@@ -141,21 +145,26 @@ class Hit(NamedTuple):
 
 
 class TimeOfDay(NamedTuple):
-    """A part of the day by hours; `start` after `end` goes over midnight."""
+    """A part of the day from hour `start` to before hour `end`, over midnight if `start` > `end`."""
 
     id: str
     start: int
     end: int
 
     def has(self, hour: int) -> bool:
-        """Whether an hour from 0 to 23 is in it."""
+        """Whether an hour (0 to 23) is in it."""
         if self.start <= self.end:
             return self.start <= hour < self.end
         return hour >= self.start or hour < self.end
 
 
 class PatternRules(NamedTuple):
-    """What a line must look like, whoever wrote it. See `app.kinds.chat.gate`."""
+    """The limits of the gate, see `app.kinds.chat.gate`.
+
+    `characters` is the least and greatest length of a line; `script` is "ja" or another one. `latin`
+    are Latin words that are allowed, `echo` words that show that the prompt was repeated. Shares from
+    0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a line is a copy.
+    """
 
     characters: tuple[int, int] = (4, 80)
     script: str = "ja"
@@ -167,7 +176,10 @@ class PatternRules(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """Signals with their weights; what reaches the threshold goes to the strong model."""
+    """How important a message is: from `threshold` on, the cloud's strong model is asked.
+
+    `weights` are by signal; the other members define signals, see `Turn.signals`.
+    """
 
     threshold: float
     weights: Mapping[str, float]
@@ -204,24 +216,24 @@ class PatternDeck:
     _searched: list[Intent] = field(init=False)
     _prefilter: Prefilter = field(init=False)
 
-    # No coverage is counted for patterns, so that no change of the deck builds its index again.
+    # The coverage of patterns is not counted, so that no change of the deck requires a new index.
     shape = "pattern"
 
     def phrase_ids(self, query: Query) -> None:
-        """None: a pattern is no play of cards."""
+        """None: a pattern is not a play of cards."""
 
     @cached_property
     def character_by_id(self) -> Mapping[str, Character]:
-        """Characters by id."""
+        """The characters by id."""
         return {character.id: character for character in self.characters}
 
     @cached_property
     def intent_by_id(self) -> Mapping[str, Intent]:
-        """Intents by id."""
+        """The intents by id."""
         return {intent.id: intent for intent in self.intents}
 
     def known_character(self, name: str | None) -> Character:
-        """A character by id, the first where none is named. Raises RequestError."""
+        """The character with this id, the first if it is None. Raises RequestError."""
         if name is None:
             return self.characters[0]
         if name not in self.character_by_id:
@@ -232,7 +244,7 @@ class PatternDeck:
         return self.character_by_id[name]
 
     def moment(self, at: datetime.datetime) -> Moment:
-        """What a local time is, in the deck's words."""
+        """The moment of a local time."""
         time = next((time.id for time in self.times if time.has(at.hour)), ANY)
         return Moment(time, WEEKDAYS[at.weekday()], SEASONS[at.month % 12 // 3])
 
@@ -256,38 +268,38 @@ class PatternDeck:
         object.__setattr__(self, "_prefilter", Prefilter([found for _, found in searched]))
 
     def main(self, hits: Iterable[Hit]) -> Hit | None:
-        """The hit that an answer must be about: by weight, then by order."""
+        """The hit that an answer must be about: the first of those with most weight."""
         return max(hits, key=lambda hit: (hit.intent.weight, -hit.start), default=None)
 
     def mood(self, hits: Iterable[Hit], main: Hit) -> str:
-        """The mood that the other intents of the message tell."""
+        """The mood that the intents other than the main one show, PLAIN if they show none."""
         others = {hit.intent.id for hit in hits} - {main.intent.id}
         return next((mood for mood, intents in self.moods.items() if intents & others), PLAIN)
 
     def line_query(self, character: str, intent: str, mood: str, time: str) -> Query:
-        """The pattern that further lines are cooked for."""
+        """The pattern for which further lines are cooked."""
         return Query.pattern(
             self.id,
             [("character", character), ("intent", intent), ("mood", mood), ("time", time)],
         )
 
     def message_query(self, character: Character, message: str) -> Query:
-        """The pattern of a message that was answered before, in any spelling."""
+        """The pattern under which an answer to this message is learned, the same for all spellings."""
         said = spelling(message, character.called)
         return Query.pattern(self.id, [("character", character.id), ("message", said)])
 
     def stands_alone(self, message: str) -> bool:
-        """Whether a message means the same without what was said before it."""
+        """Whether a message means the same without the messages before it."""
         return self.context is None or not self.context.search(normalise(message))
 
     def count_patterns(self) -> int:
-        """How many patterns there are to cook lines for."""
+        """The number of patterns for which lines can be cooked."""
         return (
             len(self.characters) * len(self.intents) * (1 + len(self.moods)) * (1 + len(self.times))
         )
 
     def all_lines(self) -> Iterator[tuple[Character, str, Line]]:
-        """Every vetted line with whose it is and what it answers."""
+        """Every vetted line, with its character and the id of its intent."""
         for character in self.characters:
             for intent, lines in self.lines[character.id].items():
                 for line in lines:
@@ -295,10 +307,7 @@ class PatternDeck:
 
 
 class _Clauses:
-    """A normalised message by its clauses, searched together, a line for each.
-
-    A clause that comes again says nothing new and is left out.
-    """
+    """The distinct clauses of a normalised message, joined by line breaks to be searched at once."""
 
     def __init__(self, text: str) -> None:
         places: dict[str, int] = {}
@@ -311,11 +320,11 @@ class _Clauses:
         self._starts = [0, *itertools.accumulate(lengths)]
 
     def possible(self, intents: Sequence[Intent], prefilter: Prefilter) -> list[Intent]:
-        """Of some intents those that may be found here, in their order."""
+        """The intents that may match, in the order of `intents`, whose expressions `prefilter` has."""
         return [intents[number] for number in sorted(prefilter.possible(self._lines))]
 
     def hits(self, intent: Intent) -> Iterator[Hit]:
-        """Where an intent is, once in a clause; of a message that names it again and again the beginning."""
+        """The hits of an intent, one for each clause, at most `_HITS`."""
         found = self._found(intent) if intent.expression else ()
         return itertools.islice(found, _HITS)
 
@@ -334,7 +343,7 @@ class _Clauses:
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
-    """The hits that are left where of two that overlap the longer wins."""
+    """The hits without overlaps: of two, the longer is kept, or the one with higher priority."""
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda h: (h.start - h.end, -h.intent.priority, h.start)):
         if all(hit.end <= other.start or hit.start >= other.end for other in kept):
@@ -350,7 +359,7 @@ def _once(hits: list[Hit]) -> list[Hit]:
 
 
 def load_pattern_deck(folder: Path) -> PatternDeck:
-    """Read and check a deck of patterns. Raises DeckError, naming file, place and fault."""
+    """Read and check a deck of patterns. Raises DeckError."""
     reader = Reader(folder, DECK_FILE)
     root = reader.value
     deck_id = reader.member(root, "id", str, "")
@@ -506,7 +515,7 @@ def _load_character(reader: Reader, raw: Any, place: str, calls: tuple[str, ...]
 
 
 class _Expressions:
-    """Expressions with the fragments and vetoes of their file."""
+    """Compiles expressions with the fragments and shared vetoes of their file."""
 
     def __init__(self, reader: Reader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]):
         self._reader = reader
@@ -515,18 +524,18 @@ class _Expressions:
         self._whole: dict[str, str] = {}
 
     def any(self, value: Any, place: str) -> Expression | None:
-        """One expression of a list of them; the longest match is found."""
+        """A list of expressions as one, which finds the longest match."""
         by_head: dict[str, list[str]] = {}
         for text in self._reader.strings(value, place):
             first = _FRAGMENT.match(text)
             head = first.group() if first else ""
             by_head.setdefault(head, []).append(text[len(head) :])
-        # What begins alike begins once: the automaton of a head can be most of an expression's.
+        # Expressions that begin with the same fragment share it: it can be most of the automaton.
         joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
         return self._any([self._expand(text, place, 0) for text in joined], place, by_line=True)
 
     def vetoes(self, value: Any, place: str) -> Vetoes:
-        """Vetoes; `@name` stands for a shared list of them."""
+        """Compile a list of vetoes, where `@name` stands for a shared list."""
         plain: list[str] = []
         unless: list[tuple[Expression, Expression]] = []
         for veto in self._listed(value, place):
@@ -547,7 +556,7 @@ class _Expressions:
             return any_of(whole, by_line=by_line)
         except ExpressionError as error:
             for expression in whole:
-                # Each by itself, so that the fault names the one that has it.
+                # Compiled one by one, so that the error names the faulty one.
                 _compile(self._reader, expression, place)
             raise self._reader.fail(place, str(error)) from None
 

@@ -1,14 +1,14 @@
-"""Expressions that a deck's author writes, searched in time linear in the text.
+"""Regular expressions that a deck's author writes, searched in time linear in the text.
 
-RE2 (https://github.com/google/re2) searches them. Python's engine backtracks: of a fragment that can
-match the same signs in two ways, sixty signs of a client's message cost minutes. RE2 knows no
-look-around; what our authors need of it is translated into plain expressions:
+They are searched with RE2 (https://github.com/google/re2). Python's engine backtracks: if a fragment
+can match the same characters in two ways, a message of sixty characters can take minutes. RE2 has no
+look-around; the forms that authors need are translated into plain expressions:
 
     (?=x) (?<=x)        x itself, which then belongs to the match
-    (?!ab|c) (?<!ab|c)  not followed, not preceded by one of some literal texts: one or a few signs
-                        of another kind, which then belong to the match, or the end or the beginning
+    (?!ab|c) (?<!ab|c)  not followed by, not preceded by literal texts: one or a few other characters,
+                        which then belong to the match, or the end or beginning of the text
 
-So a look-around may stand only where nothing else must match the same signs.
+So a look-around may be used only if nothing else has to match the same characters.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 import re2
 
-# Bytes that the automata of one expression may take before RE2 drops them and begins anew.
+# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew.
 _MEMORY = 2 << 20
-# Signs of an expression with its fragments written out; the longest in the box has 4,000.
+# Characters of an expression with its fragments expanded; the longest in our decks has 4,000.
 _LONGEST = 20_000
 _LOOK = re.compile(r"\(\?(<?)([=!])")
 _CLASS = re.compile(r"\\.|\[\^?\]?(?:[^]\\]|\\.)*\]", re.DOTALL)
@@ -32,10 +32,10 @@ class Found(Protocol):
     """A match."""
 
     def group(self) -> str:
-        """What matched."""
+        """The matching text."""
 
     def span(self) -> tuple[int, int]:
-        """Where it stands: offsets into the text."""
+        """The offsets of its beginning and end."""
 
 
 class Expression(Protocol):
@@ -48,21 +48,21 @@ class Expression(Protocol):
         """The first match in a text."""
 
     def finditer(self, text: str) -> Iterator[Found]:
-        """Every match in a text, none of which overlap."""
+        """The matches in a text, without overlaps."""
 
     def sub(self, repl: str, text: str) -> str:
         """The text with every match replaced."""
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be searched in linear time; the message says what to write instead."""
+    """An expression that RE2 cannot search; the message says why."""
 
 
 def compiled(expression: str, *, by_line: bool = False) -> Expression:
-    """Compile. Raises ExpressionError.
+    """Compile an expression. Raises ExpressionError.
 
-    With `by_line`, `^` and `$` are the ends of a line, no match goes over one, and of the matches
-    that begin first the longest is found.
+    With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest of
+    the leftmost matches is found.
     """
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
@@ -74,20 +74,20 @@ def compiled(expression: str, *, by_line: bool = False) -> Expression:
     try:
         found: Expression = re2.compile(f"(?m:{text})" if by_line else text, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
-        told = error.args[0] if error.args else error
-        why = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+        cause = error.args[0] if error.args else error
+        why = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
         raise ExpressionError(f"not an expression of RE2: {why}") from None
     return found
 
 
 def any_of(expressions: Iterable[str], *, by_line: bool = False) -> Expression | None:
-    """One expression that finds what any of some finds; None if there are none."""
+    """One expression that matches if any of `expressions` does; None if there are none."""
     joined = "|".join(f"(?:{expression})" for expression in expressions)
     return compiled(joined, by_line=by_line) if joined else None
 
 
 class Prefilter:
-    """Tells quickly which of some expressions can match a text at all, by literals that each needs."""
+    """Finds quickly which expressions can match a text, by literals that a match must contain."""
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._filter = re2.Filter()  # type: ignore[no-untyped-call]
@@ -98,25 +98,25 @@ class Prefilter:
             self._filter.Compile()  # type: ignore[no-untyped-call]
 
     def possible(self, text: str) -> frozenset[int]:
-        """The numbers of the expressions that may match; no other one does."""
+        """The numbers of the expressions that may match; all others do not."""
         if self._empty:
             return frozenset()
         return frozenset(self._filter.Match(text, True))  # type: ignore[no-untyped-call]
 
 
 def literal(text: str) -> str:
-    """An expression that matches just a text."""
+    """An expression that matches exactly `text`."""
     found: str = re2.escape(text)  # type: ignore[no-untyped-call]
     return found
 
 
 def translated(expression: str) -> str:
-    """An expression without look-around. Raises ExpressionError for one that has no translation."""
+    """The expression without look-around. Raises ExpressionError if it cannot be translated."""
     parts, at = [], 0
-    # A bracket that is escaped, or in a class, begins nothing.
+    # A bracket that is escaped, or in a character class, opens no group.
     for found in _LOOK.finditer(_without_classes(expression)):
         if found.start() < at:
-            # Within the one before.
+            # Nested in the one before.
             continue
         end = _closing(expression, found.end())
         inner = expression[found.end() : end]
@@ -128,12 +128,12 @@ def translated(expression: str) -> str:
 
 
 def _without_classes(expression: str) -> str:
-    """The same in length, with escapes and what stands in classes blotted out."""
+    """The expression with escapes and character classes replaced by as many underscores."""
     return _CLASS.sub(lambda found: "_" * len(found.group()), expression)
 
 
 def _closing(expression: str, start: int) -> int:
-    """Where the bracket closes that is open at a place."""
+    """The offset of the bracket that closes the group whose content begins at `start`."""
     depth = 1
     for at, sign in enumerate(_without_classes(expression)[start:], start):
         depth += (sign == "(") - (sign == ")")
@@ -143,7 +143,7 @@ def _closing(expression: str, start: int) -> int:
 
 
 def _literals(inner: str) -> list[str]:
-    """The texts of a negative look-around."""
+    """The literal texts of a negative look-around. Raises ExpressionError for anything else."""
     texts = [re.sub(r"\\(\W)", r"\1", text) for text in inner.split("|")]
     if not all(texts) or not _SPECIAL.isdisjoint(inner.replace("|", "").replace("\\?", "")):
         raise ExpressionError(
@@ -154,14 +154,14 @@ def _literals(inner: str) -> list[str]:
 
 
 def _not(texts: list[str], behind: str) -> str:
-    """What does not begin with one of some texts; with `behind`, does not end with one."""
+    """An expression for what does not begin (with `behind`: does not end) with one of `texts`."""
     if behind:
         return f"(?:{'|'.join(['^', *_others([text[::-1] for text in texts], behind=True)])})"
     return f"(?:{'|'.join(['$', *_others(texts, behind=False)])})"
 
 
 def _others(texts: list[str], *, behind: bool) -> Iterator[str]:
-    # A tree of the texts by their first signs: leave it at any branch, or end within it.
+    # Walks a tree of the texts by their characters: leaves it at a branch, or ends within it.
     first = sorted({text[0] for text in texts})
     yield f"[^{''.join(map(re.escape, first))}]"
     for sign in first:

@@ -1,7 +1,7 @@
 """Figures of a deck of patterns, the same in `/stats` and in `precompute stats`.
 
-What an answer would have cost on the strong model is an estimate, and says so: the characters that
-the model would have read and written, at so many tokens a character, at the price of the day.
+What answers would have cost with the strong model is an estimate: from the characters that it would
+have read and written, a number of tokens for each, and the price of the day.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from app.ledger.tally import DaySum
 from app.providers.prices import PriceTable
 from app.store.entry import Usage
 
-# Rules of thumb of the tokenizers in use: Japanese takes about a token a sign, English a quarter.
+# Rules of thumb for current tokenisers: tokens for each character by language, and otherwise.
 TOKENS_A_CHARACTER = {"ja": 1.0}
 TOKENS_A_LETTER = 0.25
 MONTH = 30
 
 
 def space(deck: PatternDeck) -> dict[str, Any]:
-    """The size of what can be asked and said."""
+    """The sizes of a deck."""
     lines = [intent for _, intent, _ in deck.all_lines()]
     return {
         "characters": len(deck.characters),
@@ -35,7 +35,7 @@ def space(deck: PatternDeck) -> dict[str, Any]:
 
 
 def layers(deck: PatternDeck, rows: Sequence[DaySum]) -> dict[str, Any]:
-    """The shares of the layers as they are seen, beside those that the plans foresaw."""
+    """The shares of the tiers as counted, and, for each plan in the deck, as planned."""
     answers: Counter[str] = Counter()
     for row in rows:
         answers[row.tier] += row.answers
@@ -47,11 +47,11 @@ def layers(deck: PatternDeck, rows: Sequence[DaySum]) -> dict[str, Any]:
             tier: {"answers": count, "share": count / total}
             for tier, count in answers.most_common()
         },
-        "foreseen": [_beside(plan, answers, total) for plan in deck.foreseen],
+        "foreseen": [_compared(plan, answers, total) for plan in deck.foreseen],
     }
 
 
-def _beside(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dict[str, Any]:
+def _compared(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dict[str, Any]:
     return {
         "plan": plan["plan"],
         "layers": [
@@ -69,7 +69,10 @@ def _beside(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dict[
 def cost(
     deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, strong: str, today: str
 ) -> dict[str, Any]:
-    """What was spent, what the strong model alone would have cost, and both for a month."""
+    """USD spent, and what the strong model alone would have cost; both also for 30 days.
+
+    `today` is an ISO 8601 date.
+    """
     spent = sum(row.usd for row in rows)
     baseline = _baseline(deck, rows, prices, strong)
     days = _days(rows, today)
@@ -100,7 +103,7 @@ def _baseline(
 
 
 def _days(rows: Sequence[DaySum], today: str) -> int:
-    """Days from the first that was counted to today, both included."""
+    """The number of days from the first one counted to today, both included."""
     if not rows:
         return 0
     first = datetime.date.fromisoformat(min(row.day for row in rows))

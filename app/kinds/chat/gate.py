@@ -1,21 +1,21 @@
-"""The gate of a deck of patterns: what a line must pass that nobody has vetted.
+"""The gate of a deck of patterns: the rules for lines that nobody has vetted.
 
-The same rules judge what is cooked at build time, what a small model says at serve time and what
-the cloud said before it is learned. Each has the name by which `/stats` counts its refusals:
+The same rules judge cooked lines, replies of models, and cloud answers before they are learned. A
+line is refused, and counted in `/stats` under this name, for:
 
-    shape       a line is one text, on one line
-    printable   NUL, U+FFFD, direction marks and other signs that nobody sees
-    length      too short or too long
-    brackets    an explanation in brackets or behind a label, markup, quotation marks around it all
-    echo        the prompt, or the message itself, said back
-    script      another language's signs: Chinese, Hangul, runs of Latin letters
-    voice       an ending that is not hers, or a word that she does not use
-    greeting    another greeting than the one that was given, or none where one is due
-    intent      a word that cannot answer this, or none of those that do
-    time        morning words at night
-    senseless   runs of signs that this language hardly has, or the same again and again
-    meaning     (a varied line) little of the line is left; (any line) a name slot that is not one
-    copy        (at build) near to another line of hers
+    shape       not being one text on one line
+    printable   NUL, U+FFFD, direction marks and other invisible characters
+    length      being too short or too long
+    brackets    an explanation in brackets or after a label, markup, quotation marks around everything
+    echo        repeating the prompt or the user's message
+    script      characters of another language: Chinese, Hangul, runs of Latin letters
+    voice       an ending or a word that the character does not use
+    greeting    a greeting that the user did not give
+    intent      a word that cannot answer the intent, or none of those that do
+    time        words for another time of day
+    senseless   runs of characters that the deck's lines hardly have, or repetition
+    meaning     (a varied line) having little in common with the original; any placeholder but {name}
+    copy        (at build) being like another line of the character
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ _REPEATED = 0.15
 
 
 def grams(text: str, size: int = 2) -> list[str]:
-    """The runs of `size` signs within the words of a text; marks and spaces part words."""
+    """The runs of `size` characters within the words of a text, which marks and spaces separate."""
     words = _SIGNS.split(normalise(text))
     return [word[i : i + size] for word in words for i in range(len(word) - size + 1)]
 
 
 def likeness(one: str, other: str) -> float:
-    """How alike two texts are, from 0 to 1: the share of their runs that they have in common."""
+    """The Jaccard similarity of the runs (`grams`) of two texts, from 0 to 1."""
     a, b = set(grams(one)), set(grams(other))
     return len(a & b) / len(a | b) if a and b else float(one == other)
 
 
 def repetition(text: str, size: int) -> float:
-    """The share of a text's runs of `size` signs, marks and spaces left out, that it has said before."""
+    """The share of a text's runs of `size` characters that repeat earlier ones; marks are left out."""
     signs = _SIGNS.sub("", normalise(text))
     runs = [signs[i : i + size] for i in range(len(signs) - size + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
@@ -73,12 +73,12 @@ def repetition(text: str, size: int) -> float:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A line before the gate, with what the rules need to know of where it would be said.
+    """A line to judge, with its context.
 
-    `said` is the user's message (empty at build), `original` the line that it varies, `time` the
-    time of day it is for (`any`: it must fit all), `told` what the model was told, and `others`
-    what it must not copy. `free` is a large model's answer to anything: it may be twice as long, and
-    may have words that the deck's lines do not.
+    `said` is the user's message (empty at build), `original` the line that it varies, `time` the time
+    of day for which it is (`any`: it must fit all), `prompt` the model's system prompt, and `others`
+    lines that it must not copy. `stand_in` replaces {name}. `free` is for a large model's answer: it
+    may be twice as long and may have words that the deck's lines do not have.
     """
 
     text: str
@@ -87,19 +87,19 @@ class Spoken:
     said: str = ""
     original: str = ""
     time: str = ANY
-    told: str = ""
+    prompt: str = ""
     others: tuple[str, ...] = ()
     stand_in: str = "さくら"
     free: bool = False
 
     def __post_init__(self) -> None:
-        # A word is the same word however its marks are encoded; and expressions are searched for
-        # in texts that can be encoded.
+        # In one normalisation form, so that words can be found; without lone surrogates, because
+        # RE2 searches UTF-8.
         object.__setattr__(self, "text", cleaned_text(self.text))
 
     @cached_property
     def plain(self) -> str:
-        """The line with a stand-in for the name slot, so that it is not taken for Latin letters."""
+        """The line with `stand_in` for {name}, which is in Latin letters and brackets."""
         return self.text.replace(NAME_SLOT, self.stand_in)
 
 
@@ -108,29 +108,32 @@ Rule = Callable[[Spoken], Refusal | None]
 
 @dataclass(frozen=True)
 class ChatGate:
-    """The rules of one deck. `examine` and `refusals` take what a store holds, `judge` a line."""
+    """The rules of one deck. `examine` and `refusals` take a stored response, `judge` a line."""
 
     deck: PatternDeck
 
     @cached_property
     def familiar(self) -> frozenset[str]:
-        """The runs of signs that the deck's own lines have: what the language looks like here."""
+        """The runs of characters in the deck's own lines."""
         size = 2 if self.deck.rules.script == "ja" else 3
         return frozenset(
             gram for _, _, line in self.deck.all_lines() for gram in grams(line.text, size)
         )
 
     def spoken(self, text: str, character: Character, **facts: Any) -> Spoken:
-        """A line with what is known of where it would be said; see `Spoken` for the facts."""
+        """A line to judge; `facts` are the members of `Spoken`."""
         stand_in = "さくら" if self.deck.rules.script == "ja" else "Robin"
         return Spoken(text, character, stand_in=stand_in, **facts)
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The first refusal of a cooked or learned line. Raises KeyError for a stranger's pattern."""
+        """The first refusal of a cooked or learned line, None if it passes.
+
+        Raises KeyError if the query is not a pattern of this deck.
+        """
         return next(iter(self.refusals(query, response)), None)
 
     def refusals(self, query: Query, response: Mapping[str, object]) -> tuple[Refusal, ...]:
-        """Every refusal of a cooked or learned line."""
+        """All refusals of a cooked or learned line. Raises KeyError as `examine` does."""
         pattern = dict(query.picks)
         text = response.get(TEXT)
         if not isinstance(text, str) or not text.strip():
@@ -156,11 +159,11 @@ class ChatGate:
         return tuple(self._run(spoken))
 
     def judge(self, spoken: Spoken) -> Refusal | None:
-        """The first refusal of a line that is about to be said."""
+        """The first refusal of a complete line, None if it passes."""
         return next(self._run(spoken), None)
 
     def judge_part(self, spoken: Spoken) -> Refusal | None:
-        """The first refusal of a line that is still being written: only what more cannot mend."""
+        """The first refusal of an incomplete line, for what later text cannot correct."""
         rules: tuple[Rule, ...] = (
             _line_break,
             _printable,
@@ -172,7 +175,7 @@ class ChatGate:
         return next((refusal for rule in rules if (refusal := rule(spoken))), None)
 
     def vetted(self, character: Character, text: str) -> Iterator[Refusal]:
-        """What there is against a line of the deck's author, who may greet and joke as she likes."""
+        """The refusals of a line by the deck's author, who need not keep to all rules."""
         spoken = self.spoken(text, character)
         for rule in (_line_break, _printable, self._length, self._script, _forbidden, _ending):
             if refusal := rule(spoken):
@@ -194,7 +197,6 @@ class ChatGate:
                 yield refusal
 
     def _length(self, spoken: Spoken) -> Refusal | None:
-        """Small talk is short."""
         least, most = self._limits(spoken)
         if least <= len(spoken.plain) <= most:
             return None
@@ -208,15 +210,13 @@ class ChatGate:
         return least, 2 * most if spoken.free else most
 
     def _echo(self, spoken: Spoken) -> Refusal | None:
-        """Neither the prompt nor the user's own words come back."""
         found = next((word for word in self.deck.rules.echo if word in spoken.text), None)
-        run = found or _shared_run(spoken.text, spoken.told, _ECHO_RUN)
+        run = found or _shared_run(spoken.text, spoken.prompt, _ECHO_RUN)
         if not run and len(spoken.said) >= 6 and normalise(spoken.said) in normalise(spoken.text):
             run = spoken.said
         return Refusal("echo", run[:30], "no scrap of the prompt") if run else None
 
     def _script(self, spoken: Spoken) -> Refusal | None:
-        """The deck's language only."""
         text = spoken.plain
         strange = _FOREIGN.search(text)
         if strange:
@@ -239,7 +239,7 @@ class ChatGate:
         return None
 
     def _greeting(self, spoken: Spoken) -> Refusal | None:
-        """おはよう is answered with おはよう: not with こんにちは, and not with a happy new year."""
+        """Refuse a greeting that the user did not give: こんにちは does not answer おはよう."""
         given = {intent.id for intent in spoken.intents}
         allowed = f"{spoken.said}{spoken.original}"
         for name, expression in self.deck.greetings.items():
@@ -249,7 +249,7 @@ class ChatGate:
         return None
 
     def _time(self, spoken: Spoken) -> Refusal | None:
-        """The time of day is the user's, or the one that the line is for."""
+        """Words for a time of day must fit the line's time, or be in the user's message."""
         own = [self.deck.greetings[i.id] for i in spoken.intents if i.id in self.deck.greetings]
         text = spoken.text
         for greeting in own:
@@ -265,7 +265,7 @@ class ChatGate:
         return None
 
     def _sense(self, spoken: Spoken) -> Refusal | None:
-        """Words that are words: runs of signs that the deck's lines know, and no endless repeating."""
+        """Refuse repetition, and runs of characters that the deck's lines do not have."""
         again = _AGAIN.search(spoken.plain)
         if again:
             return Refusal("senseless", again.group()[:20], "not the same again and again")
@@ -285,7 +285,7 @@ class ChatGate:
         return None
 
     def _meaning(self, spoken: Spoken) -> Refusal | None:
-        """A variation keeps what the line says."""
+        """A variation must keep enough of the runs of its original."""
         slots = spoken.text.replace(NAME_SLOT, "")
         if "{" in slots or "}" in slots:
             return Refusal("meaning", slots[:20], f"no slot but {NAME_SLOT}")
@@ -298,7 +298,6 @@ class ChatGate:
         return None
 
     def _copy(self, spoken: Spoken) -> Refusal | None:
-        """A line that she says already is not another line."""
         for other in spoken.others:
             if likeness(spoken.text, other) >= self.deck.rules.copy:
                 return Refusal("copy", other[:30], f"less than {self.deck.rules.copy} alike")
@@ -306,14 +305,13 @@ class ChatGate:
 
 
 def _line_break(spoken: Spoken) -> Refusal | None:
-    """One line: what comes after a break is an explanation or a second try."""
+    """What comes after a line break is an explanation or a second try."""
     if "\n" in spoken.text.strip() or not spoken.text.strip():
         return Refusal("shape", f"{spoken.text.count(chr(10)) + 1} lines", "one line")
     return None
 
 
 def _printable(spoken: Spoken) -> Refusal | None:
-    """What cannot be seen: broken text, controls, marks that turn the direction of writing."""
     found = UNPRINTABLE.search(spoken.text)
     if found is None:
         return None
@@ -321,7 +319,6 @@ def _printable(spoken: Spoken) -> Refusal | None:
 
 
 def _brackets(spoken: Spoken) -> Refusal | None:
-    """No explanation, no label, no stage direction."""
     plain = spoken.plain.strip()
     found = _BRACKETS.search(plain)
     if not found and len(plain) > 1:
@@ -330,7 +327,6 @@ def _brackets(spoken: Spoken) -> Refusal | None:
 
 
 def _forbidden(spoken: Spoken) -> Refusal | None:
-    """A word, or a way of speaking, that is not hers."""
     for expression in spoken.character.voice.forbidden:
         found = expression.search(spoken.text)
         if found:
@@ -339,7 +335,6 @@ def _forbidden(spoken: Spoken) -> Refusal | None:
 
 
 def _ending(spoken: Spoken) -> Refusal | None:
-    """The end of a line is where a voice is heard first."""
     endings = spoken.character.voice.endings
     if not endings or any(ending.search(spoken.text) for ending in endings):
         return None
@@ -347,7 +342,6 @@ def _ending(spoken: Spoken) -> Refusal | None:
 
 
 def _intent(spoken: Spoken) -> Refusal | None:
-    """What must be said is said, what must not is not."""
     for intent in spoken.intents:
         found = intent.must_not.search(spoken.text) if intent.must_not else None
         if found:
@@ -358,6 +352,6 @@ def _intent(spoken: Spoken) -> Refusal | None:
     return None
 
 
-def _shared_run(text: str, told: str, length: int) -> str:
+def _shared_run(text: str, prompt: str, length: int) -> str:
     runs = (text[i : i + length] for i in range(len(text) - length + 1))
-    return next((run for run in runs if run in told), "")
+    return next((run for run in runs if run in prompt), "")

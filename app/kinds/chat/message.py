@@ -1,15 +1,15 @@
-"""Messages: one form for all spellings of a message, and its clauses.
+"""Messages: normalisation, and division into clauses.
 
-`normalise` gives the form that a deck's expressions read. `spelling` goes further and gives what two
-messages share when they are the same message typed differently; learned answers are found by it.
+`normalise` gives the form in which a deck's expressions are searched. `spelling` goes further and
+gives the same text for all spellings of a message; learned answers are found by it.
 
-How near a message must be to one that was answered: equal after exactly these are taken away, and
-nothing else. Width and case; emoji and faces; long vowels however written, and their length; how
-often a mark is repeated; closing marks and laughter; the character's own name and a call for
-attention where a comma or a space sets them off. Nothing that carries meaning is on that list: no
-word of negation, no question mark, no particle, no other name, no number. So there is no threshold
-to tune and no way to reach the answer of another question. (Distances between texts were turned
-down: 「眠い」 and 「眠くない」 are nearer to each other by any of them than two spellings of おはよう.)
+Two messages count as the same if they are equal after removal of exactly these: width and case;
+emoji and emoticons; the notation and length of long vowels; repetition of a mark; closing marks and
+laughter; the character's name and calls for attention, if a comma or a space separates them. None of
+these carries meaning; words of negation, question marks, particles, other names and numbers remain.
+So no threshold need be tuned, and a message never gets the answer to another question. (Distances
+between texts were rejected: by any of them 「眠い」 is nearer to 「眠くない」 than one spelling of
+おはよう to another.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _EMOJI = re.compile(
     "\u266a-\u266f\u3030\u303d]+"
 )
 _MARK = r"[\^*;:´`_=<>ωдДД∀▽≧≦・＾･°ﾟ゚｡ˆ¯\\~ε∇☆★◕ᴗ‿]"
-# A face: brackets around signs. Letters may be inside (^o^, T_T), three kana or kanji in a row may not.
+# An emoticon: brackets around marks and letters, but not around three kana or kanji in a row; or one
+# without brackets (^o^, T_T).
 _FACE = re.compile(
     r"[mヾヽo\\┐٩ψ]?\({1,3}(?=[^()]{0,14}"
     + _MARK
@@ -50,8 +51,8 @@ _ROWS = (
     ("おこごそぞとどのほぼぽもよろをょぉ", "ぉ"),
 )
 _TO_KATAKANA = 0x60
-# Signs that a message may grow by when one sign is written as several (㌔ as キロ). A message made of
-# such signs alone could grow eighteen times and be as slow to read; it is read as it stands.
+# Characters by which NFKC may lengthen a message (㌔ becomes キロ). A message of such characters alone
+# could grow eighteen times and be slow to search; it is then left as it is.
 _MOST_WIDENED = 200
 _VOWEL = {kana: vowel for row, vowel in _ROWS for kana in row} | {
     chr(ord(kana) + _TO_KATAKANA): chr(ord(vowel) + _TO_KATAKANA)
@@ -82,10 +83,10 @@ _TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _CLOSING_MARKS = frozenset("!。、…,. ")
 _LATIN_LETTER, _KANJI, _HIRAGANA = (re.compile(r) for r in ("[a-z]", "[一-龥々]", "[ぁ-ゖ]"))
 _BEFORE_QUESTION = compiled(r"[!。…、 ]+\?")
-# Matches no sign.
+# Matches nothing.
 _NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
-# 「おはよう、って言われた」 is one clause: what follows quotes what came before.
+# 「おはよう、って言われた」 is one clause: its second part quotes the first.
 _GOES_ON = (
     r"(?!\s*(?:って|と(?:言|い[いうっわ]|か(?:言|い)|書|聞|の|は)|なんて(?:言|い)|て(?:言|い[うっわ])"
     r"|の(?:英|意|挨)))"
@@ -104,10 +105,10 @@ def _each_once(found: re.Match[str]) -> str:
     return "".join(mark for mark in "!?…。、" if mark in found.group())
 
 
-# A message is read by several steps of an answer.
+# Cached, because several steps of an answer normalise the same message.
 @lru_cache(maxsize=16)
 def normalise(text: str) -> str:
-    """A message as the expressions read it: width, case, elongation, marks, emoji made one."""
+    """A message with one form of width, case, long vowels and marks, and without emoji."""
     text = re.sub("[~\u301c\uff5e\u2053\u223c\u3030]", "ー", text.translate(_BEFORE_WIDTH))
     wide = unicodedata.normalize("NFKC", text)
     text = (wide if len(wide) <= len(text) + _MOST_WIDENED else text).lower()
@@ -125,19 +126,18 @@ def normalise(text: str) -> str:
 
 
 class Address(NamedTuple):
-    """How a character is called at the head and at the end of a message, set off from the rest."""
+    """Recognises calls of a character at the head and at the end of a message."""
 
     head: Expression
     end: Expression
 
     def taken_from(self, text: str) -> str:
-        """The message itself."""
-        # A message that only calls her is not taken away.
+        """A normalised message without the calls; as it is if it has nothing else."""
         return self.end.sub("", self.head.sub("", text)) or text
 
 
 def address(names: Iterable[str], calls: Iterable[str]) -> Address:
-    """How a character is called: by `names` of her own, or by words that only ask for attention (ねえ)."""
+    """Recognises a character's `names` and other words that ask for attention (ねえ)."""
     called = f"(?:{_one_of(names)})(?:ちゃん|さん|さま|様)?"
     return Address(
         compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"),
@@ -151,7 +151,7 @@ def _one_of(words: Iterable[str]) -> str:
 
 
 def spelling(text: str, called: Address | None = None) -> str:
-    """What all spellings of a message share; see the module's docstring for what is taken away."""
+    """One text for all spellings of a message; the module's docstring lists what is removed."""
     whole = normalise(text)
     short = _BEFORE_QUESTION.sub("?", whole[: _closing(whole)])
     if called:
@@ -160,9 +160,9 @@ def spelling(text: str, called: Address | None = None) -> str:
 
 
 def _closing(text: str) -> int:
-    """Where the marks, laughter and long vowel begin that close a message without changing it.
+    """The offset of the closing marks, laughter and long vowel, which do not change a message.
 
-    But 「苦笑」 and 「カレー」 are words.
+    In 「苦笑」 and 「カレー」 they are part of a word.
     """
     end = len(text)
     while end and _closes(text[end - 1], text[end - 2 : end - 1]):
@@ -181,7 +181,7 @@ def _closes(sign: str, before: str) -> bool:
 
 
 def clauses(text: str) -> list[tuple[int, str]]:
-    """Offsets and clauses of a normalised message; the closing marks belong to their clause."""
+    """The clauses of a normalised message with their offsets; closing marks belong to a clause."""
     ends = [found.end() for found in _CUT.finditer(text)]
     found = []
     for start, end in zip([0, *ends], [*ends, len(text)], strict=True):

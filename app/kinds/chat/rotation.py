@@ -1,8 +1,8 @@
-"""Which line comes next: all that fit before any comes again, and never one twice in a row.
+"""The rotation of lines: all that fit are said before one is repeated, and none twice in a row.
 
-A round is a shuffle of the lines by the seed, the conversation, the pool and the round's number, so
-that the same seed gives the same order. What has been said in a round is kept as bits, because the
-lines that fit change with the clock in the middle of a round.
+The order in a round is a shuffle by the seed and the round's number, so that the same seed gives the
+same order. The lines said in a round are kept as bits, because the lines that fit change with the
+time of day during a round.
 
 State: round (u32), place of the last line + 1 (u32, 0: none), bits of the lines said.
 """
@@ -19,9 +19,10 @@ SIZE = _HEAD.size + LINES // 8
 
 
 def next_line(state: bytearray, count: int, fitting: Sequence[int], seed: str) -> int:
-    """The place of the next line, of `count` lines of which those in `fitting` fit now.
+    """The place of the next line, of `count` lines; `fitting` are the places of those that fit now.
 
-    Changes the state. Places beyond `LINES` are never picked; `fitting` must not be empty.
+    Changes `state`, which has `SIZE` bytes. `fitting` must have a place below `LINES`, the places
+    beyond are never chosen.
     """
     turn, last = _HEAD.unpack_from(state)
     said = int.from_bytes(state[_HEAD.size :], "little")

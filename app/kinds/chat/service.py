@@ -1,6 +1,6 @@
-"""What a worker holds for a chat: the deck, its ladder, the conversations, the counts.
+"""A deck of patterns as a worker serves it: its ladder, conversations and counts.
 
-A `ServedChat` is to a deck of characters what `app.web.service.ServedCards` is to a deck of cards.
+`ServedChat` is for a deck of patterns what `app.web.service.ServedCards` is for a deck of cards.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ Event = Piece | Discard | Reply
 
 
 def local_now() -> datetime.datetime:
-    """The time where the server is: what a greeting goes by."""
+    """The server's local time, on which greetings depend."""
     return datetime.datetime.now().astimezone()
 
 
 class ServedChat:
-    """One deck of patterns as it is served."""
+    """One deck of patterns as it is served. `clock` and `timer` give seconds, `local` local time."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ServedChat:
 
     @cached_property
     def body(self) -> bytes:
-        """The deck as `GET /api/decks/<deck>` gives it."""
+        """The body of `GET /api/decks/<deck>`."""
         deck = self.deck
         return orjson.dumps(
             {
@@ -113,7 +113,7 @@ class ServedChat:
             "cloud": lambda: self._cloud(gate),
             "fallback": lambda: FallbackTier(rules),
         }
-        # What is about life and death is answered by vetted lines, whatever the order is.
+        # Messages about life and death are answered by vetted lines, whatever the ladder is.
         self._vetted = Ladder[Turn, Reply]([rules])
         self._last = FallbackTier(rules)
         return Ladder(makers[name]() for name in settings.chat_tiers)
@@ -131,7 +131,7 @@ class ServedChat:
         self._counters.passed(self.deck.id, tier, why, reason)
 
     def answer(self, turn: Turn) -> Generator[Event, None, Reply]:
-        """The events of an answer, the Reply last. Closing it stops a model that writes."""
+        """The events of an answer, its Reply last. Closing the generator stops the model."""
         start = self._timer()
         reply = yield from self._climb(turn)
         self._counters.answered(self.deck.id, reply.tier, self._timer() - start)
@@ -142,7 +142,7 @@ class ServedChat:
     def _climb(self, turn: Turn) -> Generator[Event, None, Reply]:
         ladder = self._vetted if turn.grave else self.ladder
         reply = yield from ladder.climb(turn)
-        # A ladder without a fallback is no reason for silence.
+        # The fallback answers even if it is not in the ladder.
         return reply or self._last.next(turn)
 
     def _account(self, turn: Turn, reply: Reply) -> None:
@@ -167,7 +167,7 @@ class ServedChat:
         self._remember(turn, reply, usd)
 
     def _remember(self, turn: Turn, reply: Reply, usd: float) -> None:
-        """The ledger: texts only where the settings say so, else what was missed without its words."""
+        """Note a candidate with its texts if the settings allow it, else a miss without texts."""
         at = turn.at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if reply.candidate and self._settings.chat_learn:
             self._ledger.candidate(
@@ -188,7 +188,7 @@ class ServedChat:
 
 
 def rate_limit(settings: Settings, state: State) -> RateLimit | None:
-    """The limit per client address, or None if none is set."""
+    """The limit of messages for each client address, None if the settings set none."""
     if not settings.chat_rate:
         return None
     return RateLimit(state, "messages", settings.chat_rate, settings.chat_burst)

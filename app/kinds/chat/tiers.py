@@ -37,10 +37,10 @@ _NAME_OR = re.compile(r"「\{name\}[^」]*」か")
 
 @dataclass(frozen=True)
 class Turn:
-    """One message to answer, and all that is known of it.
+    """One message to answer, with its context.
 
-    `messages` is the whole history with this message last, `name` the user's (empty: unknown).
-    `bill` gathers what models wrote for it, each with its source, refused answers too.
+    `messages` is the whole history with this message last, `name` the user's (empty if unknown), `at`
+    the local time. `bill` collects the source and the end of each model's reply, refused ones too.
     """
 
     deck: PatternDeck
@@ -53,12 +53,12 @@ class Turn:
 
     @cached_property
     def text(self) -> str:
-        """The message itself."""
+        """The message to answer."""
         return self.messages[-1]["content"]
 
     @cached_property
     def hits(self) -> list[Hit]:
-        """Its intents, in order of appearance."""
+        """The intents of the message, in order of appearance."""
         return self.deck.recognise(self.text)
 
     @cached_property
@@ -68,36 +68,36 @@ class Turn:
 
     @cached_property
     def moment(self) -> Moment:
-        """Time of day, weekday and season, where the server is."""
+        """Time of day, weekday and season."""
         return self.deck.moment(self.at)
 
     @property
     def intent(self) -> str | None:
-        """The main intent's id."""
+        """The id of the main intent, None if none was recognised."""
         return self.main.intent.id if self.main else None
 
     @property
     def grave(self) -> bool:
-        """Whether it is about life and death."""
+        """Whether the message is about life and death."""
         return any(hit.intent.grave for hit in self.hits)
 
     @cached_property
     def signals(self) -> tuple[str, ...]:
-        """What is important about it, by name."""
-        told = self.deck.importance
+        """The names of the signals of importance that the message has."""
+        importance = self.deck.importance
         text = normalise(self.text)
         seen = {
             "new_user": sum(m["role"] == "user" for m in self.messages) == 1,
-            "playful": any(expression.search(text) for expression in told.playful),
-            "feelings": any(hit.intent.id in told.feelings for hit in self.hits),
+            "playful": any(expression.search(text) for expression in importance.playful),
+            "feelings": any(hit.intent.id in importance.feelings for hit in self.hits),
             "question": "?" in text,
-            "long": len(text) >= told.long,
+            "long": len(text) >= importance.long,
             "named": any(normalise(name) in text for name in self.character.names),
         }
         return tuple(name for name, there in seen.items() if there)
 
     def history(self, messages: int, characters: int) -> tuple[Mapping[str, str], ...]:
-        """The newest messages within both limits; the last is there, cut where it is too long."""
+        """The newest messages within both limits, from a user's on; the last is cut if too long."""
         kept: list[Mapping[str, str]] = []
         left = characters
         for message in reversed(self.messages[-messages:]):
@@ -112,7 +112,11 @@ class Turn:
 
 
 class Reply(NamedTuple):
-    """An answer. `near`: learned from another spelling; `importance` where the cloud was asked."""
+    """An answer.
+
+    `near` is whether it was learned from another spelling, None if it was not learned; `importance`
+    is the message's if the cloud answered. `candidate` is whether it may be learned.
+    """
 
     text: str
     tier: str
@@ -124,13 +128,11 @@ class Reply(NamedTuple):
 
 
 Pieces = Generator[str, None, Reply | None]
-
-
 ChatTier = Tier[Turn, Reply]
 
 
 class LearnedTier:
-    """What was answered before to this message, in this or another spelling."""
+    """Learned answers to the same message, in this or another spelling."""
 
     name = "learned"
     slow = False
@@ -139,7 +141,7 @@ class LearnedTier:
         self._index = index
 
     def reply(self, turn: Turn) -> Pieces:
-        """One lookup. What is grave is the rules'."""
+        """The learned answer; None if there is none or the message is grave."""
         index = self._index()
         if index is None or turn.grave:
             return None
@@ -154,7 +156,7 @@ class LearnedTier:
 
 
 class RulesTier:
-    """Intent → line: vetted ones, and those that were cooked."""
+    """Vetted and cooked lines by intent."""
 
     name = "rules"
     slow = False
@@ -165,7 +167,7 @@ class RulesTier:
         self._seed = seed
 
     def reply(self, turn: Turn) -> Pieces:
-        """The next line of the intent."""
+        """The next line for the main intent."""
         return self.next(turn, turn.intent, self.name) if turn.intent else None
         yield
 
@@ -204,7 +206,7 @@ def _filled(text: str, name: str) -> str:
 
 
 def _lead(turn: Turn, line: str) -> str:
-    """A few words for another thing that the message said: 「ただいま、疲れた」 is welcomed home too."""
+    """Words for another intent of the message: 「ただいま、疲れた」 is answered with a welcome too."""
     if turn.main is None or turn.grave:
         return ""
     for hit in turn.hits:
@@ -217,7 +219,7 @@ def _lead(turn: Turn, line: str) -> str:
 
 
 class Limits(NamedTuple):
-    """What a model is given: tokens, seconds, and how much of the history."""
+    """The limits of a model: tokens and seconds of a reply, messages and characters of history."""
 
     tokens: int
     seconds: float
@@ -226,7 +228,7 @@ class Limits(NamedTuple):
 
 
 class ModelTier:
-    """A model's answer, judged while it is written and when it is whole."""
+    """A model's answer, judged by the gate while it is written and when it is complete."""
 
     name: str
     slow = True
@@ -239,7 +241,7 @@ class ModelTier:
     def _written(
         self, turn: Turn, ask: Ask, facts: Spoken, *, show: bool = True
     ) -> Generator[str, None, tuple[str, Finish] | None]:
-        """The model's text and its bill, or None; what was refused or failed is noted."""
+        """The model's text and the end of its reply; None if it was refused or failed, as noted."""
         engine, gate = self._engine, self._gate
         pieces = engine.write(
             self.name,
@@ -268,13 +270,13 @@ class ModelTier:
             said=turn.text,
             original=original,
             time=turn.moment.time,
-            told=system_prompt(turn),
+            prompt=system_prompt(turn),
             free=free,
         )
 
 
 def system_prompt(turn: Turn) -> str:
-    """Who the model is to be, and to whom it speaks."""
+    """The character's persona with the user's name."""
     persona = turn.character.persona
     if not turn.name:
         persona = _NAME_OR.sub("", persona)
@@ -282,7 +284,7 @@ def system_prompt(turn: Turn) -> str:
 
 
 class LocalTier(ModelTier):
-    """The small model on this machine, for what no rule knows."""
+    """The small model on this machine."""
 
     name = "local"
 
@@ -291,7 +293,7 @@ class LocalTier(ModelTier):
         self._model = model
 
     def reply(self, turn: Turn) -> Pieces:
-        """A free answer."""
+        """An answer to the message."""
         limits = self._limits
         messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
         ask = self._ask(turn, self._model, messages)
@@ -299,7 +301,7 @@ class LocalTier(ModelTier):
         return self._reply(written)
 
     def varied(self, turn: Turn, line: str) -> Pieces:
-        """A line said a little differently; shown when it is whole, for only then it can be judged."""
+        """A variation of a line, which is shown only when it is complete and judged."""
         asked = {"role": "user", "content": f"{turn.deck.vary}\n{line}"}
         ask = self._ask(turn, self._model, (asked,))
         facts = self._facts(turn, original=line)
@@ -313,7 +315,7 @@ class LocalTier(ModelTier):
 
 
 def _examples(turn: Turn) -> list[Mapping[str, str]]:
-    """A few exchanges in her voice: a small model copies what it sees better than what it is told."""
+    """Exchanges as examples: a small model imitates examples better than it follows instructions."""
     found: list[Mapping[str, str]] = []
     for intent in turn.deck.intents:
         if not intent.example:
@@ -328,7 +330,7 @@ def _examples(turn: Turn) -> list[Mapping[str, str]]:
 
 
 class VariedTier:
-    """The rules' lines, varied by the local model where it manages; as they stand where it does not."""
+    """The rules' lines, varied by the local model, or unchanged if it fails."""
 
     name = "rules"
     slow = True
@@ -338,7 +340,7 @@ class VariedTier:
         self._local = local
 
     def reply(self, turn: Turn) -> Pieces:
-        """The next line, varied or not."""
+        """The next line for the main intent, varied if possible."""
         if turn.intent is None:
             return None
         line = self._rules.next(turn, turn.intent, self.name)
@@ -347,7 +349,7 @@ class VariedTier:
 
 
 class CloudTier(ModelTier):
-    """A large model far away: a cheap one, or a strong one for what is important."""
+    """A large model on the network: a cheap one, or a strong one for important messages."""
 
     name = "cloud"
 
@@ -359,7 +361,7 @@ class CloudTier(ModelTier):
         self._strong = strong
 
     def reply(self, turn: Turn) -> Pieces:
-        """An answer, and whether it may be learned."""
+        """An answer to the message, and whether it may be learned."""
         importance = turn.deck.importance.of(turn.signals)
         strong = importance >= turn.deck.importance.threshold
         limits = self._limits
@@ -380,17 +382,17 @@ class CloudTier(ModelTier):
 
 
 def _may_be_learned(turn: Turn, text: str) -> bool:
-    """Whether the answer would be right for anybody who says this: not grave, not about this talk.
+    """Whether an answer fits everybody who sends the same message.
 
-    An answer with the user's name in it, or to a message that means something only after another,
-    is for this once.
+    It does not if the message is grave or refers to earlier ones, or if either contains the user's
+    name.
     """
     named = bool(turn.name) and (turn.name in text or turn.name in turn.text)
     return not turn.grave and not named and turn.deck.stands_alone(turn.text)
 
 
 class FallbackTier:
-    """She did not catch it, and says so as herself."""
+    """Lines by which a character says that she did not understand."""
 
     name = "fallback"
     slow = False
@@ -399,10 +401,10 @@ class FallbackTier:
         self._rules = rules
 
     def reply(self, turn: Turn) -> Pieces:
-        """The next line for it."""
+        """The next such line."""
         return self.next(turn)
         yield
 
     def next(self, turn: Turn) -> Reply:
-        """The same, at once."""
+        """The same, without a generator."""
         return self._rules.next(turn, FALLBACK, self.name)
