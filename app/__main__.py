@@ -1,4 +1,4 @@
-"""`python -m app`: the decks, the settings and the port are right, then serve."""
+"""`python -m app`: check decks, settings and port, then serve."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from app.web.service import Service, utc_now
 
 
 def main() -> int:
-    """Serve until a signal. Returns the exit status: 2 where the operator must mend something."""
-    # What is imported by now stays: no collection need look through it again.
+    """Serve until a signal. Returns the exit status: 2 if the operator must correct something."""
+    # The garbage collector need not look again at what is imported by now.
     gc.freeze()
     try:
         settings = Settings.read(os.environ)
-        # Made once here and thrown away: a wrong deck is told in one line, not by every worker.
-        # Before the service, which holds its indexes open: a file is opened once in a process.
+        # Before a Service is made, which opens the indexes: LMDB allows a process to open a file
+        # once only.
         decks = load_all(settings.decks)
         for deck in decks.values():
             for note in bring_up(settings.store_options, deck):
@@ -41,6 +41,7 @@ def main() -> int:
         for composer in composers.values():
             _ = composer.proven
         secret = ballot_secret(settings.ledger)
+        # Made and dropped, so that a fault is reported once and not by every worker.
         Service(settings, decks=decks, composers=composers, secret=secret)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
@@ -51,7 +52,7 @@ def main() -> int:
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     run = f"{utc_now()} {os.getpid()}"
-    # What was made before the workers are forked is theirs too.
+    # What is made before the fork is shared by the workers.
     make = functools.partial(
         Service, settings, decks=decks, composers=composers, run=run, secret=secret
     )

@@ -1,8 +1,7 @@
-"""What is asked most, answered before Flask: stored answers by key, and plays.
+"""The fast path: answers the most frequent requests (stored answers by key, plays) before Flask.
 
-It answers or falls through, in WhiteNoise's manner: what is unusual and everything that is wrong is
-for Flask, which is then given the same request. What it does answer goes through the same `Service` as
-Flask's routes and has the same headers; a contract suite holds the two against each other.
+Unusual and wrong requests are passed on to Flask unchanged. What the fast path answers goes through
+the same `Service` as Flask's routes and has the same headers; tests compare the two.
 
 Parsing the body of a play costs more than answering it. The bodies that the game's own client sends
 are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`; any
@@ -27,7 +26,7 @@ from app.store.answer import WHOLE_TIERS
 from app.web.app import BALLOT
 from app.web.service import MAX_BODY, ServedCards, Service, stored_answer
 
-# Names in lower case, and values.
+# Pairs of a name in lower case and a value.
 Headers = list[tuple[str, str]]
 
 _ANSWERS = "/api/answers/"
@@ -37,22 +36,22 @@ _TYPE = ("content-type", "application/json")
 _NO_CACHE = ("cache-control", "no-cache")
 _FIRST, _NEXT = b'{"selectedPairs":[{"conditionCard":', b'},{"conditionCard":'
 _BETWEEN, _LAST = b',"selectedPoem":', b"}]}"
-# Conditions on an answer besides If-None-Match, which Flask judges.
+# Conditional headers other than If-None-Match; Flask answers requests that have them.
 _CONDITIONS = ("if-match", "if-modified-since", "if-unmodified-since", "if-range", "range")
 
 
 class RequestHeaders(Protocol):
-    """A request's headers, by names in lower case."""
+    """A request's headers, with names in lower case."""
 
     def get(self, key: str) -> str | None:
-        """The first value of a header, None if there is none."""
+        """The first value of a header, None if the request lacks it."""
 
     def get_all(self, key: str) -> list[str]:
-        """All of its values."""
+        """All values of a header."""
 
 
 class Answered(NamedTuple):
-    """A response: status, headers and body."""
+    """A response."""
 
     status: int
     headers: Headers
@@ -60,7 +59,7 @@ class Answered(NamedTuple):
 
 
 class FastPath:
-    """Answers what is plain. `headers` are those of every answer."""
+    """Answers frequent requests. `headers` are added to every response."""
 
     def __init__(self, service: Service, headers: Iterable[tuple[str, str]]) -> None:
         self._service = service
@@ -69,14 +68,14 @@ class FastPath:
         self._plays: dict[str, tuple[ServedCards, GameBodies | None]] = {
             f"/api/decks/{deck}/answer": (served, None) for deck, served in service.cards.items()
         }
-        # A server of chats alone has none.
+        # There is none if the server has decks of patterns only.
         if game := service.cards.get(service.settings.deck):
             self._plays[_GAME] = (game, GameBodies(game.deck))
         self._origins = service.settings.cors_origins
         self._common = [(name.lower(), value) for name, value in headers]
         if self._origins:
             self._common.append(("vary", "Origin"))
-        # Nearly all requests come with the same few values.
+        # Cached, because nearly all requests have the same few values.
         self._refusal = lru_cache(maxsize=1024)(service.access.refusal)
 
     def get(self, path: str, headers: RequestHeaders) -> Answered | None:
@@ -91,13 +90,13 @@ class FastPath:
             return None
         wanted = headers.get("if-none-match")
         if wanted not in (None, kept.header[1]):
-            # It may still match: there are lists, weak tags and a star.
+            # A list, a weak tag or a star may still match.
             return None
         self._service.counters.fetched(kept.deck)
-        told = [_NO_CACHE, kept.header, *self._shared(origin)]
+        common = [_NO_CACHE, kept.header, *self._shared(origin)]
         if wanted:
-            return Answered(304, told, b"")
-        return Answered(200, [_TYPE, *told], kept.body)
+            return Answered(304, common, b"")
+        return Answered(200, [_TYPE, *common], kept.body)
 
     def post(self, path: str, headers: RequestHeaders, body: bytes) -> Answered | None:
         """The response to a POST without a query; None if it is for Flask."""
@@ -118,16 +117,16 @@ class FastPath:
         return Answered(200, [_TYPE, kept.header, *self._shared(origin)], kept.body)
 
     def _admitted(self, method: str, headers: RequestHeaders) -> str | None:
-        """The origin of a request that may be answered, empty if it names none; None if it may not."""
+        """The request's origin, empty if it names none; None if the request must not be answered."""
         hosts = headers.get_all("host")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        # Long ones are left to Flask: what is judged is remembered.
+        # Long ones would fill the cache of refusals: they are left to Flask.
         if len(hosts) != 1 or len(hosts[0]) + len(origin or "") + len(site or "") > 512:
             return None
         return None if self._refusal(method, hosts[0], origin, site) else origin or ""
 
     def _shared(self, origin: str) -> Headers:
-        """The headers that all answers share, with the leave for an origin that may call."""
+        """The headers of all responses, with those of CORS if `origin` is allowed."""
         if origin and origin in self._origins:
             leave = ("access-control-allow-origin", origin)
             return [*self._common, leave, ("access-control-expose-headers", BALLOT)]
@@ -152,7 +151,7 @@ class FastPath:
         state = served.index.state()
         found = self._service.answer_at_once(served, *asked)
         if found is None:
-            # A model is asked in a thread, and what no tier can answer is refused, by Flask.
+            # Flask asks models, in a thread, and refuses what no tier can answer.
             return None
         tier, answer = found
         ballot = self._service.ballots.of_body(served.deck.id, answer)
@@ -163,7 +162,7 @@ class FastPath:
 
 
 def _raw_key(text: str) -> bytes | None:
-    """The 16 bytes of a key just as it is written; None for anything else."""
+    """The 16 bytes of a key in its canonical notation; None for anything else."""
     try:
         key = unhexlify(text)
     except ValueError:
@@ -172,10 +171,10 @@ def _raw_key(text: str) -> bytes | None:
 
 
 class GameBodies:
-    """The bodies that the game's own client sends, whole cards as the deal gave them.
+    """Recognises bodies of the game's own client, which sends whole cards as they were dealt.
 
-    Such a body is known byte for byte except for which cards it holds, and need not be parsed, which
-    costs more than all else that is done with it. Whatever differs in a byte is parsed.
+    Such a body is made of known parts, one for each pair of card and phrase, and need not be parsed,
+    which would cost more than everything else. A body that differs in a byte must be parsed.
     """
 
     def __init__(self, deck: Deck) -> None:
@@ -188,7 +187,7 @@ class GameBodies:
         }
 
     def seats(self, body: bytes) -> list[Seat] | None:
-        """What was picked, or None if it must be parsed."""
+        """The picks in a body, or None if it must be parsed."""
         if not (body.startswith(_FIRST) and body.endswith(_LAST)):
             return None
         known = self._seats
@@ -199,7 +198,7 @@ class GameBodies:
 
 
 def _play(served: ServedCards, body: bytes, bodies: GameBodies | None) -> Play | None:
-    """What a body asks for; None if it is wrong."""
+    """The play that a body asks for; None if the body is wrong."""
     seats = bodies.seats(body) if bodies else None
     if seats is not None:
         query = served.deck.seated_play(seats)

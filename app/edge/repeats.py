@@ -1,8 +1,8 @@
-"""Stored answers to requests that come again, kept as long as their index stays as it is.
+"""A cache of stored answers to repeated requests, valid until the index changes.
 
-What is cooked is asked again and again: a hand that is dealt from the stock is played as the page
-sends it, a link is opened by everybody who gets it. A stored answer depends on the request's path
-and body and on the index, so for the same of these nothing need be parsed, hashed and looked up.
+Stored answers are requested often: hands dealt from stock are played, links are opened by many. A
+stored answer depends only on the request's path and body and on the index, so that nothing need be
+parsed, hashed and looked up if these are the same.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import xxhash
 
 from app.store.holder import IndexHolder, IndexState
 
-# Bytes that may be held, and what each answer takes besides its own and its request's.
+# Bytes that the cache may take, and those of an answer besides its own body and its request's.
 _HELD, _EACH = 5 << 20, 600
 
 
 class Kept(NamedTuple):
-    """An answer: the deck and tier that gave it, the header that belongs to it alone, its body."""
+    """An answer: its deck and tier, the one header that is particular to it, its body."""
 
     deck: str
     tier: str
@@ -27,12 +27,12 @@ class Kept(NamedTuple):
 
 
 class Repeats:
-    """Answers by what asked for them, up to a number of bytes.
+    """A cache of answers by request, of at most `held` bytes.
 
-    When it is full, new answers are turned away until as many were turned away as are kept; then all
-    are dropped. What is asked often is soon kept again. (Dropping what was not asked for longest
-    would need a note at every hit, which costs as much as the hit, and requests that come in a cycle
-    slightly longer than the room would never be found.)
+    When it is full, it rejects new answers; once it has rejected as many as it holds, it drops all of
+    them. Frequent ones are soon back. (Dropping the least recently used would cost a write for each
+    hit, as much as the hit, and would never find requests that repeat in a cycle slightly longer than
+    the cache.)
     """
 
     def __init__(self, held: int = _HELD) -> None:
@@ -43,7 +43,7 @@ class Repeats:
     def find(self, path: str, body: bytes) -> Kept | None:
         """The answer to a request, unless its index has changed since."""
         found = self._kept.get(_digest(path, body))
-        # Two requests may share a digest; who is clever makes them.
+        # Two requests may have the same digest, if only because somebody made them so.
         if (
             found is None
             or found[1] != body
@@ -58,7 +58,7 @@ class Repeats:
     ) -> None:
         """Keep an answer to a request.
 
-        `state` is that of the index before the index was asked, None if it cannot tell.
+        `state` is the index's state before it was asked; if it is None, the answer is not kept.
         """
         if state is None:
             return
@@ -79,5 +79,5 @@ class Repeats:
 
 
 def _digest(path: str, body: bytes) -> int:
-    # Python's own hash of a game's body, 3 KB, takes four times as long.
+    # For a game's body of 3 KB, Python's own hash takes four times as long.
     return xxhash.xxh3_64_intdigest(body) if body else hash(path)

@@ -1,9 +1,9 @@
-"""`python -m app`: granian keeps the worker processes and speaks HTTP, threads run Flask.
+"""The HTTP server of `python -m app`: granian runs the worker processes, threads in them run Flask.
 
-Granian (hyper) bounds the head of a request and the time for it, and parses everything before code of
-ours runs. Its RSGI interface is used: a request whose body comes slowly, and an answer that is read
-slowly, cost a connection and no thread. (Under its WSGI interface, which is faster, each of them
-holds one of the threads that answer; see docs/performance.md.)
+Granian (hyper) parses the head of a request, and limits its size and time, before our code runs. With
+its RSGI interface, a request body that arrives slowly, and a response that is read slowly, occupy a
+connection but no thread. (With its WSGI interface, which is faster, each occupies one of the threads
+that answer; see docs/performance.md.)
 
 RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
 """
@@ -39,23 +39,23 @@ from app.web.access import client_address
 from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
 from app.web.service import MAX_BODY, Service
 
-# Seconds that requests under way have to finish in, once the server is told to stop.
+# Seconds in which running requests must finish when the server is stopped.
 STOP_WITHIN = 5
 # Bytes of a request's first line and headers.
 MAX_HEAD = 64 * 1024
-# Connections of a worker that may be open; more wait to be taken.
+# Open connections of a worker; further ones wait to be accepted.
 MAX_CONNECTIONS = 16_384
 
-# Bytes of a body that Flask refuses by its length: see MAX_CONTENT_LENGTH in `create_app`.
+# A body of this length is one that Flask refuses: see MAX_CONTENT_LENGTH in `create_app`.
 TOO_LONG = MAX_BODY + 2
 THROWN_AWAY = 4 << 20
 # Parts of a body in chunks: each of them costs, whatever its size.
 MOST_PARTS = 4_096
 PARTS_A_TURN = 8
-# Why a task is cancelled whose body has not come in time.
+# The reason for cancelling a task whose request body is late.
 _LATE = "the body is late"
 
-# Threads of a worker for what streams or waits for a model.
+# Threads of a worker for requests that stream or wait for a model.
 SLOW_THREADS = 64
 CHAT_PATH = "/api/chat"
 
@@ -65,8 +65,8 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 def serve(settings: Settings, service: Callable[[], Service]) -> None:
-    """Serve until a signal, with workers that each make a service."""
-    # What is loaded by now is shared by the workers that are forked, and not touched by collecting.
+    """Serve until a signal; each worker calls `service`."""
+    # Keep the garbage collector from writing to the memory that forked workers share.
     gc.collect()
     gc.freeze()
     _raise_open_files()
@@ -84,7 +84,7 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
         http1_settings=HTTP1Settings(
             header_read_timeout=int(settings.request_seconds * 1000), max_buffer_size=MAX_HEAD
         ),
-        # What it says of its workers is for those who look for a fault.
+        # Its messages about workers would only disturb an operator.
         log_level=LogLevels.critical,
         respawn_failed_workers=True,
         respawn_interval=0.1,
@@ -98,22 +98,22 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
 
 
 def _raise_open_files() -> None:
-    """Each connection is an open file, and many systems allow 1,024 until they are asked for more."""
+    """Raise the limit of open files (each connection is one), which is often 1,024 by default."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * MAX_CONNECTIONS), most))
 
 
 class RsgiApplication:
-    """What a worker serves: an RSGI application. Without `fast`, Flask answers everything."""
+    """The RSGI application of a worker. Without `fast`, Flask answers all requests."""
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         app = create_app(settings, service).wsgi_app
         self._flask = InThreads(app, settings.threads, settings.proxies)
-        # What streams, or waits for a model, holds a thread for seconds: it has threads of its own, so
-        # that pages and figures do not wait for it.
+        # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
+        # their own, so that other requests do not wait for them.
         self._slow = InThreads(app, SLOW_THREADS, settings.proxies)
         self._slow_paths = {CHAT_PATH, *service.slow_paths()}
-        # A store in Redis is asked over a socket, which an event loop must not wait for.
+        # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
         self._flushing: asyncio.Future[None] | None = None
@@ -121,29 +121,29 @@ class RsgiApplication:
         self._parent = os.getppid()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In a worker, before it serves."""
+        """Called in a worker before it serves."""
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In a worker, after it has served."""
+        """Called in a worker after it has served."""
         self._counters.flush()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Every second: add what was counted, and end what has gone on for too long."""
+        """Once a second: end late requests, and add this worker's counts to the sums."""
         loop.call_later(1, self._tick, loop)
-        # A worker whose parent was killed would hold the port for ever.
+        # If the parent was killed, the worker would occupy the port for ever.
         if os.getppid() != self._parent:
             os.kill(os.getpid(), signal.SIGTERM)
         self._bodies.end_late()
-        # In a thread: another process may hold the state file's lock, and hits do not wait for it.
+        # In a thread, because another process may hold the lock of the state file.
         if self._flushing is None or self._flushing.done():
             self._flushing = loop.run_in_executor(None, self._counters.flush)
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        """Answer a request, once it is here as a whole."""
-        # The stub of granian lacks `get_all`.
+        """Receive a whole request and answer it."""
+        # Granian's type stub lacks `get_all`.
         headers: Any = scope.headers
-        # Each of these is made anew whenever it is asked for.
+        # Granian makes these anew at each access.
         method, path = scope.method, scope.path
         fast = None if scope.query_string or scope.authority else self._fast
         answered, body = None, b""
@@ -164,7 +164,7 @@ class RsgiApplication:
             detail = f"a request must be sent within {self._bodies.seconds:g} s"
             self._refuse(protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
         except ProtocolClosed:
-            # The body broke off or was not HTTP, or nobody is there to read the answer.
+            # The body was incomplete or not HTTP, or the client is gone.
             self._refuse(protocol, HTTPStatus.BAD_REQUEST, "the body is not whole")
 
     def _refuse(self, protocol: HTTPProtocol, status: HTTPStatus, detail: str) -> None:
@@ -175,24 +175,24 @@ class RsgiApplication:
 
 
 class Bodies:
-    """Receives the bodies of requests, each within so many seconds (and up to one more)."""
+    """Receives the bodies of requests, each within `seconds` (and up to one second more)."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # `asyncio.timeout` would cost twice as much as all that a hit costs here.
+        # `asyncio.timeout` would cost twice as much as everything else that a hit costs here.
         self._begun: dict[asyncio.Task[Any] | None, float] = {}
 
     def end_late(self) -> None:
-        """Give up what has not come in time; to be called once a second."""
+        """Cancel the requests whose bodies are late; to be called once a second."""
         latest = time.monotonic() - self.seconds
         for task, begun in list(self._begun.items()):
             if task and begun < latest:
                 task.cancel(_LATE)
 
     async def whole(self, headers: RequestHeaders, protocol: HTTPProtocol) -> bytes:
-        """A request's body, of one that is too long the beginning.
+        """A request's body; of one that is too long, `TOO_LONG` bytes.
 
-        Raises TimeoutError if it does not come in time, ProtocolClosed if it breaks off.
+        Raises TimeoutError if it is late, ProtocolClosed if it is incomplete.
         """
         length = headers.get("content-length")
         if length is None and headers.get("transfer-encoding") is None:
@@ -214,17 +214,17 @@ class Bodies:
 
 
 async def _beginning(protocol: HTTPProtocol) -> bytes:
-    """The beginning of a body that is too long, or of unknown length.
+    """A body that is too long, or of unknown length, up to `TOO_LONG` bytes.
 
-    The rest is read and thrown away up to a bound: a client that still sends when its connection is
-    closed may lose the answer that tells it why.
+    The rest is read and dropped up to a limit: if the connection were closed while the client still
+    sends, it might lose the response that says why.
     """
     body, size, parts = b"", 0, 0
     async for part in protocol:
         body += part[: TOO_LONG - len(body)]
         size, parts = size + len(part), parts + 1
         if not parts % PARTS_A_TURN:
-            # What has arrived is given without a wait: thousands of parts would let nobody else in.
+            # Parts that have arrived are given without a wait: let other tasks run in between.
             await asyncio.sleep(0)
         if size >= THROWN_AWAY or parts >= MOST_PARTS:
             return bytes(TOO_LONG)
@@ -232,9 +232,9 @@ async def _beginning(protocol: HTTPProtocol) -> bytes:
 
 
 class Places:
-    """So many at a time; clients that wait for a place are let in by turns, whoever asks how often.
+    """Admits a number of requests at a time; waiting clients take turns.
 
-    In the order in which they came, 5,000 requests of one client would go before another's one.
+    (In order of arrival, one request of a client would wait for 5,000 of another client.)
     """
 
     def __init__(self, places: int) -> None:
@@ -242,7 +242,7 @@ class Places:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def take(self, client: str) -> None:
-        """Wait for a place."""
+        """Wait until a request of `client` is admitted."""
         if self._free:
             self._free -= 1
             return
@@ -256,7 +256,7 @@ class Places:
             raise
 
     def give(self) -> None:
-        """Give a place back, to the client whose turn it is."""
+        """End a request, and admit one of the client whose turn it is."""
         while self._waiting:
             client, turns = next(iter(self._waiting.items()))
             del self._waiting[client]
@@ -270,7 +270,7 @@ class Places:
 
 
 class InThreads:
-    """Answers by a WSGI application, which runs in threads. `proxies`: see `create_app`."""
+    """Answers requests by a WSGI application in threads. `proxies` is TSUKURIOKI_PROXIES."""
 
     def __init__(self, app: Wsgi, threads: int, proxies: int) -> None:
         self._app = app
@@ -289,10 +289,10 @@ class InThreads:
             self._places.give()
 
     def _client(self, environ: Environ) -> str:
-        told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if not 0 < self._proxies <= len(told):
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if not 0 < self._proxies <= len(forwarded):
             return client_address(environ)
-        return client_address({"REMOTE_ADDR": told[-self._proxies].strip()})
+        return client_address({"REMOTE_ADDR": forwarded[-self._proxies].strip()})
 
     def _answer(
         self, environ: Environ, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
@@ -331,7 +331,7 @@ async def _sent(transport: Transport, part: bytes) -> None:
 
 
 class _Start:
-    """WSGI's `start_response`, which keeps what it is told."""
+    """WSGI's `start_response`, which keeps status and headers."""
 
     status = 500
     headers: list[tuple[str, str]]
@@ -341,27 +341,27 @@ class _Start:
         self.headers = _lower(headers)
 
     def whole(self, environ: Environ) -> bool:
-        """Whether the answer is to be sent at once; what has no length is sent as it is made."""
+        """Whether to send the response at once; one without a length is sent as it is made."""
         if environ["REQUEST_METHOD"] == "HEAD" or self.status in (204, 304):
             return True
         return any(name == "content-length" for name, _ in self.headers)
 
     def span(self) -> tuple[int, int] | None:
-        """Which bytes of a file an answer is, as where they begin and end; None if it is none."""
-        told = dict(self.headers)
-        if self.status == HTTPStatus.OK and "content-length" in told:
-            return 0, int(told["content-length"])
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", told.get("content-range", ""))
+        """The offsets at which the response's part of a file begins and ends; None if unknown."""
+        headers = dict(self.headers)
+        if self.status == HTTPStatus.OK and "content-length" in headers:
+            return 0, int(headers["content-length"])
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", headers.get("content-range", ""))
         return (int(found[1]), int(found[2]) + 1) if found else None
 
 
 class _FileWrapper:
-    """WSGI's `wsgi.file_wrapper` of one request; knows which file on disk the answer is read from."""
+    """WSGI's `wsgi.file_wrapper` for one request, which keeps the path of the file that is sent."""
 
     path = ""
 
     def __call__(self, file: Any, size: int = 8192) -> FileWrapper:
-        # WhiteNoise wraps a part of a file. A file that was not opened by its name has a number.
+        # WhiteNoise wraps a part of a file. The name is a number if it was opened by a descriptor.
         name = getattr(getattr(file, "fileobj", file), "name", None)
         self.path = name if isinstance(name, str) else ""
         return FileWrapper(file, size)
@@ -372,10 +372,10 @@ def _lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def wsgi_environ(scope: Scope, body: bytes) -> Environ:
-    """The WSGI environment (PEP 3333) of a request whose body is here.
+    """The WSGI environment (PEP 3333) of a request.
 
-    Headers whose names have an underscore are left out: WSGI could not tell `X_Forwarded_For` from
-    the header that a proxy writes.
+    Headers with an underscore in their names are left out: in WSGI, `X_Forwarded_For` would be the
+    same as the header that a proxy writes.
     """
     server, client = _address(scope.server), _address(scope.client)
     environ: Environ = {
@@ -409,7 +409,7 @@ def wsgi_environ(scope: Scope, body: bytes) -> Environ:
     if environ.pop("HTTP_CONTENT_LENGTH", None) is not None or body:
         environ["CONTENT_LENGTH"] = str(len(body))
     if scope.authority is not None:
-        # A request for a whole address names its host there (RFC 9112, 3.2.2).
+        # A request for an absolute URL names its host there (RFC 9112, 3.2.2).
         environ["HTTP_HOST"] = scope.authority
     return environ
 
@@ -420,6 +420,6 @@ class _Address(NamedTuple):
 
 
 def _address(text: str) -> _Address:
-    """An address as granian writes it: `127.0.0.1:8000` or `[::1]:8000`."""
+    """Parse an address of granian's: `127.0.0.1:8000` or `[::1]:8000`."""
     found = urllib.parse.urlsplit(f"//{text}")
     return _Address(found.hostname or "", str(found.port or ""))

@@ -1,22 +1,22 @@
-"""Who may ask: the names that this server answers to, the pages that may send to it, the token.
+"""Access: the host names that this server answers to, the origins that may call it, the token.
 
-Browsers are what these rules are about. A page from anywhere can make its visitor's browser send
-requests to this server; two rules keep it from acting or reading as if it were one of ours:
+Any web page can make its visitor's browser send requests to this server. Two rules keep such a page
+from acting, or reading, as if it were one of ours:
 
-- A request must name this server as its host. Without that, a page of `evil.example` could have its
-  own name point to this machine (DNS rebinding) and would then count as ours. An IP address in
-  `Host` is always accepted: no DNS answer stands between it and the machine that was asked, so
-  nothing can be rebound, and visitors' phones on the booth's network ask by address.
-- A request that may change something must not come from a page of another origin. This is the
-  algorithm of Go's `net/http.CrossOriginProtection` (Filippo Valsorda, 2025): browsers say where a
-  request comes from in `Sec-Fetch-Site` (to https and localhost) and in `Origin`. A request with
-  neither comes from a program, which has no visitor whose rights it could borrow, and is accepted.
+- A request must name this server as its host. Otherwise a page of `evil.example` could make its own
+  name resolve to this machine (DNS rebinding) and would then be of the same origin. An IP address in
+  `Host` is always accepted: DNS is not involved, and visitors' phones on the booth's network use the
+  address.
+- A request that may change something must not come from a page of another origin. The algorithm is
+  that of Go's `net/http.CrossOriginProtection` (Filippo Valsorda, 2025): browsers say where a request
+  comes from in `Sec-Fetch-Site` (to https and localhost) and in `Origin`. A request with neither
+  comes from a program, which cannot abuse a visitor's rights, and is accepted.
 
-The content type is not looked at: the second rule covers forms and `text/plain` too, and games send
-JSON under all sorts of names.
+The content type is not checked: the second rule covers forms and `text/plain` too, and games send
+JSON with various content types.
 
-The token is for the host's own pages and for chats that cost. Wrong ones are counted for each client
-address in each worker, so that a short token cannot be tried out at the speed of the network.
+The token protects the host's own pages and chats that cost money. Wrong tokens are counted for each
+client address in each worker, so that a short one cannot be guessed at the speed of the network.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from app.errors import RequestError
 from app.settings import Settings
 
 ANY = "*"
-# A longer name is no name: DNS allows 253 characters, and a port adds six.
+# DNS allows names of 253 characters, and a port adds six.
 _LONGEST_HOST = 260
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Wrong tokens that an address may show at once, and how many seconds it waits for each more. A host
-# mistypes a few times; at ten a minute four random digits take most of a day.
+# Wrong tokens that an address may send at once, and the seconds to wait for each further one: enough
+# for typing errors; at ten a minute, guessing four random digits takes most of a day.
 GUESSES, GUESS_SECONDS = 10, 6.0
-# Addresses whose guesses a worker remembers.
+# Addresses for which a worker counts wrong tokens.
 _ADDRESSES = 4096
 _SENTENCE = "うまく受け取れませんでした。"
 
 
 class Access:
-    """Judges requests by their headers. One is made for a worker.
+    """Judges requests by their headers. Each worker has one.
 
-    `machine` is this machine's name, which other machines may know it by, also as `<name>.local`;
-    `clock` gives seconds that only go forward.
+    `machine` gives the host name of this machine, which other machines may use, also as
+    `<name>.local`; `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -73,14 +73,13 @@ class Access:
     def refusal(
         self, method: str, host: str | None, origin: str | None, site: str | None
     ) -> RequestError | None:
-        """Why a request must not be answered; None if it may be.
+        """The error for a request that must be refused; None if it may be answered.
 
-        `host`, `origin` and `site` are its headers Host, Origin and Sec-Fetch-Site, None where it
-        has none. Refused are, with 400, a request without a usable Host, with 421 one for the host
-        of another, with 403 one that a page of another origin sent.
+        `host`, `origin` and `site` are the headers Host, Origin and Sec-Fetch-Site, None if they are
+        missing. The status is 400 without a valid Host, 421 for the name of another host, 403 for a
+        request of a page of another origin.
 
-        Whatever answers before Flask asks this first, and leaves what is refused to Flask, which
-        asks again and says why.
+        The fast path calls this too, and leaves refused requests to Flask, which sends the error.
         """
         if host is None or len(host) > _LONGEST_HOST:
             return _bad_host()
@@ -96,7 +95,7 @@ class Access:
         return None
 
     def refusal_wsgi(self, environ: Mapping[str, Any]) -> RequestError | None:
-        """The same of a WSGI request. HTTP/1.0 needs no Host: health checks use it, no browser does."""
+        """`refusal` for a WSGI request. HTTP/1.0, which some health checks use, needs no Host."""
         host = environ.get("HTTP_HOST")
         if host is None and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
             host = "localhost"
@@ -108,10 +107,10 @@ class Access:
         )
 
     def demand_token(self, environ: Mapping[str, Any]) -> None:
-        """Raise RequestError (401, or 429 after too many wrong ones) where the token is not shown.
+        """Raise RequestError (401, or 429 after too many wrong ones) unless the token is right.
 
-        An address that guessed too often waits, even with the right token: otherwise it would see
-        by the answer which of its guesses is right.
+        If an address has sent too many wrong tokens, the right one is refused too: otherwise it would
+        learn from the answer which guess is right.
         """
         scheme, _, shown = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not self._token:
@@ -132,7 +131,7 @@ class Access:
         )
 
     def _judge_host(self, host: str) -> int:
-        """0 for a host that is ours, else the status to refuse it with."""
+        """0 for a name of this server, else the status of the refusal."""
         host = host.lower()
         if not host_is_trusted(host):
             return 400
@@ -145,25 +144,26 @@ class Access:
             return False
         if site is not None:
             return site not in ("same-origin", "none")
-        # A page that the browser does not want to name is "null", which is no host.
+        # Browsers send "null" for a page without an origin of its own, which equals no host.
         return origin is not None and origin.partition("://")[2].lower() != host.lower()
 
 
 class _Guesses:
-    """Wrong tokens by client address: for each the time at which all of its guesses are paid for."""
+    """Counts wrong tokens by client address, by the generic cell rate algorithm (GCRA)."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        # The time at which an address may send `GUESSES` wrong tokens again.
         self._paid: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def wait(self, address: str) -> float:
-        """Seconds until this address may show a token again; 0 where it may now."""
+        """Seconds until this address may send a token again; 0 if it may now."""
         unpaid = self._paid.get(address, 0.0) - self._clock()
         return max(0.0, unpaid - (GUESSES - 1) * GUESS_SECONDS)
 
     def count(self, address: str) -> None:
-        """Count a wrong one."""
+        """Count a wrong token."""
         with self._lock:
             paid = max(self._clock(), self._paid.pop(address, 0.0))
             self._paid[address] = paid + GUESS_SECONDS
@@ -172,17 +172,17 @@ class _Guesses:
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
-    """Whom limits count: the client's IPv4 address, or the /64 that its IPv6 address is in.
+    """The address by which limits count: IPv4, or the /64 network of an IPv6 address.
 
-    A network gives one client a whole /64 of IPv6 addresses. Behind proxies of the operator's,
-    werkzeug's ProxyFix has put the client's address there (see `create_app`).
+    Networks give each client a whole /64 of IPv6 addresses. Behind the operator's proxies, werkzeug's
+    ProxyFix puts the client's address into REMOTE_ADDR (see `create_app`).
     """
-    told: str = environ.get("REMOTE_ADDR", "")
+    written: str = environ.get("REMOTE_ADDR", "")
     try:
-        address = ipaddress.ip_address(told)
+        address = ipaddress.ip_address(written)
     except ValueError:
-        # What a proxy wrote; how long it is is the client's choice.
-        return told[:64]
+        # Behind a proxy this can be any text that the client chose.
+        return written[:64]
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     if address.ipv4_mapped:
@@ -191,7 +191,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
 
 
 def too_many(title: str, seconds: int) -> RequestError:
-    """A refusal (429) that says after how many seconds to ask again."""
+    """The error (429) for too many requests; `seconds` until the next may be sent."""
     return RequestError(
         429,
         title,

@@ -44,9 +44,9 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 def create_app(settings: Settings, service: Service | None = None) -> Flask:
-    """The application. Raises OperatorError where a deck or a setting is wrong."""
+    """The application. Raises OperatorError if a deck or a setting is wrong."""
     app = Flask("app", static_folder="static", template_folder="templates")
-    # One more than is allowed: a chunked body that is too long comes cut to this, without an error.
+    # One more than is allowed: werkzeug cuts a chunked body to this length without an error.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     service = service or Service(settings)
     app.extensions["tsukurioki"] = service
@@ -58,8 +58,8 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
     if settings.proxies:
-        # The client's address and nothing else: a proxy that does not set X-Forwarded-Host passes
-        # on what the client wrote there.
+        # Only the client's address: a proxy that does not set X-Forwarded-Host passes on what the
+        # client sent.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]  # how Flask wants middleware
     if settings.site:
@@ -80,7 +80,7 @@ def _admit() -> None:
     if refusal:
         raise refusal
     try:
-        # Werkzeug does the same when a query is read, and lets the error pass as its own.
+        # Werkzeug decodes it later, and does not turn the error into a response.
         request.query_string.decode()
     except UnicodeDecodeError:
         raise RequestError(400, "Bad query", "the query is not UTF-8", SENTENCE) from None
@@ -92,7 +92,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 
 @api.post("/api/generate-poem")
 def generate_poem() -> Response:
-    """The game's own call: whole card objects, or only their ids."""
+    """An answer to a play of the game's client: whole card objects, or only their ids."""
     service = _service()
     body = _body()
     return _answer(service, service.served(service.settings.deck), GAME, body)
@@ -100,7 +100,7 @@ def generate_poem() -> Response:
 
 @api.post("/api/decks/<deck>/answer")
 def answer(deck: str) -> Response:
-    """An answer for a hand of ids."""
+    """An answer to a play of ids."""
     service = _service()
     served = service.served(deck)
     return _answer(service, served, HAND, _body())
@@ -114,11 +114,11 @@ def _answer(service: Service, served: ServedCards, form: PlayForm, body: object)
 
 @api.get("/api/answers/<key>")
 def answer_by_key(key: str) -> Response:
-    """A stored answer. It may be replaced by a better source's, so caches ask again by its ETag."""
+    """A stored answer. A better one may replace it, so that caches must revalidate its ETag."""
     variant = request.args.get("variant", "0")
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
-    # Few digits first: int() refuses thousands of them, and nobody writes that many zeros.
+    # Few digits only: int() raises for thousands of them.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
     service = _service()
     found = stored_answer(service, bytes.fromhex(key), read_variant(number))
@@ -132,7 +132,7 @@ def answer_by_key(key: str) -> Response:
 
 @api.post("/api/answers/<key>/feedback")
 def feedback(key: str) -> Response:
-    """A player's vote on an answer. The deck is the game's unless the body names another."""
+    """A player's vote on an answer of the game's deck, or of the one that the body names."""
     service = _service()
     body = _body()
     if not _KEY.fullmatch(key):
@@ -163,7 +163,7 @@ def _cached(body: bytes) -> Response:
 
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
-    """The deck: cards, titles, and how many plays there are; or characters and intents."""
+    """The deck: cards, titles and the number of plays; or characters and intents."""
     service = _service()
     chat = service.chats.get(deck)
     return _cached(chat.body if chat else service.served(deck).body)
@@ -208,7 +208,7 @@ def openapi() -> Response:
 
 @api.get("/healthz")
 def health() -> Response:
-    """Liveness, and whether each deck has its index."""
+    """Whether the server works, and which decks have an index."""
     service = _service()
     decks: dict[str, Any] = {
         deck: {"index": served.index() is not None, "composable": served.deck.composable}
@@ -229,7 +229,7 @@ def _body() -> dict[str, Any]:
 
 
 def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
-    """A problem document (RFC 9457): what is wrong, and what a player is told."""
+    """A problem document (RFC 9457); `sentence` is what a player reads."""
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     return orjson.dumps(
         {
@@ -265,7 +265,7 @@ def _on_http_error(error: HTTPException) -> Response:
 def _finish(response: Response) -> Response:
     service = _service()
     if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
-        # Werkzeug sets the status of a condition that failed, and leaves the whole body there.
+        # Werkzeug sets this status for a failed condition but leaves the body.
         response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
@@ -274,13 +274,13 @@ def _finish(response: Response) -> Response:
     _allow_origin(service.settings, response)
     if 400 <= response.status_code < 500:
         service.counters.refused(response.status_code)
-    # A server other than ours has nobody who would do it every second.
+    # For servers other than ours, which do not flush once a second.
     service.counters.flush_due()
     return response
 
 
 def _allow_origin(settings: Settings, response: Response) -> None:
-    """Answer a named origin; any other gets no header, and the browser refuses."""
+    """Add the headers of CORS if the request's origin is one of the settings'."""
     if not settings.cors_origins:
         return
     response.headers.add("Vary", "Origin")

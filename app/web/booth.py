@@ -1,9 +1,8 @@
-"""The booth: the game's page, the wall and the dashboard, and who may tend them.
+"""The booth: the pages of the game, the wall and the dashboard, and the API of the wall.
 
-The three pages are shells: they hold no figure and no flyer, so that they may be handed to anybody.
-What a host reads and does (`/stats`, `/metrics`, the wall's list, taking flyers down) asks for
-`Authorization: Bearer …` where TSUKURIOKI_TOKEN is set; a browser cannot send that header when an
-address is opened, which is why the page asks for the token and not the server.
+The pages contain no figures and no flyers, so that anybody may open them. If TSUKURIOKI_TOKEN is set,
+`/stats`, `/metrics`, the list of flyers and their removal need `Authorization: Bearer …`. A browser
+cannot send that header when an address is opened: so the page asks for the token, not the server.
 """
 
 from __future__ import annotations
@@ -63,21 +62,21 @@ def _served() -> ServedCards:
 
 @booth.get("/")
 def game() -> Response:
-    """The game; the chat, where there are no cards to play with."""
+    """The game; a redirect to the chat if there is no deck of cards."""
     if not _service().cards:
         return Response(status=302, headers={"Location": "/chat"})
-    return _page("game.html", titles=_served().deck.titles, feedback=_takes_votes())
+    return _page("game.html", titles=_served().deck.titles)
 
 
 @booth.get("/wall")
 def wall_page() -> Response:
-    """The latest flyers, for a second screen."""
+    """The page with the latest flyers, for a second screen."""
     return _page("wall.html")
 
 
 @booth.get("/dashboard")
 def dashboard() -> Response:
-    """What the host watches; it reads `/stats` and nothing else."""
+    """The host's page, which shows `/stats`."""
     return _page("dashboard.html")
 
 
@@ -96,13 +95,8 @@ def _page(name: str, **values: Any) -> Response:
     return response
 
 
-def _takes_votes() -> bool:
-    """Whether this server has a route for votes; asking it from the page would log an error."""
-    return any(rule.rule.endswith("/feedback") for rule in flask.current_app.url_map.iter_rules())
-
-
 def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
-    """A view for whoever shows the token, where one is set."""
+    """A view that needs the token, if one is set."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Response:
@@ -114,7 +108,7 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 
 @booth.before_app_request
 def _guard_figures() -> None:
-    # A browser's preflight cannot bear the token; it asks whether a request may.
+    # A preflight request of a browser cannot have the token.
     if request.path in GUARDED and request.method != "OPTIONS":
         _service().access.demand_token(request.environ)
 
@@ -133,7 +127,7 @@ def flyers() -> Response:
 
 
 def _still_legal(deck: Deck, query: Query) -> bool:
-    """A wall outlives a deck: what was hung before an edit may no longer be a hand."""
+    """Whether a flyer is still a play of the deck, which may have changed since."""
     try:
         return deck.legal_query(query.picks) == query
     except RequestError:
@@ -157,7 +151,7 @@ def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
 
 @booth.post("/api/wall")
 def hang() -> Response:
-    """Hang a finished play, named by its ids alone."""
+    """Hang a finished play, given by its ids."""
     body = parse_json(request.get_data(cache=False))
     query, variant = HUNG.read(_served().deck, body)
     _wall().hang(Flyer(query, variant, _service().now()))
@@ -167,7 +161,7 @@ def hang() -> Response:
 @booth.delete("/api/wall")
 @for_host
 def clear() -> Response:
-    """Take every flyer down."""
+    """Remove all flyers."""
     _wall().clear()
     return Response(status=204)
 
@@ -175,7 +169,7 @@ def clear() -> Response:
 @booth.delete("/api/wall/<key>")
 @for_host
 def take_down(key: str) -> Response:
-    """Take one flyer down."""
+    """Remove one flyer."""
     if not _wall().remove(key):
         raise RequestError(404, "No such flyer", "no flyer on the wall has this id", SENTENCE)
     return Response(status=204)

@@ -23,8 +23,8 @@ MAX_MESSAGES = 200
 MAX_MESSAGE = 4000
 MAX_NAME = 20
 MAX_ID = 64
-# Stored lines are streamed so many times a second, at the pace of the settings.
-STROKES = 10
+# Pieces of a stored line that are streamed in a second.
+PIECES_A_SECOND = 10
 SENTENCE = "うまく受け取れませんでした。"
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -41,7 +41,7 @@ def _service() -> Service:
 
 @chat_api.post("/api/chat")
 def chat() -> Response:
-    """An answer of a character, as JSON or as server-sent events."""
+    """A character's answer, as JSON or as server-sent events."""
     service = _service()
     admit(service)
     body = parse_json(request.get_data(cache=False))
@@ -53,14 +53,14 @@ def chat() -> Response:
         return _streamed(service, served, turn)
     *_, reply = served.answer(turn)
     assert isinstance(reply, Reply)
-    response = Response(orjson.dumps(told(turn, reply)), content_type="application/json")
+    response = Response(orjson.dumps(reply_json(turn, reply)), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 @chat_api.get("/chat")
 def page() -> Response:
-    """The page."""
+    """The page of the chat."""
     deck = _service().chat(request.args.get("deck")).deck
     response = Response(
         flask.render_template("chat.html", deck=deck, others=_service().chats.values()),
@@ -71,7 +71,7 @@ def page() -> Response:
 
 
 def admit(service: Service) -> None:
-    """Let a request in that writes or costs. Raises RequestError: 429, then 401."""
+    """Raise RequestError if a client chats too fast (429) or lacks the token (401)."""
     environ = request.environ
     wait = service.rate_limit.wait(client_address(environ)) if service.rate_limit else 0.0
     if wait > 0:
@@ -100,7 +100,7 @@ def _switch(body: Mapping[str, Any], name: str) -> bool:
 
 
 def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
-    """The turn that a request asks for. Raises RequestError (400), saying what is wrong."""
+    """Parse a request. Raises RequestError (400), which says what is wrong."""
     name = _text(body, "name", MAX_NAME) or ""
     if not name.isprintable() or any(sign in name for sign in "{}<>"):
         raise _bad("'name' must be a plain name")
@@ -129,13 +129,13 @@ def _message(item: Any, number: int) -> Mapping[str, str]:
     content = item.get("content")
     if not isinstance(content, str) or len(content) > MAX_MESSAGE:
         raise _bad(f"message {number}: content must be a text of at most {MAX_MESSAGE} characters")
-    # A lone surrogate, which JSON can smuggle in, could not be sent on.
+    # Lone surrogates, which JSON allows, could not be sent to a model.
     plain = content.encode("utf-8", "replace").decode("utf-8")
     return {"role": item["role"], "content": plain}
 
 
-def told(turn: Turn, reply: Reply) -> dict[str, Any]:
-    """An answer as a client reads it."""
+def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
+    """An answer as it is sent to the client."""
     answer: dict[str, Any] = {
         "text": reply.text,
         "deck": turn.deck.id,
@@ -159,7 +159,7 @@ def _streamed(service: Service, served: ServedChat, turn: Turn) -> Response:
         events(served, turn, service.settings.chat_pace), content_type="text/event-stream"
     )
     response.headers["Cache-Control"] = "no-store"
-    # nginx would gather the stream otherwise.
+    # Keeps nginx from buffering the stream.
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -171,28 +171,30 @@ def _event(name: str, data: Mapping[str, Any]) -> bytes:
 def events(
     served: ServedChat, turn: Turn, pace: int, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[bytes]:
-    """The stream: start, delta…, done. A `discard` takes back what was shown; an `error` ends it.
+    """The server-sent events of an answer: start, delta…, done.
 
-    Closing it, which the server does when the client goes away, closes the model's connection.
+    `discard` takes back the deltas before it; `error` ends the stream. Closing the generator, which
+    the server does when the client goes away, closes the connection to the model. `pace` is the
+    characters of a stored line that are sent in a second, 0 for all at once.
     """
     yield _event("start", {"conversation": turn.conversation, "character": turn.character.id})
     answer = served.answer(turn)
     try:
-        yield from _told(answer, turn, pace, sleep)
+        yield from _answer_events(answer, turn, pace, sleep)
     except TsukuriokiError as error:
         yield _event("error", {"title": "No answer", "detail": str(error), "error": SENTENCE})
     finally:
         answer.close()
 
 
-def _told(
+def _answer_events(
     answer: Generator[Event, None, Reply], turn: Turn, pace: int, sleep: Callable[[float], None]
 ) -> Iterator[bytes]:
     shown = ""
     for event in answer:
         if isinstance(event, Piece):
             shown += event.text
-            # A comment keeps the line warm, and shows whether anybody is still there.
+            # A comment keeps the connection open, and fails if the client is gone.
             yield _event("delta", {"text": event.text}) if event.text else b": waiting\n\n"
         elif isinstance(event, Discard):
             shown = ""
@@ -200,12 +202,12 @@ def _told(
         else:
             if not shown:
                 yield from _paced(event.text, pace, sleep)
-            yield _event("done", told(turn, event))
+            yield _event("done", reply_json(turn, event))
 
 
 def _paced(text: str, pace: int, sleep: Callable[[float], None]) -> Iterator[bytes]:
-    """A line that stands already, as if it were being written."""
-    step = max(1, pace // STROKES) if pace else len(text)
+    """A finished text in pieces, as if it were being written."""
+    step = max(1, pace // PIECES_A_SECOND) if pace else len(text)
     for start in range(0, len(text), step):
         if start:
             sleep(step / pace)

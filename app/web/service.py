@@ -1,6 +1,6 @@
-"""What a worker holds: decks, their indexes and ladders, the counters and the ledger.
+"""The state of a worker: decks, their indexes and ladders, counters and ledgers.
 
-A `Service` is made once for a worker and hangs on `app.extensions["tsukurioki"]`.
+Each worker has one `Service`; Flask's routes find it in `app.extensions["tsukurioki"]`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from app.store.holder import IndexHolder, IndexState
 from app.store.key import Query
 from app.web.access import Access, too_many
 
-# Bytes that a request's body may have.
+# Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
-# Votes from one address. A kiosk gives three a minute, if everybody who plays there votes; several
-# share an address, and so do phones behind one router.
+# Votes from one address. A kiosk sends about three a minute; several kiosks may share an address, and
+# so may phones behind one router.
 VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
 
 
 def utc_now() -> str:
-    """The time as ISO 8601 in UTC, to the second."""
+    """The time in UTC, ISO 8601, to the second."""
     return _iso(int(time.time()))
 
 
-# Every miss asks, thousands in the same second.
+# Cached for the second, in which there can be thousands of misses.
 @lru_cache(maxsize=1)
 def _iso(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19] + "Z"
@@ -58,7 +58,7 @@ def _iso(second: int) -> str:
 
 @dataclass(frozen=True)
 class ServedCards:
-    """One deck as it is served."""
+    """One deck of cards as it is served. `immediate` is the ladder for the event loop."""
 
     deck: Deck
     index: IndexHolder
@@ -72,7 +72,7 @@ class ServedCards:
 
     @cached_property
     def body(self) -> bytes:
-        """The deck as `GET /api/decks/<deck>` gives it."""
+        """The body of `GET /api/decks/<deck>`."""
         deck = self.deck
         return orjson.dumps(
             {
@@ -89,7 +89,12 @@ class ServedCards:
 
 
 class Service:
-    """Everything that a worker needs to answer."""
+    """Everything that a worker needs to answer. Raises OperatorError if something is wrong.
+
+    `clock` and `timer` give seconds, `now` UTC in ISO 8601, `wall_clock` seconds of the wall clock.
+    `run` names the run of the server, `secret` is for ballots. `decks` and `composers` are those
+    that were made before the fork, if any.
+    """
 
     def __init__(
         self,
@@ -110,7 +115,7 @@ class Service:
         self.state = State(settings.ledger, wall_clock)
         self.counters = Counters(self.state, run)
         self.ballots = Ballots(secret or ballot_secret(settings.ledger))
-        # What workers share of who voted: one for each address, one for each play of an answer.
+        # Votes from one address, and one vote for each visitor and answer, over all workers.
         self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
         self._models = ServedModels(settings, settings.ledger, clock)
@@ -133,7 +138,7 @@ class Service:
             for deck in found
             if not isinstance(deck, Deck)
         }
-        # Whose index is asked for a key whose deck nobody names.
+        # In which a key is looked up if the request names no deck.
         self.indexes = tuple(
             (deck, served.index)
             for cards in (self.cards, self.chats)
@@ -144,7 +149,7 @@ class Service:
         self.started = now()
 
     def _check_named(self) -> None:
-        """The decks that the settings name are here; a server of chats alone needs no deck of cards."""
+        """Raise DeckError if the settings name a deck that is missing among others of its kind."""
         for name, named, here in (
             ("TSUKURIOKI_DECK", self.settings.deck, self.cards),
             ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
@@ -204,7 +209,7 @@ class Service:
         return {"local": local, "cloud": cloud}
 
     def slow_paths(self) -> Iterator[str]:
-        """The paths of plays that may wait for a model."""
+        """The paths of requests for plays that may wait for a model."""
         for deck, served in self.cards.items():
             if any(tier.slow for tier in served.ladder.tiers):
                 yield f"/api/decks/{deck}/answer"
@@ -224,7 +229,7 @@ class Service:
         return self.cards[deck]
 
     def chat(self, deck: str | None) -> ServedChat:
-        """A deck of patterns by its id, the one of the settings where none is named. RequestError."""
+        """A deck of patterns by its id, the default one if it is None. Raises RequestError (404)."""
         if not self.chats:
             raise RequestError(404, "No chat", "there is no deck of patterns here")
         usual = "chat" if "chat" in self.chats else next(iter(self.chats))
@@ -236,12 +241,12 @@ class Service:
         return self.chats[wanted]
 
     def answer(self, served: ServedCards, query: Query, variant: int) -> Answer:
-        """Answer a query by the ladder, count it, and note a miss."""
+        """Answer a query, count it, and note a miss. Raises RequestError (404) if no tier answers."""
         start = self.timer()
         return self._counted(served, query, variant, served.ladder, start) or _no_answer()
 
     def answer_at_once(self, served: ServedCards, query: Query, variant: int) -> Answer | None:
-        """The same by the tiers before the first that asks a model; None if they all pass."""
+        """The same with the tiers before the first that asks a model; None if none answers."""
         return self._counted(served, query, variant, served.immediate, self.timer())
 
     def _counted(
@@ -264,10 +269,10 @@ class Service:
         ballot: object,
         voter: tuple[str, str],
     ) -> None:
-        """Count a vote, once for each visitor. Raises RequestError: 400, or 429.
+        """Count a vote, once for each visitor and answer. Raises RequestError (400 or 429).
 
-        `voter` is the client's address, and what tells apart the visitors who share it: a kiosk
-        makes up another for each play.
+        `voter` is the client's address, and a text that distinguishes visitors who share it: a kiosk
+        sends another one for each play.
         """
         deck = served.deck.id
         if not self.ballots.fits(ballot, deck, key, variant):
@@ -287,7 +292,10 @@ class Service:
         served.votes.vote(key, variant, vote, self.now(), created)
 
     def deal(self, served: ServedCards, mode: str | None) -> tuple[str, tuple[Card, ...]]:
-        """A hand, stocked where there is stock unless the mode says otherwise."""
+        """How a hand was dealt, and its cards: from stock if there is any, unless `mode` is random.
+
+        Raises RequestError (409) if `mode` is stocked and there is no stock.
+        """
         index = served.index()
         stock = index.meta().stocked_hands if index else 0
         if mode == "stocked" and not stock:
@@ -315,7 +323,7 @@ def _no_answer() -> NoReturn:
 
 
 class Stored(NamedTuple):
-    """A stored answer: its finished body, whose deck's it is, and how far that deck's index was."""
+    """A stored answer: its finished body, its deck, and the deck's index with its state."""
 
     body: bytes
     deck: str
@@ -324,9 +332,10 @@ class Stored(NamedTuple):
 
 
 def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:
-    """The stored answer of a key of 16 bytes."""
+    """The stored answer with a key of 16 bytes; None if there is none."""
     for deck, holder in service.indexes:
-        # Before the answer is: what is told of an older state is found out, the other way it is not.
+        # The state first: a cached answer that is newer than its state is dropped in time, one that
+        # is older would be kept.
         state = holder.state()
         index = holder()
         body = index.get(key, variant) if index else None

@@ -1,7 +1,7 @@
-"""A front end that was built elsewhere, served at `/` from this process without a change to it.
+"""Serves a front end that was built elsewhere at `/`.
 
-Its files are WhiteNoise's; a path without a dot that is neither a file nor ours is its own router's,
-and gets its index.html. `/api`, `/chat`, `/stats` and the rest stay ours.
+WhiteNoise serves its files. Any other path without a dot gets its index.html, for a router in the
+front end, except our own paths (`/api`, `/chat`, `/stats` …).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class _Files(WhiteNoise):
-    """The files of a folder, but for hidden ones and those that a link takes from outside of it.
+    """The files of a folder, without hidden ones and links to files outside of it.
 
-    `.env` and `.git` lie in many a folder that was meant to hold a front end alone. `.well-known`
-    at its top is the one such name that is meant for clients (RFC 8615).
+    Folders of front ends often contain `.env` and `.git`. The one hidden name that is meant for
+    clients is `.well-known` at the top (RFC 8615).
     """
 
     def update_files_dictionary(self, root: str, prefix: str) -> None:
-        """Take a folder up."""
+        """Add the files of a folder; called by WhiteNoise."""
         paths = list(_public(Path(root)))
-        # All of them at once: WhiteNoise looks here for the compressed copy of a file.
+        # Of all files, because WhiteNoise looks here for compressed copies.
         stats = {str(path): path.stat() for path in paths}
         for path in paths:
             url = prefix + path.relative_to(root).as_posix()
@@ -43,7 +43,7 @@ def _public(root: Path) -> Iterator[Path]:
     top = root.resolve()
     for here, folders, files in os.walk(root, followlinks=True):
         folder, real = Path(here), Path(here).resolve()
-        # A link to a folder that it lies in has no end.
+        # A link to a folder that contains it would never end.
         folders[:] = [
             name
             for name in folders
@@ -58,13 +58,13 @@ def _public(root: Path) -> Iterator[Path]:
 
 
 def _inside(path: Path, top: Path) -> bool:
-    # A link may lead nowhere, or to itself.
+    # Unlike `resolve`, realpath does not raise for broken links and loops.
     real = Path(os.path.realpath(path))
     return real.is_relative_to(top) and os.access(real, os.R_OK)
 
 
 class Site:
-    """WSGI middleware: the site's files, or the wrapped application."""
+    """WSGI middleware that serves the files of a site. `headers` are added to each response."""
 
     def __init__(self, folder: Path, headers: Iterable[tuple[str, str]], access: Access) -> None:
         self._folder = folder
@@ -82,7 +82,7 @@ class Site:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer from the site where the path is the site's."""
+        """Answer a request for the site, or pass it on to the wrapped application."""
         # WSGI hands UTF-8 over as Latin-1.
         path = environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace")
         ours = path.lstrip("/").split("/", 1)[0] in OURS
@@ -92,19 +92,19 @@ class Site:
             or self._access.refusal_wsgi(environ)
         ):
             return self._app(environ, start_response)
-        # The files that were there at the start, not the disk: no path of a client's reaches it.
+        # Only files that were there at the start: no client's path reaches the disk.
         if path not in self._files.files:
             if "." in path.rsplit("/", 1)[-1]:
                 return self._app(environ, start_response)
             environ = {**environ, "PATH_INFO": "/"}
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            # Here and not by WhiteNoise's hook, which leaves out redirects, 304 and 405.
+            # WhiteNoise's own hook for headers is not called for redirects, 304 and 405.
             return start_response(status, [*headers, *self._headers], *rest)
 
         files: WSGI = self._files
         try:
             return files(environ, start)
         except OSError:
-            # It was there at the start, and is gone or shut since.
+            # The file was removed, or made unreadable, since the start.
             return self._app(environ, start_response)

@@ -1,4 +1,4 @@
-"""`/stats`: what is there, what it covers, what was asked. No figure without its denominator."""
+"""The figures of `/stats`: store, coverage and use. Each share comes with its denominator."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MOST_WANTED = 10
 
 
 def deals(served: ServedCards, meta: Meta | None) -> dict[str, Any]:
-    """Hands dealt from stock, and how many there are to deal."""
+    """Hands dealt from stock, and hands in stock."""
     stock = meta.stocked_hands if meta else 0
     dealt = served.dealt.taken(stock) if stock else 0
     return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
 
 
 def misses(service: Service, served: ServedCards) -> dict[str, Any]:
-    """Distinct plays that no whole entry answered, the most wanted first."""
+    """Plays that no stored entry answered, the most frequent first."""
     return {"kept": service.settings.misses, **served.missed.most_wanted(MOST_WANTED)}
 
 
-def of_table(service: Service, served: ServedCards) -> dict[str, Any]:
-    """Everything that is known of one deck."""
+def of_cards(service: Service, served: ServedCards) -> dict[str, Any]:
+    """The figures of one deck of cards."""
     index = served.index()
     meta = index.meta() if index else None
     log = identity(log_path(service.settings.store, served.deck.id))
@@ -53,7 +53,7 @@ def of_table(service: Service, served: ServedCards) -> dict[str, Any]:
 
 
 def of_chat(service: Service, chat: ServedChat) -> dict[str, Any]:
-    """Everything that is known of a deck of patterns."""
+    """The figures of one deck of patterns."""
     deck, settings = chat.deck, service.settings
     index = chat.index()
     rows = list(chat.tally.rows())
@@ -80,6 +80,6 @@ def collect(service: Service) -> dict[str, Any]:
         "now": service.now(),
         "tiers": list(service.settings.tiers),
         "refused_requests": service.counters.refusals(),
-        "decks": {deck: of_table(service, served) for deck, served in service.cards.items()}
+        "decks": {deck: of_cards(service, served) for deck, served in service.cards.items()}
         | {deck: of_chat(service, chat) for deck, chat in service.chats.items()},
     }

@@ -15,7 +15,7 @@ import { STRINGS, firstLanguage } from "./strings.js";
 /**
  * @typedef {object} Page  what the server said with the page
  * @property {string} deck @property {string} name @property {string[]} titles
- * @property {number} idle @property {boolean} feedback  whether votes are taken
+ * @property {number} idle
  * @property {boolean} mayLeave  whether files may be handed out
  * @property {boolean} mayPrint
  *
@@ -37,7 +37,6 @@ const data = document.body.dataset;
 /** @type {Page} */
 const page = {
   deck: data.deck, name: data.name, titles: JSON.parse(data.titles), idle: Number(data.idle),
-  feedback: data.feedback === "yes",
   // A dialogue for files or printers is a way out of the kiosk. A browser that prints without one
   // (--kiosk-printing) is told so by /?kiosk=print.
   mayLeave: !kiosk, mayPrint: !kiosk || asked.get("kiosk") === "print",

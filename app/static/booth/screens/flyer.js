@@ -30,7 +30,7 @@ function bar({ state, words, actions, page, text }) {
   return make("nav.bar", { "aria-label": words.actions },
     make("button.turn", { type: "button", onclick: actions.turn, "data-focus": true }, state.side === "front" ? words.turn : words.turnBack),
     make("button.again", { type: "button", onclick: actions.again }, words.again),
-    ...(page.feedback ? votes : []),
+    ...votes,
     page.mayLeave ? make("button.save", { type: "button", onclick: () => actions.save(text) }, words.save) : null,
     page.mayPrint ? make("button.print", { type: "button", onclick: () => print() }, words.print) : null,
     make("button.primary.next", { type: "button", onclick: actions.next }, words.next));
