@@ -20,7 +20,7 @@ import xxhash
 
 from app.edge.repeats import Kept, Repeats
 from app.errors import RequestError
-from app.kinds.cards.deck import Deck, Seat
+from app.kinds.cards.deck import Deck, KnownPick
 from app.kinds.cards.plays import GAME, HAND, Play
 from app.store.answer import WHOLE_TIERS
 from app.web.app import BALLOT
@@ -178,19 +178,19 @@ class GameBodies:
     """
 
     def __init__(self, deck: Deck) -> None:
-        self._seats = {
-            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): deck.seats[
+        self._picks = {
+            b"%b%b%b" % (orjson.dumps(card.raw), _BETWEEN, orjson.dumps(poem)): deck.known_picks[
                 card.id, poem["id"]
             ]
             for card in deck.cards
             for poem in card.raw.get("poems", ())
         }
 
-    def seats(self, body: bytes) -> list[Seat] | None:
+    def picks(self, body: bytes) -> list[KnownPick] | None:
         """The picks in a body, or None if it must be parsed."""
         if not (body.startswith(_FIRST) and body.endswith(_LAST)):
             return None
-        known = self._seats
+        known = self._picks
         try:
             return [known[pair] for pair in body[len(_FIRST) : -len(_LAST)].split(_NEXT)]
         except KeyError:
@@ -199,9 +199,9 @@ class GameBodies:
 
 def _play(served: ServedCards, body: bytes, bodies: GameBodies | None) -> Play | None:
     """The play that a body asks for; None if the body is wrong."""
-    seats = bodies.seats(body) if bodies else None
-    if seats is not None:
-        query = served.deck.seated_play(seats)
+    picks = bodies.picks(body) if bodies else None
+    if picks is not None:
+        query = served.deck.play_of(picks)
         return Play(query) if query else None
     try:
         return (GAME if bodies else HAND).read(served.deck, orjson.loads(body))

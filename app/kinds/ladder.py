@@ -16,7 +16,7 @@ AnswerT = TypeVar("AnswerT")
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
-class Piece(NamedTuple):
+class Delta(NamedTuple):
     """A piece of a model's answer; empty while the model is waited for."""
 
     text: str
@@ -44,7 +44,7 @@ class Ladder(Generic[RequestT, AnswerT]):
     def __init__(self, tiers: Iterable[Tier[RequestT, AnswerT]]) -> None:
         self.tiers = tuple(tiers)
 
-    def climb(self, request: RequestT) -> Generator[Piece | Discard, None, AnswerT | None]:
+    def climb(self, request: RequestT) -> Generator[Delta | Discard, None, AnswerT | None]:
         """The events of an answer; returns the answer, or None if no tier has one.
 
         Closing the generator stops the model.
@@ -56,7 +56,7 @@ class Ladder(Generic[RequestT, AnswerT]):
                 while True:
                     piece = next(pieces)
                     shown = shown or bool(piece)
-                    yield Piece(piece)
+                    yield Delta(piece)
             except StopIteration as stop:
                 answer: AnswerT | None = stop.value
             finally:

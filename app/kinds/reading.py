@@ -1,4 +1,4 @@
-"""Reading the JSON files of a deck, of whatever kind: what is wrong is named by file and place."""
+"""Reading the JSON files of a deck of any kind, with errors that name file and place."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KINDS: Mapping[type[Any], str] = {
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """A text as an error quotes it."""
+    """A text, cut to `limit` characters, for an error message."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class Reader:
-    """Reads one file of a deck and blames it by name."""
+    """Reads one JSON file of a deck; `value` is its content. All methods raise DeckError."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.file = str(folder / name)
@@ -42,17 +42,17 @@ class Reader:
             raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
 
     def fail(self, place: str, fault: str) -> DeckError:
-        """The error to raise: this file, the place in it, the fault."""
+        """Make the error to raise for a place in this file."""
         return DeckError(self.file, place, fault)
 
     def items(self, value: Any, place: str) -> list[Any]:
-        """A value that must be a list. Raises DeckError, as all of these do."""
+        """A value that must be a list."""
         if not isinstance(value, list):
             raise self.fail(place, "expected a list")
         return value
 
     def member(self, value: Any, name: str, kind: type[Any], place: str) -> Any:
-        """A member of an object, of a kind; a text must not be empty."""
+        """A member of an object, which must be of a type; a text must not be empty."""
         if not isinstance(value, dict):
             raise self.fail(place, "expected an object")
         if name not in value:
@@ -73,7 +73,7 @@ class Reader:
         return tuple(texts)
 
     def range(self, value: Any, place: str) -> tuple[int, int]:
-        """A pair of numbers, least and most."""
+        """A list of two positive whole numbers, least and greatest."""
         numbers = self.items(value, place)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
         if len(numbers) != 2 or not whole or not 1 <= numbers[0] <= numbers[1]:

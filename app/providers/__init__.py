@@ -8,6 +8,7 @@ Each imports its client library when it is made. All of them parse replies with
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from app.store.entry import Usage
@@ -50,3 +51,18 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Close connections."""
+
+
+@dataclass
+class NamedModel:
+    """Stands for a model where prompts are made and no model is asked."""
+
+    name: str
+    model: str
+
+    def complete(self, prompt: Prompt) -> Completion:
+        """Raise NotImplementedError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -30,13 +30,18 @@ def ball(word: Word, options: Sequence[int], radius: int) -> Iterator[Word]:
                 yield tuple(neighbour)
 
 
+def elementary(sizes: Iterable[int], degree: int) -> list[int]:
+    """The elementary symmetric polynomials of `sizes`, of degrees 0 to `degree`."""
+    sums = [1] + [0] * degree
+    for size in sizes:
+        for k in range(degree, 0, -1):
+            sums[k] += sums[k - 1] * size
+    return sums
+
+
 def ball_size(options: Sequence[int], radius: int) -> int:
     """The number of words in a ball."""
-    sums = [1] + [0] * radius
-    for count in options:
-        for k in range(radius, 0, -1):
-            sums[k] += sums[k - 1] * (count - 1)
-    return sum(sums)
+    return sum(elementary([count - 1 for count in options], radius))
 
 
 def sphere_bound(options: Sequence[int], radius: int) -> int:

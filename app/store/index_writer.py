@@ -305,7 +305,7 @@ class IndexWriter:
         """Add new plays to the records of a hand, and the hand to the stock once it is covered."""
         hands, stock = self._rows.databases["hands"], self._rows.databases["stock"]
         value = bytes(txn.get(hand, b"", db=hands))
-        before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.seats)])
+        before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.sorted_picks)])
         new = {play.key: play.query for play in plays}
         for record in records_of(before):
             new.pop(record[:KEY_SIZE], None)

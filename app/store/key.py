@@ -89,48 +89,48 @@ def phrase_hash(phrase: str) -> bytes:
 class Query(NamedTuple):
     """A normalised request: a play (card → phrase) or a pattern (attribute → value).
 
-    `seats` are in canonical order; make queries with `play`, `pattern` and `seated`, which
+    `sorted_picks` are in canonical order; make queries with `play`, `pattern` and `of_picks`, which
     sort them. Properties are computed on demand, because an exact hit needs only the key.
     """
 
     kind: str
     deck: str
-    seats: tuple[Pick, ...]
+    sorted_picks: tuple[Pick, ...]
 
     @classmethod
-    def seated(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
+    def of_picks(cls, kind: str, deck: str, picks: Iterable[Pick]) -> Query:
         """The query of some picks in any order; `deck` is an id in NFC."""
         return cls(kind, deck, tuple(sorted(picks)))
 
     @classmethod
     def play(cls, deck: str, picks: Iterable[tuple[str, str]]) -> Query:
         """A hand with one phrase for each card, as (card id, phrase id)."""
-        return cls.seated(HAND, _nfc(deck), itertools.starmap(pick, picks))
+        return cls.of_picks(HAND, _nfc(deck), itertools.starmap(pick, picks))
 
     @classmethod
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
         """A chat pattern, as (attribute, value): character, intent, and others that the deck has."""
-        return cls.seated(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
+        return cls.of_picks(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
 
     @property
     def picks(self) -> tuple[tuple[str, str], ...]:
         """The two ids of each pick, in canonical order."""
-        return tuple([one.ids for one in self.seats])
+        return tuple([one.ids for one in self.sorted_picks])
 
     @property
     def canonical(self) -> bytes:
         """The canonical form, from which the key is computed."""
-        return head(self.kind, self.deck) + b"".join([one.canonical for one in self.seats])
+        return head(self.kind, self.deck) + b"".join([one.canonical for one in self.sorted_picks])
 
     @property
     def cards(self) -> bytes:
         """The canonical form of the cards alone; sorted picks have their cards sorted too."""
-        return head(_CARDS, self.deck) + b"".join([one.card for one in self.seats])
+        return head(_CARDS, self.deck) + b"".join([one.card for one in self.sorted_picks])
 
     @property
     def digests(self) -> bytes:
         """The phrases' hashes, 8 bytes each, in canonical order."""
-        return b"".join([one.digest for one in self.seats])
+        return b"".join([one.digest for one in self.sorted_picks])
 
     @property
     def key(self) -> str:

@@ -16,8 +16,8 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.plays import HUNG
-from app.kinds.cards.tiers import Asked, CardLadder
+from app.kinds.cards.plays import HUNG, Play
+from app.kinds.cards.tiers import CardLadder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web.service import ServedCards, Service, parse_json
@@ -135,7 +135,7 @@ def _still_legal(deck: Deck, query: Query) -> bool:
 
 
 def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
-    answer = ladder.answer(Asked(flyer.query, flyer.variant)) or ladder.answer(Asked(flyer.query))
+    answer = ladder.answer(Play(flyer.query, flyer.variant)) or ladder.answer(Play(flyer.query))
     if answer is None:
         return None
     body = orjson.loads(answer.body)

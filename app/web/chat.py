@@ -15,7 +15,7 @@ from flask import Response, request
 from app.errors import RequestError, TsukuriokiError
 from app.kinds.chat.service import Event, ServedChat
 from app.kinds.chat.tiers import Reply, Turn
-from app.kinds.ladder import Discard, Piece
+from app.kinds.ladder import Delta, Discard
 from app.web.access import client_address, too_many
 from app.web.service import Service, parse_json
 
@@ -192,7 +192,7 @@ def _answer_events(
 ) -> Iterator[bytes]:
     shown = ""
     for event in answer:
-        if isinstance(event, Piece):
+        if isinstance(event, Delta):
             shown += event.text
             # A comment keeps the connection open, and fails if the client is gone.
             yield _event("delta", {"text": event.text}) if event.text else b": waiting\n\n"

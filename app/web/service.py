@@ -22,7 +22,8 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.models import ModelSetup, ModelTier
-from app.kinds.cards.tiers import Asked, CardLadder, CardTier, build_ladder
+from app.kinds.cards.plays import Play
+from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import AnyDeck, load_all
 from app.kinds.served_models import ServedModels
@@ -252,7 +253,7 @@ class Service:
     def _counted(
         self, served: ServedCards, query: Query, variant: int, ladder: CardLadder, start: float
     ) -> Answer | None:
-        answer = ladder.answer(Asked(query, variant))
+        answer = ladder.answer(Play(query, variant))
         if answer is None:
             return None
         self.counters.answered(served.deck.id, answer.tier, self.timer() - start)

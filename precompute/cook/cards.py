@@ -12,18 +12,18 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.writer import SmallWriter, Writer
+from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.cards.written import SOURCE as WRITTEN
 from app.kinds.cards.written import WrittenFirst, WrittenProvider, written_answers
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
-from app.providers import Model
+from app.providers import Model, NamedModel
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
 from app.store.log import LogWriter
-from precompute.cook.choose import Choice, Planned
+from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import Cook, Rows
 from precompute.cook.near_copy import NearCopies, sketch
@@ -80,7 +80,7 @@ class CardsCooking:
         if choice.prompt == "small":
             small = SmallWriter(deck, model)
             return Cook(small, estimator(lengths, small.prompt, steps=2))
-        writer = Writer(deck, model)
+        writer = WholeWriter(deck, model)
         return Cook(writer, estimator(lengths, writer.prompt), writer)
 
     @contextmanager
@@ -116,8 +116,8 @@ class CardsCooking:
             known["composer"] = ComposerProvider(self.deck).fingerprint
         if written_answers(self.deck):
             known[WRITTEN] = WrittenProvider(self.deck).fingerprint
-        planned = Planned(Choice("gemini", ""))
-        for kind in (Writer, SmallWriter):
+        planned = NamedModel("gemini", "")
+        for kind in (WholeWriter, SmallWriter):
             fingerprint = kind(self.deck, planned).fingerprint
             known[fingerprint.partition(":")[0]] = fingerprint
         return known

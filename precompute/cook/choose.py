@@ -9,7 +9,7 @@ from app.errors import PlanError
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
 from app.kinds.cards.written import MODEL as WRITTEN_MODEL
 from app.kinds.tasks import Task
-from app.providers import Completion, Model, Prompt
+from app.providers import Model
 from app.providers.secret import Secret
 from app.providers.transport import is_local
 from app.settings import Settings
@@ -141,21 +141,6 @@ def _openai(choice: Choice, settings: Settings) -> Model:
     return OpenAICompatible(
         settings.openai_api_key, settings.openai_base_url, choice.model, settings.timeout
     )
-
-
-class Planned:
-    """A model that is only planned with: it has a name and cannot be asked."""
-
-    def __init__(self, choice: Choice) -> None:
-        self.name = choice.name
-        self.model = choice.model
-
-    def complete(self, prompt: Prompt) -> Completion:
-        """Planning asks nobody."""
-        raise PlanError(f"{self.name} is only planned with")
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def is_limited(choice: Choice, settings: Settings) -> bool:

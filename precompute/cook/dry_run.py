@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from app.errors import IndexUnusableError
 from app.kinds.tasks import Task
+from app.providers import NamedModel
 from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
 from app.store.sources import is_as_good
-from precompute.cook.choose import GEMINI, Choice, Planned, is_limited, pace_of
+from precompute.cook.choose import GEMINI, Choice, is_limited, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.cook.options import BuildContext, BuildOptions
@@ -45,7 +46,7 @@ def tell(options: BuildOptions, context: BuildContext, choice: Choice, jobs: Seq
     tasks = missing(context, choice, jobs)
     cooking = cooking_of(context.deck)
     # Loads the prompts, so that a fault in them is told tonight and not after the first request.
-    cooking.cook(choice, None if choice.local else Planned(choice))
+    cooking.cook(choice, None if choice.local else NamedModel(choice.name, choice.model))
     rows: list[tuple[str, object]] = [
         ("provider", f"{choice.name} {choice.model}".strip()),
         ("entries planned", f"{len(jobs):,}"),

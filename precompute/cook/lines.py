@@ -20,14 +20,14 @@ from app.kinds.chat.deck import ANY, PLAIN, PatternDeck
 from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Refusals, Task
-from app.providers import Completion, Model, Prompt
+from app.providers import Completion, Model, NamedModel, Prompt
 from app.providers.reply import UnreadableError, read_answers
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
-from precompute.cook.choose import Choice, Planned
+from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import Cook, Rows
 from precompute.cook.options import BuildContext, BuildOptions
@@ -122,7 +122,7 @@ class LinesCooking:
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of the prompt; what was learned at an event came from none."""
-        return {"lines": LinesWriter(self.deck, Planned(Choice("gemini", ""))).fingerprint}
+        return {"lines": LinesWriter(self.deck, NamedModel("gemini", "")).fingerprint}
 
     def subject_fingerprint(self, query: Query) -> str:
         """Of the character's persona."""

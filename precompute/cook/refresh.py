@@ -23,13 +23,14 @@ from app.kinds.decks import AnyDeck
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Task
 from app.ledger.votes import disliked
+from app.providers import NamedModel
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
 from app.store.sources import is_as_good
-from precompute.cook.choose import Choice, Planned, choose, group, pace_of
+from precompute.cook.choose import Choice, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
@@ -194,7 +195,7 @@ def estimate_all(
     """What so many tasks would take, request by request."""
     if choice.local:
         return NOTHING
-    cook = cooking_of(deck).cook(choice, Planned(choice))
+    cook = cooking_of(deck).cook(choice, NamedModel(choice.name, choice.model))
     assert cook.estimate is not None
     pace = pace_of(choice, settings, per_request, None)
     return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)

@@ -8,10 +8,10 @@ from app.errors import PlanError, UnfinishedError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import FORMS_FILE
 from app.kinds.tasks import Task
-from app.providers import Model
+from app.providers import Model, NamedModel
 from app.store.log import LogWriter
 from precompute.cook import dry_run
-from precompute.cook.choose import Choice, Planned, choose, group, make_model, pace_of
+from precompute.cook.choose import Choice, choose, group, make_model, pace_of
 from precompute.cook.cost import NOTHING
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
@@ -110,7 +110,7 @@ def _tell(context: BuildContext, intake: PieceIntake, kept: PieceStore, priced: 
 
 
 def _tell_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
-    writer = PieceWriter(deck, Planned(choice))
+    writer = PieceWriter(deck, NamedModel(choice.name, choice.model))
     kept = PieceStore(context.settings.store, deck)
     tasks = [Task(j.query) for j in card_jobs(deck) if kept.source_of(j.query.key) is None]
     estimate = sum(map(writer.estimate, group(tasks, CARDS_PER_REQUEST)), start=NOTHING)

@@ -16,8 +16,8 @@ from app.kinds.cards.prompts import (
     load_reasons,
     prompt_fingerprint,
     prompts_folder,
+    refusal_notes,
     rule_values,
-    told_reasons,
 )
 from app.kinds.cards.writer import FAULT_UNREADABLE, named_tasks
 from app.kinds.tasks import Draft, Drafts, Task
@@ -125,9 +125,9 @@ class PieceWriter:
             "id": name,
             "category": card.category,
             "condition": card.text,
-            "tells": "、".join(card.tells),
+            "tells": "、".join(card.telling_words),
             "phrases": "\n".join(f"　{n} {phrase.text}" for n, phrase in phrase_names(card)),
-            "again": told_reasons(self._reasons, task.refusals),
+            "again": refusal_notes(self._reasons, task.refusals),
         }
         return self._prompt.fill(2, values)
 

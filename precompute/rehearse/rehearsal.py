@@ -24,8 +24,8 @@ from app.kinds.cards.dealing import deal, random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import rehearsal_path
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.plays import recorded_query
-from app.kinds.cards.tiers import Asked, CardLadder, build_ladder
+from app.kinds.cards.plays import Play, recorded_query
+from app.kinds.cards.tiers import CardLadder, build_ladder
 from app.kinds.tasks import Task
 from app.providers.prices import load_prices
 from app.settings import Settings
@@ -103,7 +103,7 @@ def rehearse(
     gate = Gate.of(stage.deck)
     for query in _plays(stage, wanted, tally):
         start = timer()
-        answer = stage.ladder.answer(Asked(query))
+        answer = stage.ladder.answer(Play(query))
         seconds = timer() - start
         tally.plays += 1
         if answer is None:

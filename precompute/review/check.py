@@ -14,7 +14,7 @@ from app.errors import IndexUnusableError
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
 from app.kinds.cards.gate import Gate, leak_in
 from app.kinds.cards.pieces import PIECES_FILE, own_pieces
-from app.kinds.cards.proof import Fragment, form_fits, fragments, spanned, tells, texts_pass
+from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
 from app.kinds.cards.written import WRITTEN_FILE, written_answers
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
@@ -143,7 +143,7 @@ def _check_composed(deck: Deck) -> Iterator[Finding]:
     """What can go wrong when pieces are put together. The first fault of a kind in a place is told."""
     found = list(fragments(deck))
     told: set[tuple[str, str]] = set()
-    for fragment, card in tells(deck, found):
+    for fragment, card in leaks(deck, found):
         if (fragment.where, card.id) not in told:
             told.add((fragment.where, card.id))
             word = leak_in(unicodedata.normalize("NFKC", fragment.text), card)

@@ -206,7 +206,12 @@ def asks_for_answers(service: Service) -> Iterator[Ask]:
         yield Ask(f"{name} by ids", to, "POST", hand(query))
         yield Ask(f"{name} by the game", gen, "POST", game(service, query))
         yield Ask(f"{name} variant 2", to, "POST", hand(query, variant=2))
-        yield Ask(f"{name} backwards", to, "POST", hand(query._replace(seats=query.seats[::-1])))
+        yield Ask(
+            f"{name} backwards",
+            to,
+            "POST",
+            hand(query._replace(sorted_picks=query.sorted_picks[::-1])),
+        )
     ids = [{"conditionCard": c, "selectedPoem": p} for c, p in exact.picks]
     yield Ask("the game with ids only", gen, "POST", orjson.dumps({"selectedPairs": ids}))
     body = hand(exact)

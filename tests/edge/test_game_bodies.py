@@ -25,8 +25,8 @@ def sent(seed: int) -> bytes:
 
 def ids(body: bytes) -> list[tuple[str, str]] | None:
     """The ids that a body is known by."""
-    seats = BODIES.seats(body)
-    return None if seats is None else [pick.ids for pick, _ in seats]
+    picks = BODIES.picks(body)
+    return None if picks is None else [pick.ids for pick, _ in picks]
 
 
 def parsed(body: bytes) -> list[tuple[str, str]]:
@@ -56,10 +56,10 @@ def test_what_differs_in_a_byte_is_parsed(seed: int, at: int, put: bytes, gone: 
 )
 def test_what_is_no_play_is_parsed(body: bytes) -> None:
     """Nothing, and bodies with no pair, are not known."""
-    assert BODIES.seats(body) is None
+    assert BODIES.picks(body) is None
 
 
 def test_a_body_with_more_than_the_pairs_is_parsed() -> None:
     """A variant beside the pairs is never passed over."""
     body = orjson.dumps({**orjson.loads(sent(1)), "variant": 1})
-    assert BODIES.seats(body) is None
+    assert BODIES.picks(body) is None

@@ -1,1 +1,1 @@
-"""Decks of cards: hands, plays, the gate for whole texts, composing and templates."""
+"""Decks of cards: hands, plays, their gate, prompts, composed and framed answers."""

@@ -1,4 +1,4 @@
-"""What is in the box: answers composed from the deck's own pieces, for nothing and offline."""
+"""The composer as a provider: answers from the deck's pieces, free and offline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from app.kinds.cards.composing import MODEL, SOURCE, Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.tasks import Draft, Drafts, Task
 
-# A refused composition is asked again as a further variant of its play, from far away, so that it
-# is not the one that the ladder would compose for `variant=1`.
+# A refused composition is replaced by a variant with a number far from those that the ladder would
+# compose for requests.
 _RETRY_STRIDE = 1000
 
 
@@ -30,7 +30,7 @@ class ComposerProvider:
         self.fingerprint = self._composer.fingerprint
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """One composition a task."""
+        """One composition for each task, if there is one."""
         drafts = []
         for task in tasks:
             variant = task.variant + _RETRY_STRIDE * len(task.refusals)
@@ -40,4 +40,4 @@ class ComposerProvider:
         return Drafts(tuple(drafts), MODEL)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

@@ -1,9 +1,8 @@
-"""Composing: an answer assembled from a form's frame, a sentence for each picked phrase, and a lead.
+"""Composing answers from a form's frame, a sentence for each phrase, and endings of the lead.
 
-The query's key chooses the form, the lead among the hand's cards, the sentences and the frame, so
-that the same play always gets the same answer; a further variant takes the next form, which is
-another idea. Of the frames, in the order drawn, the first is taken with which the answer is neither
-too short nor too long.
+The query determines the form, the lead (one of the hand's cards), the sentences and the frame, so
+that the same play always gets the same answer; the next variant has the next form. Of the frames, in
+the order drawn, the first with which the answer has the right length is taken.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ T = TypeVar("T")
 SOURCE = "composer"
 MODEL = "composer-2"
 BREAK = "\n\n"
-# Draws until a frame fits; where the proof holds, the first always does.
+# Attempts to draw sentences and find a frame; if the deck is proven, the first always succeeds.
 ATTEMPTS = 16
 
 
 class Composition(NamedTuple):
-    """A composed answer and how it came about: the form, and the sentences in their order."""
+    """A composed answer, its form, and its sentences in order."""
 
     title: str
     poem: str
@@ -38,14 +37,14 @@ class Composition(NamedTuple):
 
     @property
     def response(self) -> dict[str, str]:
-        """As an answer's fields."""
+        """The fields of an answer."""
         return {"title": self.title, "poem": self.poem}
 
 
 class _Choices:
-    """A stream of choices that follows from a seed, the same on every machine.
+    """Pseudo-random choices from a seed, the same on every machine.
 
-    `random.Random` would do, but costs more to seed than a whole answer needs to choose.
+    (Seeding `random.Random` takes longer than all choices for an answer.)
     """
 
     def __init__(self, seed: bytes) -> None:
@@ -64,13 +63,13 @@ class _Choices:
         return items[self.below(len(items))]
 
     def turned(self, items: Sequence[T]) -> Sequence[T]:
-        """The items from a drawn one on, and round to it."""
+        """The items rotated to begin with a drawn one."""
         start = self.below(len(items))
         return [*items[start:], *items[:start]]
 
 
 class _Said(NamedTuple):
-    """A sentence, the card that it speaks of, and the word that stands before it."""
+    """A sentence with its card and its word."""
 
     card: str
     sentence: Sentence
@@ -87,18 +86,18 @@ class Composer:
 
     @property
     def fingerprint(self) -> str:
-        """Changes where a piece changes: what composed entries are stale against."""
+        """A hash over all pieces, by which stale entries are found."""
         return f"composer:{xxhash.xxh3_64_hexdigest(repr(self._pieces).encode())}"
 
     @cached_property
     def proven(self) -> bool:
-        """Whether the gate lets everything pass that is composed."""
+        """Whether the gate passes everything that can be composed."""
         return always_passes(self.deck)
 
     def compose(self, query: Query, variant: int = 0) -> Composition | None:
-        """The answer to a play, or None where no frame makes one that is of the right length.
+        """The answer to a play, or None if no frame gives it the right length.
 
-        Raises KeyError where the deck has no pieces for one of the cards or phrases.
+        Raises KeyError if the deck lacks pieces for one of the cards or phrases.
         """
         forms = self._pieces.forms
         form = forms[(_Choices(query.canonical).below(len(forms)) + variant) % len(forms)]
@@ -127,7 +126,7 @@ class Composer:
         return None
 
     def _placed(self, form: Form, said: list[_Said]) -> list[_Said]:
-        """In the order of their places; where several share a place, its words go on."""
+        """The sentences in the order of their places, each with one of the words of its place."""
         placed = sorted(said, key=lambda one: one.sentence.place)
         numbers = [one.sentence.place for one in placed]
         return [
@@ -138,7 +137,7 @@ class Composer:
         ]
 
     def _led(self, form: Form, said: list[_Said], lead: str) -> list[_Said]:
-        """The lead first, the others as they were drawn."""
+        """The sentences with the lead's first, each with the word of its card's category."""
         order = sorted(said, key=lambda one: one.card != lead)
         if not form.categories:
             return order
@@ -146,7 +145,7 @@ class Composer:
 
 
 def _word(form: Form, place: int, before: int, count: int) -> str:
-    """A place's word for the next of `count` sentences there, `before` of which have theirs."""
+    """The word for a sentence that comes after `before` others, of `count` in the same place."""
     words = form.places[place - 1]
     return words[(2 * before + 1) * len(words) // (2 * count)]
 

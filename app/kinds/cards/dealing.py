@@ -1,4 +1,4 @@
-"""Dealing: a random hand, as the game deals it."""
+"""Dealing random hands as the game does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.store.key import Query
 
 
 def deal(deck: Deck, rng: Random) -> tuple[Card, ...]:
-    """Five cards (or the deck's number) drawn one by one; a repeated category is drawn again."""
+    """A hand of cards drawn one by one; a card of a repeated category is drawn again."""
     hand: list[Card] = []
     categories: set[str] = set()
     while len(hand) < deck.hand_size:
@@ -21,6 +21,6 @@ def deal(deck: Deck, rng: Random) -> tuple[Card, ...]:
 
 
 def random_play(deck: Deck, rng: Random) -> Query:
-    """A dealt hand with one phrase picked for each card, all equally likely."""
+    """A dealt hand with one phrase for each card, all equally likely."""
     hand = deal(deck, rng)
     return deck.query([card.phrases[int(rng.random() * len(card.phrases))] for card in hand])

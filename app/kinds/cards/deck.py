@@ -26,6 +26,7 @@ import xxhash
 from app.errors import DeckError, RequestError
 from app.kinds.cards.pieces import NO_PIECES, Pieces, load_forms, load_pieces
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
+from app.store.coverage import elementary
 from app.store.key import HAND, Pick, Query, pick
 
 CARDS_FILE = "cards.json"
@@ -47,7 +48,7 @@ class Phrase(NamedTuple):
 class Card(NamedTuple):
     """A condition of a flat. `strength` goes from -6 (a disaster) to +5 (a virtue).
 
-    `tells` are the words that would give the condition away; `raw` is the object as it stands in
+    `telling_words` would give the condition away; `raw` is the object as it stands in
     `cards.json`, which is what the game's client expects to be dealt.
     """
 
@@ -56,12 +57,17 @@ class Card(NamedTuple):
     text: str
     strength: int
     phrases: tuple[Phrase, ...]
-    tells: tuple[str, ...]
+    telling_words: tuple[str, ...]
     raw: Mapping[str, Any]
 
 
 class Rules(NamedTuple):
-    """What an answer must look like. Lengths are in characters without line breaks."""
+    """The rules for answers, see `app.kinds.cards.gate`. Lengths are in characters.
+
+    `characters` and `paragraphs` are the least and greatest number; `sentence` is the greatest length
+    of a sentence, `wording` of a literal quotation from a phrase. `forbidden`, `address` and `echo`
+    are words that must not occur, `polite` endings of sentences; `showcase` words may occur once.
+    """
 
     characters: tuple[int, int] = (180, 240)
     paragraphs: tuple[int, int] = (3, 4)
@@ -85,7 +91,7 @@ class Rules(NamedTuple):
 
 
 # A pick, and the category of its card.
-Seat = tuple[Pick, str]
+KnownPick = tuple[Pick, str]
 
 
 @dataclass(frozen=True)
@@ -106,17 +112,17 @@ class Deck:
 
     @cached_property
     def card_by_id(self) -> Mapping[str, Card]:
-        """Cards by their ids."""
+        """The cards by id."""
         return {card.id: card for card in self.cards}
 
     @cached_property
     def phrase_by_id(self) -> Mapping[tuple[str, str], Phrase]:
-        """Phrases by card id and phrase id."""
+        """The phrases by card id and phrase id."""
         return {(card.id, phrase.id): phrase for card in self.cards for phrase in card.phrases}
 
     @cached_property
     def cards_by_category(self) -> Mapping[str, tuple[Card, ...]]:
-        """Cards by category, in the deck's order."""
+        """The cards by category, in the deck's order."""
         grouped: dict[str, list[Card]] = {}
         for card in self.cards:
             grouped.setdefault(card.category, []).append(card)
@@ -124,7 +130,7 @@ class Deck:
 
     @cached_property
     def shape(self) -> str:
-        """Stands for the cards, categories and phrases, by their ids: what coverage depends on."""
+        """A hash over the ids of cards, categories and phrases, on which coverage depends."""
         parts = [
             (card.id, card.category, *(phrase.id for phrase in card.phrases)) for card in self.cards
         ]
@@ -137,13 +143,14 @@ class Deck:
         return self.pieces.whole(self.card_by_id, phrases)
 
     def count_hands(self) -> int:
-        """How many legal hands there are: an elementary symmetric polynomial of category sizes."""
-        return _elementary([len(c) for c in self.cards_by_category.values()], self.hand_size)
+        """The number of legal hands: an elementary symmetric polynomial of category sizes."""
+        sizes = [len(cards) for cards in self.cards_by_category.values()]
+        return elementary(sizes, self.hand_size)[-1]
 
     def count_plays(self) -> int:
-        """How many plays there are: the same over the numbers of phrases."""
+        """The number of plays: the same polynomial of the numbers of phrases."""
         sizes = [sum(len(c.phrases) for c in cards) for cards in self.cards_by_category.values()]
-        return _elementary(sizes, self.hand_size)
+        return elementary(sizes, self.hand_size)[-1]
 
     def plays_of_hand(self, cards: Sequence[Card]) -> Iterator[Query]:
         """Every play of one hand."""
@@ -151,11 +158,11 @@ class Deck:
             yield self.query(phrases)
 
     def query(self, phrases: Sequence[Phrase]) -> Query:
-        """The query of these phrases; the caller vouches that the hand is legal."""
+        """The query of some phrases, which must make a legal hand."""
         return Query.play(self.id, [(phrase.card, phrase.id) for phrase in phrases])
 
     @cached_property
-    def seats(self) -> Mapping[tuple[str, str], Seat]:
+    def known_picks(self) -> Mapping[tuple[str, str], KnownPick]:
         """The pick of each phrase and its card's category, by the ids of card and phrase."""
         return {
             (card.id, phrase.id): (pick(card.id, phrase.id), card.category)
@@ -165,39 +172,39 @@ class Deck:
 
     @cached_property
     def _categories(self) -> Mapping[bytes, str]:
-        return {one.canonical: category for one, category in self.seats.values()}
+        return {one.canonical: category for one, category in self.known_picks.values()}
 
-    def seated_play(self, seats: Sequence[Seat]) -> Query | None:
-        """The query of seats of this deck; None where they are not a legal hand."""
+    def play_of(self, picks: Sequence[KnownPick]) -> Query | None:
+        """The query of picks of this deck; None if they are not a legal hand."""
         size = self.hand_size
-        if len(seats) != size or len({category for _, category in seats}) != size:
+        if len(picks) != size or len({category for _, category in picks}) != size:
             return None
-        return Query.seated(HAND, self.id, [one for one, _ in seats])
+        return Query.of_picks(HAND, self.id, [one for one, _ in picks])
 
     def known_play(self, picks: Sequence[tuple[str, str]]) -> Query | None:
-        """The query of picks just as the deck writes them; None where anything is not as usual."""
-        seats = self.seats
+        """The query of (card id, phrase id) in the deck's spelling; None for anything else."""
+        known = self.known_picks
         try:
-            return self.seated_play([seats[ids] for ids in picks])
+            return self.play_of([known[ids] for ids in picks])
         except (KeyError, TypeError):
             return None
 
     def phrases(self, query: Query) -> tuple[Phrase, ...]:
-        """The phrases of a play. Raises KeyError where the deck does not have one of them."""
+        """The phrases of a play. Raises KeyError if the deck lacks one of them."""
         return tuple([self.phrase_by_id[ids] for ids in query.picks])
 
     def has_play(self, query: Query) -> bool:
-        """Whether a query is a play of this deck: its own cards and phrases, legally combined."""
+        """Whether a query is a legal play of this deck."""
         categories, size = self._categories, self.hand_size
-        if query.kind != HAND or len(query.seats) != size:
+        if query.kind != HAND or len(query.sorted_picks) != size:
             return False
         try:
-            return len({categories[one.canonical] for one in query.seats}) == size
+            return len({categories[one.canonical] for one in query.sorted_picks}) == size
         except KeyError:
             return False
 
     def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
-        """The ids of the phrases of each card of a play; None if the query is no play of this deck."""
+        """The ids of the phrases of each card of a play; None if it is not a play of this deck."""
         if not self.has_play(query):
             return None
         return tuple([self._ids_of[card] for card, _ in query.picks])
@@ -207,7 +214,7 @@ class Deck:
         return {card.id: tuple([phrase.id for phrase in card.phrases]) for card in self.cards}
 
     def legal_query(self, picks: Sequence[tuple[str, str]]) -> Query:
-        """The query of what a client picked. Raises RequestError that says what is wrong."""
+        """The query of (card id, phrase id) from a client. Raises RequestError."""
         return self.known_play(picks) or self._judged_play(picks)
 
     def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
@@ -250,24 +257,13 @@ class Deck:
         return self.phrase_by_id[card, phrase]
 
 
-def _elementary(sizes: Sequence[int], degree: int) -> int:
-    sums = [1] + [0] * degree
-    for size in sizes:
-        for k in range(degree, 0, -1):
-            sums[k] += sums[k - 1] * size
-    return sums[degree]
-
-
-def telling_words(condition_text: str) -> tuple[str, ...]:
-    """The words that give a condition away, where the card does not name them itself."""
+def nouns_of(condition_text: str) -> tuple[str, ...]:
+    """The telling words of a card that names none: its runs of kanji or katakana."""
     return tuple(dict.fromkeys(_NOUN.findall(condition_text)))
 
 
 def load_deck(folder: Path) -> Deck:
-    """Read and check a deck of cards.
-
-    Raises DeckError, naming file, place and fault.
-    """
+    """Read and check a deck of cards. Raises DeckError."""
     reader = Reader(folder, DECK_FILE)
     root = reader.value
     hand = reader.member(root, "hand", dict, "")
@@ -332,16 +328,14 @@ def _load_card(reader: Reader, raw: Any, place: str) -> Card:
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
-    tells = (
-        reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else telling_words(text)
-    )
+    words = reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else nouns_of(text)
     return Card(
         id=card_id,
         category=reader.member(raw, "category", str, place),
         text=text,
         strength=reader.member(raw, "strength", int, place),
         phrases=tuple(phrases),
-        tells=tells,
+        telling_words=words,
         raw=raw,
     )
 
@@ -403,7 +397,7 @@ def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
 
 
 def deck_folders(folder: Path) -> list[tuple[Path, str]]:
-    """The folders of decks below a folder, each with its kind. Raises DeckError where there is none."""
+    """The folders of decks in a folder, each with its kind. Raises DeckError if there is none."""
     folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
     if not folders:
         raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
@@ -419,7 +413,7 @@ def _kind(folder: Path) -> str:
 
 
 def load_decks(folder: Path) -> dict[str, Deck]:
-    """Every deck of cards below a folder, by id. Raises DeckError where there is no deck at all."""
+    """The decks of cards in a folder, by id. Raises DeckError, also if there is no deck at all."""
     decks: dict[str, Deck] = {}
     for path, kind in deck_folders(folder):
         if kind != CARDS:
@@ -432,11 +426,11 @@ def load_decks(folder: Path) -> dict[str, Deck]:
 
 
 def deal_probabilities(deck: Deck) -> dict[str, float]:
-    """How likely each card is to be in a hand dealt by `deal`, by card id.
+    """The probability of each card, by id, to be in a hand that `deal` deals.
 
-    A hand is drawn card by card from the whole deck, a card of a repeated category being put back:
-    so the category of the next card is drawn in proportion to the sizes of those that are left.
-    The sum over orders of categories is taken exactly, by the set of categories drawn so far.
+    Cards are drawn from the whole deck, and one of a repeated category is put back: so the next
+    category is drawn with probability proportional to its size among those that are left. The sum
+    over all orders of categories is computed exactly, by the set of categories drawn so far.
     """
     sizes = {category: len(cards) for category, cards in deck.cards_by_category.items()}
     names = list(sizes)

@@ -1,6 +1,6 @@
-"""Figures of a deck and its store, the same in `/stats` and in `precompute stats`.
+"""Figures of a deck of cards and its store, the same in `/stats` and in `precompute stats`.
 
-Every share stands beside what it is a share of.
+Each share comes with its numerator and denominator.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from app.store.plain import open_file
 
 
 def rehearsal_path(store_folder: Path, deck: str) -> Path:
-    """Where the result of the last rehearsal is kept, for `/stats` to show beside what is seen."""
+    """The path of the result of the last rehearsal."""
     return store_folder / f"{deck}.rehearsal.json"
 
 
 def read_rehearsal(store_folder: Path, deck: str) -> dict[str, Any] | None:
-    """What the last rehearsal foretold, to stand beside what is seen; None before the first."""
+    """The result of the last rehearsal, with which `/stats` compares; None before the first."""
     try:
         with open_file(rehearsal_path(store_folder, deck), "rb") as file:
-            told = orjson.loads(file.read())
+            result = orjson.loads(file.read())
     except (OSError, orjson.JSONDecodeError):
         return None
-    return told if isinstance(told, dict) else None
+    return result if isinstance(result, dict) else None
 
 
 def space(deck: Deck) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def space(deck: Deck) -> dict[str, Any]:
 
 
 def store(meta: Meta | None) -> dict[str, Any]:
-    """What the index says of the store."""
+    """The figures of the store, from its index."""
     if meta is None:
         return {"entries": 0, "by_source": {}, "by_model": {}, "generation": 0}
     by_source: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def store(meta: Meta | None) -> dict[str, Any]:
 
 
 def coverage(deck: Deck, meta: Meta | None) -> dict[str, Any]:
-    """What the store and the pieces cover, each beside what it is a share of."""
+    """The plays and hands that the store and the pieces cover."""
     plays, hands = deck.count_plays(), deck.count_hands()
     exact = meta.plays if meta else 0
     stocked = meta.stocked_hands if meta else 0
@@ -89,9 +89,9 @@ def _share(part: int, whole: int) -> dict[str, Any]:
 
 
 def money(meta: Meta | None, whole: int) -> dict[str, Any]:
-    """What the store cost, and what its whole answers would have cost asked live.
+    """What the store cost, and what asking a model for each of `whole` answers would have cost.
 
-    An answer is priced at the mean of the entries that were paid for; with none, nothing is claimed.
+    The price of an answer is the mean cost of the entries that cost something; None without any.
     """
     if meta is None or not meta.paid:
         return {"spent_usd": 0.0, "paid_entries": 0, "saved_usd": None, "answers": whole}

@@ -1,8 +1,8 @@
-"""The gate: the checks that an answer must pass, the same at build time and at serve time.
+"""The gate of a deck of cards: the checks that an answer must pass, at build and serve time.
 
-A rule is a function that returns None, or a `Refusal` that says what it saw and what the limit is;
-its docstring is the reason for it. A check is a rule with a name. `Gate` is the list of a deck's
-checks; `Gate.examine` runs them in order and stops at the first refusal, `Gate.refusals` runs all.
+A rule is a function that returns None or a `Refusal`; its docstring gives the reason for the rule. A
+check is a rule with a name. `Gate.examine` runs a deck's checks in order up to the first refusal,
+`Gate.refusals` runs all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
-# Controls, halves of surrogate pairs, private use, invisible marks, the replacement character.
+# Controls, lone surrogates, private use, invisible marks, the replacement character.
 UNPRINTABLE = re.compile(
     r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufffd"
     r"\ud800-\udfff\ue000-\uf8ff]"
@@ -35,11 +35,11 @@ _DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An answer before the gate, with what the checks need to know of its play.
+class ProposedAnswer:
+    """An answer to judge, with the cards and phrases of its play.
 
-    `quoted` are the phrases that the answer may quote: the template tier's, whose words are the
-    player's own and do not count as a leak, as a forbidden word or as a repetition.
+    `quoted` are phrases that the answer may quote (the template tier does): their words do not count
+    as leaks, forbidden words or repetition.
     """
 
     response: Mapping[str, object]
@@ -53,70 +53,69 @@ class Candidate:
 
     @cached_property
     def poem(self) -> str:
-        """In normalisation form C: a word is the same word however its marks are encoded."""
+        """The poem in normalisation form C, so that words can be found."""
         return unicodedata.normalize("NFC", str(self.response["poem"]))
 
     @cached_property
     def flat(self) -> str:
-        """The poem without line breaks: what lengths are counted on."""
+        """The poem without line breaks, whose length counts."""
         return self.poem.replace("\n", "").replace("\r", "")
 
     @cached_property
     def own(self) -> str:
-        """The poem without the phrases that it quotes: what word checks look at."""
+        """The poem without the phrases that it may quote, in which words are searched."""
         text = self.poem
         for phrase in sorted(self.quoted, key=len, reverse=True):
-            # The printers' sign for what is missing. It is its own NFKC form, as "／" is not, which
-            # would make a slow matter of normalising.
+            # NFKC does not change this character, so that normalising stays fast.
             text = text.replace(phrase, "〓")
         return text
 
 
-Rule = Callable[[Candidate], Refusal | None]
+Rule = Callable[[ProposedAnswer], Refusal | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named rule. `of_texts`: it can judge a single text as well as a whole answer."""
+    """A named rule. `of_texts` is whether it can judge a single text as well as a whole answer."""
 
     name: str
     rule: Rule
     of_texts: bool = False
 
 
-def check_shape(candidate: Candidate) -> Refusal | None:
-    """Exactly title and poem, both texts: the game reads nothing else."""
-    response = candidate.response
+def check_shape(answer: ProposedAnswer) -> Refusal | None:
+    """Exactly title and poem, both texts: the game expects nothing else."""
+    response = answer.response
     if set(response) == set(FIELDS) and all(isinstance(v, str) and v for v in response.values()):
         return None
     return Refusal("shape", ", ".join(map(str, response)) or "nothing", "exactly title and poem")
 
 
-def check_printable(candidate: Candidate) -> Refusal | None:
-    """What cannot be printed: broken text, half characters, marks that nobody sees."""
-    found = UNPRINTABLE.search(candidate.own)
+def check_printable(answer: ProposedAnswer) -> Refusal | None:
+    """Broken or invisible characters cannot be printed."""
+    found = UNPRINTABLE.search(answer.own)
     if found is None:
         return None
     return Refusal("printable", f"U+{ord(found.group()):04X}", "characters that can be printed")
 
 
 def check_title(titles: Iterable[str]) -> Rule:
-    """The title stands verbatim in the deck: the game prints it on prepared art."""
+    """The title is one of the deck's, verbatim: the game prints it on prepared art."""
     known = frozenset(unicodedata.normalize("NFC", title) for title in titles)
 
-    def title(candidate: Candidate) -> Refusal | None:
-        if candidate.title in known:
+    def title(answer: ProposedAnswer) -> Refusal | None:
+        if answer.title in known:
             return None
-        return Refusal("title", candidate.title[:40], "a title of the deck, verbatim")
+        return Refusal("title", answer.title[:40], "a title of the deck, verbatim")
 
     return title
 
 
 def check_length(least: int, most: int) -> Rule:
-    """The flyer has room for so many characters, line breaks not counted."""
+    """The flyer has room for a limited number of characters, without line breaks."""
 
-    def length(candidate: Candidate) -> Refusal | None:
-        count = len(candidate.flat)
+    def length(answer: ProposedAnswer) -> Refusal | None:
+        count = len(answer.flat)
         if least <= count <= most:
             return None
         return Refusal("length", str(count), f"{least}-{most} characters")
@@ -125,10 +124,10 @@ def check_length(least: int, most: int) -> Rule:
 
 
 def check_paragraphs(least: int, most: int) -> Rule:
-    """A world, an experience, a meaning: so many paragraphs."""
+    """The flyer's layout needs a certain number of paragraphs."""
 
-    def paragraphs(candidate: Candidate) -> Refusal | None:
-        count = sum(bool(part.strip()) for part in candidate.poem.replace("\r", "\n").split("\n"))
+    def paragraphs(answer: ProposedAnswer) -> Refusal | None:
+        count = sum(bool(part.strip()) for part in answer.poem.replace("\r", "\n").split("\n"))
         if least <= count <= most:
             return None
         return Refusal("paragraphs", str(count), f"{least}-{most}")
@@ -137,10 +136,10 @@ def check_paragraphs(least: int, most: int) -> Rule:
 
 
 def check_sentences(most: int) -> Rule:
-    """Short sentences: a long one is read aloud without breath."""
+    """Sentences are short enough to be read aloud in one breath."""
 
-    def sentence(candidate: Candidate) -> Refusal | None:
-        longest = max(map(len, _SENTENCE_END.split(candidate.own)))
+    def sentence(answer: ProposedAnswer) -> Refusal | None:
+        longest = max(map(len, _SENTENCE_END.split(answer.own)))
         return Refusal("sentence", str(longest), f"{most} characters") if longest > most else None
 
     return sentence
@@ -152,35 +151,35 @@ def any_of(words: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def check_words(name: str, words: Iterable[str]) -> Rule:
-    """None of these words, the player's own apart."""
+    """None of these words occurs, except in quoted phrases."""
     pattern = any_of(words)
     limit = f"no {name} word"
 
-    def check(candidate: Candidate) -> Refusal | None:
-        found = pattern.search(candidate.own) if pattern else None
+    def check(answer: ProposedAnswer) -> Refusal | None:
+        found = pattern.search(answer.own) if pattern else None
         return Refusal(name, found.group(), limit) if found else None
 
     return check
 
 
 def check_polite(endings: Iterable[str]) -> Rule:
-    """Assertive plain form: an advertisement of this kind does not bow."""
+    """Sentences have plain endings, as is usual in advertisements of this kind."""
     pattern = any_of(endings)
     at_end = re.compile(f"(?:{pattern.pattern})(?=[。、！？!?」\r\n]|$)") if pattern else None
 
-    def polite(candidate: Candidate) -> Refusal | None:
-        found = at_end.search(candidate.own) if at_end else None
+    def polite(answer: ProposedAnswer) -> Refusal | None:
+        found = at_end.search(answer.own) if at_end else None
         return Refusal("polite", found.group(), "no polite ending") if found else None
 
     return polite
 
 
 def check_showcase(words: Iterable[str]) -> Rule:
-    """A showcase word shines once."""
+    """A showcase word loses its effect if it is repeated."""
     pattern = any_of(words)
 
-    def showcase(candidate: Candidate) -> Refusal | None:
-        found = pattern.findall(candidate.own) if pattern else ()
+    def showcase(answer: ProposedAnswer) -> Refusal | None:
+        found = pattern.findall(answer.own) if pattern else ()
         if len(found) == len(set(found)):
             return None
         twice = next(word for word in found if found.count(word) > 1)
@@ -190,9 +189,9 @@ def check_showcase(words: Iterable[str]) -> Rule:
 
 
 def kanji_numerals(digits: str) -> tuple[str, ...]:
-    """How a number may be written besides its digits; small numbers are left alone.
+    """The notations of a number in kanji, for numbers from 10 to 9999.
 
-    Below ten a kanji numeral is too common in ordinary words to tell anything.
+    Kanji numerals below ten are too common in ordinary words to give a card away.
     """
     number = int(digits)
     if not 10 <= number <= 9999:
@@ -207,19 +206,19 @@ def kanji_numerals(digits: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def telling(condition_text: str, tells: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """What gives a card away: words (its text, its telling words, its numbers in kanji), digits."""
-    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *tells))
+def telling(condition_text: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """What gives a card away: words (its text, telling words, numbers in kanji), and numbers."""
+    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *words))
     numbers = _DIGITS.findall(text)
     written = [word for digits in numbers for word in kanji_numerals(digits)]
-    words = tuple(dict.fromkeys((text, *telling, *written)))
-    return words, frozenset(str(int(digits)) for digits in numbers)
+    every = tuple(dict.fromkeys((text, *telling, *written)))
+    return every, frozenset(str(int(digits)) for digits in numbers)
 
 
 def leak_in(text: str, card: Card) -> str:
-    """The word in a text that gives a card away, or an empty text. The text is NFKC-normalised."""
-    # `in` for each word beats one alternation of them all by far: it searches as memmem does.
-    words, digits = telling(card.text, card.tells)
+    """The word in an NFKC-normalised text that gives a card away; empty if there is none."""
+    # `in` for each word is much faster than one regular expression for all of them.
+    words, digits = telling(card.text, card.telling_words)
     for word in words:
         if word in text:
             return word
@@ -228,28 +227,31 @@ def leak_in(text: str, card: Card) -> str:
     return ""
 
 
-def cards_told(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
-    """Which cards each text gives away, as bits by the cards' places: `leak_in` for many at once."""
+def cards_given_away(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
+    """The cards that each text gives away, as bits by the cards' places.
+
+    The same as `leak_in` for many texts at once.
+    """
     plain = {text: unicodedata.normalize("NFKC", text) for text in texts}
     found = texts if all(map(operator.is_, plain, plain.values())) else Texts(plain.values())
-    told = dict.fromkeys(plain.values(), 0)
+    bits = dict.fromkeys(plain.values(), 0)
     by_number: dict[str, int] = {}
     for place, card in enumerate(cards):
-        words, numbers = telling(card.text, card.tells)
+        words, numbers = telling(card.text, card.telling_words)
         for text in found.holding(words):
-            told[text] |= 1 << place
+            bits[text] |= 1 << place
         for number in numbers:
             by_number[number] = by_number.get(number, 0) | 1 << place
     for text, numbers_in in found.found(_DIGITS).items():
         for digits in numbers_in:
-            told[text] |= by_number.get(str(int(digits)), 0)
-    return {text: told[same] for text, same in plain.items()}
+            bits[text] |= by_number.get(str(int(digits)), 0)
+    return {text: bits[same] for text, same in plain.items()}
 
 
-def check_leak(candidate: Candidate) -> Refusal | None:
-    """The flaw behind a card stays hidden: that is the game."""
-    own = unicodedata.normalize("NFKC", candidate.own)
-    for card in candidate.cards:
+def check_leak(answer: ProposedAnswer) -> Refusal | None:
+    """The answer does not reveal the condition on a card: hiding it is the game."""
+    own = unicodedata.normalize("NFKC", answer.own)
+    for card in answer.cards:
         found = leak_in(own, card)
         if found:
             return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
@@ -257,13 +259,13 @@ def check_leak(candidate: Candidate) -> Refusal | None:
 
 
 def check_wording(most: int) -> Rule:
-    """The phrases' meaning is used, never their wording."""
+    """The answer uses the meaning of the phrases, not their wording."""
 
-    def wording(candidate: Candidate) -> Refusal | None:
-        for phrase in candidate.phrases:
-            if phrase in candidate.quoted:
+    def wording(answer: ProposedAnswer) -> Refusal | None:
+        for phrase in answer.phrases:
+            if phrase in answer.quoted:
                 continue
-            run = _longest_run(phrase, candidate.flat, most + 1)
+            run = _longest_run(phrase, answer.flat, most + 1)
             if run:
                 return Refusal("wording", run, f"{most} characters of a phrase in a row")
         return None
@@ -272,8 +274,8 @@ def check_wording(most: int) -> Rule:
 
 
 def _longest_run(phrase: str, text: str, length: int) -> str:
-    # A run holds one whole of the pieces of half its length that the phrase is cut into: where none
-    # of them is in the text, which is as good as always, no run is.
+    # Cut the phrase into pieces of half the length: a run contains at least one of them. Nearly
+    # always the text contains none, and need not be searched further.
     step = (length + 1) // 2
     pieces = range(0, len(phrase) - step + 1, step)
     if not any(phrase[at : at + step] in text for at in pieces):
@@ -283,10 +285,10 @@ def _longest_run(phrase: str, text: str, length: int) -> str:
 
 
 def foreign_han(text: str) -> str:
-    """The Chinese characters in a text that Japanese does not have.
+    """The Chinese characters in a text that are not used in Japanese.
 
-    Windows code page 932 holds what Japanese publishes with; a simplified character is not in it.
-    No table of ours could be as complete, and the codec costs a microsecond where all is well.
+    Those in use are in Windows code page 932, simplified characters are not. A table of our own would
+    be less complete, and the codec takes a microsecond.
     """
     try:
         text.encode("cp932")
@@ -304,14 +306,14 @@ def _in_cp932(character: str) -> bool:
 
 
 def has_kana(text: str) -> bool:
-    """Whether a text has kana, which Japanese has and Chinese has not."""
+    """Whether a text contains kana, which distinguishes Japanese from Chinese."""
     return _KANA.search(text) is not None
 
 
-def check_japanese(candidate: Candidate) -> Refusal | None:
-    """Japanese only: kana present, no simplified Chinese, no Hangul, no run of Latin letters."""
-    own = candidate.own
-    if not has_kana(candidate.poem):
+def check_japanese(answer: ProposedAnswer) -> Refusal | None:
+    """The answer is in Japanese: kana, no simplified Chinese, no Hangul, no run of Latin letters."""
+    own = answer.own
+    if not has_kana(answer.poem):
         return Refusal("script", "no kana", "Japanese")
     try:
         own.encode("cp932")
@@ -326,28 +328,28 @@ def check_japanese(candidate: Candidate) -> Refusal | None:
 
 
 def check_echo(words: Iterable[str]) -> Rule:
-    """No explanation around the answer, no scrap of the prompt, no markup."""
-    told = check_words("echo", words)
+    """The answer comes without explanations, parts of the prompt and markup."""
+    check_echoed = check_words("echo", words)
 
-    def echo(candidate: Candidate) -> Refusal | None:
-        markup = _MARKUP.search(candidate.own)
+    def echo(answer: ProposedAnswer) -> Refusal | None:
+        markup = _MARKUP.search(answer.own)
         if markup:
             return Refusal("echo", markup.group(), "no markup")
-        return told(candidate)
+        return check_echoed(answer)
 
     return echo
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The checks of one deck, in the order in which they run: cheap and structural ones first."""
+    """The checks of one deck, in the order in which they run."""
 
     deck: Deck
     checks: tuple[Check, ...]
 
     @classmethod
     def of(cls, deck: Deck) -> Gate:
-        """The gate that a deck's rules ask for."""
+        """The gate with the rules of a deck."""
         rules = deck.rules
         checks = [
             Check("title", check_title(deck.titles)),
@@ -370,21 +372,21 @@ class Gate:
     def examine_text(
         self, text: str, cards: Iterable[Card] = (), phrases: Iterable[str] = ()
     ) -> tuple[Refusal, ...]:
-        """What the checks that can judge a single text (a piece, a phrase) have against it."""
-        candidate = Candidate({"title": "", "poem": text}, tuple(cards), tuple(phrases))
-        found = (check.rule(candidate) for check in self.checks if check.of_texts)
+        """The refusals of a single text (a piece, a phrase) by the checks that can judge one."""
+        answer = ProposedAnswer({"title": "", "poem": text}, tuple(cards), tuple(phrases))
+        found = (check.rule(answer) for check in self.checks if check.of_texts)
         return tuple(refusal for refusal in found if refusal)
 
     def examine(
         self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
     ) -> Refusal | None:
-        """The first refusal, or None. Raises KeyError where the deck lacks a card of the query."""
+        """The first refusal, or None. Raises KeyError if the deck lacks a card of the query."""
         return next(self._run(query, response, quoted), None)
 
     def refusals(
         self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
     ) -> tuple[Refusal, ...]:
-        """Every refusal: what a model is told when it is asked again."""
+        """All refusals, which a model is given when it is asked again. Raises KeyError."""
         return tuple(self._run(query, response, quoted))
 
     def _run(
@@ -392,12 +394,12 @@ class Gate:
     ) -> Iterator[Refusal]:
         phrases = self.deck.phrases(query)
         cards = tuple(self.deck.card_by_id[phrase.card] for phrase in phrases)
-        candidate = Candidate(response, cards, tuple(p.text for p in phrases), quoted)
-        malformed = check_shape(candidate)
+        answer = ProposedAnswer(response, cards, tuple(p.text for p in phrases), quoted)
+        malformed = check_shape(answer)
         if malformed:
             yield malformed
             return
         for check in self.checks:
-            refusal = check.rule(candidate)
+            refusal = check.rule(answer)
             if refusal:
                 yield refusal

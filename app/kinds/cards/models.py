@@ -1,8 +1,8 @@
 """The tiers of a deck of cards that ask a model: `local` and `cloud`.
 
-A small model is asked in two steps (keywords, then a poem of them), a large one for the whole poem.
-What it writes must pass the deck's gate like everything else; what is refused, late or busy is noted
-by its reason, and the next tier answers.
+A small model is asked in two steps (keywords, then a poem from them), a large one for the poem at
+once. Its answer must pass the deck's gate. If it does not, or if the model is late or busy, the
+reason is noted and the next tier answers.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Any, NamedTuple
 
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.tiers import Asked
-from app.kinds.cards.writer import SmallWriter, Writer, read_keywords, read_poem
+from app.kinds.cards.plays import Play
+from app.kinds.cards.writer import SmallWriter, WholeWriter, read_keywords, read_poem
 from app.kinds.engine import Engine, Written, hidden
 from app.kinds.tasks import Task
-from app.providers import Completion, Prompt
+from app.providers import Completion, NamedModel, Prompt
 from app.providers.relay import Ask
 from app.providers.reply import UnreadableError
 from app.store.answer import Answer, made_body
 from app.store.key import Query
 
-# Plays whose written answers a worker keeps, and for how many seconds they are given again.
+# Answers that a worker keeps, and the seconds for which it gives them again.
 _KEPT, _FRESH = 256, 3600.0
 
-# Keeps what was written for the next build: the query, the variant, the response and who wrote it.
+# Keeps an answer for the next build: query, variant, response, source and model.
 Keeper = Callable[[Query, int, Mapping[str, Any], str, str], None]
 Steps = Generator[str, None, Mapping[str, Any] | None]
 
 
 class ModelSetup(NamedTuple):
-    """A model as a tier asks it.
+    """How a tier asks a model.
 
-    `whole`: for the whole poem in one step, else in two. `seconds` is the deadline for all of it,
-    `keep` is told of what passed the gate.
+    `whole` is whether in one step, else in two. `seconds` is the deadline for all steps together.
+    `keep` is called with each answer that passes the gate.
     """
 
     engine: Engine
@@ -47,7 +47,7 @@ class ModelSetup(NamedTuple):
 
 
 class FreshAnswers:
-    """What was written lately, by play and variant: the same play is not asked for again."""
+    """Recent answers by play and variant, so that a repeated play does not ask the model again."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -55,12 +55,12 @@ class FreshAnswers:
         self._lock = Lock()
 
     def get(self, key: tuple[str, int]) -> bytes | None:
-        """The body, if it is fresh."""
+        """The body, or None if there is no recent one."""
         written, body = self._answers.get(key, (0.0, None))
         return body if body is not None and self._clock() - written < _FRESH else None
 
     def put(self, key: tuple[str, int], body: bytes) -> None:
-        """Keep a body; of too many the oldest goes."""
+        """Keep a body, and drop the oldest if there are too many."""
         with self._lock:
             self._answers[key] = self._clock(), body
             self._answers.move_to_end(key)
@@ -69,7 +69,7 @@ class FreshAnswers:
 
 
 class ModelTier:
-    """A poem that a model writes for just this play."""
+    """Poems that a model writes for a play when it is requested."""
 
     slow = True
 
@@ -79,12 +79,12 @@ class ModelTier:
         self._gate = Gate.of(deck)
         self._setup = setup
         self._fresh = FreshAnswers(setup.engine.clock)
-        model = _Planned(setup.engine.model.name, setup.model)
-        self._whole = Writer(deck, model) if setup.whole else None
+        model = NamedModel(setup.engine.model.name, setup.model)
+        self._whole = WholeWriter(deck, model) if setup.whole else None
         self._small = None if setup.whole else SmallWriter(deck, model)
 
-    def reply(self, request: Asked) -> Generator[str, None, Answer | None]:
-        """Empty pieces while it is written, for it can be judged only when it is whole."""
+    def reply(self, request: Play) -> Generator[str, None, Answer | None]:
+        """Yields empty pieces only, because an incomplete poem cannot be judged."""
         key = request.query.key, request.variant
         body = self._fresh.get(key)
         if body is None:
@@ -94,7 +94,7 @@ class ModelTier:
         self._fresh.put(key, body)
         return Answer(self.name, body)
 
-    def _written(self, request: Asked) -> Generator[str, None, bytes | None]:
+    def _written(self, request: Play) -> Generator[str, None, bytes | None]:
         setup = self._setup
         response = yield from self._response(Task(request.query, request.variant))
         if response is None:
@@ -127,7 +127,7 @@ class ModelTier:
             self._setup.engine.note(self.name, "fault", "unreadable")
             return None
 
-    def _one_step(self, writer: Writer, task: Task, end: float) -> Steps:
+    def _one_step(self, writer: WholeWriter, task: Task, end: float) -> Steps:
         written = yield from self._asked(writer.prompt([task]), end)
         if written is None:
             return None
@@ -155,18 +155,3 @@ class ModelTier:
             prompt.schema,
         )
         return (yield from hidden(engine.write(self.name, ask)))
-
-
-class _Planned:
-    """A model that prompts are made for; the engine asks it."""
-
-    def __init__(self, name: str, model: str) -> None:
-        self.name = name
-        self.model = model
-
-    def complete(self, prompt: Prompt) -> Completion:
-        """Never: an answer at the event is streamed, so that it can be stopped."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -1,20 +1,20 @@
-"""Pieces that answers are composed of: a deck's `forms.json` and `pieces.json`.
+"""The pieces of which answers are composed: a deck's `forms.json` and `pieces.json`.
 
-A form is a text that everybody knows and that holds several things side by side: a diary, a school
-report, a letter. Its frames are such texts with holes. `{1}` to `{5}` take what the picked phrases
-say, each of which has sentences of its own for each form; other holes, as `{visit}`, take an ending of
-the lead, which is one of the hand's cards. So an answer speaks of all cards and returns to one.
+A form is a familiar kind of text that can treat several things in turn: a diary, a school report, a
+letter. Its frames are such texts with holes. The holes `{1}` to `{5}` are filled with sentences, of
+which each phrase has its own for each form; other holes, as `{visit}`, with an ending of the lead,
+which is one of the hand's cards. So an answer treats all cards and returns to one of them.
 
     forms.json    endings: name → guide, length, each
                   forms: id, name, guide, length, each, and
-                      frames      texts with their holes, and `link`, what stands before a sentence
-                      places      optional: words for the places 1, 2, …, in the order they come in
+                      frames      texts with holes, and `link`, the text before each sentence
+                      places      optional: lists of words for the places 1, 2, …
                       categories  optional: a word for each category of cards
     pieces.json   cards: id → titles, and its endings
                   phrases: id → form → sentences (text, and `place` if the form has places)
 
-`{word}` in a link is the word of the sentence's place or of its card's category. `guide`, `length`
-(characters, least and most) and `each` (how many) are for who writes the pieces.
+`{word}` in a link is the word of the sentence's place or of its card's category. `guide` (how to
+write), `length` (least and greatest, in characters) and `each` (how many) are for writers of pieces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORD = "{word}"
 
 
 class Wanted(NamedTuple):
-    """What a writer is told of a kind of piece: how, how long (least, most), how many."""
+    """Instructions for writing a kind of piece: how, how long (least, greatest), how many."""
 
     guide: str
     length: tuple[int, int]
@@ -41,16 +41,17 @@ class Wanted(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """What a form says of a phrase. `place` counts from 1; 0 if the form has no places."""
+    """A sentence for a phrase in a form. `place` counts from 1, and is 0 if the form has none."""
 
     text: str
     place: int = 0
 
 
 class Frame(NamedTuple):
-    """A text with holes: parts that are texts, numbers of sentences (from 0) and names of endings.
+    """A text with holes: `parts` are texts and, in every second place, holes without braces.
 
-    `link` stands before each sentence; `{word}` in it is the sentence's word.
+    `sentences` are the holes for sentences, counted from 0, `endings` the names of the others. `link`
+    is the text before each sentence, in which `{word}` is the sentence's word.
     """
 
     parts: tuple[str, ...]
@@ -60,7 +61,7 @@ class Frame(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A kind of text. `places` has the words of each place, `categories` a word for each category."""
+    """A kind of text. `places` has the words of each place, `categories` a word by category."""
 
     id: str
     name: str
@@ -71,7 +72,7 @@ class Form(NamedTuple):
 
 
 class CardPieces(NamedTuple):
-    """What a card lends to an answer that it leads."""
+    """The titles and endings, by name, for an answer whose lead is this card."""
 
     titles: tuple[str, ...]
     endings: Mapping[str, tuple[str, ...]]
@@ -86,7 +87,7 @@ class Pieces(NamedTuple):
     phrases: Mapping[str, Mapping[str, tuple[Sentence, ...]]]
 
     def whole(self, cards: Iterable[str], phrases: Iterable[str]) -> bool:
-        """Whether everything is there for these cards and phrases."""
+        """Whether there are forms, and pieces for all of these cards and phrases."""
         return (
             bool(self.forms)
             and all(card in self.cards for card in cards)
@@ -102,7 +103,7 @@ NO_PIECES = Pieces({}, (), {}, {})
 
 
 def split_frame(text: str, link: str) -> Frame:
-    """A frame's text by its holes. Texts and holes take turns: `parts` has one text more."""
+    """Parse a frame's text."""
     parts = _HOLE.split(text)
     holes = parts[1::2]
     return Frame(
@@ -114,25 +115,25 @@ def split_frame(text: str, link: str) -> Frame:
 
 
 def linked(link: str, word: str, sentence: Sentence) -> str:
-    """A sentence with what stands before it."""
+    """A sentence with its link."""
     return link.replace(WORD, word) + sentence.text
 
 
 def frame_length(frame: Frame) -> int:
-    """Characters of a frame and its links, without words, sentences and endings."""
+    """The length of a frame and its links, without words, sentences and endings."""
     own = sum([len(part) - part.count("\n") for part in frame.parts[::2]])
     return own + len(frame.sentences) * len(frame.link.replace(WORD, ""))
 
 
 def words_of(form: Form, category: str, sentence: Sentence) -> tuple[str, ...]:
-    """The words that can stand before a sentence about a card of a category; one is empty if none."""
+    """The words that can come before a sentence about a card of a category; ("",) if none do."""
     if form.places:
         return form.places[sentence.place - 1]
     return (form.categories.get(category, ""),)
 
 
 class Piece(NamedTuple):
-    """A piece by itself: where it stands, which phrase or card it is of, what was wanted of it."""
+    """A sentence or ending, with its place, the id of its phrase or card, and its instructions."""
 
     where: str
     of: str
@@ -141,7 +142,7 @@ class Piece(NamedTuple):
 
 
 def own_pieces(pieces: Pieces) -> Iterator[Piece]:
-    """Every sentence and every ending."""
+    """All sentences and endings."""
     for phrase, by_form in pieces.phrases.items():
         for form in pieces.forms:
             for number, sentence in enumerate(by_form.get(form.id, ()), 1):
@@ -232,9 +233,9 @@ def load_pieces(
     endings: Mapping[str, Wanted],
     forms: tuple[Form, ...],
 ) -> Pieces:
-    """The pieces of a deck whose cards have these phrases, by ids. Raises DeckError.
+    """The pieces of a deck; `cards` are the phrase ids by card id. Raises DeckError.
 
-    A deck may lack pieces, or the file: then it is not composed.
+    If pieces are missing, or the file, nothing is composed.
     """
     if not forms or not (folder / PIECES_FILE).exists():
         return Pieces(endings, forms, {}, {})

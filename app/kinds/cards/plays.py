@@ -1,11 +1,11 @@
-"""Plays as clients send them, read in one place for every route and for recorded files.
+"""Parses plays as clients send them, for every route and for recorded files.
 
 A body names cards and phrases in one of a few forms, and may name a variant:
 
     GAME    {"selectedPairs": [{"conditionCard": {"id": …}, "selectedPoem": {"id": …}}, …]}, as the
-            card game sends it; a bare id may stand for an object with an id
+            card game sends it; each object may be replaced by its id
     HAND    {"hand": [{"card": …, "phrase": …}, …]}, as the ledger keeps it
-    HUNG    the same in the booth's words
+    HUNG    the same, with the error messages of the wall's API
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from app.errors import RequestError
 from app.kinds.cards.deck import Deck
 from app.store.key import Query
 
-# Variants of an answer that a client may ask for are numbered from 0 to this.
+# The greatest number of a variant that a client may ask for.
 MAX_VARIANT = 999
 _MOST_PICKS = 32
 
 
 class Play(NamedTuple):
-    """What a client asks for: a legal play, and which of its answers."""
+    """A request to the ladder: a legal play, and the number of one of its answers."""
 
     query: Query
     variant: int = 0
 
 
 class PlayForm(NamedTuple):
-    """How a body names a play.
+    """The form in which a body names a play.
 
-    `member` is the list of picks; `card` and `phrase` are the members of a pick, which are objects
-    with an id if `whole` is set. The last three say what is wrong in place of the exact words.
+    `member` is the name of the list of picks; `card` and `phrase` are the members of a pick, which
+    are objects with an id if `whole` is set. `bad_list` and `bad_pick` replace more exact messages,
+    `bad_variant` is the title of an error.
     """
 
     member: str
@@ -45,14 +46,14 @@ class PlayForm(NamedTuple):
     bad_variant: str = "Bad variant"
 
     def read(self, deck: Deck, body: object) -> Play:
-        """The play that a body asks of a deck. Raises RequestError (400), which says what is wrong."""
+        """Parse a body. Raises RequestError (400), which says what is wrong."""
         query = self._usual(deck, body)
         picks = self._picks(body) if query is None else []
         variant = read_variant(body.get("variant", 0) if isinstance(body, dict) else 0, self)
         return Play(query or deck.legal_query(picks), variant)
 
     def _usual(self, deck: Deck, body: Any) -> Query | None:
-        """The play of a body in which nothing is wrong or unusual, which nearly all are."""
+        """Parse quickly; None if anything is wrong or unusual, which is rare."""
         card, phrase = self.card, self.phrase
         try:
             if self.whole:
@@ -95,7 +96,7 @@ HUNG = HAND._replace(
 
 
 def read_variant(value: object, form: PlayForm = HAND) -> int:
-    """The number of a variant. Raises RequestError (400)."""
+    """Check the number of a variant. Raises RequestError (400)."""
     if type(value) is not int or not 0 <= value <= MAX_VARIANT:
         detail = f"'variant' is a whole number from 0 to {MAX_VARIANT}"
         raise RequestError(400, form.bad_variant, detail)
@@ -103,7 +104,7 @@ def read_variant(value: object, form: PlayForm = HAND) -> int:
 
 
 def recorded_query(deck: Deck, line: Mapping[str, Any]) -> Query | None:
-    """The play of a recorded line, the ledger's or the game's; None if it is none of this deck."""
+    """The play of a line of the ledger or of the game; None if it is not one of this deck."""
     form = GAME if isinstance(line.get(GAME.member), list) else HAND
     try:
         return form.read(deck, {form.member: line.get(form.member)}).query

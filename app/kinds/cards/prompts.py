@@ -57,18 +57,18 @@ PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class PromptFile:
-    """A prompt as it stands in its file. Made by `load_prompt`."""
+    """The sections of a prompt file. Made by `load_prompt`."""
 
     path: Path
     sections: tuple[str, ...]
 
     def fill(self, section: int, values: Mapping[str, object]) -> str:
-        """A section with its places filled; what is not a place stays as it is."""
+        """A section with the values in its places; other braces are left as they are."""
         return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), self.sections[section])
 
 
 def prompts_folder(deck: Deck) -> Path:
-    """Where the prompts of a deck are. Raises DeckError where there are none."""
+    """The folder with the prompts of a deck. Raises DeckError if there is none."""
     assert deck.folder is not None
     for folder in (deck.folder / FOLDER, deck.folder.parent / FALLBACK_DECK / FOLDER):
         if folder.is_dir():
@@ -77,7 +77,7 @@ def prompts_folder(deck: Deck) -> Path:
 
 
 def load_prompt(folder: Path, name: str) -> PromptFile:
-    """Read and check a prompt. Raises DeckError, naming file, place and fault."""
+    """Read and check a prompt file. Raises DeckError."""
     path = folder / name
     text = _read(path)
     sections = tuple(part.strip("\n") for part in _SECTION.split(text))
@@ -111,7 +111,7 @@ def _read(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of the prompts. Raises DeckError."""
+    """Parse a JSON file. Raises DeckError."""
     try:
         return orjson.loads(_read(path))
     except orjson.JSONDecodeError as error:
@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
 
 
 def rule_values(deck: Deck) -> dict[str, object]:
-    """What a deck's rules put into the places of that name."""
+    """The values of the places that are named after a deck's rules."""
     rules = deck.rules
     return {
         "least": rules.characters[0],
@@ -137,7 +137,7 @@ def rule_values(deck: Deck) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """What one answer is given so that it is unlike the others."""
+    """Instructions for one answer, which make it unlike the others."""
 
     idea: str
     note: str
@@ -154,10 +154,10 @@ class Variety:
     openings: tuple[str, ...]
 
     def manners(self, seeds: Iterable[int]) -> list[Manner]:
-        """One manner for each seed; ideas are distinct as long as there are enough.
+        """One manner for each seed, with distinct ideas as far as there are enough.
 
-        Everything follows from the seeds, so that a killed build can read a reply to a request that
-        it no longer remembers.
+        The manners depend on the seeds only, so that a build that is started again can parse the
+        reply to an earlier request.
         """
         made: list[Manner] = []
         used: set[str] = set()
@@ -206,14 +206,14 @@ def load_reasons(folder: Path) -> dict[str, str]:
     return value
 
 
-def told_reasons(reasons: Mapping[str, str], refusals: Iterable[Refusals]) -> str:
-    """What a model is told of earlier refusals, each once; empty if there was none."""
+def refusal_notes(reasons: Mapping[str, str], refusals: Iterable[Refusals]) -> str:
+    """The lines of a prompt about earlier refusals, each given once; empty if there were none."""
     single = (refusal for of_one_try in refusals for refusal in of_one_try)
-    told = dict.fromkeys(_told(reasons, refusal) for refusal in single)
-    return "\n　前回の不合格：" + "。".join(told) + "。" if told else ""
+    notes = dict.fromkeys(_note(reasons, refusal) for refusal in single)
+    return "\n　前回の不合格：" + "。".join(notes) + "。" if notes else ""
 
 
-def _told(reasons: Mapping[str, str], refusal: Refusal) -> str:
+def _note(reasons: Mapping[str, str], refusal: Refusal) -> str:
     known = reasons.get(refusal.check)
     if known is None:
         return str(refusal)
@@ -222,7 +222,7 @@ def _told(reasons: Mapping[str, str], refusal: Refusal) -> str:
 
 
 def prompt_fingerprint(*parts: object) -> str:
-    """Changes where a prompt, or what fills its fixed places, changes."""
+    """A hash over a prompt and the values of its fixed places."""
     digest = xxhash.xxh3_64()
     for part in parts:
         digest.update(repr(part).encode())

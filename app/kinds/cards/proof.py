@@ -1,9 +1,8 @@
-"""Proof that what is composed passes the gate, so that no request pays for asking it.
+"""Proves that every composed answer passes the gate, so that requests need not run it.
 
-What the gate asks of an answer follows from the texts that it is put together of, if each of them
-passes alone, none gives away a card that may lie beside it, nothing that the gate looks for can begin
-in one text and end in the next, and a frame is there for every length that the sentences can have.
-All of it is seen to here, once for a deck.
+A composed answer passes if each of its texts passes alone, none gives away another card of the same
+hand, nothing that the gate looks for begins in one text and ends in the next, and there is a frame
+for every length that the sentences can have. This is checked once for a deck.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.gate import Gate, any_of, cards_told, telling
+from app.kinds.cards.gate import Gate, any_of, cards_given_away, telling
 from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
 from app.kinds.cards.texts import Texts
 
 _END = "。"
-# Stands for an ending: a sign that nothing looked for holds.
+# Stands for an ending; no word that the gate looks for contains it.
 _HOLE = "〓"
 
 
 class Fragment(NamedTuple):
-    """A text as it stands in an answer: where it comes from, and the card it is spoken of, if any."""
+    """A text of composed answers: where it comes from, and the card that it is about, if any."""
 
     where: str
     text: str
@@ -32,7 +31,7 @@ class Fragment(NamedTuple):
 
 
 def fragments(deck: Deck) -> Iterator[Fragment]:
-    """Every text that answers are put together of: pieces, links with their words, frames."""
+    """All texts of which answers are composed: pieces, links with their words, frames."""
     owners = {phrase.id: card for card in deck.cards for phrase in card.phrases}
     owners.update(deck.card_by_id)
     for piece in own_pieces(deck.pieces):
@@ -55,19 +54,19 @@ def _words(form: Form) -> set[str]:
 
 
 def _own_texts(frame: Frame, longest: Mapping[str, int]) -> Iterator[str]:
-    """What stands between a frame's holes for sentences, with signs for the longest endings."""
+    """The texts between a frame's holes for sentences, with `_HOLE`s as long as the endings."""
     holes = ["\0" if hole.isdigit() else _HOLE * longest[hole] for hole in frame.parts[1::2]]
     text = "".join(itertools.chain(*zip(frame.parts[::2], [*holes, ""], strict=True)))
     yield from (part.strip("\n") for part in text.split("\0") if part.strip("\n"))
 
 
 def always_passes(deck: Deck) -> bool:
-    """Whether the gate would let pass whatever the composer makes of a deck's pieces."""
+    """Whether the gate passes every answer that can be composed of a deck's pieces."""
     found = list(fragments(deck))
     return (
         all(form_fits(deck, form) for form in deck.pieces.forms)
         and _has_paragraphs(deck)
-        and not tells(deck, found)
+        and not leaks(deck, found)
         and texts_pass(deck, [fragment.text for fragment in found])
         and not spanned(deck)
         and _links_are_short(deck)
@@ -75,7 +74,7 @@ def always_passes(deck: Deck) -> bool:
 
 
 def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
-    """Whether texts pass each by itself, apart from what they give away."""
+    """Whether each text passes alone, apart from giving cards away."""
     single = list(dict.fromkeys(texts))
     return _pass_alone(deck, single) and not _quotes(
         _phrases(deck), "\n".join(single), deck.rules.wording + 1
@@ -83,7 +82,7 @@ def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
 
 
 def _links_are_short(deck: Deck) -> bool:
-    """Whether a link and the sentence that goes on after it are not too long together."""
+    """Whether no link is too long together with the sentence that continues it."""
     return all(
         len(frame.link.replace(WORD, word)) + len(sentence.text.split(_END)[0])
         <= deck.rules.sentence
@@ -97,8 +96,8 @@ def _links_are_short(deck: Deck) -> bool:
 
 
 def spanned(deck: Deck) -> set[str]:
-    """What the gate looks for that could begin in one text and end in the next."""
-    # By the two signs at a seam, which rule nearly all out.
+    """The words of the gate that can begin in one text and end in the next."""
+    # Indexed by the two characters at a seam, which exclude nearly all of them.
     by_signs: dict[str, list[tuple[str, int]]] = {}
     for word in set(_looked_for(deck)):
         for at in range(1, len(word)):
@@ -116,7 +115,7 @@ def spanned(deck: Deck) -> set[str]:
 
 
 def _quoted_over(deck: Deck, lefts: set[str], rights: set[str]) -> bool:
-    """Whether a phrase is quoted over a seam: half of what is too much stands on one of the sides."""
+    """Whether a phrase can be quoted over a seam; half of such a run is then on one of its sides."""
     size, phrases = deck.rules.wording + 1, _phrases(deck)
     half = size // 2
     halves = {part for phrase in phrases for part in _runs(phrase, half)}
@@ -128,9 +127,9 @@ def _quoted_over(deck: Deck, lefts: set[str], rights: set[str]) -> bool:
 
 
 def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:
-    """Whether a word can lie over a seam, `at` characters of it before it.
+    """Whether a word can lie over a seam, with `at` characters before it.
 
-    A text that lies within the word counts as well: what is on its other side is not looked at.
+    A text that is part of the word counts too, whatever is on the other side of the text.
     """
     begins, ends = word[:at], word[at:]
     return any(left.endswith(begins) or begins.endswith(left) for left in lefts) and any(
@@ -139,7 +138,7 @@ def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:
 
 
 def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
-    """Texts that something follows on, and what may follow. A full stop parts texts for good."""
+    """Texts that do not end with a full stop, and the texts that can follow them."""
     before: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
     after: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
     for form in deck.pieces.forms:
@@ -161,16 +160,16 @@ def _open(texts: set[str]) -> set[str]:
     return {text for text in texts if text and not text.endswith(_END)}
 
 
-def tells(deck: Deck, found: Iterable[Fragment]) -> list[tuple[Fragment, Card]]:
-    """The fragments that give a card away which may lie in the same hand."""
+def leaks(deck: Deck, found: Iterable[Fragment]) -> list[tuple[Fragment, Card]]:
+    """Each fragment with a card that it gives away and that can be in the same hand."""
     found = list(found)
-    told = cards_told(Texts(fragment.text for fragment in found), deck.cards)
+    given_away = cards_given_away(Texts(fragment.text for fragment in found), deck.cards)
     return [
         (fragment, card)
         for fragment in found
-        if told[fragment.text]
+        if given_away[fragment.text]
         for place, card in enumerate(deck.cards)
-        if told[fragment.text] >> place & 1 and _together(fragment.card, card)
+        if given_away[fragment.text] >> place & 1 and _together(fragment.card, card)
     ]
 
 
@@ -179,7 +178,7 @@ def _together(own: Card | None, other: Card) -> bool:
 
 
 def form_fits(deck: Deck, form: Form) -> bool:
-    """Whether every hand's sentences find a frame with which the answer has the right length."""
+    """Whether there is a frame of the right length for the sentences of every hand."""
     shortest, longest = _range(deck, form)
     least, most = deck.rules.characters
     frames = [(frame_length(frame), frame.endings) for frame in form.frames]
@@ -189,7 +188,7 @@ def form_fits(deck: Deck, form: Form) -> bool:
         for chosen in itertools.product(*own.endings.values())
     }
     for lent in map(dict, lengths):
-        # Each frame serves a stretch of lengths; together they must leave no gap.
+        # Each frame fits an interval of lengths; together they must leave no gap.
         rests = sorted((own + sum(lent[n] for n in names) for own, names in frames), reverse=True)
         reach = shortest
         for rest in rests:
@@ -201,7 +200,7 @@ def form_fits(deck: Deck, form: Form) -> bool:
 
 
 def _range(deck: Deck, form: Form) -> tuple[int, int]:
-    """The least and the most that the sentences of a hand and their words can come to."""
+    """The least and greatest length of the sentences of a hand with their words."""
     lengths = []
     for cards in deck.cards_by_category.values():
         found = [
@@ -231,16 +230,16 @@ def _phrases(deck: Deck) -> list[str]:
 
 
 def _looked_for(deck: Deck) -> Iterator[str]:
-    """Every word of which the gate asks whether an answer holds it."""
+    """Every word that the gate looks for."""
     rules = deck.rules
     yield from itertools.chain(rules.forbidden, rules.polite, rules.address, rules.echo)
     yield from itertools.chain(rules.showcase, _phrases(deck))
     for card in deck.cards:
-        yield from telling(card.text, card.tells)[0]
+        yield from telling(card.text, card.telling_words)[0]
 
 
 def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
-    """As lines of one text, for speed. A showcase word could come again in another text: none may."""
+    """Judge all texts as lines of one, for speed; none may have a showcase word, even once."""
     rules = deck.rules._replace(showcase=())
     if any("\n" in text or "\r" in text for text in texts):
         return False
@@ -252,9 +251,9 @@ def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
 
 
 def _quotes(phrases: Sequence[str], text: str, length: int) -> bool:
-    """Whether a text has so many characters of a phrase in a row."""
+    """Whether a text has `length` characters of a phrase in a row."""
     runs = {run for phrase in phrases for run in _runs(phrase, length)}
-    # Such a run holds one whole of the pieces of half its length that the text is cut into.
+    # Cut the text into pieces of half the length: a run contains at least one of them.
     half = (length + 1) // 2
     halves = {part for phrase in phrases for part in _runs(phrase, half)}
     return any(

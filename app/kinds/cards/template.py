@@ -1,7 +1,7 @@
-"""The template tier: the phrases themselves, framed. It serves any deck, with no pieces of its own.
+"""Frames the phrases of a play with fixed sentences, for any deck.
 
-The frames below use single kanji and kana on purpose: where a card names no telling words, its runs
-of two kanji are taken for them, and a frame that holds none cannot give a card away.
+The sentences below avoid runs of two kanji: if a card names no telling words, its runs of two kanji
+count as such, and these sentences cannot give it away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import xxhash
 
 from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import Deck, Phrase
-from app.kinds.cards.gate import Gate, cards_told
+from app.kinds.cards.gate import Gate, cards_given_away
 from app.kinds.cards.texts import Texts
 from app.store.key import Query
 
@@ -81,14 +81,14 @@ CLOSINGS = (
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How many characters of frames a poem still needs, and can still take."""
+    """The least and greatest number of characters that frames may add to a poem."""
 
     least: int
     most: int
 
 
 class Template:
-    """Frames the phrases of a deck's plays. Answers None where no framing can pass the gate."""
+    """Frames the phrases of a deck's plays."""
 
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
@@ -98,11 +98,11 @@ class Template:
         self._links = self._usable(given.get("links", LINKS))
         self._closings = self._usable(given.get("closings", CLOSINGS))
         frames = (*self._openings, *self._links, *self._closings)
-        self._told = cards_told(Texts((*frames, *deck.titles)), deck.cards)
+        self._given_away = cards_given_away(Texts((*frames, *deck.titles)), deck.cards)
         self._card_bit = {card.id: 1 << place for place, card in enumerate(deck.cards)}
 
     def _usable(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """The frames that break none of the deck's rules, whatever stands beside them."""
+        """The texts that break none of the deck's rules by themselves."""
         rules = self._deck.rules
         banned = (*rules.forbidden, *rules.address, *rules.showcase, *rules.echo)
         return tuple(
@@ -113,14 +113,14 @@ class Template:
         )
 
     def frame(self, query: Query, variant: int = 0) -> dict[str, str] | None:
-        """Title and poem for a play, its phrases verbatim."""
+        """Title and poem with the phrases verbatim; None if no attempt passes the gate."""
         phrases = self._deck.phrases(query)
         hand = sum([self._card_bit[phrase.card] for phrase in phrases])
         seed = xxhash.xxh3_64_intdigest(query.canonical, variant)
         rng = random.Random(seed)
         titles = _shuffled(self._deck.titles, rng)
         quoted = tuple(phrase.text for phrase in phrases)
-        hiding = next((title for title in titles if not self._told[title] & hand), titles[0])
+        hiding = next((title for title in titles if not self._given_away[title] & hand), titles[0])
         for title in (hiding, *titles[:7]):
             poem = self._poem(phrases, hand, rng)
             if poem is None:
@@ -136,10 +136,10 @@ class Template:
         least, most = self._deck.rules.characters
         room = _Room(max(0, least - said), most - said)
         openings, links, closings = (
-            _shuffled([text for text in texts if not self._told[text] & hand], rng)
+            _shuffled([text for text in texts if not self._given_away[text] & hand], rng)
             for texts in (self._openings, self._links, self._closings)
         )
-        # An opening and a closing first, then links and what else there is to draw on.
+        # An opening, a closing and some links first, then the rest.
         stock = [*openings[:1], *closings[:1], *links[:3], *openings[1:], *closings[1:], *links[3:]]
         chosen = _fill(stock, room)
         if chosen is None:
@@ -160,7 +160,7 @@ class Template:
 
 
 def _paragraphs(blocks: Sequence[Sequence[str]], limits: tuple[int, int]) -> list[list[str]]:
-    """As many paragraphs as the deck wants, by splitting the longest or joining the shortest."""
+    """Split the longest or join the shortest until their number is within the limits."""
     parts = [list(block) for block in blocks if block]
     fewest, most = limits
     while len(parts) < fewest and any(len(part) > 1 for part in parts):
@@ -174,7 +174,7 @@ def _paragraphs(blocks: Sequence[Sequence[str]], limits: tuple[int, int]) -> lis
 
 
 def _fill(stock: Sequence[str], room: _Room) -> list[str] | None:
-    """Frames that together fill the room: the first that fit, or else any that add up to it."""
+    """Frames whose lengths add up to the room: the first ones that fit, or any subset."""
     if room.most < 0:
         return None
     chosen: list[str] = []
@@ -189,7 +189,7 @@ def _fill(stock: Sequence[str], room: _Room) -> list[str] | None:
 
 
 def _add_up(stock: Sequence[str], room: _Room) -> list[str] | None:
-    """A subset whose lengths add up to the room, by the classic table of reachable sums."""
+    """A subset whose lengths add up to the room, by dynamic programming (subset sum)."""
     reached: dict[int, tuple[str, ...]] = {0: ()}
     for text in stock:
         for length, texts in sorted(reached.items(), reverse=True):
@@ -202,5 +202,5 @@ def _add_up(stock: Sequence[str], room: _Room) -> list[str] | None:
 
 
 def _shuffled(items: Sequence[str], rng: random.Random) -> list[str]:
-    # Not rng.shuffle: how it draws is not promised to stay; `random` is.
+    # Python guarantees the sequence of `random` over versions, but not that of `shuffle`.
     return sorted(items, key=lambda _: rng.random())

@@ -1,4 +1,4 @@
-"""Many texts searched at once: to begin a search in a short text costs ten times the searching."""
+"""Searches many short texts at once, because starting a search takes longer than the search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 _CONTENT = r"[一-龥々]{2,}|[ァ-ヺー]{2,}"
-# With the single signs that carry a picture of their own.
+# The same, and single characters that stand for an image.
 CONTENT_WORD = re.compile(
     _CONTENT + "|[光影風空雨水音夜朝街窓扉鍵灯星月土花樹海湯声人夢旅地図足指手椅子]"
 )
@@ -17,7 +17,7 @@ _SEVERAL = re.compile(_CONTENT)
 
 
 class Texts:
-    """Texts, each of them once, one behind the other, and what stands in which of them."""
+    """Distinct texts, joined to be searched at once."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = list(dict.fromkeys(texts))
@@ -28,11 +28,11 @@ class Texts:
         return iter(self._texts)
 
     def holding(self, words: Iterable[str]) -> set[str]:
-        """The texts that hold one of these words."""
+        """The texts that contain one of these words."""
         return {self._texts[number] for word in words if word for number in self._holding(word)}
 
     def _holding(self, word: str) -> Iterator[int]:
-        # Most words that are looked for are in no text, which their vocabulary tells much sooner.
+        # Most words are in no text; the vocabulary of the texts can be searched much faster.
         if word not in self._vocabulary and _SEVERAL.fullmatch(word):
             return
         at = self._joined.find(word)
@@ -42,7 +42,7 @@ class Texts:
             at = self._joined.find(word, self._ends[number])
 
     def found(self, pattern: re.Pattern[str]) -> Mapping[str, list[str]]:
-        """What a pattern finds, by the text that it stands in."""
+        """The matches of a pattern, by text."""
         found: dict[str, list[str]] = {text: [] for text in self._texts}
         for match in pattern.finditer(self._joined):
             number = bisect.bisect_right(self._ends, match.start())

@@ -1,47 +1,40 @@
-"""The tiers of a deck of cards that answer at once: stored, composed, framed.
+"""The tiers of a deck of cards that ask no model: stored, composed and framed answers.
 
-Whatever a tier makes up goes through the gate; what is stored went through it when it was cooked.
+New answers must pass the gate; stored ones passed it when they were cooked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from app.kinds.cards import composing as compose
 from app.kinds.cards import template
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.plays import Play
 from app.kinds.cards.template import Template
 from app.kinds.ladder import Ladder, Tier
 from app.store.answer import Answer, made_body, same_hand_body
 from app.store.index import IndexSource
 from app.store.key import Query
 
-
-class Asked(NamedTuple):
-    """What is asked of the ladder: a play, and which of its answers."""
-
-    query: Query
-    variant: int = 0
-
-
-CardTier = Tier[Asked, Answer]
-CardLadder = Ladder[Asked, Answer]
+CardTier = Tier[Play, Answer]
+CardLadder = Ladder[Play, Answer]
 
 
 class Source(Protocol):
-    """What answers at once: a finished body, or None to pass."""
+    """Answers without a model."""
 
     name: str
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """The finished body, or None to pass."""
+        """The finished body, or None if there is none."""
 
 
 class AtOnce:
-    """The tier of a source that answers at once."""
+    """The tier of a source that asks no model."""
 
     slow = False
 
@@ -49,15 +42,15 @@ class AtOnce:
         self.name = source.name
         self._source = source
 
-    def reply(self, request: Asked) -> Generator[str, None, Answer | None]:
-        """The source's answer; no pieces."""
+    def reply(self, request: Play) -> Generator[str, None, Answer | None]:
+        """The source's answer, without pieces."""
         body = self._source.answer(*request)
         return None if body is None else Answer(self.name, body)
         yield  # a generator, as every tier
 
 
 class ExactTier:
-    """The entry for just this key."""
+    """The stored entry of the play itself."""
 
     name = "exact"
 
@@ -65,13 +58,13 @@ class ExactTier:
         self._index = index
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """One lookup."""
+        """Look the entry up."""
         index = self._index()
         return index.get(query.raw_key, variant) if index else None
 
 
 class SameHandTier:
-    """The stored entry of the same cards that is nearest in phrases, within the radius."""
+    """The stored entry of the same cards with the fewest other phrases, within the radius."""
 
     name = "same_hand"
 
@@ -80,7 +73,7 @@ class SameHandTier:
         self._radius = radius
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """Two lookups: the entries of the hand, then the nearest. Variants go through the rest."""
+        """Look up the hand's entries, then the nearest one; further variants are the next ones."""
         index = self._index()
         if index is None:
             return None
@@ -103,13 +96,12 @@ class ComposedTier:
         self._composer = composer
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """Composed and gated, where the gate is not proven to let it pass."""
+        """Compose a poem, and run the gate unless it is proven to pass."""
         if self._composer is None:
             return None
         made = self._composer.compose(query, variant)
         if made is None:
             return None
-        # What is proven of all that the composer makes needs not be asked of each answer.
         if not self._composer.proven and self._gate.examine(query, made.response) is not None:
             return None
         return made_body(
@@ -124,7 +116,7 @@ class ComposedTier:
 
 
 class TemplateTier:
-    """The phrases themselves, framed."""
+    """The phrases of the play in a frame."""
 
     name = "template"
 
@@ -133,7 +125,7 @@ class TemplateTier:
         self._template = Template(deck)
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """Framed; the gate is asked within."""
+        """Frame the phrases; `Template` runs the gate."""
         response = self._template.frame(query, variant)
         if response is None:
             return None
@@ -156,10 +148,10 @@ def build_ladder(
     composer: Composer | None = None,
     models: Mapping[str, Callable[[], CardTier]] | None = None,
 ) -> CardLadder:
-    """The ladder that the settings ask for.
+    """The ladder with the tiers in `names`.
 
-    `composer`: the deck's, if it was made beforehand. `models` make the tiers that ask a model;
-    without them the ladder does without.
+    `composer` is the deck's, if it was made before. `models` make the tiers that ask a model; those
+    that it lacks are left out.
     """
     gate = Gate.of(deck)
     if composer is None and deck.composable:

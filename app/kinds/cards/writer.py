@@ -1,8 +1,8 @@
-"""The common writer: tasks become one keyed prompt, the reply becomes drafts.
+"""Providers that ask a model for answers: prompts from tasks, drafts from replies.
 
-Many answers are asked for in one request: the fixed part of the prompt is paid once. Each answer is
-asked for by a short id and with an idea of its own, and the model repeats both: an answer whose id
-and idea do not belong together was swapped with another and is not taken.
+A large model is asked for many answers in one request, so that the fixed part of the prompt is paid
+once. Each answer has a short id and an idea, which the model must repeat: if they do not belong
+together, the answer was swapped with another and is not accepted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from app.kinds.cards.prompts import (
     load_variety,
     prompt_fingerprint,
     prompts_folder,
+    refusal_notes,
     rule_values,
-    told_reasons,
 )
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
@@ -31,7 +31,7 @@ from app.providers.reply import UnreadableError, read_answers, read_object
 from app.store.entry import Usage
 
 TITLE_CANDIDATES = 20
-# What an answer may have: characters of the longest poem, its title and the JSON around it, twice.
+# Tokens of JSON and title around a poem, and the factor by which an answer may exceed its length.
 _TOKENS_AROUND = 160
 _ROOM = 2.0
 FAULT_UNREADABLE = "unreadable"
@@ -69,32 +69,32 @@ POEM_SCHEMA: Mapping[str, Any] = {
 
 
 def seed_of(task: Task) -> int:
-    """A number that follows from a task, and is another one where it is asked again."""
+    """A seed for a task, which changes when it is asked again."""
     name = f"{task.query.key}#{task.variant}#{len(task.refusals)}"
     return xxhash.xxh3_64_intdigest(name.encode())
 
 
 def answer_tokens(deck: Deck) -> int:
-    """How many tokens one answer of this deck may take, generously."""
+    """The greatest number of tokens for one answer, generously."""
     return round(_ROOM * (deck.rules.characters[1] + _TOKENS_AROUND) / 1.3)
 
 
 def title_candidates(deck: Deck, seed: int) -> list[str]:
-    """The titles that a request offers: some, in an order that follows from the seed."""
+    """The titles that a request offers, chosen by the seed."""
     titles = list(deck.titles)
     Random(seed).shuffle(titles)
     return titles[:TITLE_CANDIDATES]
 
 
 def joined_poem(value: object) -> object:
-    """A poem out of a reply: paragraphs become one text; what is neither is left for the gate."""
+    """A poem in a reply, as one text; other values are left for the gate to refuse."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return BREAK.join(part.strip() for part in value)
     return value.strip() if isinstance(value, str) else value
 
 
-class Writer:
-    """A provider made of a model: whole poems, many in a request."""
+class WholeWriter:
+    """A provider that asks a model for whole poems, many in a request."""
 
     def __init__(self, deck: Deck, model: Model) -> None:
         self.name = model.name
@@ -110,7 +110,7 @@ class Writer:
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """One request for all these tasks."""
+        """Drafts from one request for all tasks. Raises ProviderRetryError and ProviderStopError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Writer:
         self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """The request for these tasks. The same tasks always make the same."""
+        """The prompt for some tasks, which depends on them only."""
         answers = [
             self._answer(name, task, manner)
             for (name, task), manner in zip(
@@ -146,10 +146,10 @@ class Writer:
         return self._variety.manners(map(seed_of, tasks))
 
     def _cards(self, tasks: Sequence[Task]) -> list[str]:
-        """Each card of the request once: the answers share hands, and a card is paid by the token."""
+        """Each card of the request once, to save tokens: answers share cards."""
         ids = dict.fromkeys(card for task in tasks for card, _ in task.query.picks)
         cards = [self._deck.card_by_id[card] for card in ids]
-        return [f"・裏の事情：{c.text}　禁句：{'、'.join(c.tells)}" for c in cards]
+        return [f"・裏の事情：{c.text}　禁句：{'、'.join(c.telling_words)}" for c in cards]
 
     def _answer(self, name: str, task: Task, manner: Manner) -> str:
         phrases = self._deck.phrases(task.query)
@@ -161,12 +161,12 @@ class Writer:
                 "build": f"{manner.note}。{manner.build}",
                 "opening": manner.opening,
                 "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
-                "again": told_reasons(self._reasons, task.refusals),
+                "again": refusal_notes(self._reasons, task.refusals),
             },
         )
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
-        """The drafts in a reply, and what is wrong with it."""
+        """Parse a reply to the prompt for the same tasks."""
         fault = completion.fault
         answers: list[dict[str, Any]] = []
         try:
@@ -182,13 +182,13 @@ class Writer:
     def _matched(
         self, tasks: Sequence[Task], answers: Sequence[Mapping[str, Any]]
     ) -> tuple[list[Draft], dict[tuple[str, int], str], int]:
-        """Each answer to its task: the first of its id, and only with the idea of that id."""
+        """Match answers to tasks: the first answer of each id, if it has the idea of that id."""
         waiting = named_tasks(tasks)
         ideas = dict(zip(waiting, self._manners(tasks), strict=True))
         lost = {task.name: "missing" for task in tasks}
         drafts: list[Draft] = []
         strays = 0
-        # What is asked for alone needs no name.
+        # A single answer need not repeat its id.
         only = next(iter(waiting)) if len(tasks) == 1 else ""
         for answer in answers:
             name = str(answer.get("id", only))
@@ -210,15 +210,15 @@ def _idea(answer: Mapping[str, Any], default: str) -> str:
 
 
 def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
-    """Short ids: a number for order, and a scrap of the key so that no id fits another request."""
+    """Tasks by short ids: a number, and a part of the key, so that ids differ between requests."""
     return {f"{n}-{task.query.key[:4]}": task for n, task in enumerate(tasks, 1)}
 
 
 class SmallWriter:
-    """A provider made of a small model: one poem at a time, in two steps.
+    """A provider that asks a small model for one poem at a time, in two steps.
 
-    First keywords out of the phrases, then a poem out of the keywords, each from a prompt of about
-    300 tokens: what a small model can hold in mind.
+    First for keywords from the phrases, then for a poem from the keywords; each prompt has about 300
+    tokens, which a small model can handle.
     """
 
     def __init__(self, deck: Deck, model: Model) -> None:
@@ -235,7 +235,7 @@ class SmallWriter:
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Two requests for each task."""
+        """Drafts from two requests for each task. Raises as `WholeWriter.write` does."""
         drafts: list[Draft] = []
         lost: dict[tuple[str, int], str] = {}
         fault = reply = ""
@@ -262,16 +262,16 @@ class SmallWriter:
         self.model.close()
 
     def keywords_prompt(self, task: Task) -> Prompt:
-        """The first step."""
+        """The prompt of the first step."""
         return Prompt("", self._file.fill(0, self._values(task)), KEYWORDS_SCHEMA, 200)
 
     def poem_prompt(self, task: Task, keywords: Sequence[str]) -> Prompt:
-        """The second step."""
+        """The prompt of the second step."""
         values = {**self._values(task), "keywords": "、".join(keywords)}
         return Prompt("", self._file.fill(1, values), POEM_SCHEMA, answer_tokens(self._deck))
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """Both steps as one, for estimates."""
+        """The prompts of both steps as one, to estimate costs."""
         steps = [
             prompt.asked
             for task in tasks
@@ -287,28 +287,28 @@ class SmallWriter:
         return {
             **self._rules,
             "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
-            "tells": "、".join(self._tells(phrases)),
-            # A small model loses itself in twenty candidates.
+            "tells": "、".join(self._telling_words(phrases)),
+            # Twenty candidates would be too many for a small model.
             "titles": "／".join(title_candidates(self._deck, seed_of(task))[:5]),
             "idea": f"{manner.idea}（{manner.note}）",
             "opening": manner.opening,
-            "again": told_reasons(self._reasons, task.refusals[-1:]),
+            "again": refusal_notes(self._reasons, task.refusals[-1:]),
         }
 
-    def _tells(self, phrases: Sequence[Phrase]) -> dict[str, None]:
+    def _telling_words(self, phrases: Sequence[Phrase]) -> dict[str, None]:
         cards = [self._deck.card_by_id[phrase.card] for phrase in phrases]
-        return dict.fromkeys(word for card in cards for word in card.tells)
+        return dict.fromkeys(word for card in cards for word in card.telling_words)
 
 
 def read_poem(text: str) -> dict[str, object]:
-    """The response in the reply to the second step. Raises UnreadableError."""
+    """Parse the reply to the second step. Raises UnreadableError."""
     response: dict[str, object] = dict(read_object(text))
     response["poem"] = joined_poem(response.get("poem"))
     return response
 
 
 def read_keywords(text: str) -> list[str]:
-    """The keywords of the first step; where there are none, the second does without."""
+    """Parse the reply to the first step; empty if it has no keywords."""
     try:
         found = read_object(text).get("keywords")
     except UnreadableError:

@@ -1,11 +1,11 @@
-"""Whole answers that the makers of a deck wrote, for just the plays that they name.
+"""Whole answers that the makers of a deck wrote, each for one play.
 
 `written.jsonl` in the deck's folder, one answer a line:
 
     {"picks": [[card, phrase], …], "title": …, "text": "first paragraph\\nsecond\\nthird"}
 
-They are content like cards: a build without a key stores them first and composes the rest, and
-`--provider written` stores nothing else; behind the same gate as everything, under their own source.
+They are part of the deck. A build without a key stores them first and composes the rest;
+`--provider written` stores nothing else. They must pass the gate, and their source is "written".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODEL = "the makers, with a language model"
 
 
 class WrittenProvider:
-    """Gives the answers of the file, and nothing for any other play."""
+    """A provider of the answers in the file. Raises DeckError if the deck has none."""
 
     name = SOURCE
 
@@ -36,8 +36,8 @@ class WrittenProvider:
         self._answers = written_answers(deck)
         if not self._answers:
             raise DeckError(str(deck.folder), WRITTEN_FILE, "the deck has no written answers")
-        told = [[query.key, response] for query, response in self._answers.items()]
-        self.fingerprint = f"{SOURCE}:{xxhash.xxh3_64_hexdigest(orjson.dumps(told))}"
+        listed = [[query.key, response] for query, response in self._answers.items()]
+        self.fingerprint = f"{SOURCE}:{xxhash.xxh3_64_hexdigest(orjson.dumps(listed))}"
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -45,7 +45,7 @@ class WrittenProvider:
         return tuple(self._answers)
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """The answer of each play that has one, once: what the gate refuses stays refused."""
+        """The answer to each play that has one; none for variants, and none after a refusal."""
         drafts = [
             Draft(task, self._answers[task.query])
             for task in tasks
@@ -54,11 +54,11 @@ class WrittenProvider:
         return Drafts(tuple(drafts), MODEL)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 class WrittenFirst:
-    """Gives the written answer of a play that has one; every other is another provider's."""
+    """A provider of written answers, and of another provider's for plays that have none."""
 
     def __init__(self, written: WrittenProvider, others: Provider) -> None:
         self._written = written
@@ -66,7 +66,7 @@ class WrittenFirst:
         self.name, self.fingerprint = others.name, others.fingerprint
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Both kinds of drafts."""
+        """Written drafts, then those of the other provider."""
         author = Author(SOURCE, MODEL, self._written.fingerprint)
         found = [draft._replace(author=author) for draft in self._written.write(tasks).drafts]
         known = {draft.task.name for draft in found}
@@ -79,9 +79,9 @@ class WrittenFirst:
 
 
 def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
-    """The written answers by play; none if the deck has no such file.
+    """The written answers by play; empty if the deck has no such file.
 
-    Raises DeckError, naming the line, for what is no answer to a play of the deck, or a second one.
+    Raises DeckError for a line that is not an answer to a play of the deck, or a second one to it.
     """
     answers: dict[Query, Mapping[str, str]] = {}
     path = deck.folder / WRITTEN_FILE if deck.folder else None
@@ -98,9 +98,9 @@ def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
 def _answer(deck: Deck, path: Path, number: int, line: bytes) -> tuple[Query, Mapping[str, str]]:
     place = f"line {number}"
     try:
-        told = orjson.loads(line)
-        query = deck.legal_query([(card, phrase) for card, phrase in told["picks"]])
-        title, text = told["title"], told["text"]
+        written = orjson.loads(line)
+        query = deck.legal_query([(card, phrase) for card, phrase in written["picks"]])
+        title, text = written["title"], written["text"]
     except RequestError as error:
         raise DeckError(str(path), place, error.detail) from None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:

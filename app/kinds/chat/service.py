@@ -29,7 +29,7 @@ from app.kinds.chat.tiers import (
     VariedTier,
     system_prompt,
 )
-from app.kinds.ladder import Discard, Ladder, Piece
+from app.kinds.ladder import Delta, Discard, Ladder
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
 from app.ledger.misses import Ledger
@@ -41,7 +41,7 @@ from app.settings import Settings
 from app.store.holder import IndexHolder
 from app.store.key import Query
 
-Event = Piece | Discard | Reply
+Event = Delta | Discard | Reply
 
 
 def local_now() -> datetime.datetime:

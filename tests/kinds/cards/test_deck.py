@@ -16,7 +16,7 @@ import pytest
 
 from app.errors import DeckError, RequestError
 from app.kinds.cards.dealing import deal, random_play
-from app.kinds.cards.deck import Deck, deal_probabilities, load_deck, load_decks, telling_words
+from app.kinds.cards.deck import Deck, deal_probabilities, load_deck, load_decks, nouns_of
 from app.store.key import Query
 from tests.making import DECKS, card, small_cards, small_deck, write_deck, write_json
 
@@ -271,9 +271,9 @@ def test_ids_are_found_in_either_normal_form(tmp_path: Path) -> None:
     assert deck.legal_query(picks).key == next(deck.plays_of_hand(deck.cards)).key
 
 
-def test_telling_words() -> None:
+def test_nouns_of() -> None:
     """Where a card does not name them, its runs of kanji and of katakana tell it."""
-    assert telling_words("駅まで徒歩47分、バスなし（コンビニ無し）") == ("徒歩", "バス", "コンビニ")
+    assert nouns_of("駅まで徒歩47分、バスなし（コンビニ無し）") == ("徒歩", "バス", "コンビニ")
 
 
 # Counting and dealing

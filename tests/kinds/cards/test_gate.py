@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from app.kinds.cards.deck import Card, Deck, Phrase, Rules, load_deck
-from app.kinds.cards.gate import Candidate, Gate, cards_told, kanji_numerals, leak_in
+from app.kinds.cards.gate import Gate, ProposedAnswer, cards_given_away, kanji_numerals, leak_in
 from app.kinds.cards.pieces import own_pieces
 from app.kinds.cards.template import Template
 from app.kinds.cards.texts import Texts
@@ -284,7 +284,7 @@ def test_a_telling_word_is_found_in_any_width() -> None:
     """Words and text are compared in one normal form: Ｗｉ-Ｆｉ is Wi-Fi, ㎡ is m2."""
     assert leak_in("Wi-Fiの朝", CARDS[2]) == "Wi-Fi"
     assert leak_in("5m2の朝", CARDS[3])
-    own = Candidate({"title": TITLE, "poem": "Ｗｉ-Ｆｉ"}, CARDS, ()).own
+    own = ProposedAnswer({"title": TITLE, "poem": "Ｗｉ-Ｆｉ"}, CARDS, ()).own
     assert own == "Ｗｉ-Ｆｉ"
 
 
@@ -312,7 +312,7 @@ def test_many_texts_are_searched_as_one_is() -> None:
     deck = load_deck(DECKS / "poem")
     texts = [piece.text for piece in own_pieces(deck.pieces)]
     texts += ["", *deck.titles, *(card.text for card in deck.cards), "九十cmと90㎝、第3の朝"]
-    told = cards_told(Texts(texts), deck.cards)
+    told = cards_given_away(Texts(texts), deck.cards)
     for text in texts:
         plain = unicodedata.normalize("NFKC", text)
         alone = [bool(leak_in(plain, card)) for card in deck.cards]

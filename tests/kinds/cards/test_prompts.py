@@ -16,18 +16,18 @@ from app.kinds.cards.prompts import (
     load_reasons,
     load_variety,
     prompts_folder,
-    told_reasons,
+    refusal_notes,
 )
-from app.kinds.cards.writer import SmallWriter, Writer
+from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Task
+from app.providers import NamedModel
 from app.providers.tokens import estimate_tokens
-from precompute.cook.choose import Choice, Planned
 from precompute.cook.near_copy import CHECK
 from precompute.plan.strategies import plan_sampled, plan_stock
 from tests.kit import POEM, poem_deck
 
-PLANNED = Planned(Choice("gemini", "m"))
+PLANNED = NamedModel("gemini", "m")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def tasks(count: int) -> list[Task]:
 
 def test_the_prompt_for_one_poem_has_about_1500_tokens() -> None:
     """Everything that a poem must be, in the size that was asked for."""
-    prompt = Writer(poem_deck(), PLANNED).prompt(tasks(1))
+    prompt = WholeWriter(poem_deck(), PLANNED).prompt(tasks(1))
     assert 1300 < estimate_tokens(prompt.fixed + prompt.asked) < 1900
 
 
@@ -63,7 +63,7 @@ def test_the_small_prompts_have_about_300_tokens_each() -> None:
 def test_a_request_says_all_that_an_answer_needs() -> None:
     """Phrases, what to hide, 20 titles, and for each answer its id, idea, view and opening."""
     asked = tasks(10)
-    writer = Writer(poem_deck(), PLANNED)
+    writer = WholeWriter(poem_deck(), PLANNED)
     text = writer.prompt(asked).asked
     for task in asked:
         for phrase in poem_deck().phrases(task.query):
@@ -92,7 +92,7 @@ def test_a_thousand_answers_are_given_many_manners() -> None:
 
 def test_titles_are_offered_evenly() -> None:
     """Over 100 requests every title of the deck is a candidate."""
-    writer = Writer(poem_deck(), PLANNED)
+    writer = WholeWriter(poem_deck(), PLANNED)
     texts = [writer.prompt([task]).asked for task in tasks(100)]
     assert all(any(f"\n{title}\n" in text for text in texts) for title in poem_deck().titles)
 
@@ -101,7 +101,7 @@ def test_asked_again_it_is_another_request() -> None:
     """A refused answer gets another idea, and the reason in Japanese."""
     task = tasks(1)[0]
     again = Task(task.query, 0, ((Refusal("length", "171", "180-240 characters"),),))
-    writer = Writer(poem_deck(), PLANNED)
+    writer = WholeWriter(poem_deck(), PLANNED)
     first, second = writer.prompt([task]).asked, writer.prompt([again]).asked
     assert "前回の不合格：詩の長さが171字だった。180-240字の範囲に収める。" in second
     assert first.splitlines()[-4:] != second.splitlines()[-5:-1]
@@ -112,22 +112,24 @@ def test_every_check_has_its_reason() -> None:
     reasons = load_reasons(prompts_folder(poem_deck()))
     names = {check.name for check in Gate.of(poem_deck()).checks} | {CHECK, "swapped", "missing"}
     assert names <= set(reasons)
-    assert told_reasons(reasons, [(Refusal("blocked: SAFETY"),)])
+    assert refusal_notes(reasons, [(Refusal("blocked: SAFETY"),)])
 
 
 def test_a_prompt_is_filled_the_same_every_time() -> None:
     """A killed build can read the reply to a request that it does not remember."""
     asked = tasks(5)
-    assert Writer(poem_deck(), PLANNED).prompt(asked) == Writer(poem_deck(), PLANNED).prompt(asked)
+    assert WholeWriter(poem_deck(), PLANNED).prompt(asked) == WholeWriter(
+        poem_deck(), PLANNED
+    ).prompt(asked)
 
 
 def test_the_fingerprint_follows_the_prompt(folder: Path) -> None:
     """One changed word makes another; what is only asked does not."""
-    before = Writer(deck_at(folder), PLANNED).fingerprint
-    assert before == Writer(poem_deck(), PLANNED).fingerprint
+    before = WholeWriter(deck_at(folder), PLANNED).fingerprint
+    assert before == WholeWriter(poem_deck(), PLANNED).fingerprint
     path = folder / "poem.txt"
     path.write_text(path.read_text().replace("二百十字前後", "二百字前後"))
-    assert Writer(deck_at(folder), PLANNED).fingerprint != before
+    assert WholeWriter(deck_at(folder), PLANNED).fingerprint != before
 
 
 @pytest.mark.parametrize(

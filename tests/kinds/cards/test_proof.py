@@ -83,7 +83,7 @@ def test_a_text_that_tells_another_card_proves_nothing(poem: Deck) -> None:
     beside = next(card for card in poem.cards if card.category != own.category)
     apart = next(c for c in poem.cards if c.category == own.category and c is not own)
     for card, passes in ((own, False), (beside, False), (apart, True)):
-        text = f"{card.tells[0]}のそばで、しずかにひとつの灯がともり、家じゅうに広がる。"
+        text = f"{card.telling_words[0]}のそばで、しずかにひとつの灯がともり、家じゅうに広がる。"
         assert always_passes(with_sentence(poem, text)) == passes, card.id
 
 

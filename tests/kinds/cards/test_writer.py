@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.kinds.cards.writer import Writer
+from app.kinds.cards.writer import WholeWriter
 from app.kinds.tasks import Drafts, Task
-from app.providers import Completion
-from precompute.cook.choose import Choice, Planned
+from app.providers import Completion, NamedModel
 from precompute.plan.strategies import plan_stock
 from tests.cook import Answer, Cook
 from tests.kit import poem_deck
 
-WRITER = Writer(poem_deck(), Planned(Choice("gemini", "m")))
+WRITER = WholeWriter(poem_deck(), NamedModel("gemini", "m"))
 TASKS = [Task(job.query) for job, _ in zip(plan_stock(poem_deck(), 0, 1), range(4), strict=False)]
 NAMES = [task.name for task in TASKS]
 

@@ -12,10 +12,11 @@ import pytest
 
 from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.written import WRITTEN_FILE
+from app.providers import NamedModel
 from app.providers.prices import Price, load_prices
 from precompute.cook import cache
 from precompute.cook.build import build
-from precompute.cook.choose import Choice, Planned
+from precompute.cook.choose import Choice
 from precompute.cook.kinds import Cook, cooking_of
 from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, survey
@@ -194,6 +195,6 @@ def test_the_plan_is_the_same_for_every_provider() -> None:
         job.query.key for job, _ in zip(plan_stock(poem_deck(), 0, 1), range(30), strict=False)
     ]
     assert first == second
-    cook: Cook = cooking_of(poem_deck()).cook(Choice("gemini", "m"), Planned(Choice("gemini", "m")))
+    cook: Cook = cooking_of(poem_deck()).cook(Choice("gemini", "m"), NamedModel("gemini", "m"))
     assert cook.estimate
     assert load_prices().dated
