@@ -6,9 +6,11 @@ import os
 import sys
 
 from app.errors import OperatorError
-from app.settings import Settings
+from app.settings import Settings, unknown_settings
 from app.web.app import create_app
 
+if note := unknown_settings(os.environ):
+    sys.stderr.write(f"tsukurioki: {note}\n")
 try:
     application = create_app(Settings.read(os.environ))
 except OperatorError as error:

@@ -15,7 +15,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
 from app.ledger.votes import ballot_secret
-from app.settings import Settings
+from app.settings import Settings, unknown_settings
 from app.store.holder import bring_up
 from app.web.service import Service, utc_now
 
@@ -25,6 +25,8 @@ def main() -> int:
     # The garbage collector need not look again at what is imported by now.
     gc.freeze()
     try:
+        if note := unknown_settings(os.environ):
+            print(f"tsukurioki: {note}", file=sys.stderr)
         settings = Settings.read(os.environ)
         # Before a Service is made, which opens the indexes: LMDB allows a process to open a file
         # once only.

@@ -21,7 +21,7 @@ from app.errors import IndexUnusableError, OperatorError, PlanError
 from app.kinds.cards.deck import CARDS, PATTERN, Deck, deck_folders, load_decks
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.decks import AnyDeck, load_all
-from app.settings import Settings, read_bundled
+from app.settings import Settings, read_bundled, unknown_settings
 from app.store.holder import publish
 from app.store.index import Index, IndexWriter
 from app.store.log import LogWriter, log_path
@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
 @click.group()
 def cli() -> None:
     """Cook language-model answers before an event."""
+    if note := unknown_settings(os.environ):
+        click.echo(f"precompute: {note}", err=True)
 
 
 def _settings() -> Settings:

@@ -102,8 +102,6 @@ class Booth:
             "OLLAMA_HOST": url,
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": f"{url}/v1",
-            "TSUKURIOKI_RPM": "100000",
-            "TSUKURIOKI_TPM": "1000000000",
             "TSUKURIOKI_TIMEOUT": "5",
             "TSUKURIOKI_OLLAMA_FREE_MB": "0",
             **self.environ,

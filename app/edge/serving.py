@@ -55,6 +55,10 @@ PARTS_A_TURN = 8
 # The reason for cancelling a task whose request body is late.
 _LATE = "the body is late"
 
+# Threads of a worker for all other requests to Flask. Python runs one at a time: more would not be faster.
+THREADS = 8
+# Connections that may wait until a worker accepts them, which takes milliseconds.
+BACKLOG = 1024
 # Threads of a worker for requests that stream or wait for a model.
 SLOW_THREADS = 64
 CHAT_PATH = "/api/chat"
@@ -79,7 +83,7 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
         http=HTTPModes.http1,
         loop=Loops.uvloop,
         websockets=False,
-        backlog=settings.backlog,
+        backlog=BACKLOG,
         backpressure=MAX_CONNECTIONS,
         http1_settings=HTTP1Settings(
             header_read_timeout=int(settings.request_seconds * 1000), max_buffer_size=MAX_HEAD
@@ -108,7 +112,7 @@ class RsgiApplication:
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         app = create_app(settings, service).wsgi_app
-        self._flask = InThreads(app, settings.threads, settings.proxies)
+        self._flask = InThreads(app, THREADS, settings.proxies)
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
         # their own, so that other requests do not wait for them.
         self._slow = InThreads(app, SLOW_THREADS, settings.proxies)

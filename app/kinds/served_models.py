@@ -17,6 +17,9 @@ from app.providers.relay import ChatModel
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
+# A model is left alone for so many seconds after so many failures in a row: a visitor's deadline is not
+# spent on a model that is gone, and one that is back is soon asked.
+FAILURES, REST_SECONDS = 3, 30.0
 # Cloud replies at a time in a worker; further requests are for the next tier.
 CLOUD_AT_ONCE = 16
 
@@ -44,7 +47,7 @@ class ServedModels:
         self._local_breaker, self._cloud_breaker = self._breaker(), self._breaker()
 
     def _breaker(self) -> Breaker:
-        return Breaker(self._settings.chat_failures, self._settings.chat_rest, self._clock)
+        return Breaker(FAILURES, REST_SECONDS, self._clock)
 
     def local(self, note: Noter) -> Engine:
         """The model that Ollama runs on this machine."""
@@ -57,7 +60,6 @@ class ServedModels:
                 host,
                 "",
                 settings.timeout,
-                settings.ollama_keep_alive,
                 settings.ollama_free_mb,
                 self._memory,
             )
@@ -69,9 +71,9 @@ class ServedModels:
         """The Gemini API."""
         settings = self._settings
         key = settings.gemini_api_key or settings.google_api_key
-        url, version = settings.gemini_base_url, settings.gemini_api_version
+        url = settings.gemini_base_url
         _warn_of_proxy(url)
-        model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, version, settings.timeout))
+        model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, settings.timeout))
         return Engine(model, self._cloud_limit, self._cloud_breaker, note, self._clock)
 
 

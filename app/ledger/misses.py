@@ -16,8 +16,8 @@ from app.store.key import Query
 class Ledger:
     """Writes a deck's ledger. `limit` is in bytes."""
 
-    def __init__(self, folder: Path, deck: str, limit: int) -> None:
-        self._journal = Journal(folder, deck, limit)
+    def __init__(self, folder: Path, deck: str) -> None:
+        self._journal = Journal(folder, deck)
 
     def miss(self, query: Query, variant: int, tier: str, at: str) -> None:
         """Note a request that no stored entry answered; `at` is a UTC time in ISO 8601."""

@@ -98,8 +98,8 @@ def _read(path: Path) -> bytes:
 class VoteBox:
     """Writes the votes on the answers of a deck. `limit` is in bytes."""
 
-    def __init__(self, folder: Path, deck: str, limit: int) -> None:
-        self._journal = Journal(folder, _name(deck), limit)
+    def __init__(self, folder: Path, deck: str) -> None:
+        self._journal = Journal(folder, _name(deck))
 
     def vote(self, key: str, variant: int, vote: str, at: str, created: str = "") -> None:
         """Note a vote; `at` is a UTC time in ISO 8601, `created` that of the stored text, if any."""

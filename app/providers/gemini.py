@@ -61,9 +61,7 @@ class Gemini:
 
     name = "gemini"
 
-    def __init__(
-        self, key: Secret, model: str, base_url: str, api_version: str, timeout: float
-    ) -> None:
+    def __init__(self, key: Secret, model: str, base_url: str, timeout: float) -> None:
         import httpx2
         from google import genai
         from google.genai import errors, types
@@ -93,7 +91,6 @@ class Gemini:
             vertexai=False,
             http_options=types.HttpOptions(
                 base_url=base_url,
-                api_version=api_version,
                 timeout=round(timeout * 1000),
                 httpx_client=self._http,
                 # Not used; without it the library makes one that reads the environment's proxies.

@@ -49,7 +49,6 @@ class Ollama:
         host: str,
         model: str,
         timeout: float,
-        keep_alive: float = 300.0,
         free_mb: int = 600,
         memory: Callable[[], int] = available_memory,
     ) -> None:
@@ -61,7 +60,6 @@ class Ollama:
 
         self.model = model
         self._host = host
-        self._keep_alive = keep_alive
         self._free = free_mb * MIB
         self._memory = memory
         self._replies = replies
@@ -107,7 +105,6 @@ class Ollama:
                     stream=False,
                     format=deepcopy(dict(prompt.schema)) or None,
                     options={"num_predict": prompt.most_tokens, "temperature": 0.9},
-                    keep_alive=self._keep_alive,
                 )
             except self._replies.PARSE_ERRORS:
                 # The library cannot parse the reply: it is parsed below, with the reason.
@@ -133,7 +130,6 @@ class Ollama:
                     stream=True,
                     format=ask.schema,
                     options={"num_predict": ask.most_tokens, "temperature": 0.7},
-                    keep_alive=self._keep_alive,
                 )
                 for part in parts:
                     if part.message.content:

@@ -162,8 +162,8 @@ class Service:
     def _served(self, deck: Deck, clock: Callable[[], float]) -> ServedCards:
         settings = self.settings
         index = IndexHolder(settings.store_options, deck.id, clock)
-        folder, limit = settings.ledger, settings.ledger_mb << 20
-        ledger = Ledger(folder, deck.id, limit)
+        folder = settings.ledger
+        ledger = Ledger(folder, deck.id)
         ladder = build_ladder(
             deck,
             settings.tiers,
@@ -178,7 +178,7 @@ class Service:
             ladder=ladder,
             immediate=ladder.before_slow(),
             ledger=ledger if settings.misses else None,
-            votes=VoteBox(folder, deck.id, limit),
+            votes=VoteBox(folder, deck.id),
             dealt=DealCounter(self.state, deck.id),
             missed=MissCounts(folder, deck.id),
             voted=VoteCounts(folder, deck.id),

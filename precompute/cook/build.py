@@ -165,7 +165,6 @@ class _Build:
         pace = BatchPace(
             per_request=pace_of(self.choice, settings, options.per_request, 1).per_request,
             give_up_seconds=options.give_up_hours * 3600,
-            poll_seconds=settings.batch_poll,
         )
         return BatchCook(
             settings.store,

@@ -21,6 +21,8 @@ GEMINI = ("gemini", "gemini-legacy")
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
 PROMPTS = ("whole", "small")
 PER_REQUEST = 10
+# Requests at once to a service, if --concurrency says nothing. Each takes some seconds.
+CONCURRENCY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def choose(
         "gemini": settings.gemini_model,
         "gemini-legacy": settings.gemini_model,
         "ollama": settings.ollama_model,
-        "openai": settings.openai_model,
+        # The first that the server lists.
+        "openai": "",
     }
     # A model of a size that Ollama runs on a small machine loses itself in the long prompt.
     kind = prompt or ("small" if name == "ollama" else "whole")
@@ -111,7 +114,6 @@ def _gemini(choice: Choice, settings: Settings) -> Model:
         key,
         choice.model,
         settings.gemini_base_url,
-        settings.gemini_api_version,
         settings.timeout,
     )
 
@@ -130,7 +132,6 @@ def _ollama(choice: Choice, settings: Settings) -> Model:
         settings.ollama_host,
         choice.model,
         settings.timeout,
-        settings.ollama_keep_alive,
         settings.ollama_free_mb,
     )
 
@@ -158,7 +159,7 @@ def pace_of(
         return Pace(per_request=per_request or Pace().per_request, concurrency=1)
     if choice.prompt == "small":
         return Pace(per_request=1, concurrency=concurrency or 1)
-    at_once = settings.concurrency if is_limited(choice, settings) else 1
+    at_once = CONCURRENCY if is_limited(choice, settings) else 1
     return Pace(per_request=per_request or PER_REQUEST, concurrency=concurrency or at_once)
 
 

@@ -14,6 +14,7 @@ from app.store.sources import is_as_good
 from precompute.cook.choose import GEMINI, Choice, is_limited, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.kinds import cooking_of
+from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import estimate_all
 from precompute.cook.report import table
@@ -83,7 +84,7 @@ def told_estimate(
     closes = prices.closes(choice.model)
     if closes:
         yield "note", f"{choice.model} is shut down on {closes}"
-    rpm, tpm = options.rpm or settings.rpm, options.tpm or settings.tpm
+    rpm, tpm = options.rpm or REQUESTS, options.tpm or TOKENS
     if is_limited(choice, settings) or options.rpm:
         minutes = at_limit(estimate, rpm, tpm)
         yield "time at the rate limit", f"{minutes} min at {rpm} requests and {tpm:,} tokens a min"

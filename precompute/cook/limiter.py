@@ -27,6 +27,11 @@ class Slot:
     tokens: float
 
 
+# In a minute, if --rpm and --tpm say nothing. Careful rather than fast: what a service allows differs by
+# tier, and it tells by refusing.
+REQUESTS, TOKENS = 60, 250_000
+
+
 class Limiter:
     """Gives out turns. For use by several threads."""
 

@@ -13,7 +13,7 @@ from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from precompute.cook.choose import Choice, is_limited
 from precompute.cook.clock import Clock
-from precompute.cook.limiter import Limiter
+from precompute.cook.limiter import REQUESTS, TOKENS, Limiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class BuildContext:
 
 
 def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> Limiter | None:
-    """The limits of this build: those asked for, else the settings' for whoever counts requests."""
+    """The limits of this build: those asked for, else the usual ones for whoever counts requests."""
     settings = context.settings
     if choice.local or not (is_limited(choice, settings) or options.rpm or options.tpm):
         return None
-    return Limiter(context.clock, options.rpm or settings.rpm, options.tpm or settings.tpm)
+    return Limiter(context.clock, options.rpm or REQUESTS, options.tpm or TOKENS)
 
 
 def price_of(

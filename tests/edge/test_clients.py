@@ -48,7 +48,7 @@ def test_idle_connections_stop_nobody(serve: Serve) -> None:
 
 def test_bodies_that_trickle_stop_nobody(serve: Serve, poem: Deck) -> None:
     """With many more bodies under way than there are threads, others are answered, and so are they."""
-    server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=2)
+    server = serve(TSUKURIOKI_WORKERS=1)
     picks = [(card.id, card.phrases[0].id) for card in _hand(poem)]
     body = orjson.dumps(
         {"selectedPairs": [{"conditionCard": c, "selectedPoem": p} for c, p in picks]}
@@ -66,12 +66,12 @@ def test_bodies_that_trickle_stop_nobody(serve: Serve, poem: Deck) -> None:
 
 def test_answers_that_nobody_takes_stop_nobody(serve: Serve) -> None:
     """Clients that ask for much and read nothing: others are answered, and the worker grows little."""
-    server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=2)
+    server = serve(TSUKURIOKI_WORKERS=1)
     ask = b"GET /api/decks/poem HTTP/1.1\r\nHost: localhost\r\n\r\n"
     others_are_answered(server)
     worker = psutil.Process(server.process.pid).children()[0]
     before = worker.memory_info().rss
-    with connections(server, 10) as greedy:
+    with connections(server, 20) as greedy:
         for one in greedy:
             one.settimeout(0.2)
             with contextlib.suppress(TimeoutError):

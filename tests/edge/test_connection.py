@@ -55,7 +55,6 @@ def service_in(folder: Path) -> tuple[Settings, Service]:
             "TSUKURIOKI_STORE": str(folder / "store"),
             "TSUKURIOKI_LEDGER": str(folder / "ledger"),
             "TSUKURIOKI_PROXIES": "1",
-            "TSUKURIOKI_CHAT_BURST": "1",
             "TSUKURIOKI_CHAT_RATE": "1",
         }
     )

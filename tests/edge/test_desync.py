@@ -195,9 +195,7 @@ def test_open_chat_streams_stop_no_hit(server: Server, poem: Deck, tmp_path: Pat
 def test_chat_streams_stop_no_page(precompute: Precompute, serve: Serve) -> None:
     """With many more chat streams open than there are threads, pages and deals are answered."""
     precompute("build", "--n", 27)
-    server = serve(
-        TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=2, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=1
-    )
+    server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=1)
     asked = orjson.dumps({"messages": [{"role": "user", "content": "おはよう"}], "stream": True})
     head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(asked)
     with contextlib.ExitStack() as stack:

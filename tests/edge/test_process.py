@@ -121,7 +121,6 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         ({"TSUKURIOKI_TIERS": ","}, "TSUKURIOKI_TIERS=','"),
         ({"TSUKURIOKI_RADIUS": "-1"}, "TSUKURIOKI_RADIUS='-1'"),
         ({"TSUKURIOKI_SITE": "/nowhere"}, "TSUKURIOKI_SITE='/nowhere': expected a folder with index.html"),
-        ({"TSUKURIOKI_LEDGER_MB": "0"}, "TSUKURIOKI_LEDGER_MB='0'"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_a_sentence(

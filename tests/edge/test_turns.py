@@ -56,7 +56,7 @@ def test_clients_are_let_in_by_turns(seed: int) -> None:
 
 def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path) -> None:
     """A page that one client asks for comes before most of the 300 that another had asked for."""
-    url = httpx.URL(serve(TSUKURIOKI_DECKS=poem_alone, TSUKURIOKI_THREADS=1).url)
+    url = httpx.URL(serve(TSUKURIOKI_DECKS=poem_alone).url)
     address, asked = (url.host, url.port), 300
     with ExitStack() as stack:
         many = []

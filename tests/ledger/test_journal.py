@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 )
 def test_disliked(tmp_path: Path, ups: int, downs: int, expected: bool) -> None:
     """An answer is disliked from three downs on, where they are more than half of its votes."""
-    box = VoteBox(tmp_path, "deck", LIMIT)
+    box = VoteBox(tmp_path, "deck")
     for vote in ["up"] * ups + ["down"] * downs:
         box.vote("k", 0, vote, "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z")
     assert (("k", 0, "2026-01-01T00:00:00Z") in disliked(tmp_path, "deck")) == expected

@@ -76,7 +76,7 @@ OPENAI_STOPPED = {
 
 
 def ollama(stand_in: StandIn, free_mb: int = 0, memory: int = 0) -> Ollama:
-    return Ollama(stand_in.url, MODEL, 0.5, 300.0, free_mb, lambda: memory)
+    return Ollama(stand_in.url, MODEL, 0.5, free_mb, lambda: memory)
 
 
 def openai(stand_in: StandIn) -> OpenAICompatible:

@@ -17,9 +17,9 @@ MISSES, VOTES = 20_000, 5_000
 
 def test_misses_and_votes_are_counted_once(serve: Serve, poem: Deck, tmp_path: Path) -> None:
     """However many read `/stats` at once, what is new in a journal is counted once, and for good."""
-    server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_THREADS=16)
+    server = serve(TSUKURIOKI_WORKERS=1)
     folder = tmp_path / "data" / "ledger"
-    ledger, votes = Ledger(folder, "poem", 100 << 20), VoteBox(folder, "poem", 100 << 20)
+    ledger, votes = Ledger(folder, "poem"), VoteBox(folder, "poem")
     rng = Random(1)
     plays = [random_play(poem, rng) for _ in range(50)]
     for number in range(MISSES):

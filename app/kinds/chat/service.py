@@ -43,6 +43,18 @@ from app.store.key import Query
 
 Event = Delta | Discard | Reply
 
+# Tokens of a reply. A line is a sentence or two, and the gate refuses longer ones: more tokens would only
+# make a small model's refusals later. The cloud's tokenizer is not known here, so it gets room.
+LOCAL_TOKENS, CLOUD_TOKENS = 50, 200
+# Seconds for a reply of the cloud. Visitors have given up by then.
+CLOUD_SECONDS = 10.0
+# What a model is shown of a conversation: the newest messages, and characters of them. A small model
+# loses itself in more, and the cloud bills it.
+MESSAGES, CHARACTERS = 12, 2000
+# Conversations whose lines are remembered, and for how many seconds: they only keep a character from
+# repeating itself, and take some tens of bytes each.
+CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
+
 
 def local_now() -> datetime.datetime:
     """The server's local time, on which greetings depend."""
@@ -75,13 +87,13 @@ class ServedChat:
         self.conversations = KeyedValues(
             state,
             f"conversations {deck.id}",
-            settings.chat_conversations,
+            CONVERSATIONS,
             rotation.SIZE,
-            settings.chat_forget,
+            FORGET_SECONDS,
         )
         self.prices = load_prices(settings.prices)
         self.tally = Tally(state, deck.id)
-        self._ledger = Ledger(settings.ledger, deck.id, settings.ledger_mb << 20)
+        self._ledger = Ledger(settings.ledger, deck.id)
         self.ladder = self._ladder()
 
     @cached_property
@@ -103,8 +115,8 @@ class ServedChat:
     def _ladder(self) -> Ladder[Turn, Reply]:
         settings = self._settings
         gate = ChatGate(self.deck)
-        rules = RulesTier(self.index, self.conversations, settings.chat_seed)
-        limits = self._limits(settings.chat_tokens, settings.chat_deadline)
+        rules = RulesTier(self.index, self.conversations)
+        limits = Limits(LOCAL_TOKENS, settings.chat_deadline, MESSAGES, CHARACTERS)
         local = LocalTier(self._models.local(self._note), gate, limits, settings.ollama_model)
         makers: dict[str, Callable[[], ChatTier]] = {
             "learned": lambda: LearnedTier(self.index),
@@ -120,12 +132,9 @@ class ServedChat:
 
     def _cloud(self, gate: ChatGate) -> CloudTier:
         settings = self._settings
-        limits = self._limits(settings.chat_cloud_tokens, settings.chat_cloud_deadline)
+        limits = Limits(CLOUD_TOKENS, CLOUD_SECONDS, MESSAGES, CHARACTERS)
         engine = self._models.cloud(self._note)
-        return CloudTier(engine, gate, limits, settings.chat_cheap, settings.chat_strong)
-
-    def _limits(self, tokens: int, seconds: float) -> Limits:
-        return Limits(tokens, seconds, self._settings.chat_history, self._settings.chat_characters)
+        return CloudTier(engine, gate, limits, settings.gemini_model, settings.chat_strong)
 
     def _note(self, tier: str, why: str, reason: str) -> None:
         self._counters.passed(self.deck.id, tier, why, reason)
@@ -147,7 +156,7 @@ class ServedChat:
 
     def _account(self, turn: Turn, reply: Reply) -> None:
         day = turn.at.date().isoformat()
-        shown = turn.history(self._settings.chat_history, self._settings.chat_characters)
+        shown = turn.history(MESSAGES, CHARACTERS)
         characters = len(system_prompt(turn)) + sum(len(m["content"]) for m in shown)
         usd = 0.0
         for source, written in turn.bill:
@@ -188,7 +197,7 @@ class ServedChat:
 
 
 def rate_limit(settings: Settings, state: State) -> RateLimit | None:
-    """The limit of messages for each client address, None if the settings set none."""
+    """The limit per client address, or None if none is set. A sixth of a minute's may come at once."""
     if not settings.chat_rate:
         return None
-    return RateLimit(state, "messages", settings.chat_rate, settings.chat_burst)
+    return RateLimit(state, "messages", settings.chat_rate, max(1, settings.chat_rate // 6))

@@ -161,10 +161,9 @@ class RulesTier:
     name = "rules"
     slow = False
 
-    def __init__(self, index: IndexSource, state: KeyedValues, seed: str) -> None:
+    def __init__(self, index: IndexSource, state: KeyedValues) -> None:
         self._index = index
         self._state = state
-        self._seed = seed
 
     def reply(self, turn: Turn) -> Pieces:
         """The next line for the main intent."""
@@ -180,7 +179,7 @@ class RulesTier:
         fresh = [i for i in fitting if _filled(pool[i][0].text, turn.name) not in last]
         key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {intent}"
         chosen = self._state.change(
-            key, lambda row: next_line(row, len(pool), fresh or fitting, f"{self._seed} {key}")
+            key, lambda row: next_line(row, len(pool), fresh or fitting, key)
         )
         line, source, model = pool[chosen]
         text = _lead(turn, line.text) + line.text

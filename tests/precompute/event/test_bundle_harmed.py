@@ -492,12 +492,12 @@ def test_every_deck_travels(tmp_path: Path) -> None:
     _log(data / "store", game, 3)
     shutil.copy(log := data / "store" / "game.jsonl", data / "store" / "harbour.jsonl")
     here = Precompute({"TSUKURIOKI_DATA": data})
-    here("bundle", tmp_path / "event.tar", TSUKURIOKI_HOST="0.0.0.0", TSUKURIOKI_CHAT_SEED="7")
+    here("bundle", tmp_path / "event.tar", TSUKURIOKI_HOST="0.0.0.0", TSUKURIOKI_IDLE="7")
     here("unpack", tmp_path / "event.tar", "--into", tmp_path / "event")
     release = tmp_path / "event" / "current" / "data"
     for deck in ("game", "harbour"):
         assert (release / "store" / f"{deck}.jsonl").read_bytes() == log.read_bytes()
-    assert (release / "settings.env").read_text() == "TSUKURIOKI_CHAT_SEED='7'\n"
+    assert (release / "settings.env").read_text() == "TSUKURIOKI_IDLE='7'\n"
     there = Precompute({"TSUKURIOKI_DATA": release})
     told = json.loads(there("stats", "--deck", "harbour", "--json").stdout)
     assert told["store"]["entries"] == 3
