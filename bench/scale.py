@@ -177,13 +177,20 @@ def _workers(server: Server) -> list[psutil.Process]:
 
 
 def _private(process: psutil.Process) -> float:
-    """Memory that this process has written and shares with nobody, in MB.
+    """Memory that this process has written and shares with nobody, in MB, without pages of files.
 
-    Not psutil's uss: that counts pages of the index, too, where only one process has looked at them.
+    Not psutil's uss, nor all that is dirty: they count pages of the index, too, where only one process
+    has looked at them, or where its copy is not on the disk yet.
     """
-    rolled = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-    found = next(line for line in rolled.splitlines() if line.startswith("Private_Dirty:"))
-    return int(found.split()[1]) / 1e3
+    total = 0
+    dirty = 0
+    for line in Path(f"/proc/{process.pid}/smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "Private_Dirty":
+            dirty = int(value.split()[0])
+        elif name == "Anonymous":
+            total += min(dirty, int(value.split()[0]))
+    return total / 1e3
 
 
 def service(say: Callable[[str], None]) -> dict[str, Any]:
