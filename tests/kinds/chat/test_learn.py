@@ -245,7 +245,7 @@ def test_one_address_cannot_swamp_the_votes(
 
 def test_what_is_disliked_is_cooked_again(precompute: Precompute, serve: Serve, poem: Deck) -> None:
     """An answer voted down gets another text, once for its votes; the log keeps the old one."""
-    precompute("build", "--n", 27)
+    precompute("build", "--n", 27, "--provider", "composer")
     server = serve()
     with server.client() as client:
         rng = Random(5)
