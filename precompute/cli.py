@@ -17,13 +17,14 @@ import orjson
 from click.core import ParameterSource
 from rich.console import Console
 
-from app.errors import IndexUnusableError, OperatorError, PlanError
-from app.kinds.cards.deck import CARDS, PATTERN, Deck, deck_folders, load_decks
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
-from app.kinds.decks import AnyDeck, load_all
+from app.errors import OperatorError, PlanError
+from app.kinds.cards.deck import Deck
+from app.kinds.chat.deck import PatternDeck
+from app.kinds.decks import load_all, load_one
+from app.kinds.kind import AnyDeck
 from app.settings import Settings, read_bundled, unknown_settings
 from app.store.holder import publish
-from app.store.index import Index, IndexWriter
+from app.store.index import IndexWriter
 from app.store.log import LogWriter, log_path
 from precompute import event
 from precompute.cook import progress
@@ -31,16 +32,15 @@ from precompute.cook.build import build as cook
 from precompute.cook.choose import PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
 from precompute.cook.options import BuildContext, BuildOptions
-from precompute.cook.refresh import REFRESH, told_ages
+from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
 from precompute.learn.lines import build_learned
 from precompute.plan.strategies import STRATEGIES
 from precompute.rehearse import rehearsal
 from precompute.rehearse.picture import draw
-from precompute.review import chat as chat_review
 from precompute.review import check as checks
 from precompute.review import merge
-from precompute.review import stats as deck_stats
+from precompute.review.kinds import review_of
 
 INTERRUPTED = 130
 
@@ -81,27 +81,25 @@ def _settings() -> Settings:
     return Settings.read(os.environ)
 
 
-def _patterns(settings: Settings, name: str | None) -> PatternDeck | None:
-    """The deck, where it is one of patterns."""
-    folders = dict(deck_folders(settings.decks))
-    found = (load_pattern_deck(path) for path, kind in folders.items() if kind == PATTERN)
-    return next((deck for deck in found if deck.id == name), None) if name else None
-
-
-def _deck(settings: Settings, name: str | None) -> Deck:
-    decks = load_decks(settings.decks)
-    if name and name not in decks and _patterns(settings, name):
-        raise PlanError(f"{name!r} is a deck of patterns; this is for decks of cards")
+def _deck(settings: Settings, name: str | None) -> AnyDeck:
+    """The deck that was named, or the settings'. What is wrong with others is no matter."""
     wanted = name or settings.deck
-    if wanted not in decks:
-        known = ", ".join(sorted(load_all(settings.decks)))
-        raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
-    return decks[wanted]
+    if found := load_one(settings.decks, wanted):
+        return found
+    known = ", ".join(sorted(load_all(settings.decks)))
+    raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
+
+
+def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
+    deck = _deck(settings, name)
+    if not isinstance(deck, Deck):
+        raise PlanError(f"{deck.id!r} is a deck of patterns; this is for decks of cards")
+    return deck
 
 
 # Which builds take an option of `build`, by its parameter's name; one that is not here is for decks
 # of cards alone. A chat deck cooks lines (stock) or takes in what it learned (misses).
-_COOK, _LEARN = f"{PATTERN} stock", f"{PATTERN} misses"
+CARDS, _COOK, _LEARN = Deck.kind, f"{PatternDeck.kind} stock", f"{PatternDeck.kind} misses"
 _CHAT_COOKING = frozenset(
     {
         "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
@@ -177,17 +175,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
     settings = _settings()
-    patterns = _patterns(settings, deck_name)
-    kind = f"{PATTERN} {asked['strategy']}" if patterns else CARDS
-    _refuse_foreign_options(kind)
+    deck = _deck(settings, deck_name)
+    _refuse_foreign_options(CARDS if deck.kind == CARDS else f"{deck.kind} {asked['strategy']}")
     review: bool = asked.pop("review")
-    deck = patterns or _deck(settings, deck_name)
     err = Console(stderr=True)
     context = BuildContext(settings, deck, Console(), err, SystemClock(), Random())
     options = BuildOptions(**asked)
     try:
-        if patterns and options.strategy == "misses":
-            return build_learned(options, context, patterns, review=review)
+        if isinstance(deck, PatternDeck) and options.strategy == "misses":
+            return build_learned(options, context, deck, review=review)
         return cook(options, context)
     finally:
         # What was cooked before a build broke off is served too.
@@ -233,23 +229,11 @@ def stats(
     settings = _settings()
     if folders:
         return _merged(folders, deck_name or settings.deck, as_json=as_json)
-    patterns = _patterns(settings, deck_name)
-    if patterns:
-        today = time.strftime("%Y-%m-%d")
-        told = chat_review.stats(settings, patterns, today)
-        if as_json:
-            sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
-        else:
-            table(Console(), f"deck {patterns.id}", chat_review.stats_rows(told))
-        return 0
     deck = _deck(settings, deck_name)
-    try:
-        index: Index | None = Index(settings.store, deck.id)
-    except IndexUnusableError as error:
-        index = None
-        click.echo(f"precompute: {error}", err=True)
-    meta = index.meta() if index else None
-    told = deck_stats.of_deck(settings, deck, meta, 100 if show_misses else 10)
+    review, today = review_of(deck), time.strftime("%Y-%m-%d")
+    told = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
+    if show_misses and "misses" not in told:
+        raise PlanError("--misses means nothing for a chat deck; leave it out")
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
@@ -257,8 +241,12 @@ def stats(
         for row in told["misses"]["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
-    table(Console(), f"deck {deck.id}", deck_stats.rows(told))
+    table(Console(), f"deck {deck.id}", review.stats_rows(told))
     return 0
+
+
+def _note(fault: str) -> None:
+    click.echo(f"precompute: {fault}", err=True)
 
 
 def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
@@ -316,7 +304,7 @@ def rehearse(
 ) -> int:
     """Play the game offline through the same ladder, and report."""
     settings = _settings()
-    deck = _deck(settings, deck_name)
+    deck = _deck_of_cards(settings, deck_name)
     stage = rehearsal.Stage(settings, deck, SystemClock().stamp())
     wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
     with progress.counting(Console(stderr=True), "playing", plays) as count:
@@ -348,25 +336,12 @@ def check(repair: bool) -> int:
     for deck in decks if repair else ():
         _repair(settings, deck)
     for deck in decks:
-        if isinstance(deck, PatternDeck):
-            findings += chat_review.check(deck)
-            findings += checks.check_store(settings.store, deck)
-            findings += checks.check_entries(settings.store, deck)
-            click.echo(chat_review.summary(deck))
-            continue
-        findings += checks.check_deck(deck)
+        review = review_of(deck)
+        findings += review.check(deck)
         findings += checks.check_store(settings.store, deck)
         findings += checks.check_entries(settings.store, deck)
-        summary = checks.summarise(deck)
-        click.echo(
-            f"deck {deck.id}: {summary.cards} cards in {summary.categories} categories, "
-            f"{summary.phrases} phrases, {summary.titles} titles, {summary.pieces} pieces for "
-            f"{summary.forms} forms with {summary.frames} frames; a card is dealt "
-            f"{summary.least_dealt:.2f} to {summary.most_dealt:.2f} times as often as the mean"
-        )
-        ages = told_ages(settings, deck, SystemClock().stamp())
-        if ages:
-            click.echo(ages)
+        for line in review.summary(settings, deck, SystemClock().stamp()):
+            click.echo(line)
     for finding in findings:
         click.echo(str(finding))
     errors = sum(finding.error for finding in findings)

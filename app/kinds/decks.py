@@ -1,23 +1,74 @@
-"""Every deck of a folder, of both kinds."""
+"""The kinds of decks, and the decks of a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from app.errors import DeckError
-from app.kinds.cards.deck import CARDS, Deck, deck_folders, load_deck
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
-from app.kinds.reading import DECK_FILE
+from app.kinds.cards.kind import Cards
+from app.kinds.chat.kind import Chat
+from app.kinds.kind import AnyDeck, Kind
+from app.kinds.reading import DECK_FILE, Reader
 
-AnyDeck = Deck | PatternDeck
+# By the name that a deck's file says. The first is the kind of a deck whose file says none.
+KINDS: Mapping[str, Kind[Any]] = {
+    "cards": Cards(),
+    "pattern": Chat(),
+}
+
+
+def kind_of(deck: AnyDeck) -> Kind[Any]:
+    """The kind of a deck."""
+    return KINDS[deck.kind]
+
+
+def deck_folders(folder: Path) -> list[Path]:
+    """The folders of decks below a folder. Raises DeckError where there is none."""
+    folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
+    if not folders:
+        raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
+    return folders
 
 
 def load_all(folder: Path) -> dict[str, AnyDeck]:
-    """All decks in a folder by id. Raises DeckError if one is wrong or two have the same id."""
+    """Decks by id.
+
+    Raises DeckError where there is no deck at all, where one is wrong, or two share an id.
+    """
     decks: dict[str, AnyDeck] = {}
-    for path, kind in deck_folders(folder):
-        deck: AnyDeck = load_deck(path) if kind == CARDS else load_pattern_deck(path)
+    for path in deck_folders(folder):
+        deck = _load(path, _head(path))
         if deck.id in decks:
-            raise DeckError(str(path / DECK_FILE), "id", f"another deck has the id {deck.id!r}")
+            raise _same_id(path, deck.id)
         decks[deck.id] = deck
     return decks
+
+
+def load_one(folder: Path, wanted: str) -> AnyDeck | None:
+    """The deck of this id, None if there is none; no other deck is read whole. Raises DeckError."""
+    heads = {path: _head(path) for path in deck_folders(folder)}
+    found = [path for path, head in heads.items() if head.get("id") == wanted]
+    if len(found) > 1:
+        raise _same_id(found[1], wanted)
+    return _load(found[0], heads[found[0]]) if found else None
+
+
+def _head(folder: Path) -> Mapping[str, Any]:
+    """What a deck's file says; nothing if that is no object, which loading it blames."""
+    value = Reader(folder, DECK_FILE).value
+    return value if isinstance(value, dict) else {}
+
+
+def _load(folder: Path, head: Mapping[str, Any]) -> AnyDeck:
+    name = head.get("kind", next(iter(KINDS)))
+    if not isinstance(name, str) or name not in KINDS:
+        fault = f"expected one of {', '.join(KINDS)}, not {name!r}"
+        raise DeckError(str(folder / DECK_FILE), "kind", fault)
+    deck: AnyDeck = KINDS[name].load(folder)
+    return deck
+
+
+def _same_id(folder: Path, deck: str) -> DeckError:
+    return DeckError(str(folder / DECK_FILE), "id", f"another deck has the id {deck!r}")

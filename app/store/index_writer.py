@@ -42,12 +42,8 @@ _CHUNK = 4 << 20
 _BLOCK = 1 << 20
 
 
-class IndexedDeck(Protocol):
-    """What the index needs to know about a deck."""
-
-    @property
-    def id(self) -> str:
-        """The deck's id."""
+class Coverage(Protocol):
+    """What the index needs to know about the hands of a deck, to count those that are stocked."""
 
     @property
     def shape(self) -> str:
@@ -58,6 +54,18 @@ class IndexedDeck(Protocol):
 
         None if the query is not a play of this deck.
         """
+
+
+class IndexedDeck(Protocol):
+    """What the index needs to know about a deck."""
+
+    @property
+    def id(self) -> str:
+        """The deck's id."""
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """What counting stocked hands needs; None if the deck has no hands."""
 
 
 def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
@@ -101,10 +109,11 @@ class IndexWriter:
         self, store: Path, deck: IndexedDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
     ) -> None:
         self._store = store
-        self._deck = deck
+        self._coverage = deck.coverage
         self._log = log_path(store, deck.id)
         self._path = index_path(store, deck.id)
-        self._fresh = Meta(deck=deck.id, shape=deck.shape, order=list(order), radius=radius)
+        shape = self._coverage.shape if self._coverage else ""
+        self._fresh = Meta(deck=deck.id, shape=shape, order=list(order), radius=radius)
         try:
             store.mkdir(parents=True, exist_ok=True)
             self.why_rebuilt = self._continue()
@@ -269,7 +278,7 @@ class IndexWriter:
             key, variant = bytes.fromhex(record["key"]), record["variant"]
             body = exact_body(record, query.deck)
             answers.append(_Answer(answer_name(key, variant), offset, numbers[origin], body))
-            if variant == 0 and query.kind == HAND:
+            if variant == 0 and query.kind == HAND and self._coverage:
                 plays.append(_Play(query.raw_hand_key, key, query))
             meta.cost_usd += record["cost_usd"]
             meta.paid += record["cost_usd"] > 0
@@ -309,13 +318,13 @@ class IndexWriter:
         new = {play.key: play.query for play in plays}
         for record in records_of(before):
             new.pop(record[:KEY_SIZE], None)
-        if not new:
+        if not new or self._coverage is None:
             return
         joined = before + b"".join([key + query.digests for key, query in new.items()])
         txn.put(hand, row(hand, joined), db=hands)
-        known = [query for query in new.values() if self._deck.phrase_ids(query)]
+        known = [query for query in new.values() if self._coverage.phrase_ids(query)]
         meta.plays += len(known)
-        phrases = self._deck.phrase_ids(known[0]) if known else None
+        phrases = self._coverage.phrase_ids(known[0]) if known else None
         if (
             phrases
             and is_hand_stocked(joined, phrases, meta.radius)

@@ -24,8 +24,10 @@ from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.service import ServedChat, rate_limit
-from app.kinds.decks import AnyDeck, load_all
+from app.kinds.decks import load_all
+from app.kinds.kind import AnyDeck
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
 from app.ledger.deals import DealCounter, permuted
@@ -137,7 +139,7 @@ class Service:
                 models=self._models,
             )
             for deck in found
-            if not isinstance(deck, Deck)
+            if isinstance(deck, PatternDeck)
         }
         # In which a key is looked up if the request names no deck.
         self.indexes = tuple(

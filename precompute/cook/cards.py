@@ -25,13 +25,18 @@ from app.store.key import Query
 from app.store.log import LogWriter
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Rows
+from precompute.cook.kinds import Cook, Cooking, Rows
 from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import one_in
 from precompute.learn.written import written_entries
 from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
+
+
+def cooking(deck: Deck) -> Cooking:
+    """How a deck of cards is cooked."""
+    return CardsCooking(deck)
 
 
 class CardsCooking:
@@ -43,6 +48,7 @@ class CardsCooking:
         "title verbatim at the first try": frozenset({"shape", "title"}),
     }
     subject = "a card"
+    voted_on = True
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck

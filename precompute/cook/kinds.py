@@ -1,4 +1,4 @@
-"""What cooking asks of a kind of deck, and which kinds there are.
+"""What cooking asks of a kind of deck.
 
 The pipeline is the same for all: plan, jobs, runner, gate, entries, log, index. Resuming, budget,
 rates, waits, batch jobs, refreshing and the bill are the pipeline's; what is asked for, how a model
@@ -7,14 +7,15 @@ is asked, what its reply means and what passes are the kind's.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from app.kinds.cards.deck import Deck
-from app.kinds.decks import AnyDeck
+from app.kinds.decks import kind_of
+from app.kinds.kind import AnyDeck
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Provider, Refusals, Task
 from app.providers import Completion, Model, Prompt
@@ -71,11 +72,13 @@ class Cooking(Protocol):
     `whole_only`: a model is asked for many answers in a request, never for one in two steps.
     `quality` names figures of the report, each with the checks that a draft must pass for it.
     `subject` is what an entry's fingerprint holds beside the prompt, as in "a card has changed".
+    `voted_on`: people vote on the answers, so that `--refresh disliked` means something.
     """
 
     whole_only: bool
     quality: Mapping[str, frozenset[str]]
     subject: str
+    voted_on: bool
 
     @property
     def deck(self) -> IndexedDeck:
@@ -116,12 +119,8 @@ class Cooking(Protocol):
 
 
 def cooking_of(deck: AnyDeck) -> Cooking:
-    """How a deck is cooked. A kind is added by a module and a line here."""
-    # Each kind is imported when it is cooked: a build of one needs nothing of the other.
-    if isinstance(deck, Deck):
-        from precompute.cook.cards import CardsCooking
-
-        return CardsCooking(deck)
-    from precompute.cook.lines import LinesCooking
-
-    return LinesCooking(deck)
+    """How a deck is cooked: by what the module of its kind's name makes of it."""
+    # Each kind is imported when it is cooked: a build of one needs nothing of the others.
+    kind = importlib.import_module(f"precompute.cook.{kind_of(deck).room}")
+    made: Cooking = kind.cooking(deck)
+    return made

@@ -8,7 +8,7 @@ from random import Random
 from rich.console import Console
 
 from app.errors import PlanError
-from app.kinds.decks import AnyDeck
+from app.kinds.kind import AnyDeck
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from precompute.cook.choose import Choice, is_limited

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from app.errors import IndexUnusableError, PlanError
-from app.kinds.cards.deck import Deck
-from app.kinds.decks import AnyDeck
+from app.kinds.kind import AnyDeck
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Task
 from app.ledger.votes import disliked
@@ -261,7 +260,7 @@ def plan_refresh(
     name: str, settings: Settings, deck: AnyDeck, choice: Choice, err: Console
 ) -> Iterator[Job]:
     """The jobs of a refresh. Raises PlanError."""
-    if name == DISLIKED and not isinstance(deck, Deck):
+    if name == DISLIKED and not cooking_of(deck).voted_on:
         raise PlanError("--refresh disliked: nobody votes on the lines of a chat")
     try:
         yield from PLANS[name](settings, deck, choice, err)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from app.errors import BundleError
-from app.kinds.cards.deck import deck_folders
-from app.kinds.decks import load_all
+from app.kinds.decks import deck_folders, load_all
 from app.settings import Settings, travelling_settings, write_settings
 from app.store.log import LogWriter, log_path
 from precompute.event.manifest import (
@@ -64,7 +63,7 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
 
 def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
     """The files of every deck; what begins with a dot is an editor's or a system's."""
-    for folder, _ in deck_folders(decks):
+    for folder in deck_folders(decks):
         for path in sorted(folder.resolve().rglob("*")):
             inner = path.relative_to(folder.resolve())
             if any(part.startswith(".") for part in inner.parts):

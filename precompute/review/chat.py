@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from app.errors import IndexUnusableError
+from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
@@ -25,12 +25,18 @@ from precompute.review.check import Finding
 FEWEST_LINES = 8
 
 
-def stats(settings: Settings, deck: PatternDeck, today: str) -> dict[str, Any]:
-    """What is known of a deck of patterns without a server."""
+def stats(
+    settings: Settings, deck: PatternDeck, today: str, most: int, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """What is known of a deck of patterns without a server; misses are not listed."""
+    index: Index | None = None
     try:
-        index: Index | None = Index(settings.store, deck.id)
-    except IndexUnusableError:
-        index = None
+        index = Index(settings.store, deck.id)
+    except NothingCookedError:
+        # Vetted lines serve as they are.
+        pass
+    except IndexUnusableError as error:
+        note(str(error))
     rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
     prices = load_prices(settings.prices)
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
@@ -111,7 +117,7 @@ def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
     return found
 
 
-def summary(deck: PatternDeck) -> str:
+def summary(settings: Settings, deck: PatternDeck, today: str) -> Iterator[str]:
     """One line of what there is."""
     space = chat_figures.space(deck)
     told = (
@@ -122,4 +128,4 @@ def summary(deck: PatternDeck) -> str:
     if figures:
         least = [min(f[i] for f in figures) for i in (0, 1)]
         told += f"; precision at least {least[0]:.2f}, recall at least {least[1]:.2f}"
-    return told
+    yield told

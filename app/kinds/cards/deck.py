@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 import xxhash
 
-from app.errors import DeckError, RequestError
+from app.errors import RequestError
 from app.kinds.cards.pieces import NO_PIECES, Pieces, load_forms, load_pieces
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.store.coverage import elementary
@@ -32,7 +32,6 @@ from app.store.key import HAND, Pick, Query, pick
 CARDS_FILE = "cards.json"
 TITLES_FILE = "titles.json"
 
-CARDS, PATTERN = KINDS = ("cards", "pattern")
 # Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
 _NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
 
@@ -109,6 +108,13 @@ class Deck:
     pieces: Pieces = NO_PIECES
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folder: Path | None = None
+
+    kind = "cards"
+
+    @property
+    def coverage(self) -> Deck:
+        """Its hands are counted as they become stocked."""
+        return self
 
     @cached_property
     def card_by_id(self) -> Mapping[str, Card]:
@@ -394,35 +400,6 @@ def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
         raise reader.fail("template", "expected openings, links and closings")
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
-
-
-def deck_folders(folder: Path) -> list[tuple[Path, str]]:
-    """The folders of decks in a folder, each with its kind. Raises DeckError if there is none."""
-    folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
-    if not folders:
-        raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
-    return [(path, _kind(path)) for path in folders]
-
-
-def _kind(folder: Path) -> str:
-    reader = Reader(folder, DECK_FILE)
-    kind = reader.value.get("kind", CARDS) if isinstance(reader.value, dict) else CARDS
-    if kind not in KINDS:
-        raise reader.fail("kind", f"expected one of {', '.join(KINDS)}, not {kind!r}")
-    return str(kind)
-
-
-def load_decks(folder: Path) -> dict[str, Deck]:
-    """The decks of cards in a folder, by id. Raises DeckError, also if there is no deck at all."""
-    decks: dict[str, Deck] = {}
-    for path, kind in deck_folders(folder):
-        if kind != CARDS:
-            continue
-        deck = load_deck(path)
-        if deck.id in decks:
-            raise DeckError(str(path / DECK_FILE), "id", f"another deck has the id {deck.id!r}")
-        decks[deck.id] = deck
-    return decks
 
 
 def deal_probabilities(deck: Deck) -> dict[str, float]:

@@ -216,11 +216,9 @@ class PatternDeck:
     _searched: list[Intent] = field(init=False)
     _prefilter: Prefilter = field(init=False)
 
-    # The coverage of patterns is not counted, so that no change of the deck requires a new index.
-    shape = "pattern"
-
-    def phrase_ids(self, query: Query) -> None:
-        """None: a pattern is not a play of cards."""
+    kind = "pattern"
+    # Nothing is dealt, so that no stock is counted.
+    coverage = None
 
     @cached_property
     def character_by_id(self) -> Mapping[str, Character]:

@@ -16,7 +16,8 @@ import pytest
 
 from app.errors import DeckError, RequestError
 from app.kinds.cards.dealing import deal, random_play
-from app.kinds.cards.deck import Deck, deal_probabilities, load_deck, load_decks, nouns_of
+from app.kinds.cards.deck import Deck, deal_probabilities, load_deck, nouns_of
+from app.kinds.decks import load_all
 from app.store.key import Query
 from tests.making import DECKS, card, small_cards, small_deck, write_deck, write_json
 
@@ -192,14 +193,14 @@ def test_members_that_are_not_ours_are_dealt_back(tmp_path: Path) -> None:
 def test_no_deck_and_two_decks_of_one_id(tmp_path: Path) -> None:
     """A folder without a deck is a fault, and so are two decks with one id."""
     with pytest.raises(DeckError, match="no deck here"):
-        load_decks(tmp_path)
+        load_all(tmp_path)
     with pytest.raises(DeckError, match="no deck here"):
-        load_decks(tmp_path / "nowhere")
+        load_all(tmp_path / "nowhere")
     small_deck(tmp_path / "one")
-    assert list(load_decks(tmp_path)) == ["one"]
+    assert list(load_all(tmp_path)) == ["one"]
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     with pytest.raises(DeckError, match="another deck has the id 'one'"):
-        load_decks(tmp_path)
+        load_all(tmp_path)
 
 
 def test_two_cards_may_share_phrase_ids(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Rows
+from precompute.cook.kinds import Cook, Cooking, Rows
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import counts
@@ -73,6 +73,11 @@ def plan_lines(deck: PatternDeck) -> Iterator[Job]:
                 yield Job(deck.line_query(character.id, intent, mood, time), variant, intent)
 
 
+def cooking(deck: PatternDeck) -> Cooking:
+    """How a deck of characters is cooked."""
+    return LinesCooking(deck)
+
+
 class LinesCooking:
     """A deck of characters, as the pipeline sees it."""
 
@@ -81,6 +86,7 @@ class LinesCooking:
         "voice kept at the first try": frozenset({"shape", "voice"})
     }
     subject = "the character"
+    voted_on = False
 
     def __init__(self, deck: PatternDeck) -> None:
         self.deck = deck

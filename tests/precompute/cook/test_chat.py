@@ -23,8 +23,8 @@ from app.store.entry import Entry
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
 from precompute.cook.build import build
+from precompute.cook.chat import plan_lines
 from precompute.cook.clock import Clock
-from precompute.cook.lines import plan_lines
 from precompute.cook.options import BuildOptions
 from tests.kit import DATA, MODELS, Booth, FakeClock, Outcome, poem_deck
 from tests.making import PATIENCE, REPO, environment, wait_for

@@ -1,0 +1,22 @@
+"""Decks of patterns as a kind of deck."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.gate import ChatGate
+
+
+class Chat:
+    """Characters, who answer messages by single lines."""
+
+    room = "chat"
+
+    def load(self, folder: Path) -> PatternDeck:
+        """Read and check a deck."""
+        return load_pattern_deck(folder)
+
+    def gate(self, deck: PatternDeck) -> ChatGate:
+        """The rules of the deck and of its characters' voices."""
+        return ChatGate(deck)

@@ -1,0 +1,241 @@
+"""Decks of cards: what is wrong with one, and what is known of one without a server.
+
+The figures are those of `/stats`, over all runs of a server.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import IndexUnusableError
+from app.kinds.cards.deck import Card, Deck, deal_probabilities
+from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
+from app.kinds.cards.gate import Gate, leak_in
+from app.kinds.cards.pieces import PIECES_FILE, own_pieces
+from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
+from app.kinds.cards.written import WRITTEN_FILE, written_answers
+from app.ledger.counters import answer_summary, kept_sums, tier_figures
+from app.ledger.misses import MissCounts
+from app.ledger.votes import VoteCounts
+from app.settings import Settings
+from app.store.index import Index
+from precompute.cook.refresh import told_ages
+from precompute.cook.report import counts, one_in
+from precompute.review.check import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The counts that a deck's check proves."""
+
+    cards: int
+    categories: int
+    phrases: int
+    titles: int
+    forms: int
+    frames: int
+    pieces: int
+    least_dealt: float
+    most_dealt: float
+
+
+def summarise(deck: Deck) -> Summary:
+    """Counts, and how unevenly cards are dealt, as multiples of the mean."""
+    dealt = deal_probabilities(deck)
+    mean = sum(dealt.values()) / len(dealt)
+    return Summary(
+        cards=len(deck.cards),
+        categories=len(deck.cards_by_category),
+        phrases=sum(len(card.phrases) for card in deck.cards),
+        titles=len(deck.titles),
+        forms=len(deck.pieces.forms),
+        frames=sum(len(form.frames) for form in deck.pieces.forms),
+        pieces=sum(1 for _ in own_pieces(deck.pieces)),
+        least_dealt=min(dealt.values()) / mean,
+        most_dealt=max(dealt.values()) / mean,
+    )
+
+
+def check(deck: Deck) -> Iterator[Finding]:
+    """Everything about a deck that loading it did not settle."""
+    yield from _check_phrases(deck)
+    yield from _check_deal(deck)
+    yield from _check_pieces(deck)
+    yield from _check_written(deck)
+
+
+def _check_written(deck: Deck) -> Iterator[Finding]:
+    """A written answer that the gate refuses would never be served."""
+    gate = Gate.of(deck)
+    for query, response in written_answers(deck).items():
+        for refusal in gate.refusals(query, response):
+            where = f"{deck.id}: {WRITTEN_FILE}: {response['title']} {query.key}"
+            yield Finding(where, str(refusal))
+
+
+def _check_phrases(deck: Deck) -> Iterator[Finding]:
+    """A phrase is the player's: one that breaks a rule is told, and served all the same."""
+    seen: dict[str, str] = {}
+    gate = Gate.of(deck)
+    for card in deck.cards:
+        for phrase in card.phrases:
+            where = f"{deck.id}: phrase {phrase.id}"
+            if phrase.text in seen:
+                yield Finding(where, f"the same text as {seen[phrase.text]}", error=False)
+            seen[phrase.text] = phrase.id
+            for refusal in gate.examine_text(phrase.text, (card,)):
+                yield Finding(where, f"{refusal}: {phrase.text}", error=False)
+
+
+def _check_deal(deck: Deck) -> Iterator[Finding]:
+    summary = summarise(deck)
+    for figure in (summary.least_dealt, summary.most_dealt):
+        if not 0.25 <= figure <= 4:
+            fault = f"some cards are dealt {figure:.2f} times as often as the mean"
+            yield Finding(f"{deck.id}: {deck.folder}", fault, error=False)
+
+
+def _check_pieces(deck: Deck) -> Iterator[Finding]:
+    """What is lacking or wrong of the pieces that answers are composed of."""
+    if not deck.pieces.forms:
+        return
+    for card in deck.cards:
+        yield from _lacking(deck, card)
+    seen: dict[str, str] = {}
+    for piece in own_pieces(deck.pieces):
+        where = f"{deck.id}: {piece.where}"
+        if piece.text in seen:
+            yield Finding(where, f"the same text as {seen[piece.text]}: {piece.text}")
+        seen[piece.text] = piece.where
+        least, most = piece.wanted.length
+        if not least <= len(piece.text) <= most:
+            fault = f"has {len(piece.text)} characters, not {least} to {most}: {piece.text}"
+            yield Finding(where, fault, error=False)
+    if deck.composable:
+        yield from _check_composed(deck)
+
+
+def _lacking(deck: Deck, card: Card) -> Iterator[Finding]:
+    if card.id not in deck.pieces.cards:
+        yield Finding(f"{deck.id}: card {card.id}", "has no pieces, so that nothing is composed")
+    for phrase in card.phrases:
+        for form in deck.pieces.forms:
+            if not deck.pieces.phrases.get(phrase.id, {}).get(form.id):
+                where = f"{deck.id}: phrase {phrase.id}"
+                yield Finding(where, f"has no sentence for form {form.id}")
+
+
+def _check_composed(deck: Deck) -> Iterator[Finding]:
+    """What can go wrong when pieces are put together. The first fault of a kind in a place is told."""
+    found = list(fragments(deck))
+    told: set[tuple[str, str]] = set()
+    for fragment, card in leaks(deck, found):
+        if (fragment.where, card.id) not in told:
+            told.add((fragment.where, card.id))
+            word = leak_in(unicodedata.normalize("NFKC", fragment.text), card)
+            fault = f"tells {card.id} ({word}), which may lie beside it: {fragment.text}"
+            yield Finding(f"{deck.id}: {fragment.where}", fault)
+    if not texts_pass(deck, [fragment.text for fragment in found]):
+        yield from _refused(deck, found)
+    for word in sorted(spanned(deck)):
+        fault = f"{word!r} could begin in one piece and end in the next: each answer is judged"
+        yield Finding(f"{deck.id}: {PIECES_FILE}", fault, error=False)
+    for form in deck.pieces.forms:
+        if not form_fits(deck, form):
+            fault = "some answers find no frame with which they are neither too short nor too long"
+            yield Finding(f"{deck.id}: form {form.id}", fault)
+
+
+def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
+    gate = Gate.of(deck)
+    phrases = [phrase.text for card in deck.cards for phrase in card.phrases]
+    told: set[str] = set()
+    for fragment in found:
+        # A title of a chapter may have no kana, an answer must: it is lent one here.
+        refusal = next(iter(gate.examine_text(f"{fragment.text}\nの", (), phrases)), None)
+        if refusal and fragment.where not in told:
+            told.add(fragment.where)
+            yield Finding(f"{deck.id}: {fragment.where}", f"{refusal}: {fragment.text}")
+
+
+def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
+    """The deck's counts, then how old its entries are, if there are any."""
+    counted = summarise(deck)
+    yield (
+        f"deck {deck.id}: {counted.cards} cards in {counted.categories} categories, "
+        f"{counted.phrases} phrases, {counted.titles} titles, {counted.pieces} pieces for "
+        f"{counted.forms} forms with {counted.frames} frames; a card is dealt "
+        f"{counted.least_dealt:.2f} to {counted.most_dealt:.2f} times as often as the mean"
+    )
+    if ages := told_ages(settings, deck, today):
+        yield ages
+
+
+def stats(
+    settings: Settings, deck: Deck, today: str, most: int, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Space, store, coverage, use; `note` is told why there is no index."""
+    meta = None
+    try:
+        meta = Index(settings.store, deck.id).meta()
+    except IndexUnusableError as error:
+        note(str(error))
+    answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
+    return {
+        "deck": deck.id,
+        "space": space(deck),
+        "store": store(meta),
+        "coverage": coverage(deck, meta),
+        "answers": answers,
+        "expected": read_rehearsal(settings.store, deck.id),
+        "misses": MissCounts(settings.ledger, deck.id).most_wanted(most),
+        "feedback": VoteCounts(settings.ledger, deck.id).totals(),
+        "money": money(meta, answers["whole"]),
+    }
+
+
+def stats_rows(told: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """As rows of a table."""
+    sizes, stored, covers = told["space"], told["store"], told["coverage"]
+    yield "cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"
+    yield "hands, plays", f"{sizes['hands']:,}, {sizes['plays']:,}"
+    yield "entries", f"{stored['entries']:,}"
+    yield "by source", counts(stored["by_source"])
+    yield "by model", counts(stored["by_model"])
+    yield "exact plays", one_in(covers["exact"])
+    yield "stocked hands", one_in(covers["stocked_hands"])
+    yield "plays of stocked hands", one_in(covers["stocked_plays"])
+    yield "plays that composing covers", one_in(covers["composed"])
+    yield from _answered(told["answers"], told["expected"])
+    yield "misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"
+    yield "votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"
+    yield from _spent(told["money"])
+
+
+def _answered(
+    answers: Mapping[str, Any], expected: Mapping[str, Any] | None
+) -> Iterator[tuple[str, object]]:
+    foretold = expected["tiers"] if expected else {}
+    yield "answers at events", f"{answers['total']:,}"
+    if expected:
+        yield "answers rehearsed", f"{expected['plays']:,}, dealt {expected['deal']}"
+    for tier in dict.fromkeys((*foretold, *answers["by_tier"])):
+        told = [
+            f"{words} {row['share']:.1%} ({row['answers']:,})"
+            for words, row in (
+                ("expected", foretold.get(tier)),
+                ("seen", answers["by_tier"].get(tier)),
+            )
+            if row
+        ]
+        yield f"  {tier}", ", ".join(told)
+
+
+def _spent(money: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "spent", f"{money['spent_usd']:.4f} USD for {money['paid_entries']:,} paid entries"
+    if money["saved_usd"] is not None:
+        yield "saved by hits", f"{money['saved_usd']:.4f} USD, {money['answers']:,} whole answers"
