@@ -270,17 +270,25 @@ class KeyedValues:
         self._size = size
         self._forget = forget
 
+    def read(self, key: str) -> bytes:
+        """The value of a key as it is; it does not count as used."""
+        query = "SELECT used, value FROM rows WHERE space = ? AND key = ?"
+        row = self._state.run(lambda f: f.execute(query, (self._space, _digest(key))).fetchone())
+        return row[1] if self._fresh(row, self._state.now()) else bytes(self._size)
+
+    def _fresh(self, row: tuple[float, bytes] | None, now: float) -> bool:
+        return row is not None and now - row[0] <= self._forget and len(row[1]) == self._size
+
     def change(self, key: str, change: Callable[[bytearray], ResultT]) -> ResultT:
         """Change the value of a key in place, in one transaction; returns what `change` returns."""
-        digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) - (1 << 63)
+        digest = _digest(key)
         now = self._state.now()
 
         def work(file: sqlite3.Connection) -> ResultT:
             row = file.execute(
                 "SELECT used, value FROM rows WHERE space = ? AND key = ?", (self._space, digest)
             ).fetchone()
-            fresh = row is not None and now - row[0] <= self._forget and len(row[1]) == self._size
-            value = bytearray(row[1] if fresh else self._size)
+            value = bytearray(row[1] if self._fresh(row, now) else self._size)
             result = change(value)
             file.execute(
                 "REPLACE INTO rows VALUES (?, ?, ?, ?)", (self._space, digest, now, bytes(value))
@@ -308,6 +316,10 @@ class KeyedValues:
         since = self._state.now() - self._forget
         query = "SELECT count(*) FROM rows WHERE space = ? AND used >= ?"
         return int(self._state.run(lambda f: f.execute(query, (self._space, since)).fetchone()[0]))
+
+
+def _digest(key: str) -> int:
+    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) - (1 << 63)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ const message = document.querySelector("#message");
 const stop = document.querySelector("#stop");
 const state = document.querySelector("#state");
 const token = document.querySelector("#token");
+const help = document.querySelector("#help");
+const contacts = document.querySelector("#contacts");
 
 // One history and one conversation for each character.
 const talks = new Map();
@@ -14,7 +16,7 @@ let running = null;
 
 function current() {
   const character = new FormData(who).get("character");
-  if (!talks.has(character)) talks.set(character, { character, messages: [], id: undefined });
+  if (!talks.has(character)) talks.set(character, { character, messages: [], id: undefined, help: undefined });
   return talks.get(character);
 }
 
@@ -35,6 +37,44 @@ function label(item, answer) {
   const near = answer.near ? "≈" : "";
   told.textContent = [answer.tier + near, answer.intent, answer.model].filter(Boolean).join(" ・ ");
   item.append(told);
+}
+
+function link(contact) {
+  const phone = /^[0-9 +-]+$/.test(contact.number);
+  const element = document.createElement(phone || contact.url ? "a" : "span");
+  if (phone) element.href = `tel:${contact.number.replaceAll(/[ -]/g, "")}`;
+  else if (contact.url) element.href = contact.url;
+  element.textContent = contact.number;
+  return element;
+}
+
+// Who can be called stays in sight as long as the conversation is careful.
+function showHelp(told) {
+  help.hidden = !told;
+  contacts.replaceChildren();
+  for (const country of told?.countries ?? []) {
+    const list = document.createElement("ul");
+    for (const contact of country.contacts) {
+      const item = document.createElement("li");
+      item.append(`${contact.name} `, link(contact), contact.hours ? ` (${contact.hours})` : "");
+      list.append(item);
+    }
+    const note = document.createElement("p");
+    note.textContent = `${country.emergency} `;
+    const checked = document.createElement("small");
+    checked.textContent = `${country.name} ${country.checked}`;
+    note.append(checked);
+    contacts.append(list, note);
+  }
+}
+
+async function post(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  const response = await fetch(path, { method: "POST", headers, signal, body: JSON.stringify(body) });
+  if (response.ok) return response;
+  if (response.status === 401) document.querySelector("#token-label").hidden = false;
+  throw new Error((await response.json()).error);
 }
 
 // Server-sent events over fetch: EventSource can only GET.
@@ -58,25 +98,16 @@ async function* eventsOf(body) {
 }
 
 async function ask(conversation, signal) {
-  const headers = { "Content-Type": "application/json" };
-  if (token.value) headers.Authorization = `Bearer ${token.value}`;
   const name = document.querySelector("#name").value.trim();
-  const response = await fetch("/api/chat", {
-    method: "POST",
-    headers,
-    signal,
-    body: JSON.stringify({
-      deck,
-      character: conversation.character,
-      conversation: conversation.id,
-      messages: conversation.messages.slice(-40),
-      name: name || undefined,
-      stream: true,
-    }),
-  });
-  if (response.ok) return response.body;
-  if (response.status === 401) document.querySelector("#token-label").hidden = false;
-  throw new Error((await response.json()).error);
+  const body = {
+    deck,
+    character: conversation.character,
+    conversation: conversation.id,
+    messages: conversation.messages.slice(-40),
+    name: name || undefined,
+    stream: true,
+  };
+  return (await post("/api/chat", body, signal)).body;
 }
 
 async function answer(conversation, signal) {
@@ -84,7 +115,11 @@ async function answer(conversation, signal) {
   const shown = bubble("assistant", speaker);
   try {
     for await (const { name, data } of eventsOf(await ask(conversation, signal))) {
-      if (name === "start") conversation.id = data.conversation;
+      if (name === "start") {
+        conversation.id = data.conversation;
+        conversation.help = data.help;
+        showHelp(data.help);
+      }
       if (name === "delta") shown.text.append(data.text);
       if (name === "discard") shown.text.textContent = "";
       if (name === "error") throw new Error(data.error);
@@ -137,7 +172,19 @@ who.addEventListener("change", (event) => {
   const conversation = current();
   const speaker = event.target.parentElement.textContent.trim();
   talk.replaceChildren();
+  showHelp(conversation.help);
   for (const { role, content } of conversation.messages) {
     bubble(role, role === "user" ? "" : speaker).text.textContent = content;
+  }
+});
+document.querySelector("#reset").addEventListener("click", async () => {
+  const conversation = current();
+  try {
+    await post("/api/chat/reset", { deck, conversation: conversation.id });
+    conversation.help = undefined;
+    showHelp(undefined);
+    state.textContent = "";
+  } catch (error) {
+    state.textContent = error.message;
   }
 });

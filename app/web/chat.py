@@ -58,6 +58,21 @@ def chat() -> Response:
     return response
 
 
+@chat_api.post("/api/chat/reset")
+def reset() -> Response:
+    """Answer a conversation as always again: a person has looked after whoever was in danger."""
+    service = _service()
+    admit(service)
+    body = parse_json(request.get_data(cache=False))
+    if not isinstance(body, dict):
+        raise _bad("expected a JSON object")
+    conversation = _text(body, "conversation", MAX_ID)
+    if conversation is None:
+        raise _bad("'conversation' is missing")
+    service.chat(_text(body, "deck", MAX_ID)).reset_care(conversation)
+    return Response(status=204, headers={"Cache-Control": "no-store"})
+
+
 @chat_api.get("/chat")
 def page() -> Response:
     """The page of the chat."""
@@ -104,7 +119,7 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
     name = _text(body, "name", MAX_NAME) or ""
     if not name.isprintable() or any(sign in name for sign in "{}<>"):
         raise _bad("'name' must be a plain name")
-    return Turn(
+    turn = Turn(
         deck=served.deck,
         character=served.deck.known_character(_text(body, "character", MAX_ID)),
         messages=_messages(body.get("messages")),
@@ -112,6 +127,7 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
         name=name,
         at=served.local(),
     )
+    return served.with_care(turn)
 
 
 def _messages(value: Any) -> tuple[Mapping[str, str], ...]:
@@ -147,11 +163,19 @@ def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
         "model": reply.model,
         "tier": reply.tier,
     }
+    answer |= help_told(turn)
     if reply.near is not None:
         answer["near"] = reply.near
     if reply.importance is not None:
         answer |= {"importance": reply.importance, "signals": list(turn.signals)}
     return answer
+
+
+def help_told(turn: Turn) -> dict[str, Any]:
+    """Who can be called, where somebody may be, or was, in danger."""
+    if not turn.deck.care or not (turn.care or turn.watch):
+        return {}
+    return {"care": turn.care or "watch", "help": turn.deck.care.told()}
 
 
 def _streamed(service: Service, served: ServedChat, turn: Turn) -> Response:
@@ -177,7 +201,9 @@ def events(
     the server does when the client goes away, closes the connection to the model. `pace` is the
     characters of a stored line that are sent in a second, 0 for all at once.
     """
-    yield _event("start", {"conversation": turn.conversation, "character": turn.character.id})
+    start = {"conversation": turn.conversation, "character": turn.character.id}
+    # Whom to call is shown at once, before the first word.
+    yield _event("start", start | help_told(turn))
     answer = served.answer(turn)
     try:
         yield from _answer_events(answer, turn, pace, sleep)

@@ -66,7 +66,7 @@ def plan_lines(deck: PatternDeck) -> Iterator[Job]:
     shades += [(mood, ANY) for mood in deck.moods]
     shades += list(itertools.product(deck.moods, [time.id for time in deck.times]))
     # What is about life and death is only ever said in words that a person has vetted.
-    intents = [intent.id for intent in deck.intents if not intent.grave]
+    intents = [intent.id for intent in deck.intents if not intent.careful]
     for variant in range(MOST_VARIANTS):
         for mood, time in shades:
             for intent, character in itertools.product(intents, deck.characters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
+from app.kinds.chat.care import CARE_FILE, STALE_DAYS
 from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.reading import Reader
@@ -76,8 +78,27 @@ def _beside(layer: dict[str, Any]) -> str:
     return f"{'+'.join(layer['tiers'])} {seen} (foreseen {layer['foreseen']:.0%})"
 
 
+def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
+    """A deck that names nobody to call, or names them as they were more than a year ago."""
+    where = f"{deck.id}: {CARE_FILE}"
+    if deck.care is None:
+        fault = "is missing: somebody in danger is told of nobody to call, and held for one message"
+        yield Finding(where, fault, error=False)
+        return
+    if not any(country.contacts for country in deck.care.shown):
+        yield Finding(where, "names nobody to call for somebody in danger", error=False)
+    for country in deck.care.shown:
+        days = (today - country.checked).days
+        if days > STALE_DAYS:
+            fault = (
+                f"its numbers were checked on {country.checked}; call them, and write the new day"
+            )
+            yield Finding(f"{where}: {country.id}", fault, error=False)
+
+
 def check(deck: PatternDeck) -> Iterator[Finding]:
-    """Lines that break the deck's own rules, and utterances that are read wrongly."""
+    """Lines that break the deck's own rules, utterances that are read wrongly, numbers that are old."""
+    yield from check_care(deck, datetime.datetime.now().astimezone().date())
     gate = ChatGate(deck)
     seen: dict[str, str] = {}
     for character, intent, line in deck.all_lines():

@@ -6,6 +6,7 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     characters.json   characters: voice, persona, names, short words that open an answer
     intents.json      intents: expressions with fragments {{LIKE_THIS}} and shared vetoes
     lines.json        character → intent → vetted lines; the intent `fallback` is for "I did not catch it"
+    care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 
 How intents are recognised: a message is normalised and cut into clauses; each intent's expressions
@@ -13,7 +14,9 @@ are searched in each clause, where `^` and `$` are the ends of the clause. The l
 and of several that begin there the longest. If a `not` matches in the clause, the intent is not
 recognised there; if a `not_message` matches anywhere, the intent is not recognised at all. A veto
 `{"text": …, "unless": …}` holds unless the second expression matches too. If matches of different
-intents overlap, the longer one counts, then the one with the higher `priority`. Each intent is given
+intents overlap, the longer one counts, then the one with the higher `priority`. An intent that may be
+about life and death (`grave`, `doubt`) counts before all others, is searched in long messages too, and
+in the whole message besides its clauses: 「もう疲れた、終わりにしたい」 is one thing. Each intent is given
 once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
 """
 
@@ -31,8 +34,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import RequestError
+from app.kinds.chat.care import POOLS, Care, Sign, load_care
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of, compiled
-from app.kinds.chat.message import Address, address, clauses, normalise, spelling
+from app.kinds.chat.message import Address, address, clauses, joined, normalise, spelling
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader
 from app.store.key import Query
 
@@ -118,9 +122,9 @@ class Vetoes(NamedTuple):
 class Intent(NamedTuple):
     """What a user may mean. Of several intents, an answer is about the one with most `weight`.
 
-    If an intent is `grave` (about life and death), the rules answer, whatever the ladder is; no model
-    does. `must` and `must_not` are for answers that the deck's author did not write. `example` is a
-    message that, followed by a line, shows a small model how the character speaks.
+    If an intent is `grave` (about life and death) or in `doubt` (may be), the rules answer, whatever the
+    ladder is; no model does. `must` and `must_not` are for answers that the deck's author did not write.
+    `example` is a message that, followed by a line, shows a small model how the character speaks.
     """
 
     id: str
@@ -128,12 +132,18 @@ class Intent(NamedTuple):
     weight: float
     priority: int
     grave: bool
+    doubt: bool
     expression: Expression | None
     vetoes: Vetoes
     message_vetoes: Vetoes
     must: Expression | None
     must_not: Expression | None
     example: str
+
+    @property
+    def careful(self) -> bool:
+        """Whether it may be about life and death: vetted lines only."""
+        return self.grave or self.doubt
 
 
 class Hit(NamedTuple):
@@ -212,6 +222,7 @@ class PatternDeck:
     longest: int
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
+    care: Care | None
     folder: Path
     _searched: list[Intent] = field(init=False)
     _prefilter: Prefilter = field(init=False)
@@ -254,11 +265,23 @@ class PatternDeck:
         found = [
             hit
             for intent in said.possible(self._searched, self._prefilter)
-            if short or intent.grave
+            if short or intent.careful
             for hit in said.hits(intent)
             if not intent.message_vetoes.against(text)
         ]
         return _once(_apart(found))
+
+    def signs(self, message: str) -> frozenset[Sign]:
+        """What a message tells of danger."""
+        found = {hit.intent for hit in self.recognise(message)}
+        signs = set(self.care.signs(message)) if self.care else set()
+        if any(intent.grave for intent in found):
+            signs.add(Sign.GRAVE)
+        if any(intent.doubt for intent in found):
+            signs.add(Sign.DOUBT)
+        if self.care and self.care.low & {intent.id for intent in found}:
+            signs.add(Sign.LOW)
+        return frozenset(signs)
 
     def __post_init__(self) -> None:
         searched = [(intent, intent.expression) for intent in self.intents if intent.expression]
@@ -311,6 +334,7 @@ class _Clauses:
         places: dict[str, int] = {}
         for place, clause in clauses(text):
             places.setdefault(clause, place)
+        self._whole = joined(text)
         self._places = list(places.values())
         self._clauses = list(places)
         self._lines = "\n".join(self._clauses)
@@ -319,12 +343,19 @@ class _Clauses:
 
     def possible(self, intents: Sequence[Intent], prefilter: Prefilter) -> list[Intent]:
         """The intents that may match, in the order of `intents`, whose expressions `prefilter` has."""
-        return [intents[number] for number in sorted(prefilter.possible(self._lines))]
+        found = prefilter.possible(f"{self._lines}\n{self._whole}")
+        return [intents[number] for number in sorted(found)]
 
     def hits(self, intent: Intent) -> Iterator[Hit]:
         """The hits of an intent, one for each clause, at most `_HITS`."""
         found = self._found(intent) if intent.expression else ()
-        return itertools.islice(found, _HITS)
+        hits = itertools.islice(found, _HITS)
+        return itertools.chain(hits, self._found_whole(intent)) if intent.careful else hits
+
+    def _found_whole(self, intent: Intent) -> Iterator[Hit]:
+        match = intent.expression.search(self._whole) if intent.expression else None
+        if match and not intent.vetoes.against(self._whole):
+            yield Hit(intent, *match.span())
 
     def _found(self, intent: Intent) -> Iterator[Hit]:
         assert intent.expression
@@ -341,12 +372,18 @@ class _Clauses:
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
-    """The hits without overlaps: of two, the longer is kept, or the one with higher priority."""
+    """The hits without overlaps: of two, the graver is kept, then the longer, then by priority."""
     kept: list[Hit] = []
-    for hit in sorted(hits, key=lambda h: (h.start - h.end, -h.intent.priority, h.start)):
+    for hit in sorted(hits, key=_rank):
         if all(hit.end <= other.start or hit.start >= other.end for other in kept):
             kept.append(hit)
     return sorted(kept, key=lambda hit: hit.start)
+
+
+def _rank(hit: Hit) -> tuple[bool, bool, int, int, int]:
+    intent = hit.intent
+    length = hit.end - hit.start
+    return not intent.grave, not intent.careful, -length, -intent.priority, hit.start
 
 
 def _once(hits: list[Hit]) -> list[Hit]:
@@ -367,13 +404,16 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     intents = _load_intents(folder)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents}
+    rules = _load_rules(reader, root)
+    care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
+    lines = _load_lines(folder, characters, names, {time.id for time in times}, care)
     return PatternDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
         language=str(root.get("language", "ja")),
         characters=characters,
         intents=intents,
-        lines=_load_lines(folder, characters, names, {time.id for time in times}),
+        lines=lines,
         times=times,
         time_words=_load_time_words(reader, root, {time.id for time in times}),
         moods={
@@ -384,12 +424,13 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
             name: _compile(reader, str(expression), f"greetings {name}")
             for name, expression in root.get("greetings", {}).items()
         },
-        rules=_load_rules(reader, root),
+        rules=rules,
         importance=_load_importance(reader, root, names),
         context=_one(reader, root.get("context"), "context"),
         longest=reader.member(root, "longest", int, "") if "longest" in root else 60,
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
+        care=care,
         folder=folder,
     )
 
@@ -606,6 +647,7 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
         weight=float(raw.get("weight", 1)),
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
+        doubt=bool(raw.get("doubt", False)),
         expression=expressions.any(raw.get("expressions", []), place),
         vetoes=expressions.vetoes(raw.get("not", []), place),
         message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
@@ -616,16 +658,21 @@ def _load_intent(reader: Reader, raw: Any, place: str, expressions: _Expressions
 
 
 def _load_lines(
-    folder: Path, characters: Iterable[Character], intents: set[str], times: set[str]
+    folder: Path,
+    characters: Iterable[Character],
+    intents: set[str],
+    times: set[str],
+    care: Care | None,
 ) -> Mapping[str, Mapping[str, tuple[Line, ...]]]:
     reader = Reader(folder, LINES_FILE)
     known = {"time": times, "weekday": set(WEEKDAYS), "season": set(SEASONS)}
+    pools = (*sorted(intents), FALLBACK, *(POOLS if care else ()))
     lines: dict[str, dict[str, tuple[Line, ...]]] = {}
     for character in characters:
         own = reader.member(reader.value, character.id, dict, "")
-        _known(reader, own, intents | {FALLBACK}, character.id)
+        _known(reader, own, pools, character.id)
         lines[character.id] = {}
-        for intent in (*sorted(intents), FALLBACK):
+        for intent in pools:
             place = f"{character.id} {intent}"
             raw = reader.member(own, intent, list, character.id)
             lines[character.id][intent] = tuple(_load_line(reader, r, place, known) for r in raw)

@@ -86,6 +86,9 @@ _BEFORE_QUESTION = compiled(r"[!。…、 ]+\?")
 # Matches nothing.
 _NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
+# Single signs with something between them, and what is between.
+_SPACED = re.compile(rf"(?<!{_JA})(?:{_JA}[ ./・_|*+-]{{1,3}}){{2,}}{_JA}(?!{_JA})")
+_BETWEEN = re.compile(rf"(?<={_JA})[ ./・_|*+-]{{1,3}}(?={_JA})")
 # 「おはよう、って言われた」 is one clause: its second part quotes the first.
 _GOES_ON = (
     r"(?!\s*(?:って|と(?:言|い[いうっわ]|か(?:言|い)|書|聞|の|は)|なんて(?:言|い)|て(?:言|い[うっわ])"
@@ -178,6 +181,12 @@ def _closes(sign: str, before: str) -> bool:
     if sign == "ー":
         return bool(_HIRAGANA.match(before))
     return sign in _CLOSING_MARKS
+
+
+def joined(text: str) -> str:
+    """A normalised message as one line; where it is typed sign by sign (死 に た い), put together."""
+    line = text.replace("\n", " ")
+    return _BETWEEN.sub("", line) if _SPACED.search(line) else line
 
 
 def clauses(text: str) -> list[tuple[int, str]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import cached_property
 
 import orjson
 
-from app.kinds.chat import rotation
+from app.kinds.chat import care, rotation
+from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.message import normalise
@@ -91,6 +93,14 @@ class ServedChat:
             rotation.SIZE,
             FORGET_SECONDS,
         )
+        self._plan = deck.care.plan if deck.care else care.Plan()
+        self._danger = KeyedValues(
+            state,
+            f"danger {deck.id}",
+            settings.chat_conversations,
+            care.SIZE,
+            self._plan.hours * 3600,
+        )
         self.prices = load_prices(settings.prices)
         self.tally = Tally(state, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id)
@@ -125,6 +135,7 @@ class ServedChat:
             "cloud": lambda: self._cloud(gate),
             "fallback": lambda: FallbackTier(rules),
         }
+        self._rules = rules
         # Messages about life and death are answered by vetted lines, whatever the ladder is.
         self._vetted = Ladder[Turn, Reply]([rules])
         self._last = FallbackTier(rules)
@@ -148,9 +159,59 @@ class ServedChat:
         yield reply
         return reply
 
+    def with_care(self, turn: Turn) -> Turn:
+        """The turn with what its conversation remembers of danger, which it changes.
+
+        A client that sends its history needs no memory of ours; where we have one, it counts, so that
+        what a person has reset stays reset.
+        """
+        if not self.deck.care:
+            return turn
+        signs = self.deck.signs(turn.text)
+        key = self._danger_key(turn.conversation)
+        memory = care.unpacked(self._danger.read(key))
+        if not memory.known:
+            memory = self._replayed(turn)
+            if care.step(memory, signs, self._plan)[0].blank:
+                return turn
+
+        def change(row: bytearray) -> tuple[Memory, Step | None]:
+            kept = care.unpacked(bytes(row))
+            after, step = care.step(kept if kept.known else memory, signs, self._plan)
+            row[:] = after.packed()
+            return after, step
+
+        after, step = self._danger.change(key, change)
+        return replace(turn, care=step, watch=after.watch)
+
+    def reset_care(self, conversation: str) -> None:
+        """Answer a conversation as always again, until something grave is said anew."""
+
+        def change(row: bytearray) -> None:
+            row[:] = Memory().packed()
+
+        self._danger.change(self._danger_key(conversation), change)
+
+    def _danger_key(self, conversation: str) -> str:
+        # Of the whole deck: who was told does not matter.
+        return f"{conversation} {self.deck.id}"
+
+    def _replayed(self, turn: Turn) -> Memory:
+        """What the history that the client sent would have left behind."""
+        memory = Memory()
+        said = [m["content"] for m in turn.messages[:-1] if m["role"] == "user"]
+        for text in said[-care.HISTORY :]:
+            memory, _ = care.step(memory, self.deck.signs(text), self._plan)
+        return memory
+
     def _climb(self, turn: Turn) -> Generator[Event, None, Reply]:
-        ladder = self._vetted if turn.grave else self.ladder
+        if turn.care:
+            return self._rules.careful(turn, turn.care)
+        ladder = self._vetted if turn.grave or turn.watch else self.ladder
         reply = yield from ladder.climb(turn)
+        if turn.watch and not reply:
+            # "I did not catch it" is no answer here.
+            return self._rules.careful(turn, Step.STAY)
         # The fallback answers even if it is not in the ladder.
         return reply or self._last.next(turn)
 

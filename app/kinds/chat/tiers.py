@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import orjson
 
+from app.kinds.chat.care import FOLLOWING, Step
 from app.kinds.chat.deck import (
     ANY,
     FALLBACK,
@@ -40,7 +41,9 @@ class Turn:
     """One message to answer, with its context.
 
     `messages` is the whole history with this message last, `name` the user's (empty if unknown), `at`
-    the local time. `bill` collects the source and the end of each model's reply, refused ones too.
+    the local time. `care` is how the message is answered if somebody may be in danger, `watch` whether
+    something grave was said before. `bill` collects the source and the end of each model's reply,
+    refused ones too.
     """
 
     deck: PatternDeck
@@ -49,6 +52,8 @@ class Turn:
     conversation: str
     name: str
     at: datetime.datetime
+    care: Step | None = None
+    watch: bool = False
     bill: list[tuple[str, Finish]] = field(default_factory=list)
 
     @cached_property
@@ -78,8 +83,8 @@ class Turn:
 
     @property
     def grave(self) -> bool:
-        """Whether the message is about life and death."""
-        return any(hit.intent.grave for hit in self.hits)
+        """Whether the message is, or may be, about life and death."""
+        return self.care is not None or any(hit.intent.careful for hit in self.hits)
 
     @cached_property
     def signals(self) -> tuple[str, ...]:
@@ -170,6 +175,15 @@ class RulesTier:
         return self.next(turn, turn.intent, self.name) if turn.intent else None
         yield
 
+    def careful(self, turn: Turn, step: Step) -> Reply:
+        """An answer to somebody who may be in danger: lines that say everything, and who can be called."""
+        care = turn.deck.care
+        pools = (step, *FOLLOWING[step]) if care else (step,)
+        parts = [self.next(turn, pool, self.name) for pool in pools]
+        text = _joined([part.text for part in parts], turn.deck.rules.script)
+        numbers = care.spelled(whole=step is Step.CRISIS) if care else ""
+        return parts[0]._replace(text=f"{text}\n{numbers}".rstrip())
+
     def next(self, turn: Turn, intent: str, tier: str) -> Reply:
         """The next line for an intent, in the conversation's rotation."""
         mood = turn.deck.mood(turn.hits, turn.main) if turn.main else PLAIN
@@ -189,7 +203,7 @@ class RulesTier:
         lines = turn.deck.lines[turn.character.id][intent]
         pool = [(line, DECK, DECK) for line in lines]
         index = self._index()
-        if index is None or intent == FALLBACK:
+        if index is None or turn.grave or intent == FALLBACK:
             return pool
         for of_mood in dict.fromkeys((mood, PLAIN)):
             for time in (turn.moment.time, ANY):
@@ -198,6 +212,14 @@ class RulesTier:
                     cooked = orjson.loads(body)
                     pool.append((Line(cooked["text"]), cooked["source"], cooked["model"]))
         return pool
+
+
+def _joined(sentences: Sequence[str], script: str) -> str:
+    if script != "ja":
+        return " ".join(sentences)
+    # A character may end her lines without a mark; in the middle of an answer it is missed.
+    ended = [text if text[-1] in "。！？!?…" else f"{text}。" for text in sentences[:-1]]
+    return "".join([*ended, sentences[-1]])
 
 
 def _filled(text: str, name: str) -> str:

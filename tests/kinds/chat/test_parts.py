@@ -117,16 +117,18 @@ def test_the_gate_lets_vetted_lines_through(deck: PatternDeck) -> None:
     """A gate that refuses what people have vetted is too strict: hardly any is, had a model said it."""
     gate = ChatGate(deck)
     refused = []
+    said = 0
     for character, intent, line in deck.all_lines():
-        if intent == "fallback":
+        if intent not in deck.intent_by_id:
             continue
+        said += 1
         time = (line.when.get("time") or ("any",))[0]
         facts = {"intents": (deck.intent_by_id[intent],), "time": time}
         refusal = gate.judge(gate.spoken(line.text, character, **facts))
         if refusal:
             refused.append((line.text, str(refusal)))
-    print(f"\nrefused {len(refused)} of 1047")
-    assert len(refused) <= 0.03 * 1047
+    print(f"\nrefused {len(refused)} of {said}")
+    assert len(refused) <= 0.03 * said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,281 @@
+"""Somebody in danger: what a conversation remembers of it, how it is answered, and when that eases.
+
+A deck's `care.json` says who can be called, by country, and how long a conversation stays careful.
+`docs/chat.md` gives the reasons and the sources for what `step` does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.kinds.chat.expressions import Expression, ExpressionError, any_of
+from app.kinds.chat.message import normalise
+from app.kinds.reading import Reader
+
+CARE_FILE = "care.json"
+# Days after which `precompute check` asks whoever runs the deck to look at its numbers again.
+STALE_DAYS = 365
+# Of a history that a client sends, the newest messages of the user that are read for danger.
+HISTORY = 24
+
+
+class Sign(StrEnum):
+    """What a message may tell of danger. A message can have several.
+
+    The deck's intents give the first two; a low mood can be an intent's or an expression's; the rest
+    mean something only after what was said before.
+    """
+
+    GRAVE = "grave"
+    DOUBT = "doubt"
+    LOW = "low"
+    CONTEXT = "context"
+    RELIEF = "relief"
+    YES = "yes"
+
+
+class Step(StrEnum):
+    """How a message is answered with care; the value names the lines that open the answer."""
+
+    CRISIS = "in_crisis"
+    DOUBT = "in_doubt"
+    STAY = "staying"
+    RELIEF = "relief"
+    EASE = "easing"
+
+
+# The lines that follow the opening one: whether somebody is near, and that she is an AI and who can
+# be called. With `IF_SO` the second is said under the condition that the doubt is right.
+NEAR, CALL, IF_SO = "near", "call", "if_so"
+FOLLOWING: Mapping[Step, tuple[str, ...]] = {
+    Step.CRISIS: (NEAR, CALL),
+    Step.STAY: (NEAR, CALL),
+    Step.DOUBT: (IF_SO,),
+    Step.RELIEF: (CALL,),
+    Step.EASE: (CALL,),
+}
+POOLS = (Step.STAY, Step.RELIEF, Step.EASE, NEAR, CALL, IF_SO)
+
+
+class Plan(NamedTuple):
+    """How many of the user's messages are answered with care: `turns` after a grave one, `asked`
+    after a doubtful one, at most `relieved` more after she says that she is better. `low` is for how
+    many messages a low mood gives a word like さようなら a second meaning. `hours` without a message
+    are those after which the conversation forgets all of it.
+    """
+
+    turns: int = 8
+    asked: int = 2
+    relieved: int = 3
+    low: int = 4
+    hours: float = 24.0
+
+
+class Memory(NamedTuple):
+    """What a conversation remembers: numbers, no text.
+
+    `left` and `asked` count the messages that are still answered with care after a grave and after a
+    doubtful one, `low` those since a low mood. `watch`: something grave was said before. `known`
+    tells a conversation that remembers nothing any more from one that never had anything.
+    """
+
+    known: bool = False
+    watch: bool = False
+    left: int = 0
+    asked: int = 0
+    low: int = 0
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not any(self)
+
+    def packed(self) -> bytes:
+        """The memory as a row holds it."""
+        return _ROW.pack(*self._replace(known=True))
+
+
+_ROW = struct.Struct("<??BBB")
+SIZE = _ROW.size
+
+
+def unpacked(row: bytes) -> Memory:
+    """The memory that a row holds."""
+    return Memory(*_ROW.unpack(row))
+
+
+def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
+    """What is remembered after a message with these signs, and how it is answered (None: as always).
+
+    A doubtful message after a grave one is grave, and so is a yes to the question whether it is.
+    Nothing but messages without a sign of danger brings a conversation back, and the last of the
+    careful answers asks once more.
+    """
+    low_before = memory.low
+    memory = memory._replace(low=plan.low if Sign.LOW in signs else max(0, memory.low - 1))
+    careful = bool(memory.left or memory.asked)
+    unsure = Sign.DOUBT in signs or Sign.CONTEXT in signs
+    if Sign.GRAVE in signs or (careful and _confirms(memory, signs)):
+        return memory._replace(watch=True, left=plan.turns, asked=0), Step.CRISIS
+    if careful and Sign.RELIEF in signs:
+        return memory._replace(left=min(memory.left, plan.relieved), asked=0), Step.RELIEF
+    if Sign.DOUBT in signs or (unsure and (memory.watch or low_before)):
+        return memory._replace(asked=plan.asked), Step.DOUBT
+    if memory.left:
+        left = memory.left - 1
+        return memory._replace(left=left), Step.STAY if left else Step.EASE
+    if memory.asked:
+        return memory._replace(asked=memory.asked - 1), Step.STAY
+    return memory, None
+
+
+def _confirms(memory: Memory, signs: frozenset[Sign]) -> bool:
+    if Sign.RELIEF in signs:
+        return False
+    return bool(signs & {Sign.DOUBT, Sign.CONTEXT}) or (bool(memory.asked) and Sign.YES in signs)
+
+
+class Contact(NamedTuple):
+    """Who can be called: `hours` in words of the deck's language."""
+
+    name: str
+    number: str
+    hours: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """Who can be called in a country, and the day on which somebody last looked whether it is so."""
+
+    id: str
+    name: str
+    checked: datetime.date
+    emergency: str
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """What a deck knows of danger beside its expressions and lines."""
+
+    plan: Plan
+    low: frozenset[str]
+    shown: tuple[Country, ...]
+    expressions: tuple[tuple[Sign, Expression], ...]
+    japanese: bool
+
+    def signs(self, message: str) -> Iterable[Sign]:
+        """The signs that expressions of `care.json` find."""
+        text = normalise(message)
+        return (sign for sign, expression in self.expressions if expression.search(text))
+
+    def told(self) -> dict[str, Any]:
+        """Who can be called, as a client shows it."""
+        return {
+            "countries": [
+                {
+                    "id": country.id,
+                    "name": country.name,
+                    "checked": country.checked.isoformat(),
+                    "emergency": country.emergency,
+                    "contacts": [contact._asdict() for contact in country.contacts],
+                }
+                for country in self.shown
+            ]
+        }
+
+    def spelled(self, *, whole: bool) -> str:
+        """The same in words, for the end of an answer; not `whole`: the first of each country."""
+        return "\n".join(filter(None, (self._country(country, whole) for country in self.shown)))
+
+    def _country(self, country: Country, whole: bool) -> str:
+        contacts = country.contacts if whole else country.contacts[:1]
+        said = [self._contact(contact) for contact in contacts]
+        said += [country.emergency] if country.emergency else []
+        if not said:
+            return ""
+        listed = ("、" if self.japanese else ", ").join(said)
+        label = f"{country.name}: " if len(self.shown) > 1 else ""
+        return f"{label}{listed}{'。' if self.japanese else '.'}"
+
+    def _contact(self, contact: Contact) -> str:
+        hours = f"（{contact.hours}）" if self.japanese else f" ({contact.hours})"
+        return f"{contact.name} {contact.number}{hours if contact.hours else ''}"
+
+
+def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care | None:
+    """What a deck's `care.json` says; None if it has none. Raises DeckError."""
+    if not (folder / CARE_FILE).exists():
+        return None
+    reader = Reader(folder, CARE_FILE)
+    root = reader.value
+    for needed in (Step.CRISIS, Step.DOUBT):
+        if needed not in intents:
+            raise reader.fail("", f"needs an intent {needed.value!r} in intents.json")
+    low = frozenset(reader.strings(root.get("low", []), "low"))
+    if strange := low - intents:
+        raise reader.fail("low", f"there is no intent {min(strange)!r}")
+    countries = reader.member(root, "countries", dict, "")
+    shown = reader.strings(root.get("shown", list(countries)), "shown")
+    for country in shown:
+        if country not in countries:
+            raise reader.fail("shown", f"there is no country {country!r}")
+    return Care(
+        plan=_plan(reader, root.get("plan", {})),
+        low=low,
+        shown=tuple(_country(reader, country, countries[country]) for country in shown),
+        expressions=tuple(_expressions(reader, reader.member(root, "signs", dict, ""))),
+        japanese=japanese,
+    )
+
+
+def _plan(reader: Reader, raw: Mapping[str, Any]) -> Plan:
+    if strange := set(raw) - set(Plan._fields):
+        raise reader.fail("plan", f"unknown {min(strange)!r}; known: {list(Plan._fields)}")
+    plan = Plan(**raw)
+    if not all(isinstance(value, int | float) and 1 <= value <= 255 for value in plan):
+        raise reader.fail("plan", "expected numbers from 1 to 255")
+    return plan
+
+
+def _country(reader: Reader, country: str, raw: Any) -> Country:
+    place = f"countries {country}"
+    try:
+        checked = datetime.date.fromisoformat(reader.member(raw, "checked", str, place))
+    except ValueError:
+        raise reader.fail(place, "'checked' must be a day, as 2026-11-27") from None
+    return Country(
+        country,
+        reader.member(raw, "name", str, place),
+        checked,
+        str(raw.get("emergency", "")),
+        tuple(
+            Contact(
+                reader.member(contact, "name", str, place),
+                reader.member(contact, "number", str, place),
+                str(contact.get("hours", "")),
+                str(contact.get("url", "")),
+            )
+            for contact in reader.items(raw.get("contacts", []), f"{place} contacts")
+        ),
+    )
+
+
+def _expressions(reader: Reader, raw: Mapping[str, Any]) -> Iterable[tuple[Sign, Expression]]:
+    allowed = (Sign.LOW, Sign.CONTEXT, Sign.RELIEF, Sign.YES)
+    for name, value in raw.items():
+        if name not in allowed:
+            raise reader.fail("signs", f"unknown {name!r}; known: {[str(a) for a in allowed]}")
+        try:
+            expression = any_of(reader.strings(value, f"signs {name}"))
+        except ExpressionError as error:
+            raise reader.fail(f"signs {name}", str(error)) from None
+        if expression:
+            yield Sign(name), expression

@@ -1,0 +1,254 @@
+"""Somebody in danger: what is answered, for how long, and who can end it."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import DeckError
+from app.kinds.chat.care import FOLLOWING, Memory, Plan, Sign, Step, step
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from precompute.review.chat import check_care
+from tests.kinds.chat import kit
+from tests.kinds.chat.standin import Gemini
+
+ORDINARY = ("カレー食べた", "今日は数学だった", "量子力学って何", "w", "ねえ", "おもしろい話して")
+FOREVER = datetime.date(2100, 1, 1)
+
+
+def talk(
+    server: kit.Server, conversation: str, *texts: str, **more: object
+) -> list[dict[str, object]]:
+    """The answers to some messages of one conversation, each sent without the ones before."""
+    return [server.say(text, conversation=conversation, **more) for text in texts]
+
+
+@pytest.mark.parametrize("character", ["botan", "kasho", "yuri"])
+def test_each_careful_answer_says_everything(
+    plain: kit.Server, deck: PatternDeck, character: str
+) -> None:
+    """After a grave message each answer asks for somebody near, says that she is an AI, names who to call."""
+    answers = talk(plain, f"c-{character}", "もう死にたい", *ORDINARY, character=character)
+    assert [answer["care"] for answer in answers] == ["in_crisis", *["staying"] * len(ORDINARY)]
+    lines = deck.lines[character]
+    fallbacks = {line.text for line in lines["fallback"]}
+    for answer in answers:
+        text = str(answer["text"])
+        assert answer["tier"] == "rules"
+        assert "AI" in text
+        assert "0120-061-338" in text
+        assert "119" in text
+        assert any(line.text in text for line in lines["near"])
+        assert not any(fallback in text for fallback in fallbacks)
+        assert answer["help"]["countries"][0]["contacts"]  # type: ignore[index]
+
+
+def test_it_eases_after_a_last_question(plain: kit.Server) -> None:
+    """Eight messages without a sign of danger bring the conversation back; the eighth asks once more."""
+    answers = talk(
+        plain, "eases", "死にたい", *["カレー食べた"] * 8, "こんにちは", character="yuri"
+    )
+    steps = [answer["care"] for answer in answers]
+    assert steps == ["in_crisis", *["staying"] * 7, "easing", "watch"]
+    assert answers[-1]["intent"] == "hello"
+
+
+def test_what_was_grave_is_not_forgotten_when_it_eased(plain: kit.Server) -> None:
+    """Afterwards no model answers and nothing is "not caught", and a doubtful word is asked about."""
+    talk(plain, "watched", "死にたい", *["カレー食べた"] * 8)
+    unknown, farewell = talk(plain, "watched", "量子力学って何", "さようなら")
+    assert (unknown["care"], unknown["tier"]) == ("watch", "rules")
+    assert "AI" in str(unknown["text"])
+    assert farewell["care"] == "in_doubt"
+
+
+def test_each_grave_message_begins_anew(plain: kit.Server) -> None:
+    """A sign of danger within the careful messages starts the count again."""
+    answers = talk(
+        plain, "anew", "死にたい", *["カレー食べた"] * 6, "ひとり", *["カレー食べた"] * 7
+    )
+    assert answers[7]["care"] == "in_crisis"
+    assert {answer["care"] for answer in answers[8:]} == {"staying"}
+
+
+def test_a_client_that_sends_its_history_needs_no_memory_of_ours(plain: kit.Server) -> None:
+    """The history alone tells that the conversation is careful, and when it has eased."""
+    said = ["もう消えたい", *["カレー食べた"] * 9]
+    for length in range(1, len(said) + 1):
+        messages = [{"role": "user", "content": text} for text in said[:length]]
+        answer = plain.request("POST", "/api/chat", {"messages": messages}).json
+        wanted = ["in_crisis", *["staying"] * 7, "easing", "watch"][length - 1]
+        assert answer["care"] == wanted
+
+
+def test_a_history_does_not_undo_what_a_person_reset(plain: kit.Server) -> None:
+    """The host's reset holds although the client still sends the grave message; a new one counts."""
+    history = [{"role": "user", "content": "死にたい"}]
+    body = {"conversation": "reset", "deck": "chat"}
+    plain.request("POST", "/api/chat", {"messages": history, **body})
+    assert plain.request("POST", "/api/chat/reset", body).status == 204
+    more = [*history, {"role": "user", "content": "こんにちは"}]
+    assert "care" not in plain.request("POST", "/api/chat", {"messages": more, **body}).json
+    again = [*more, {"role": "user", "content": "死にたい"}]
+    assert (
+        plain.request("POST", "/api/chat", {"messages": again, **body}).json["care"] == "in_crisis"
+    )
+
+
+@pytest.mark.parametrize("body", [b"{", [], {}, {"conversation": ""}, {"conversation": 5}])
+def test_a_reset_of_nothing_is_refused(plain: kit.Server, body: object) -> None:
+    """A reset names its conversation."""
+    assert plain.request("POST", "/api/chat/reset", body).status == 400
+
+
+def test_only_the_host_resets_where_there_is_a_token(tmp_path: Path) -> None:
+    """Without the token a reset is refused."""
+    with kit.started(tmp_path, TSUKURIOKI_TOKEN="open-sesame") as server:
+        body = {"conversation": "c"}
+        right = {"Authorization": "Bearer open-sesame"}
+        assert server.request("POST", "/api/chat/reset", body).status == 401
+        assert server.request("POST", "/api/chat/reset", body, right).status == 204
+
+
+def test_a_doubtful_message_is_asked_about(plain: kit.Server) -> None:
+    """Where she cannot tell she asks; a yes is grave, a no brings ordinary answers back."""
+    yes = talk(plain, "yes", "もう限界", "うん")
+    assert [answer["care"] for answer in yes] == ["in_doubt", "in_crisis"]
+    no = talk(plain, "no", "もう限界", "ううん、仕事の話だよ", "こんにちは")
+    assert [answer.get("care") for answer in no] == ["in_doubt", "relief", None]
+    assert "0120-061-338" in str(yes[0]["text"])
+
+
+def test_she_says_that_she_is_better(plain: kit.Server) -> None:
+    """After a grave message "I am fine" shortens the care and does not end it."""
+    answers = talk(
+        plain, "better", "死にたい", "大丈夫になった", *["カレー食べた"] * 3, "こんにちは"
+    )
+    steps = [answer["care"] for answer in answers]
+    assert steps == ["in_crisis", "relief", "staying", "staying", "easing", "watch"]
+
+
+@pytest.mark.parametrize("text", ["ひとり", "もういいや", "さようなら"])
+def test_a_word_means_what_was_said_before(plain: kit.Server, text: str) -> None:
+    """Such a word is nothing by itself, asked about after a low mood, grave after something grave."""
+    assert "care" not in plain.say(text)
+    assert talk(plain, f"low {text}", "彼女に振られた", text)[1]["care"] == "in_doubt"
+    assert talk(plain, f"grave {text}", "死にたい", text)[1]["care"] == "in_crisis"
+
+
+def test_whom_to_call_is_shown_before_the_first_word(plain: kit.Server) -> None:
+    """A stream's first event has the numbers; the page shows them from it."""
+    events = kit.Stream(plain, "死にたい").whole()
+    name, data = events[0]
+    assert (name, data["care"]) == ("start", "in_crisis")
+    country = data["help"]["countries"][0]
+    assert (country["id"], country["checked"]) == ("JP", "2026-11-27")
+    page = plain.request("GET", "/chat").body.decode()
+    assert 'id="help"' in page
+
+
+def test_no_model_hears_a_careful_conversation(cloud: kit.Server, gemini: Gemini) -> None:
+    """Neither the grave message nor those after it reach a model, whatever the tiers are."""
+    talk(
+        cloud, "no model", "死にたい", *ORDINARY, "もう平気", *["カレー食べた"] * 4, "宇宙のはては?"
+    )
+    assert not gemini.asked
+
+
+def test_english_has_the_same(plain: kit.Server) -> None:
+    """The English deck asks, stays and names who to call in its own language."""
+    answers = talk(plain, "en", "I want to die", "what is a cog", deck="harbour")
+    assert [answer["care"] for answer in answers] == ["in_crisis", "staying"]
+    for answer in answers:
+        assert "116 123" in str(answer["text"])
+        assert str(answer["text"]).isascii()
+    assert plain.say("what's the point", deck="harbour")["care"] == "in_doubt"
+
+
+def test_a_sign_by_sign_message_is_read(deck: PatternDeck) -> None:
+    """Signs set apart, in a line or with marks between, are read as the word they make."""
+    for text in ("死 に た い", "死.に.た.い", "消・え・た・い", "死　に　た　い"):
+        assert Sign.GRAVE in deck.signs(text), text
+
+
+@given(st.lists(st.sets(st.sampled_from(list(Sign))), max_size=60))
+def test_care_is_never_lost_at_once(told: list[set[Sign]]) -> None:
+    """Whatever is said, after a grave message the next answers are careful, and it eases in the end."""
+    plan = Plan()
+    memory = Memory()
+    since = None
+    for signs in told:
+        memory, answered = step(memory, frozenset(signs), plan)
+        assert memory.left <= plan.turns
+        if Sign.GRAVE in signs:
+            assert answered is Step.CRISIS
+            since = 0
+        elif since is not None:
+            since += 1
+            assert answered or since > plan.relieved
+    for _ in range(plan.turns + plan.asked):
+        memory, _ = step(memory, frozenset(), plan)
+    assert step(memory, frozenset(), plan)[1] is None
+
+
+def test_every_step_has_its_lines(deck: PatternDeck, english: PatternDeck) -> None:
+    """Each careful answer is made of lines that stand in the deck, eight or more of each."""
+    for of in (deck, english):
+        for character, wanted in itertools.product(of.characters, Step):
+            for pool in (wanted, *FOLLOWING[wanted]):
+                assert len(of.lines[character.id][pool]) >= 8
+        for character in of.characters:
+            for pool in ("call", "if_so"):
+                assert all("AI" in line.text for line in of.lines[character.id][pool]), pool
+
+
+def test_old_or_missing_numbers_are_warned_of(tmp_path: Path) -> None:
+    """`precompute check` warns of a deck without numbers, with none shown, and of a check a year ago."""
+    fresh = load_pattern_deck(kit.DECK)
+    checked = fresh.care.shown[0].checked if fresh.care else FOREVER
+    assert not list(check_care(fresh, checked + datetime.timedelta(365)))
+    assert [f.error for f in check_care(fresh, checked + datetime.timedelta(366))] == [False]
+    folder = tmp_path / "deck"
+    shutil.copytree(kit.DECK, folder)
+    care = json.loads((folder / "care.json").read_text())
+    care["countries"]["JP"]["contacts"] = []
+    (folder / "care.json").write_text(json.dumps(care))
+    assert "nobody" in str(next(iter(check_care(load_pattern_deck(folder), checked))))
+    (folder / "care.json").unlink()
+    lines = json.loads((folder / "lines.json").read_text())
+    for pools in lines.values():
+        for pool in ("staying", "relief", "easing", "near", "call", "if_so"):
+            del pools[pool]
+    (folder / "lines.json").write_text(json.dumps(lines))
+    assert "care.json" in str(next(iter(check_care(load_pattern_deck(folder), checked))))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('"checked": "2026-11-27"', '"checked": "lately"'), "checked"),
+        (('"JP"\n ]', '"XX"\n ]'), "XX"),
+        (('"turns"', '"turnz"'), "turnz"),
+        (('"turns": 8', '"turns": 0'), "1 to 255"),
+        (('"relief"', '"relif"'), "relif"),
+        (('"tired"', '"tirred"'), "tirred"),
+    ],
+)
+def test_a_wrong_care_file_is_blamed(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    """An error names the file and what is wrong in it."""
+    folder = tmp_path / "deck"
+    shutil.copytree(kit.DECK, folder)
+    text = (folder / "care.json").read_text()
+    assert change[0] in text
+    (folder / "care.json").write_text(text.replace(*change, 1))
+    with pytest.raises(DeckError) as caught:
+        load_pattern_deck(folder)
+    assert "care.json" in str(caught.value)
+    assert told in str(caught.value)
