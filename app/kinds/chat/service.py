@@ -97,7 +97,7 @@ class ServedChat:
         self._danger = KeyedValues(
             state,
             f"danger {deck.id}",
-            settings.chat_conversations,
+            CONVERSATIONS,
             care.SIZE,
             self._plan.hours * 3600,
         )
