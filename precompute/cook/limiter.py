@@ -77,8 +77,7 @@ class Limiter:
     def _wait(self, slot: Slot) -> None:
         while True:
             with self._lock:
-                # A hold may have come while it slept; then its turn is after it.
-                slot.start = max(slot.start, self._held_until)
+                # A hold that came while it slept has put its turn off.
                 left = slot.start - self._clock.now()
             if left <= 0:
                 return
@@ -93,6 +92,15 @@ class Limiter:
             slot.tokens = tokens
 
     def hold(self, seconds: float) -> None:
-        """The service asked for a pause: no turn begins before it is over."""
+        """The service asked for a pause: no turn begins before it is over.
+
+        All turns that are waited for are put off by as much as the first of them: if each began when
+        the pause is over, more would begin at once than a minute allows.
+        """
         with self._lock:
-            self._held_until = max(self._held_until, self._clock.now() + seconds)
+            now = self._clock.now()
+            self._held_until = max(self._held_until, now + seconds)
+            waiting = [slot for slot in self._slots if slot.start > now]
+            late = self._held_until - waiting[0].start if waiting else 0.0
+            for slot in waiting:
+                slot.start += max(0.0, late)

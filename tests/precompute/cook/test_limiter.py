@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,3 +101,74 @@ def test_it_has_no_thread() -> None:
     for _ in range(5):
         limiter.acquire()
     assert threading.active_count() == before
+
+
+class SharedClock(FakeClock):
+    """Time that passes when all of so many threads sleep, up to the first that wakes."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._changed = threading.Condition(threading.RLock())
+        self._awake = threads
+        self._alarms: list[float] = []
+
+    def now(self) -> float:
+        """Seconds."""
+        with self._changed:
+            return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until the others have brought the time so far."""
+        with self._changed:
+            alarm = self.time + seconds
+            heapq.heappush(self._alarms, alarm)
+            self.leave()
+            self._changed.wait_for(lambda: self.time >= alarm)
+
+    def leave(self) -> None:
+        """This thread needs not be waited for any longer."""
+        with self._changed:
+            self._awake -= 1
+            if not self._awake and self._alarms:
+                self.time = self._alarms[0]
+                while self._alarms and self._alarms[0] <= self.time:
+                    heapq.heappop(self._alarms)
+                    self._awake += 1
+                self._changed.notify_all()
+
+
+# How long a request takes, and for how long the service then asks everybody to pause.
+REQUEST = st.tuples(
+    st.sampled_from([0.1, 1.0, 7.0, 90.0]), st.sampled_from([0.0] * 4 + [5.0, 200.0])
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 9), st.lists(st.lists(REQUEST, max_size=12), min_size=4, max_size=4))
+def test_four_at_a_time_keep_the_rate(
+    allowed: int, threads: list[list[tuple[float, float]]]
+) -> None:
+    """Four threads that ask as fast as they may never start more in any minute than is allowed.
+
+    However long replies take, and whatever pauses the service asks for meanwhile.
+    """
+    clock = SharedClock(len(threads))
+    limiter = Limiter(clock, allowed, 1e9)
+    sent: list[tuple[float, float]] = []
+    held: list[tuple[float, float]] = []
+
+    def work(requests: list[tuple[float, float]]) -> None:
+        for takes, pause in requests:
+            limiter.acquire()
+            sent.append((clock.now(), 0.0))
+            clock.sleep(takes)
+            if pause:
+                held.append((clock.now(), clock.now() + pause))
+                limiter.hold(pause)
+        clock.leave()
+
+    with ThreadPoolExecutor(len(threads)) as pool:
+        list(pool.map(work, threads))
+    assert len(sent) == sum(map(len, threads))
+    assert most_in_a_minute(sent)[0] <= allowed
+    assert not [at for at, _ in sent for begun, over in held if begun < at < over]
