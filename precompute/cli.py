@@ -29,8 +29,9 @@ from app.store.log import LogWriter, log_path
 from precompute import event
 from precompute.cook import progress
 from precompute.cook.build import build as cook
-from precompute.cook.choose import PROMPTS, PROVIDERS
+from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
+from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
@@ -127,7 +128,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 )
 @deck_option
 @click.option("--provider", type=click.Choice(PROVIDERS), help="Who writes.")
-@click.option("--model", metavar="M", help="Which model of the provider.")
+@click.option(
+    "--model",
+    metavar="M",
+    help="Which model of the provider; of openai, by default the first that its server lists.",
+)
 @click.option(
     "--prompt",
     type=click.Choice(PROMPTS),
@@ -157,9 +162,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
 @click.option("--review", is_flag=True, help="Ask a person about each answer a chat has learned.")
 @click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
-@click.option("--concurrency", type=click.IntRange(1, 256), help="Requests at once.")
-@click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
-@click.option("--tpm", type=click.IntRange(1000), help="Tokens a minute.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    help=f"Requests at once, by default {CONCURRENCY} to a service.",
+)
+@click.option(
+    "--rpm", type=click.IntRange(1), help=f"Requests a minute, by default {REQUESTS} to a service."
+)
+@click.option(
+    "--tpm", type=click.IntRange(1000), help=f"Tokens a minute, by default {TOKENS:,} to a service."
+)
 @click.option(
     "--budget-usd", type=click.FloatRange(0), help="Stop before this run costs more than that."
 )
