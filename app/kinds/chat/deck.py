@@ -27,7 +27,7 @@ import datetime
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,9 @@ SAID_FILE = "said.json"
 FALLBACK = "fallback"
 # Clauses in which the same intent is searched for at most: it is given once anyway.
 _HITS = 16
+# Further matches in a clause that has one, which say nothing; after so many the search begins anew behind
+# the clause, for each match costs more than that.
+_MORE = 8
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 PLAIN, ANY = "plain", "any"
@@ -358,17 +361,29 @@ class _Clauses:
             yield Hit(intent, *match.span())
 
     def _found(self, intent: Intent) -> Iterator[Hit]:
+        first = 0
+        while first < len(self._clauses):
+            first = yield from self._found_from(intent, first)
+
+    def _found_from(self, intent: Intent, first: int) -> Generator[Hit, None, int]:
+        """The hits from a clause on. Returns the clause to go on from, which may be beyond the last."""
         assert intent.expression
-        before = -1
-        for match in intent.expression.finditer(self._lines):
-            start, end = match.span()
+        offset, before, more = self._starts[first], -1, 0
+        for match in intent.expression.finditer(self._lines[offset:]):
+            start, end = (offset + place for place in match.span())
             number = bisect.bisect_right(self._starts, start) - 1
-            if start == end or number == before or number == len(self._clauses):
+            if start == end or number == len(self._clauses):
                 continue
-            before = number
+            if number == before:
+                more += 1
+                if more > _MORE:
+                    return number + 1
+                continue
+            before, more = number, 0
             if not intent.vetoes.against(self._clauses[number]):
                 place = self._places[number] - self._starts[number]
                 yield Hit(intent, place + start, place + end)
+        return len(self._clauses)
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
