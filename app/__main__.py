@@ -11,9 +11,7 @@ import sys
 
 from app.edge.serving import serve
 from app.errors import OperatorError, SettingError
-from app.kinds.cards.composing import Composer
-from app.kinds.cards.deck import Deck
-from app.kinds.decks import load_all
+from app.kinds.decks import load_all, prepare_all
 from app.ledger.votes import ballot_secret
 from app.settings import Settings, unknown_settings
 from app.store.holder import bring_up
@@ -34,17 +32,10 @@ def main() -> int:
         for deck in decks.values():
             for note in bring_up(settings.store_options, deck):
                 print(f"tsukurioki: {note}", file=sys.stderr)
-        composers = {
-            deck.id: Composer(deck)
-            for deck in decks.values()
-            if isinstance(deck, Deck) and deck.composable
-        }
-        # Proven once, for all workers.
-        for composer in composers.values():
-            _ = composer.proven
+        servers = prepare_all(decks)
         secret = ballot_secret(settings.ledger)
         # Made and dropped, so that a fault is reported once and not by every worker.
-        Service(settings, decks=decks, composers=composers, secret=secret)
+        Service(settings, servers=servers, secret=secret)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -55,9 +46,7 @@ def main() -> int:
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
     run = f"{utc_now()} {os.getpid()}"
     # What is made before the fork is shared by the workers.
-    make = functools.partial(
-        Service, settings, decks=decks, composers=composers, run=run, secret=secret
-    )
+    make = functools.partial(Service, settings, servers=servers, run=run, secret=secret)
     serve(settings, make)
     return 0
 

@@ -22,9 +22,10 @@ from app.edge.repeats import Kept, Repeats
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck, KnownPick
 from app.kinds.cards.plays import GAME, HAND, Play
+from app.kinds.cards.service import ServedCards
 from app.store.answer import WHOLE_TIERS
 from app.web.app import BALLOT
-from app.web.service import MAX_BODY, ServedCards, Service, stored_answer
+from app.web.service import MAX_BODY, Service, stored_answer
 
 # Pairs of a name in lower case and a value.
 Headers = list[tuple[str, str]]
@@ -149,7 +150,7 @@ class FastPath:
         if asked is None:
             return None
         state = served.index.state()
-        found = self._service.answer_at_once(served, *asked)
+        found = served.answer_at_once(*asked)
         if found is None:
             # Flask asks models, in a thread, and refuses what no tier can answer.
             return None

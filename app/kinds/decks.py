@@ -9,7 +9,7 @@ from typing import Any
 from app.errors import DeckError
 from app.kinds.cards.kind import Cards
 from app.kinds.chat.kind import Chat
-from app.kinds.kind import AnyDeck, Kind
+from app.kinds.kind import AnyDeck, Kind, Server
 from app.kinds.reading import DECK_FILE, Reader
 
 # By the name that a deck's file says. The first is the kind of a deck whose file says none.
@@ -17,6 +17,11 @@ KINDS: Mapping[str, Kind[Any]] = {
     "cards": Cards(),
     "pattern": Chat(),
 }
+
+
+def prepare_all(decks: Mapping[str, AnyDeck]) -> dict[str, Server]:
+    """What serves each deck, by id; made before workers are forked."""
+    return {name: kind_of(deck).prepare(deck) for name, deck in decks.items()}
 
 
 def kind_of(deck: AnyDeck) -> Kind[Any]:

@@ -7,13 +7,21 @@ event is found by that name, because nothing here imports `precompute`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from app.kinds.refusal import Refusal
 from app.store.index import IndexedDeck
 from app.store.key import Query
+
+if TYPE_CHECKING:
+    from app.kinds.served_models import ServedModels
+    from app.ledger.counters import Counters
+    from app.ledger.state import State
+    from app.settings import Settings
+    from app.store.holder import IndexHolder
 
 
 class AnyDeck(IndexedDeck, Protocol):
@@ -39,6 +47,37 @@ class AnyGate(Protocol):
         """The first refusal. Raises KeyError if the deck does not have what was asked for."""
 
 
+class Serving(NamedTuple):
+    """What the decks of a worker share. `clock` and `timer` give seconds, `now` UTC in ISO 8601."""
+
+    settings: Settings
+    state: State
+    counters: Counters
+    models: ServedModels
+    clock: Callable[[], float]
+    timer: Callable[[], float]
+    now: Callable[[], str]
+    rng: Random
+
+
+class Served(Protocol):
+    """A deck as a worker serves it."""
+
+    index: IndexHolder
+
+    @property
+    def body(self) -> bytes:
+        """The body of `GET /api/decks/<deck>`."""
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` says of it."""
+
+    def figures(self) -> dict[str, Any]:
+        """What `/stats` says of it."""
+
+
+# Serves a deck in a worker.
+Server = Callable[[Serving], Served]
 DeckT = TypeVar("DeckT", bound=AnyDeck)
 
 
@@ -52,3 +91,6 @@ class Kind(Protocol[DeckT]):
 
     def gate(self, deck: DeckT) -> AnyGate:
         """The deck's gate."""
+
+    def prepare(self, deck: DeckT) -> Server:
+        """What serves the deck; what workers can share is made now, before they are forked."""

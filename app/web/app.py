@@ -16,13 +16,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.errors import RequestError
 from app.kinds.cards.plays import GAME, HAND, PlayForm, read_variant
+from app.kinds.cards.service import ServedCards
 from app.ledger.votes import DOWN, UP
 from app.settings import Settings
 from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
-from app.web.service import MAX_BODY, ServedCards, Service, parse_json, stored_answer
+from app.web.service import MAX_BODY, Service, parse_json, stored_answer
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
@@ -107,7 +108,7 @@ def answer(deck: str) -> Response:
 
 
 def _answer(service: Service, served: ServedCards, form: PlayForm, body: object) -> Response:
-    response = _json(service.answer(served, *form.read(served.deck, body)).body)
+    response = _json(served.answer(*form.read(served.deck, body)).body)
     response.headers[BALLOT] = service.ballots.of_body(served.deck.id, response.data)
     return response
 
@@ -165,8 +166,7 @@ def _cached(body: bytes) -> Response:
 def whole_deck(deck: str) -> Response:
     """The deck: cards, titles and the number of plays; or characters and intents."""
     service = _service()
-    chat = service.chats.get(deck)
-    return _cached(chat.body if chat else service.served(deck).body)
+    return _cached((service.decks.get(deck) or service.served(deck)).body)
 
 
 @api.get("/api/decks/<deck>/deal")
@@ -177,7 +177,7 @@ def dealt_hand(deck: str) -> Response:
     mode = request.args.get("mode")
     if mode not in (None, "stocked", "random"):
         raise RequestError(400, "Bad mode", "'mode' is stocked or random", SENTENCE)
-    dealt, cards = service.deal(served, mode)
+    dealt, cards = served.deal(mode)
     body = {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}
     response = _json(orjson.dumps(body))
     response.headers["Cache-Control"] = "no-store"
@@ -210,11 +210,7 @@ def openapi() -> Response:
 def health() -> Response:
     """Whether the server works, and which decks have an index."""
     service = _service()
-    decks: dict[str, Any] = {
-        deck: {"index": served.index() is not None, "composable": served.deck.composable}
-        for deck, served in service.cards.items()
-    }
-    decks |= {deck: {"index": chat.index() is not None} for deck, chat in service.chats.items()}
+    decks = {deck: served.health() for deck, served in service.decks.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
 

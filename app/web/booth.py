@@ -17,10 +17,11 @@ from flask import Response, request
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.plays import HUNG, Play
+from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
-from app.web.service import ServedCards, Service, parse_json
+from app.web.service import Service, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

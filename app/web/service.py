@@ -10,35 +10,24 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from random import Random
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import orjson
 
 from app.errors import DeckError, RequestError
-from app.kinds.cards.composing import Composer
-from app.kinds.cards.dealing import deal
-from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.models import ModelSetup, ModelTier
-from app.kinds.cards.plays import Play
-from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.cards.service import ServedCards
 from app.kinds.chat.service import ServedChat, rate_limit
-from app.kinds.decks import load_all
-from app.kinds.kind import AnyDeck
+from app.kinds.decks import load_all, prepare_all
+from app.kinds.kind import Server, Serving
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
-from app.ledger.deals import DealCounter, permuted
-from app.ledger.misses import Ledger, MissCounts
 from app.ledger.rate import RateLimit
 from app.ledger.state import State
-from app.ledger.votes import Ballots, VoteBox, VoteCounts, ballot_secret
+from app.ledger.votes import Ballots, ballot_secret
 from app.settings import Settings
-from app.store.answer import WHOLE_TIERS, Answer
 from app.store.holder import IndexHolder, IndexState
-from app.store.key import Query
 from app.web.access import Access, too_many
 
 # Greatest length of a request's body in bytes.
@@ -59,44 +48,12 @@ def _iso(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19] + "Z"
 
 
-@dataclass(frozen=True)
-class ServedCards:
-    """One deck of cards as it is served. `immediate` is the ladder for the event loop."""
-
-    deck: Deck
-    index: IndexHolder
-    ladder: CardLadder
-    immediate: CardLadder
-    ledger: Ledger | None
-    votes: VoteBox
-    dealt: DealCounter
-    missed: MissCounts
-    voted: VoteCounts
-
-    @cached_property
-    def body(self) -> bytes:
-        """The body of `GET /api/decks/<deck>`."""
-        deck = self.deck
-        return orjson.dumps(
-            {
-                "id": deck.id,
-                "name": deck.name,
-                "language": deck.language,
-                "hand": {"size": deck.hand_size, "distinct": "category"},
-                "hands": deck.count_hands(),
-                "plays": deck.count_plays(),
-                "cards": [card.raw for card in deck.cards],
-                "titles": deck.titles,
-            }
-        )
-
-
 class Service:
     """Everything that a worker needs to answer. Raises OperatorError if something is wrong.
 
     `clock` and `timer` give seconds, `now` UTC in ISO 8601, `wall_clock` seconds of the wall clock.
-    `run` names the run of the server, `secret` is for ballots. `decks` and `composers` are those
-    that were made before the fork, if any.
+    `run` names the run of the server, `secret` is for ballots. `servers` are the decks by id,
+    prepared before the fork, if they were.
     """
 
     def __init__(
@@ -110,8 +67,7 @@ class Service:
         run: str = "",
         secret: bytes = b"",
         rng: Random | None = None,
-        decks: Mapping[str, AnyDeck] | None = None,
-        composers: Mapping[str, Composer] | None = None,
+        servers: Mapping[str, Server] | None = None,
     ) -> None:
         self.settings = settings
         self.access = Access(settings, clock=clock)
@@ -121,32 +77,24 @@ class Service:
         # Votes from one address, and one vote for each visitor and answer, over all workers.
         self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
-        self._models = ServedModels(settings, settings.ledger, clock)
         self.now = now
         self.timer = timer
-        self._rng = rng or Random(secrets.randbits(64))
-        found = (decks or load_all(settings.decks)).values()
-        self._composers = composers or {}
-        self.cards = {d.id: self._served(d, clock) for d in found if isinstance(d, Deck)}
-        self.chats = {
-            deck.id: ServedChat(
-                deck,
-                IndexHolder(settings.store_options, deck.id, clock),
-                settings,
-                self.counters,
-                self.state,
-                clock=clock,
-                models=self._models,
-            )
-            for deck in found
-            if isinstance(deck, PatternDeck)
-        }
-        # In which a key is looked up if the request names no deck.
-        self.indexes = tuple(
-            (deck, served.index)
-            for cards in (self.cards, self.chats)
-            for deck, served in cards.items()
+        serving = Serving(
+            settings,
+            self.state,
+            self.counters,
+            ServedModels(settings, settings.ledger, clock),
+            clock,
+            timer,
+            now,
+            rng or Random(secrets.randbits(64)),
         )
+        servers = servers or prepare_all(load_all(settings.decks))
+        # A key is looked up in their order if the request names no deck.
+        self.decks = {deck: serve(serving) for deck, serve in servers.items()}
+        # Those that have routes of their own.
+        self.cards = {d: s for d, s in self.decks.items() if isinstance(s, ServedCards)}
+        self.chats = {d: s for d, s in self.decks.items() if isinstance(s, ServedChat)}
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self._check_named()
         self.started = now()
@@ -160,56 +108,6 @@ class Service:
             if named and here and named not in here:
                 fault = f"{name}={named!r}, the decks here are {sorted(here)}"
                 raise DeckError(str(self.settings.decks), "", fault)
-
-    def _served(self, deck: Deck, clock: Callable[[], float]) -> ServedCards:
-        settings = self.settings
-        index = IndexHolder(settings.store_options, deck.id, clock)
-        folder = settings.ledger
-        ledger = Ledger(folder, deck.id)
-        ladder = build_ladder(
-            deck,
-            settings.tiers,
-            index,
-            settings.radius,
-            self._composers.get(deck.id),
-            self._model_tiers(deck, ledger),
-        )
-        return ServedCards(
-            deck=deck,
-            index=index,
-            ladder=ladder,
-            immediate=ladder.before_slow(),
-            ledger=ledger if settings.misses else None,
-            votes=VoteBox(folder, deck.id),
-            dealt=DealCounter(self.state, deck.id),
-            missed=MissCounts(folder, deck.id),
-            voted=VoteCounts(folder, deck.id),
-        )
-
-    def _model_tiers(self, deck: Deck, ledger: Ledger) -> dict[str, Callable[[], CardTier]]:
-        settings = self.settings
-
-        def note(tier: str, why: str, reason: str) -> None:
-            self.counters.passed(deck.id, tier, why, reason)
-
-        def keep(
-            query: Query, variant: int, response: Mapping[str, Any], source: str, model: str
-        ) -> None:
-            answer = {**response, "variant": variant, "source": source, "model": model}
-            ledger.candidate(query, "cloud", answer, self.now())
-
-        def local() -> CardTier:
-            engine = self._models.local(note)
-            whole = settings.local_prompt == "whole"
-            setup = ModelSetup(engine, settings.ollama_model, whole, settings.deadline)
-            return ModelTier("local", deck, setup)
-
-        def cloud() -> CardTier:
-            engine = self._models.cloud(note)
-            setup = ModelSetup(engine, settings.gemini_model, True, settings.deadline, keep)
-            return ModelTier("cloud", deck, setup)
-
-        return {"local": local, "cloud": cloud}
 
     def slow_paths(self) -> Iterator[str]:
         """The paths of requests for plays that may wait for a model."""
@@ -243,26 +141,6 @@ class Service:
             raise RequestError(404, "Unknown deck", detail)
         return self.chats[wanted]
 
-    def answer(self, served: ServedCards, query: Query, variant: int) -> Answer:
-        """Answer a query, count it, and note a miss. Raises RequestError (404) if no tier answers."""
-        start = self.timer()
-        return self._counted(served, query, variant, served.ladder, start) or _no_answer()
-
-    def answer_at_once(self, served: ServedCards, query: Query, variant: int) -> Answer | None:
-        """The same with the tiers before the first that asks a model; None if none answers."""
-        return self._counted(served, query, variant, served.immediate, self.timer())
-
-    def _counted(
-        self, served: ServedCards, query: Query, variant: int, ladder: CardLadder, start: float
-    ) -> Answer | None:
-        answer = ladder.answer(Play(query, variant))
-        if answer is None:
-            return None
-        self.counters.answered(served.deck.id, answer.tier, self.timer() - start)
-        if answer.tier not in WHOLE_TIERS and served.ledger:
-            served.ledger.miss(query, variant, answer.tier, self.now())
-        return answer
-
     def vote(
         self,
         served: ServedCards,
@@ -294,36 +172,6 @@ class Service:
         created = str(parse_json(stored.body).get("created", "")) if stored else ""
         served.votes.vote(key, variant, vote, self.now(), created)
 
-    def deal(self, served: ServedCards, mode: str | None) -> tuple[str, tuple[Card, ...]]:
-        """How a hand was dealt, and its cards: from stock if there is any, unless `mode` is random.
-
-        Raises RequestError (409) if `mode` is stocked and there is no stock.
-        """
-        index = served.index()
-        stock = index.meta().stocked_hands if index else 0
-        if mode == "stocked" and not stock:
-            raise RequestError(
-                409,
-                "Nothing stocked",
-                f"deck {served.deck.id!r} has no stocked hand; run: precompute build --strategy stock",
-                "作り置きの手札は、まだありません。",
-            )
-        if index is None or not stock or mode == "random":
-            return "random", deal(served.deck, self._rng)
-        cards = index.stocked(permuted(served.dealt.take(stock), stock))
-        if not cards or not all(card in served.deck.card_by_id for card in cards):
-            return "random", deal(served.deck, self._rng)
-        return "stocked", tuple(served.deck.card_by_id[card] for card in cards)
-
-
-def _no_answer() -> NoReturn:
-    raise RequestError(
-        404,
-        "No answer",
-        "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
-        "いまは、ことばを用意できません。",
-    )
-
 
 class Stored(NamedTuple):
     """A stored answer: its finished body, its deck, and the deck's index with its state."""
@@ -336,7 +184,8 @@ class Stored(NamedTuple):
 
 def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:
     """The stored answer with a key of 16 bytes; None if there is none."""
-    for deck, holder in service.indexes:
+    for deck, served in service.decks.items():
+        holder = served.index
         # The state first: a cached answer that is newer than its state is dropped in time, one that
         # is older would be kept.
         state = holder.state()

@@ -13,16 +13,18 @@ import pytest
 
 from app.errors import DeckError
 from app.kinds.decks import KINDS, kind_of, load_all, load_one
-from app.kinds.kind import AnyDeck
+from app.kinds.kind import AnyDeck, Kind, Server, Serving
 from app.kinds.reading import Reader
 from app.kinds.refusal import Refusal
+from app.settings import Settings
 from app.store.entry import Entry
-from app.store.holder import bring_up
+from app.store.holder import IndexHolder, bring_up
 from app.store.index import Index
 from app.store.key import Query
 from app.store.log import LogWriter
 from app.store.options import StoreOptions
 from app.store.sources import DEFAULT_ORDER
+from app.web.app import create_app
 from precompute.cook.kinds import cooking_of
 from precompute.review.check import check_entries, check_store
 from precompute.review.kinds import review_of
@@ -48,6 +50,23 @@ class EchoGate:
         return None if response["text"] == dict(query.picks)["word"] else Refusal("echo")
 
 
+class ServedEcho:
+    """A deck as it is served."""
+
+    body = b'{"id":"echo"}'
+
+    def __init__(self, deck: EchoDeck, serving: Serving) -> None:
+        self.index = IndexHolder(serving.settings.store_options, deck.id, serving.clock)
+
+    def health(self) -> dict[str, Any]:
+        """Whether it has an index."""
+        return {"index": self.index() is not None}
+
+    def figures(self) -> dict[str, Any]:
+        """None."""
+        return {"words": 2}
+
+
 class Echo:
     """The kind."""
 
@@ -61,11 +80,16 @@ class Echo:
         """Its gate."""
         return EchoGate()
 
+    def prepare(self, deck: EchoDeck) -> Server:
+        """Nothing is made beforehand."""
+        return lambda serving: ServedEcho(deck, serving)
+
 
 @pytest.fixture
 def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AnyDeck:
     """A deck of a third kind, beside one of cards."""
-    monkeypatch.setitem(KINDS, "echo", Echo())
+    kind: Kind[EchoDeck] = Echo()
+    monkeypatch.setitem(KINDS, "echo", kind)
     (tmp_path / "decks" / "echo").mkdir(parents=True)
     write_json(tmp_path / "decks" / "echo" / "deck.json", {"kind": "echo", "id": "echo"})
     small_deck(tmp_path / "decks" / "mine")
@@ -109,7 +133,7 @@ def test_every_deck_in_the_box_is_of_the_kind_that_its_file_says() -> None:
 def test_a_third_kind_is_one_line_of_the_table(
     echo: AnyDeck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kind in the table is loaded, indexed, checked, cooked and reviewed like those in the box."""
+    """A kind in the table is loaded, indexed, checked, served, cooked and reviewed like those in the box."""
     store = tmp_path / "store"
     with LogWriter(store, echo.id) as log:
         log.append([entry("あ", "あ"), entry("い", "う")])
@@ -118,6 +142,12 @@ def test_a_third_kind_is_one_line_of_the_table(
     assert (meta.entries, meta.plays, meta.stocked_hands) == (2, 0, 0)
     assert not list(check_store(store, echo))
     assert [f.where for f in check_entries(store, echo)] == [entry("い", "う").key]
+    found = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(tmp_path / "decks")}
+    client = create_app(Settings.read(found | {"TSUKURIOKI_DECK": "mine"})).test_client()
+    assert client.get("/api/decks/echo").get_json() == {"id": "echo"}
+    assert client.get("/healthz").get_json()["decks"]["echo"] == {"index": True}
+    assert client.get("/stats").get_json()["decks"]["echo"] == {"words": 2}
+    assert client.get(f"/api/answers/{entry('あ', 'あ').key}").get_json()["text"] == "あ"
     module: Any = ModuleType("precompute.cook.echo")
     cooking: Any = object()
     module.cooking = lambda deck: cooking

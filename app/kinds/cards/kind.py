@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.gate import Gate
+from app.kinds.kind import Served, Server, Serving
 
 
 class Cards:
@@ -20,3 +21,17 @@ class Cards:
     def gate(self, deck: Deck) -> Gate:
         """The checks that the deck's rules ask for."""
         return Gate.of(deck)
+
+    def prepare(self, deck: Deck) -> Server:
+        """Make the composer, and prove once for all workers that its answers pass the gate."""
+        # Only what serves needs these.
+        from app.kinds.cards.composing import Composer
+        from app.kinds.cards.service import ServedCards
+
+        composer = Composer(deck) if deck.composable else None
+        _ = composer and composer.proven
+
+        def serve(serving: Serving) -> Served:
+            return ServedCards(deck, serving, composer)
+
+        return serve

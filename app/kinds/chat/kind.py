@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.chat.gate import ChatGate
+from app.kinds.kind import Served, Server, Serving
 
 
 class Chat:
@@ -20,3 +21,13 @@ class Chat:
     def gate(self, deck: PatternDeck) -> ChatGate:
         """The rules of the deck and of its characters' voices."""
         return ChatGate(deck)
+
+    def prepare(self, deck: PatternDeck) -> Server:
+        """The deck is all that workers share."""
+        # Only what serves needs it.
+        from app.kinds.chat.service import ServedChat
+
+        def serve(serving: Serving) -> Served:
+            return ServedChat(deck, serving)
+
+        return serve

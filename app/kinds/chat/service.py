@@ -1,19 +1,20 @@
 """A deck of patterns as a worker serves it: its ladder, conversations and counts.
 
-`ServedChat` is for a deck of patterns what `app.web.service.ServedCards` is for a deck of cards.
+`ServedChat` is for a deck of patterns what `app.kinds.cards.service.ServedCards` is for a deck of cards.
 """
 
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import orjson
 
-from app.kinds.chat import care, rotation
+from app.kinds.cards.figures import store
+from app.kinds.chat import care, figures, rotation
 from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
@@ -31,9 +32,9 @@ from app.kinds.chat.tiers import (
     VariedTier,
     system_prompt,
 )
+from app.kinds.kind import Serving
 from app.kinds.ladder import Delta, Discard, Ladder
-from app.kinds.served_models import ServedModels
-from app.ledger.counters import Counters
+from app.ledger.counters import answer_summary
 from app.ledger.misses import Ledger
 from app.ledger.rate import RateLimit
 from app.ledger.state import KeyedValues, State
@@ -64,28 +65,22 @@ def local_now() -> datetime.datetime:
 
 
 class ServedChat:
-    """One deck of patterns as it is served. `clock` and `timer` give seconds, `local` local time."""
+    """One deck of patterns as it is served. `local` gives local time."""
 
     def __init__(
         self,
         deck: PatternDeck,
-        index: IndexHolder,
-        settings: Settings,
-        counters: Counters,
-        state: State,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        timer: Callable[[], float] = time.perf_counter,
+        serving: Serving,
         local: Callable[[], datetime.datetime] = local_now,
-        models: ServedModels | None = None,
     ) -> None:
+        settings, state = serving.settings, serving.state
         self.deck = deck
-        self.index = index
+        self.index = IndexHolder(settings.store_options, deck.id, serving.clock)
         self.local = local
         self._settings = settings
-        self._counters = counters
-        self._timer = timer
-        self._models = models or ServedModels(settings, settings.ledger, clock)
+        self._counters = serving.counters
+        self._timer = serving.timer
+        self._models = serving.models
         self.conversations = KeyedValues(
             state,
             f"conversations {deck.id}",
@@ -121,6 +116,32 @@ class ServedChat:
                 "intents": [{"id": i.id, "name": i.name} for i in deck.intents],
             }
         )
+
+    def health(self) -> dict[str, Any]:
+        """For `/healthz`."""
+        return {"index": self.index() is not None}
+
+    def figures(self) -> dict[str, Any]:
+        """For `/stats`."""
+        deck, settings = self.deck, self._settings
+        index = self.index()
+        rows = list(self.tally.rows())
+        answers = answer_summary(self._counters.by_tier(deck.id))
+        today = self.local().date().isoformat()
+        return {
+            "space": figures.space(deck),
+            "store": {
+                **store(index.meta() if index else None),
+                "problem": self.index.problem or None,
+            },
+            "tiers": list(settings.chat_tiers),
+            "answers": {"total": answers["total"], "by_tier": answers["by_tier"]},
+            "passed": self._counters.passes(deck.id),
+            "layers": figures.layers(deck, rows),
+            "cost": figures.cost(deck, rows, self.prices, settings.chat_strong, today),
+            "conversations": self.conversations.count(),
+            "texts_kept": settings.chat_learn and "cloud" in settings.chat_tiers,
+        }
 
     def _ladder(self) -> Ladder[Turn, Reply]:
         settings = self._settings

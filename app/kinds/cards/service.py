@@ -1,0 +1,179 @@
+"""A deck of cards as a worker serves it: the deck, its index and ladder, its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NoReturn
+
+import orjson
+
+from app.errors import RequestError
+from app.kinds.cards.composing import Composer
+from app.kinds.cards.dealing import deal
+from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
+from app.kinds.cards.models import ModelSetup, ModelTier
+from app.kinds.cards.plays import Play
+from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
+from app.kinds.kind import Serving
+from app.ledger.counters import answer_summary
+from app.ledger.deals import DealCounter, permuted
+from app.ledger.misses import Ledger, MissCounts
+from app.ledger.votes import VoteBox, VoteCounts
+from app.store.answer import WHOLE_TIERS, Answer
+from app.store.holder import IndexHolder
+from app.store.index import Meta
+from app.store.key import Query
+from app.store.log import log_path
+from app.store.sealed import identity
+
+MOST_WANTED = 10
+
+
+class ServedCards:
+    """One deck of cards as it is served. `immediate` is the ladder for the event loop.
+
+    `composer`: the deck's, if it was made before the fork.
+    """
+
+    def __init__(self, deck: Deck, serving: Serving, composer: Composer | None = None) -> None:
+        settings = serving.settings
+        self.deck = deck
+        self.index = IndexHolder(settings.store_options, deck.id, serving.clock)
+        self.votes = VoteBox(settings.ledger, deck.id)
+        self._serving = serving
+        self._ledger = Ledger(settings.ledger, deck.id)
+        self._dealt = DealCounter(serving.state, deck.id)
+        self._missed = MissCounts(settings.ledger, deck.id)
+        self._voted = VoteCounts(settings.ledger, deck.id)
+        models: dict[str, Callable[[], CardTier]] = {"local": self._local, "cloud": self._cloud}
+        self.ladder: CardLadder = build_ladder(
+            deck, settings.tiers, self.index, settings.radius, composer, models
+        )
+        self.immediate: CardLadder = self.ladder.before_slow()
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body of `GET /api/decks/<deck>`."""
+        deck = self.deck
+        return orjson.dumps(
+            {
+                "id": deck.id,
+                "name": deck.name,
+                "language": deck.language,
+                "hand": {"size": deck.hand_size, "distinct": "category"},
+                "hands": deck.count_hands(),
+                "plays": deck.count_plays(),
+                "cards": [card.raw for card in deck.cards],
+                "titles": deck.titles,
+            }
+        )
+
+    def _local(self) -> CardTier:
+        settings = self._serving.settings
+        engine = self._serving.models.local(self._note)
+        whole = settings.local_prompt == "whole"
+        setup = ModelSetup(engine, settings.ollama_model, whole, settings.deadline)
+        return ModelTier("local", self.deck, setup)
+
+    def _cloud(self) -> CardTier:
+        settings = self._serving.settings
+        engine = self._serving.models.cloud(self._note)
+        setup = ModelSetup(engine, settings.gemini_model, True, settings.deadline, self._keep)
+        return ModelTier("cloud", self.deck, setup)
+
+    def _note(self, tier: str, why: str, reason: str) -> None:
+        self._serving.counters.passed(self.deck.id, tier, why, reason)
+
+    def _keep(
+        self, query: Query, variant: int, response: Mapping[str, Any], source: str, model: str
+    ) -> None:
+        answer = {**response, "variant": variant, "source": source, "model": model}
+        self._ledger.candidate(query, "cloud", answer, self._serving.now())
+
+    def answer(self, query: Query, variant: int) -> Answer:
+        """Answer a query, count it, and note a miss. Raises RequestError (404) if no tier answers."""
+        start = self._serving.timer()
+        return self._counted(query, variant, self.ladder, start) or _no_answer()
+
+    def answer_at_once(self, query: Query, variant: int) -> Answer | None:
+        """The same with the tiers before the first that asks a model; None if none answers."""
+        return self._counted(query, variant, self.immediate, self._serving.timer())
+
+    def _counted(
+        self, query: Query, variant: int, ladder: CardLadder, start: float
+    ) -> Answer | None:
+        answer = ladder.answer(Play(query, variant))
+        if answer is None:
+            return None
+        serving = self._serving
+        serving.counters.answered(self.deck.id, answer.tier, serving.timer() - start)
+        if answer.tier not in WHOLE_TIERS and serving.settings.misses:
+            self._ledger.miss(query, variant, answer.tier, serving.now())
+        return answer
+
+    def deal(self, mode: str | None) -> tuple[str, tuple[Card, ...]]:
+        """How a hand was dealt, and its cards: from stock if there is any, unless `mode` is random.
+
+        Raises RequestError (409) if `mode` is stocked and there is no stock.
+        """
+        deck, rng = self.deck, self._serving.rng
+        index = self.index()
+        stock = index.meta().stocked_hands if index else 0
+        if mode == "stocked" and not stock:
+            raise RequestError(
+                409,
+                "Nothing stocked",
+                f"deck {deck.id!r} has no stocked hand; run: precompute build --strategy stock",
+                "作り置きの手札は、まだありません。",
+            )
+        if index is None or not stock or mode == "random":
+            return "random", deal(deck, rng)
+        cards = index.stocked(permuted(self._dealt.take(stock), stock))
+        if not cards or not all(card in deck.card_by_id for card in cards):
+            return "random", deal(deck, rng)
+        return "stocked", tuple(deck.card_by_id[card] for card in cards)
+
+    def health(self) -> dict[str, Any]:
+        """For `/healthz`."""
+        return {"index": self.index() is not None, "composable": self.deck.composable}
+
+    def figures(self) -> dict[str, Any]:
+        """For `/stats`."""
+        deck, settings, counters = self.deck, self._serving.settings, self._serving.counters
+        index = self.index()
+        meta = index.meta() if index else None
+        log = identity(log_path(settings.store, deck.id))
+        answers = answer_summary(counters.by_tier(deck.id))
+        return {
+            "space": space(deck),
+            "store": {
+                **store(meta),
+                "bytes": log.size if log else 0,
+                "problem": self.index.problem or None,
+            },
+            "coverage": coverage(deck, meta),
+            "answers": answers,
+            "expected": read_rehearsal(settings.store, deck.id),
+            "passed": counters.passes(deck.id),
+            "deals": self._deals(meta),
+            "misses": {"kept": settings.misses, **self._missed.most_wanted(MOST_WANTED)},
+            "feedback": self._voted.totals(),
+            "money": money(meta, answers["whole"]),
+        }
+
+    def _deals(self, meta: Meta | None) -> dict[str, Any]:
+        """Hands dealt from stock, and hands in stock."""
+        stock = meta.stocked_hands if meta else 0
+        dealt = self._dealt.taken(stock) if stock else 0
+        return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
+
+
+def _no_answer() -> NoReturn:
+    raise RequestError(
+        404,
+        "No answer",
+        "no tier of the ladder has an answer for this play; see TSUKURIOKI_TIERS",
+        "いまは、ことばを用意できません。",
+    )
