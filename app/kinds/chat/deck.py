@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 from app.errors import RequestError
 from app.kinds.chat.care import POOLS, Care, Sign, load_care
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of, compiled
+from app.kinds.chat.hints import Hints, load_hints
 from app.kinds.chat.message import Address, address, clauses, joined, normalise, spelling
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader
 from app.store.key import Query
@@ -226,6 +227,7 @@ class PatternDeck:
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
     care: Care | None
+    hints: Hints | None
     folder: Path
     _searched: list[Intent] = field(init=False)
     _prefilter: Prefilter = field(init=False)
@@ -280,11 +282,24 @@ class PatternDeck:
         signs = set(self.care.signs(message)) if self.care else set()
         if any(intent.grave for intent in found):
             signs.add(Sign.GRAVE)
-        if any(intent.doubt for intent in found):
+        if any(intent.doubt for intent in found) or (
+            not signs & {Sign.GRAVE} and self._hinted(message)
+        ):
             signs.add(Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)
         return frozenset(signs)
+
+    def _hinted(self, message: str) -> bool:
+        if not self.hints or not self.hints.found(message):
+            return False
+        text = joined(normalise(message))
+        doubts = [intent for intent in self.intents if intent.doubt]
+        return not any(
+            vetoes.against(text)
+            for intent in doubts
+            for vetoes in (intent.vetoes, intent.message_vetoes)
+        )
 
     def __post_init__(self) -> None:
         searched = [(intent, intent.expression) for intent in self.intents if intent.expression]
@@ -446,6 +461,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
+        hints=load_hints(folder),
         folder=folder,
     )
 
