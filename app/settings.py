@@ -76,7 +76,7 @@ def _hosts(name: str, value: str) -> tuple[str, ...]:
 
 
 def _host(name: str, word: str) -> str:
-    """A host's name as requests have it, in lower case and Punycode; `.name` includes subdomains."""
+    """A host's name in lower case and Punycode, as in requests; `.name` includes subdomains."""
     try:
         host = word.removeprefix(".").encode("idna").decode("ascii").lower()
     except UnicodeError:
@@ -178,12 +178,13 @@ TABLE = (
 )  # fmt: skip
 
 
-# What the names of our own settings begin with.
+# The prefix of the names of our own settings.
 PREFIX = "TSUKURIOKI_"
 # The file in the data folder with the settings that came in a bundle.
 SETTINGS_FILE = "settings.env"
-# The settings that a bundle may contain: how answers are found and shown. Secrets, folders, where the
-# server listens, whom it trusts and where keys are sent are for the person who runs the machine.
+# The settings that a bundle may contain: how answers are found and shown. Secrets, folders, where
+# the server listens, whom it trusts and where keys are sent are for the person who runs the
+# machine.
 _TRAVEL = frozenset(
     [
         "misses",
@@ -213,9 +214,9 @@ _MOST_BYTES = 1 << 16
 
 
 def unknown_settings(environ: Mapping[str, str]) -> str:
-    """A line that names what looks like a setting of ours and is none; empty if nothing does.
+    """A note on variables with our prefix that are no settings; empty if there are none.
 
-    An earlier version may have had it, or it is misspelt: either way it changes nothing.
+    They may be misspelt, or settings of an earlier version.
     """
     known = {row.name for row in TABLE}
     strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
@@ -225,7 +226,7 @@ def unknown_settings(environ: Mapping[str, str]) -> str:
 
 
 def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The settings given in `environ` that a bundle takes along, and the names of those it does not.
+    """The settings in `environ` that a bundle takes along, and the names of those it does not.
 
     Folders are in neither: the bundle takes their contents.
     """

@@ -1,1 +1,1 @@
-"""What runs before the event: it plans, cooks, rehearses and checks. `app` never imports it."""
+"""The commands: plan, cook, rehearse, check, bundle. `app` never imports this package."""

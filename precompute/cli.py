@@ -1,4 +1,4 @@
-"""The command line. It reads settings and words; what they mean is done elsewhere."""
+"""The command line: parses settings and options, and calls the other modules."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 2 and one line for what a person can mend."""
+    """Run a command. Returns the exit status: 2, after one line, for what a person can correct."""
     if threading.current_thread() is threading.main_thread():
-        # Asked to end, a build keeps what is in flight, as it does after Ctrl-C.
+        # SIGTERM ends a build as Ctrl-C does: replies in flight are kept.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
@@ -83,7 +83,7 @@ def _settings() -> Settings:
 
 
 def _deck(settings: Settings, name: str | None) -> AnyDeck:
-    """The deck that was named, or the settings'. What is wrong with others is no matter."""
+    """The deck with this id, or the settings'; other decks may be wrong. Raises PlanError."""
     wanted = name or settings.deck
     if found := load_one(settings.decks, wanted):
         return found
@@ -98,8 +98,8 @@ def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
     return deck
 
 
-# Which builds take an option of `build`, by its parameter's name; one that is not here is for decks
-# of cards alone. A chat deck cooks lines (stock) or takes in what it learned (misses).
+# The kinds of build that accept an option, by its parameter's name; options that are missing here
+# are for decks of cards only. A chat deck cooks lines (stock) or stores learned answers (misses).
 CARDS, _COOK, _LEARN = Deck.kind, f"{PatternDeck.kind} stock", f"{PatternDeck.kind} misses"
 _CHAT_COOKING = frozenset(
     {
@@ -199,12 +199,12 @@ def build(deck_name: str | None, **asked: Any) -> int:
             return build_learned(options, context, deck, review=review)
         return cook(options, context)
     finally:
-        # What was cooked before a build broke off is served too.
+        # Also after an error: what was cooked until then is served too.
         publish(settings.store_options, deck.id)
 
 
 def _refuse_foreign_options(build_of: str) -> None:
-    """Raise PlanError for an option on the command line that this kind of build does not take."""
+    """Raise PlanError for an option on the command line that this kind of build does not accept."""
     if build_of not in (CARDS, _COOK, _LEARN):
         raise PlanError("--strategy: a chat deck takes stock (the default) or misses")
     context = click.get_current_context()
@@ -244,18 +244,22 @@ def stats(
         return _merged(folders, deck_name or settings.deck, as_json=as_json)
     deck = _deck(settings, deck_name)
     review, today = review_of(deck), time.strftime("%Y-%m-%d")
-    told = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
-    if show_misses and "misses" not in told:
+    figures = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
+    if show_misses and "misses" not in figures:
         raise PlanError("--misses means nothing for a chat deck; leave it out")
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+        _print_json(figures)
         return 0
     if show_misses:
-        for row in told["misses"]["most_wanted"]:
+        for row in figures["misses"]["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
         return 0
-    table(Console(), f"deck {deck.id}", review.stats_rows(told))
+    table(Console(), f"deck {deck.id}", review.stats_rows(figures))
     return 0
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _note(fault: str) -> None:
@@ -265,7 +269,7 @@ def _note(fault: str) -> None:
 def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
     result = merge.merged(folders, deck, 10)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+        _print_json(result)
     else:
         table(Console(), f"deck {deck} on {result['machines']} machines", merge.rows(result))
     return 0
@@ -325,12 +329,12 @@ def rehearse(
     rehearsal.keep(settings.store, result)
     if svg:
         entries = stage.index.meta().entries if stage.index else 0
-        lines = rehearsal.coverage_lines(deck, settings.radius, max(entries, 1_000_000))
+        curves = rehearsal.coverage_curves(deck, settings.radius, max(entries, 1_000_000))
         svg.write_text(
-            draw(f"What n entries cover of {deck.name}", lines, entries), encoding="utf-8"
+            draw(f"What n entries cover of {deck.name}", curves, entries), encoding="utf-8"
         )
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+        _print_json(result)
     else:
         table(Console(), f"rehearsal of deck {deck.id}", rehearsal.rows(result))
     return 0 if not result["gate_failures"] and not result["errors"] else 1
@@ -345,7 +349,7 @@ def check(repair: bool) -> int:
     settings = _settings()
     findings: list[checks.Finding] = []
     decks = load_all(settings.decks).values()
-    # All of it first: where one store is locked, nothing has been told of the others.
+    # All repairs first, so that a locked store ends the command before anything else is printed.
     for deck in decks if repair else ():
         _repair(settings, deck)
     for deck in decks:
@@ -363,7 +367,7 @@ def check(repair: bool) -> int:
 
 
 def _repair(settings: Settings, deck: AnyDeck) -> None:
-    """Bring a deck's index up to its log; a deck that nothing was cooked for has neither."""
+    """Set damaged lines of a deck's log aside and bring its index up to the log, if it has one."""
     if not log_path(settings.store, deck.id).exists():
         return
     with LogWriter(settings.store, deck.id) as log:

@@ -4,8 +4,8 @@ Unusual and wrong requests are passed on to Flask unchanged. What the fast path 
 the same `Service` as Flask's routes and has the same headers; tests compare the two.
 
 Parsing the body of a play costs more than answering it. The bodies that the game's own client sends
-are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`; any
-other body is read by `app.kinds.cards.plays`, as Flask's routes do.
+are known byte for byte, and a whole request that comes again is answered from `app.edge.repeats`;
+any other body is read by `app.kinds.cards.plays`, as Flask's routes do.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class FastPath:
         return Answered(200, [_TYPE, kept.header, *self._shared(origin)], kept.body)
 
     def _admitted(self, method: str, headers: RequestHeaders) -> str | None:
-        """The request's origin, empty if it names none; None if the request must not be answered."""
+        """The request's origin, empty if it names none; None if the request must be refused."""
         hosts = headers.get_all("host")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         # Long ones would fill the cache of refusals: they are left to Flask.
@@ -174,8 +174,9 @@ def _raw_key(text: str) -> bytes | None:
 class GameBodies:
     """Recognises bodies of the game's own client, which sends whole cards as they were dealt.
 
-    Such a body is made of known parts, one for each pair of card and phrase, and need not be parsed,
-    which would cost more than everything else. A body that differs in a byte must be parsed.
+    Such a body is made of known parts, one for each pair of card and phrase, and need not be
+    parsed, which would cost more than everything else. A body that differs in a byte must be
+    parsed.
     """
 
     def __init__(self, deck: Deck) -> None:

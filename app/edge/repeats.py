@@ -29,10 +29,10 @@ class Kept(NamedTuple):
 class Repeats:
     """A cache of answers by request, of at most `held` bytes.
 
-    When it is full, it rejects new answers; once it has rejected as many as it holds, it drops all of
-    them. Frequent ones are soon back. (Dropping the least recently used would cost a write for each
-    hit, as much as the hit, and would never find requests that repeat in a cycle slightly longer than
-    the cache.)
+    When it is full, it rejects new answers; once it has rejected as many as it holds, it drops all
+    of them. Frequent ones are soon back. (Dropping the least recently used would cost a write for
+    each hit, as much as the hit, and would never find requests that repeat in a cycle slightly
+    longer than the cache.)
     """
 
     def __init__(self, held: int = _HELD) -> None:

@@ -1,9 +1,9 @@
 """The HTTP server of `python -m app`: granian runs the worker processes, threads in them run Flask.
 
-Granian (hyper) parses the head of a request, and limits its size and time, before our code runs. With
-its RSGI interface, a request body that arrives slowly, and a response that is read slowly, occupy a
-connection but no thread. (With its WSGI interface, which is faster, each occupies one of the threads
-that answer; see docs/performance.md.)
+Granian (hyper) parses the head of a request, and limits its size and time, before our code runs.
+With its RSGI interface, a request body that arrives slowly, and a response that is read slowly,
+occupy a connection but no thread. (With its WSGI interface, which is faster, each occupies one of
+the threads that answer; see docs/performance.md.)
 
 RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
 """
@@ -55,7 +55,8 @@ PARTS_A_TURN = 8
 # The reason for cancelling a task whose request body is late.
 _LATE = "the body is late"
 
-# Threads of a worker for all other requests to Flask. Python runs one at a time: more would not be faster.
+# Threads of a worker for all other requests to Flask. Python runs one at a time: more would not be
+# faster.
 THREADS = 8
 # Connections that may wait until a worker accepts them, which takes milliseconds.
 BACKLOG = 1024

@@ -12,7 +12,7 @@ from app.kinds.chat.kind import Chat
 from app.kinds.kind import AnyDeck, Kind, Server
 from app.kinds.reading import DECK_FILE, Reader
 
-# By the name that a deck's file says. The first is the kind of a deck whose file says none.
+# By the name in a deck's file. The first is the default.
 KINDS: Mapping[str, Kind[Any]] = {
     "cards": Cards(),
     "pattern": Chat(),
@@ -30,7 +30,7 @@ def kind_of(deck: AnyDeck) -> Kind[Any]:
 
 
 def deck_folders(folder: Path) -> list[Path]:
-    """The folders of decks below a folder. Raises DeckError where there is none."""
+    """The folders of decks in a folder. Raises DeckError if there is none."""
     folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
     if not folders:
         raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
@@ -38,9 +38,9 @@ def deck_folders(folder: Path) -> list[Path]:
 
 
 def load_all(folder: Path) -> dict[str, AnyDeck]:
-    """Decks by id.
+    """All decks in a folder by id.
 
-    Raises DeckError where there is no deck at all, where one is wrong, or two share an id.
+    Raises DeckError if there is none, if one is wrong, or if two have the same id.
     """
     decks: dict[str, AnyDeck] = {}
     for path in deck_folders(folder):
@@ -52,7 +52,7 @@ def load_all(folder: Path) -> dict[str, AnyDeck]:
 
 
 def load_one(folder: Path, wanted: str) -> AnyDeck | None:
-    """The deck of this id, None if there is none; no other deck is read whole. Raises DeckError."""
+    """The deck with this id, None if there is none. Raises DeckError; other decks may be wrong."""
     heads = {path: _head(path) for path in deck_folders(folder)}
     found = [path for path, head in heads.items() if head.get("id") == wanted]
     if len(found) > 1:
@@ -61,7 +61,7 @@ def load_one(folder: Path, wanted: str) -> AnyDeck | None:
 
 
 def _head(folder: Path) -> Mapping[str, Any]:
-    """What a deck's file says; nothing if that is no object, which loading it blames."""
+    """The object in a deck's file; empty if it is not an object, which loading then reports."""
     value = Reader(folder, DECK_FILE).value
     return value if isinstance(value, dict) else {}
 

@@ -57,8 +57,8 @@ class Engine(NamedTuple):
     ) -> Generator[str, None, Written | None]:
         """The pieces of a reply; returns the reply, or None if it failed or was refused.
 
-        The reason for None is noted under `tier`. `judge` judges the text after each piece. `billed`
-        is called with the tokens of a finished reply, even if it was cut at the limit.
+        The reason for None is noted under `tier`. `judge` judges the text after each piece.
+        `billed` is called with the tokens of a finished reply, even if it was cut at the limit.
         """
         if self.breaker.open:
             self.note(tier, "guard", "resting")

@@ -1,8 +1,8 @@
-"""What a kind of deck is. The kinds are listed in `app.kinds.decks`.
+"""The interface of a kind of deck. The kinds are listed in `app.kinds.decks`.
 
-A kind is a package here (`cards`, `chat`) with a class that fulfils `Kind` in its module `kind`, and
-modules of the package's name in `precompute/cook` and `precompute/review`: what runs before the
-event is found by that name, because nothing here imports `precompute`.
+A kind is a package here (`cards`, `chat`) with a class that implements `Kind` in its module `kind`,
+and modules of the package's name in `precompute/cook` and `precompute/review`. These are found by
+name, because `app` does not import `precompute`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class AnyDeck(IndexedDeck, Protocol):
-    """What every deck has. `kind` is what its file says."""
+    """The members of every deck. `kind` is the name in the deck's file."""
 
     @property
     def kind(self) -> str:
@@ -33,18 +33,18 @@ class AnyDeck(IndexedDeck, Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name that people see."""
 
     @property
     def folder(self) -> Path | None:
-        """Where it was read from."""
+        """The folder from which it was read."""
 
 
 class AnyGate(Protocol):
-    """What every answer must pass, while cooking and while serving."""
+    """The checks that answers must pass, while cooking and while serving."""
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The first refusal. Raises KeyError if the deck does not have what was asked for."""
+        """The first refusal, None if there is none. Raises KeyError if the deck lacks the ids."""
 
 
 class Serving(NamedTuple):
@@ -87,7 +87,7 @@ class Kind(Protocol[DeckT]):
     room: str
 
     def load(self, folder: Path) -> DeckT:
-        """Read and check a deck. Raises DeckError, naming file, place and fault."""
+        """Read and check a deck. Raises DeckError."""
 
     def gate(self, deck: DeckT) -> AnyGate:
         """The deck's gate."""

@@ -1,8 +1,8 @@
 """The ladder: tiers are asked in order until one answers, in the same way for every kind of deck.
 
-A tier's `reply` is a generator: it yields the pieces of its answer as a model writes them (empty ones
-while it waits) and returns the answer, or None if it has none. Tiers that do not ask a model yield
-nothing.
+A tier's `reply` is a generator: it yields the pieces of its answer as a model writes them (empty
+ones while it waits) and returns the answer, or None if it has none. Tiers that do not ask a model
+yield nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tasks and drafts: the input and output of a provider of answers.
 
 Drafts name their tasks, so that missing, surplus and swapped ones are noticed. Providers are the
-writers in `app.kinds.cards.writer`, which ask any model, and the composer. They do not judge drafts:
-the gate does.
+writers in `app.kinds.cards.writer`, which ask any model, and the composer. They do not judge
+drafts: the gate does.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Draft(NamedTuple):
 class Drafts(NamedTuple):
     """The reply to some tasks: drafts (perhaps for fewer tasks), the model, the tokens billed.
 
-    `fault` says what is wrong with the reply as a whole (blocked, truncated, unreadable, empty), and
-    `reply` is then its text, for a person to look at. `lost` has faults of single answers by task
-    name (swapped, missing); `strays` counts answers that were not asked for, or repeated.
+    `fault` says what is wrong with the reply as a whole (blocked, truncated, unreadable, empty),
+    and `reply` is then its text, for a person to look at. `lost` has faults of single answers by
+    task name (swapped, missing); `strays` counts answers that were not asked for, or repeated.
     """
 
     drafts: tuple[Draft, ...]
@@ -74,8 +74,8 @@ class Drafts(NamedTuple):
 class Provider(Protocol):
     """Writes answers.
 
-    `name` is the source of its entries; `fingerprint` changes whenever the prompt or the pieces that
-    it writes from change.
+    `name` is the source of its entries; `fingerprint` changes whenever the prompt or the pieces
+    that it writes from change.
     """
 
     name: str

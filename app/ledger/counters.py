@@ -1,9 +1,9 @@
 """Counters over all workers.
 
-A worker counts in memory, which takes less than a microsecond, and adds its new counts to the shared
-state once a second: a worker that is killed loses the counts of a second at most. A worker that is
-asked for figures adds its own counts first, then reads the sums. Each run of a server keeps sums of
-its own, so that the figures of several runs, and of several machines, can be added up.
+A worker counts in memory, which takes less than a microsecond, and adds its new counts to the
+shared state once a second: a worker that is killed loses the counts of a second at most. A worker
+that is asked for figures adds its own counts first, then reads the sums. Each run of a server keeps
+sums of its own, so that the figures of several runs, and of several machines, can be added up.
 
 A counter is one number. A histogram is a number of observations for each of `BUCKETS` (not
 cumulative) and for all larger ones, then the sum of the observations in nanoseconds.

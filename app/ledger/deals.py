@@ -1,7 +1,7 @@
 """Dealing from stock: every stocked hand once before any is repeated, over workers and restarts.
 
-The shared state counts the hands dealt. A permutation of the stock, another one in each round, turns
-that number into a hand.
+The shared state counts the hands dealt. A permutation of the stock, another one in each round,
+turns that number into a hand.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The ledger (misses) and the votes are journals. A line is appended with one write to a file opened
 for appending, which the system does not mix with writes of other processes. Nothing is synced,
-because a lost line costs a count and not an answer. A journal that reaches half its limit is renamed
-to `<name>.1.jsonl`, replacing the one before. If a journal cannot be written or read, the server
-goes on without it and logs a warning.
+because a lost line costs a count and not an answer. A journal that reaches half its limit is
+renamed to `<name>.1.jsonl`, replacing the one before. If a journal cannot be written or read, the
+server goes on without it and logs a warning.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import orjson
 from app.ledger.trouble import Trouble
 from app.store.plain import descriptor, open_file
 
-# Bytes of a journal, for both files together: some 80,000 misses. They are kept to count what is asked
-# most, which older ones hardly change.
+# Bytes of a journal, for both files together: some 80,000 misses. They are kept to count what is
+# asked most, which older ones hardly change.
 MOST_BYTES = 16 << 20
 # Bytes that a line is assumed to have, to decide when to look at the file's size again.
 _LINE = 1024
@@ -135,8 +135,8 @@ class JournalReader:
     def new_lines(self) -> tuple[bool, Iterator[dict[str, Any]]]:
         """(restarted, lines since the last call).
 
-        `restarted` is whether the journal was replaced, and all lines of both files are given again.
-        If the journal cannot be read, there are no new lines.
+        `restarted` is whether the journal was replaced, and all lines of both files are given
+        again. If the journal cannot be read, there are no new lines.
         """
         try:
             return self._new_lines()

@@ -8,9 +8,10 @@ Each thread of each process has its own connection, opened after the fork. With 
 readers do not block the writer, and a killed process damages nothing; a loss of power can undo the
 last transactions. If the file cannot be opened or written (a full or read-only disk), the process
 uses a state of its own in memory and tries the file again with the next transaction: an answer
-matters more than a count. Sums that could not be added wait in memory until the file can be written.
-A damaged file is renamed and a new one is begun. SQLite detects damage to its own structures only;
-other damage shows when a value cannot be parsed, so values are parsed within the transaction.
+matters more than a count. Sums that could not be added wait in memory until the file can be
+written. A damaged file is renamed and a new one is begun. SQLite detects damage to its own
+structures only; other damage shows when a value cannot be parsed, so values are parsed within the
+transaction.
 
 Times are those of the wall clock, which processes and restarts share; if the clock was set back, a
 time in the future counts as now.

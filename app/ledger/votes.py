@@ -102,7 +102,7 @@ class VoteBox:
         self._journal = Journal(folder, _name(deck))
 
     def vote(self, key: str, variant: int, vote: str, at: str, created: str = "") -> None:
-        """Note a vote; `at` is a UTC time in ISO 8601, `created` that of the stored text, if any."""
+        """Note a vote; `at` is in UTC, ISO 8601, `created` that of the stored text, if any."""
         line = {"key": key, "variant": variant, "vote": vote, "at": at, "created": created}
         self._journal.append(line)
 

@@ -1,7 +1,7 @@
 """The wall: the latest finished flyers, for a second screen, kept in the shared state.
 
-A flyer is kept as the ids of its play and the time, never as text: the wall asks the ladder again, so
-that nothing that a visitor typed can appear on it.
+A flyer is kept as the ids of its play and the time, never as text: the wall asks the ladder again,
+so that nothing that a visitor typed can appear on it.
 """
 
 from __future__ import annotations

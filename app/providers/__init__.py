@@ -28,7 +28,7 @@ class Prompt(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """A model's reply. `fault` is empty if the reply is complete, else blocked, truncated or empty."""
+    """A model's reply. `fault` is blocked, truncated or empty, or "" if the reply is complete."""
 
     text: str
     model: str

@@ -27,8 +27,8 @@ _MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)
 class Service:
     """The service that an error comes from.
 
-    By HTTP status, `steps` says what a person can do and `reasons` has the word under which `/stats`
-    counts the error. `renewed` says what to do when a quota per day is used up.
+    By HTTP status, `steps` says what a person can do and `reasons` has the word under which
+    `/stats` counts the error. `renewed` says what to do when a quota per day is used up.
     """
 
     name: str

@@ -55,8 +55,9 @@ def check_model(key: Secret, model: str) -> None:
 class Gemini:
     """The Gemini API: whole replies for cooking, streamed replies at the event.
 
-    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in seconds,
-    for a whole reply. Raises ProviderStopError without a key or with a wrong model name or proxy.
+    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in
+    seconds, for a whole reply. Raises ProviderStopError without a key or with a wrong model name or
+    proxy.
     """
 
     name = "gemini"

@@ -36,10 +36,10 @@ _PORT = 11434
 class Ollama:
     """Ollama's API: whole replies for cooking, streamed replies at the event.
 
-    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in seconds,
-    for a whole reply including loading; `keep_alive` is the seconds for which an idle model stays
-    loaded. If the server is on this machine, the model is not loaded yet and less than `free_mb` MiB
-    of memory are available, it is not asked; `memory` gives the available bytes.
+    `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in
+    seconds, for a whole reply including loading; `keep_alive` is the seconds for which an idle
+    model stays loaded. If the server is on this machine, the model is not loaded yet and less than
+    `free_mb` MiB of memory are available, it is not asked; `memory` gives the available bytes.
     """
 
     name = "ollama"
@@ -195,8 +195,8 @@ class Ollama:
 def _library() -> Any:
     """Import the ollama package without the environment's proxies.
 
-    On import it makes a client, which we do not use; that would raise ImportError if the environment
-    names a SOCKS proxy and the package for it is not installed.
+    On import it makes a client, which we do not use; that would raise ImportError if the
+    environment names a SOCKS proxy and the package for it is not installed.
     """
     if imported := sys.modules.get("ollama"):
         return imported

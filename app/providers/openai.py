@@ -137,7 +137,7 @@ class OpenAICompatible:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Translate the library's errors into ProviderError, with the key removed, or _FormError."""
+        """Translate the library's errors into ProviderError, without the key, or _FormError."""
         library = self._library
         try:
             yield

@@ -41,7 +41,7 @@ FREE = Price(0.0, 0.0, 0.0, 0.0)
 
 
 class PriceTable(NamedTuple):
-    """Prices as of the day `dated`. Made by `load_prices`; `free` are providers that cost nothing."""
+    """Prices as of the day `dated`; `free` providers cost nothing. Made by `load_prices`."""
 
     dated: str
     models: Mapping[str, Mapping[str, Any]]

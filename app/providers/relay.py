@@ -1,8 +1,9 @@
 """Relaying a model's reply as it is written, within a deadline for the whole reply.
 
-A thread of its own reads the reply, the request waits on a queue: so the deadline holds whatever the
-model does, even if the reply trickles in. If the request ends early (deadline, a refused answer, a
-client that went away), the connection to the model is shut down, which stops the generation.
+A thread of its own reads the reply, the request waits on a queue: so the deadline holds whatever
+the model does, even if the reply trickles in. If the request ends early (deadline, a refused
+answer, a client that went away), the connection to the model is shut down, which stops the
+generation.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class ChatModel(Protocol):
 
 
 class ReplyLimit(Protocol):
-    """Limits how many replies are written at a time, without a queue. See `app.providers.guards`."""
+    """Limits the number of replies at a time, without a queue. See `app.providers.guards`."""
 
     def take(self) -> bool:
         """Begin a reply; returns False if there are too many."""

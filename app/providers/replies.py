@@ -1,9 +1,9 @@
 """Parses the replies of all services, with typed models.
 
-Each client library parses replies in its own way and fails on something: a null, a list instead of an
-object, an integer of thousands of digits. So the libraries only send requests, and replies are parsed
-here. Invalid token counts are ignored, because the text that comes with them is paid for. Anything
-else that differs from the service's documentation makes the reply unreadable.
+Each client library parses replies in its own way and fails on something: a null, a list instead of
+an object, an integer of thousands of digits. So the libraries only send requests, and replies are
+parsed here. Invalid token counts are ignored, because the text that comes with them is paid for.
+Anything else that differs from the service's documentation makes the reply unreadable.
 
 Pydantic comes with the client libraries; a server imports this module only when a model is asked.
 """

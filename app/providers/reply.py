@@ -1,12 +1,12 @@
 """Parses the JSON that a model wrote, which may be wrapped, slightly broken or cut short.
 
-(The libraries' own parsers silently return None on a mismatch.) Deviations with one possible meaning
-are accepted: prose around the JSON, a list without its object, one object for one task, a comma
-before a closing bracket, a raw line break in a text. Of a reply that was cut, the complete answers
-are kept, because they are paid for.
+(The libraries' own parsers silently return None on a mismatch.) Deviations with one possible
+meaning are accepted: prose around the JSON, a list without its object, one object for one task, a
+comma before a closing bracket, a raw line break in a text. Of a reply that was cut, the complete
+answers are kept, because they are paid for.
 
-Texts are returned in Unicode's normalisation form C, with U+FFFD (which every gate refuses) for lone
-surrogates, so that they can be measured, compared and stored.
+Texts are returned in Unicode's normalisation form C, with U+FFFD (which every gate refuses) for
+lone surrogates, so that they can be measured, compared and stored.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
+
+from app.providers import Completion
 
 _BARE_LIST = re.compile(r"\[\s*(?=\{)")
 _BETWEEN = re.compile(r"[\s,]*")
@@ -48,6 +50,16 @@ def read_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnreadableError("the reply is not JSON")
     return value
+
+
+def answers_in(
+    completion: Completion, asked: int, member: str = "answers"
+) -> tuple[list[dict[str, Any]], str]:
+    """The answers in a reply (see `read_answers`), and its fault; empty if it has none."""
+    try:
+        return read_answers(completion.text, asked, member), completion.fault
+    except UnreadableError:
+        return [], completion.fault or "unreadable"
 
 
 def read_answers(text: str, asked: int = 0, member: str = "answers") -> list[dict[str, Any]]:

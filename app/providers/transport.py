@@ -1,8 +1,8 @@
 """HTTP for the clients: a time limit for whole replies, proxies, and no redirects to other origins.
 
-The time-outs of httpx and httpx2 are for each read, so that a body that trickles in never times out.
-The transport made here raises the library's ReadTimeout when the whole reply takes too long. It
-refuses redirects that would send a key, or a prompt, to another origin.
+The time-outs of httpx and httpx2 are for each read, so that a body that trickles in never times
+out. The transport made here raises the library's ReadTimeout when the whole reply takes too long.
+It refuses redirects that would send a key, or a prompt, to another origin.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def is_local(url: str) -> bool:
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for a server; None if there is none.
 
-    A server on this machine is always asked directly: the libraries would send requests to 127.0.0.1
-    through a proxy, which at an event may not be reachable. Raises ProviderStopError if the proxy
-    cannot be used.
+    A server on this machine is always asked directly: the libraries would send requests to
+    127.0.0.1 through a proxy, which at an event may not be reachable. Raises ProviderStopError if
+    the proxy cannot be used.
     """
     parts = urlsplit(url if "//" in url else f"//{url}")
     if is_local(url) or proxy_bypass(parts.hostname or ""):
@@ -127,8 +127,8 @@ def options(
 def _transport(library: Any, seconds: float, url: str, now: Callable[[], float]) -> Any:
     """The transport in `options`.
 
-    Connections are kept for later requests and shared by all threads. A request with a `trace` has a
-    connection of its own, because the reply is stopped by shutting down its socket.
+    Connections are kept for later requests and shared by all threads. A request with a `trace` has
+    a connection of its own, because the reply is stopped by shutting down its socket.
     """
     proxy = proxy_for(url)
 

@@ -109,7 +109,7 @@ class Query(NamedTuple):
 
     @classmethod
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
-        """A chat pattern, as (attribute, value): character, intent, and others that the deck has."""
+        """A chat pattern, as (attribute, value): character, intent, and further ones."""
         return cls.of_picks(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
 
     @property

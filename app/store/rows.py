@@ -1,7 +1,7 @@
 """The format of the index: an LMDB file derived from the log, in which an exact hit is one lookup.
 
-`<store>/<deck>.lmdb` is a sealed file (see `app.store.sealed`): it is published whole, never changed
-in place, and its checksum is verified when it is opened. It can be deleted and built again.
+`<store>/<deck>.lmdb` is a sealed file (see `app.store.sealed`): it is published whole, never
+changed in place, and its checksum is verified when it is opened. It can be deleted and built again.
 
 Databases of the file; `sum` is the 64-bit xxh3 of the content that follows it, then the row's key:
 

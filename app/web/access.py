@@ -40,8 +40,8 @@ ANY = "*"
 # DNS allows names of 253 characters, and a port adds six.
 _LONGEST_HOST = 260
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Wrong tokens that an address may send at once, and the seconds to wait for each further one: enough
-# for typing errors; at ten a minute, guessing four random digits takes most of a day.
+# Wrong tokens that an address may send at once, and the seconds to wait for each further one:
+# enough for typing errors; at ten a minute, guessing four random digits takes most of a day.
 GUESSES, GUESS_SECONDS = 10, 6.0
 # Addresses for which a worker counts wrong tokens.
 _ADDRESSES = 4096
@@ -75,9 +75,9 @@ class Access:
     ) -> RequestError | None:
         """The error for a request that must be refused; None if it may be answered.
 
-        `host`, `origin` and `site` are the headers Host, Origin and Sec-Fetch-Site, None if they are
-        missing. The status is 400 without a valid Host, 421 for the name of another host, 403 for a
-        request of a page of another origin.
+        `host`, `origin` and `site` are the headers Host, Origin and Sec-Fetch-Site, None if they
+        are missing. The status is 400 without a valid Host, 421 for the name of another host, 403
+        for a request of a page of another origin.
 
         The fast path calls this too, and leaves refused requests to Flask, which sends the error.
         """
@@ -109,8 +109,8 @@ class Access:
     def demand_token(self, environ: Mapping[str, Any]) -> None:
         """Raise RequestError (401, or 429 after too many wrong ones) unless the token is right.
 
-        If an address has sent too many wrong tokens, the right one is refused too: otherwise it would
-        learn from the answer which guess is right.
+        If an address has sent too many wrong tokens, the right one is refused too: otherwise it
+        would learn from the answer which guess is right.
         """
         scheme, _, shown = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not self._token:
@@ -174,8 +174,8 @@ class _Guesses:
 def client_address(environ: Mapping[str, Any]) -> str:
     """The address by which limits count: IPv4, or the /64 network of an IPv6 address.
 
-    Networks give each client a whole /64 of IPv6 addresses. Behind the operator's proxies, werkzeug's
-    ProxyFix puts the client's address into REMOTE_ADDR (see `create_app`).
+    Networks give each client a whole /64 of IPv6 addresses. Behind the operator's proxies,
+    werkzeug's ProxyFix puts the client's address into REMOTE_ADDR (see `create_app`).
     """
     written: str = environ.get("REMOTE_ADDR", "")
     try:

@@ -1,8 +1,9 @@
 """The booth: the pages of the game, the wall and the dashboard, and the API of the wall.
 
-The pages contain no figures and no flyers, so that anybody may open them. If TSUKURIOKI_TOKEN is set,
-`/stats`, `/metrics`, the list of flyers and their removal need `Authorization: Bearer …`. A browser
-cannot send that header when an address is opened: so the page asks for the token, not the server.
+The pages contain no figures and no flyers, so that anybody may open them. If TSUKURIOKI_TOKEN is
+set, `/stats`, `/metrics`, the list of flyers and their removal need `Authorization: Bearer …`. A
+browser cannot send that header when an address is opened: so the page asks for the token, not the
+server.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from app.web.access import Access, too_many
 
 # Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
-# Votes from one address. A kiosk sends about three a minute; several kiosks may share an address, and
-# so may phones behind one router.
+# Votes from one address. A kiosk sends about three a minute; several kiosks may share an address,
+# and so may phones behind one router.
 VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
 
 
@@ -130,7 +130,7 @@ class Service:
         return self.cards[deck]
 
     def chat(self, deck: str | None) -> ServedChat:
-        """A deck of patterns by its id, the default one if it is None. Raises RequestError (404)."""
+        """A deck of patterns by id, the default one if it is None. Raises RequestError (404)."""
         if not self.chats:
             raise RequestError(404, "No chat", "there is no deck of patterns here")
         usual = "chat" if "chat" in self.chats else next(iter(self.chats))
@@ -152,8 +152,8 @@ class Service:
     ) -> None:
         """Count a vote, once for each visitor and answer. Raises RequestError (400 or 429).
 
-        `voter` is the client's address, and a text that distinguishes visitors who share it: a kiosk
-        sends another one for each play.
+        `voter` is the client's address, and a text that distinguishes visitors who share it: a
+        kiosk sends another one for each play.
         """
         deck = served.deck.id
         if not self.ballots.fits(ballot, deck, key, variant):

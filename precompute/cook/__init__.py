@@ -1,1 +1,1 @@
-"""From jobs to entries in the store."""
+"""Cooking: from the jobs of a plan to entries in the store."""

@@ -1,10 +1,9 @@
-"""Cooking by batch job: half the price, within a day.
+"""Cooking by a batch job of the service: half the price, within a day.
 
-One job holds every request. Its file beside the store, `<deck>.batch.json`, is written before the
-job is started and names it, so that a killed build finds it again instead of paying twice: by the
-job's name, or, where the build died while starting it, by the display name that only it has. What
-comes back is taken in like any other reply; what was refused, or never came, is left to be asked
-for again request by request.
+One job contains all requests. Its description is written to `<deck>.batch.json` in the store before
+the job is started, so that a later build finds the job and does not pay twice: by the job's name,
+or by its unique display name if the build was killed while starting it. Results go through the same
+intake as direct replies; answers that were refused, or are missing, are then asked for directly.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class BatchService(Protocol):
-    """Starts batch jobs and looks after them. Every method raises ProviderError."""
+    """A service with batch jobs. Every method raises ProviderError."""
 
     model: str
 
@@ -50,21 +49,24 @@ class BatchService(Protocol):
         """Start a job; returns its name."""
 
     def find(self, display_name: str) -> str | None:
-        """The job that was started under this display name."""
+        """The name of the job with this display name; None if there is none."""
 
     def state(self, name: str) -> tuple[str, str]:
-        """running, done or failed, and the service's own word."""
+        """running, done or failed, and the service's own word for it."""
 
     def results(self, name: str) -> Iterable[tuple[str, Completion | str]]:
-        """Each request's key with its completion, or what went wrong."""
+        """Each request's key with its completion, or a text that says what went wrong."""
 
     def cancel(self, name: str) -> None:
-        """Give a job up."""
+        """Cancel a job."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPace:
-    """Answers a request; seconds between two looks, and until a job is given up."""
+    """How a job is run: answers in a request, seconds between two looks and until it is given up.
+
+    `tries` is how often a call of the service is tried.
+    """
 
     per_request: int = 10
     poll_seconds: float = 20.0
@@ -74,7 +76,10 @@ class BatchPace:
 
 @dataclass
 class _State:
-    """A job that was started, or is about to be. `name` is empty until it has one."""
+    """A job that was started or is about to be; until it is, `name` is empty.
+
+    `waited` is in seconds; `requests` are the tasks of each request, by its key.
+    """
 
     display: str
     model: str
@@ -106,7 +111,7 @@ def _state_path(store: Path, deck: str) -> Path:
 
 
 def waiting_job(store: Path, deck: str) -> str:
-    """What a person should know of a batch job that has not been taken in; empty if there is none."""
+    """A note on a batch job whose results were not taken in yet; empty if there is none."""
     path = _state_path(store, deck)
     return f"{path}: a batch job was submitted and not taken in" if path.exists() else ""
 
@@ -140,9 +145,9 @@ class BatchCook:
         self._progress = progress
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
-        """Cook by batch; returns jobs that were not part of it, and tasks to ask for again.
+        """Cook by batch job; returns jobs that were not part of it, and tasks to ask for directly.
 
-        Raises UnfinishedError and StoreError. What is there is kept, and so is the job's name.
+        Raises UnfinishedError and StoreError; the job's file is then kept.
         """
         try:
             return self._run(jobs)
@@ -167,8 +172,6 @@ class BatchCook:
         again = self._finish(state)
         self._index.catch_up()
         asked = {task.name for key in state.requests for task in state.tasks(key)}
-        named = {(job.query.key, job.variant) for job in jobs}
-        self._intake.report.wanted += len(asked & named)
         left = [job for job in jobs if (job.query.key, job.variant) not in asked]
         return left, again
 
@@ -211,7 +214,7 @@ class BatchCook:
     # Starting, and picking up.
 
     def _picked_up(self) -> _State | None:
-        """The job that an earlier build started, if it is one that can be read today."""
+        """The job that an earlier build started, if its results can still be used."""
         state = self._load()
         if state is None:
             return None
@@ -222,7 +225,7 @@ class BatchCook:
             self._forget()
             return None
         if state.fingerprint != self._writer.fingerprint:
-            # Its answers were asked for with another prompt: their ideas mean nothing today.
+            # The ideas in its prompt differ from today's, so that its answers cannot be matched.
             self._progress.note(f"{state.name} was given up: the prompt has changed since")
             self._patiently(lambda: self._service.cancel(state.name))
             self._forget()
@@ -260,7 +263,7 @@ class BatchCook:
         return state
 
     def _start(self, lines: bytes, display: str) -> str:
-        """Start the job; where no reply came, look first whether it was started all the same."""
+        """Start the job; on another try, first look whether it was started without a reply."""
         looked = False
 
         def start() -> str:
@@ -305,7 +308,7 @@ class BatchCook:
         return again
 
     def _waited(self, state: _State) -> str:
-        """`done`, or the word for why not."""
+        """Wait for the job; returns DONE, or why it is given up."""
         while True:
             kind, word = self._patiently(lambda: self._service.state(state.name))
             if kind != RUNNING:
@@ -318,20 +321,20 @@ class BatchCook:
             self._save(state)
 
     def _fetched(self, state: _State) -> Iterator[Task]:
-        """Take in what came back; yields what must be asked for again."""
+        """Take in the results; yields the tasks to ask for directly."""
         results = self._patiently(lambda: _best(self._service.results(state.name)))
         for key in state.requests:
             tasks = [task for task in state.tasks(key) if not self._is_there(task, state)]
             self._intake.report.already += len(state.requests[key]) - len(tasks)
             if tasks:
-                # A reply can only be read with all the tasks that it was asked for.
+                # A reply can be parsed only with all tasks of its request.
                 batch = self._read(state.tasks(key), results.get(key, "missing"))
                 self._intake.report.requests += 1
                 yield from self._intake.take(tasks, batch)
                 self._progress(self._intake.report)
 
     def _is_there(self, task: Task, state: _State) -> bool:
-        """Whether an earlier build took this answer in, and was killed before it forgot the job."""
+        """Whether an earlier build took this answer in before it was killed."""
         if self._index.source_of(*task.name) != self._writer.name:
             return False
         return self._index.created(*task.name) >= state.submitted
@@ -342,7 +345,7 @@ class BatchCook:
         return self._writer.read(tasks, result)
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        """A call, made again within bounds where the service does not answer."""
+        """Call the service, and again, with waits, if it does not answer."""
         for attempt in range(1, self._pace.tries + 1):
             try:
                 return call()
@@ -358,7 +361,7 @@ class BatchCook:
 
 
 def _best(results: Iterable[tuple[str, Completion | str]]) -> dict[str, Completion | str]:
-    """One result for each request: a good one, if there are several."""
+    """One result for each request; a good one if there are several."""
     best: dict[str, Completion | str] = {}
     for key, result in results:
         there = best.get(key)

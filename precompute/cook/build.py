@@ -1,4 +1,4 @@
-"""`precompute build`: from what was asked for to entries in the store, and what is told of it."""
+"""`precompute build`: runs a build and prints its report."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from precompute.plan.strategies import Job
 
 
 def build(options: BuildOptions, context: BuildContext) -> int:
-    """Cook. Raises OperatorError; what was cooked by then is kept, and told."""
+    """Run a build; returns the exit status. Raises OperatorError; what was cooked is kept."""
     settings = context.settings
     if options.pieces:
-        # Pieces are the composer's, which knows cards only.
+        # Only decks of cards have pieces.
         from precompute.pieces.cooking import cook_pieces
 
         assert isinstance(context.deck, Deck)
@@ -43,11 +43,11 @@ def build(options: BuildOptions, context: BuildContext) -> int:
     prompt = "whole" if cooking.whole_only else options.prompt
     choice = choose(settings, options.provider, options.model, prompt)
     if choice.why:
-        told = f"provider: {choice.name} ({choice.why})"
-        context.err.print(told, highlight=False, markup=False)
+        note = f"provider: {choice.name} ({choice.why})"
+        context.err.print(note, highlight=False, markup=False)
     jobs = list(_jobs(options, context, cooking, choice))
     if options.dry_run:
-        return dry_run.tell(options, context, choice, jobs)
+        return dry_run.print_plan(options, context, choice, jobs)
     model = None if choice.local else make_model(choice, settings)
     if model is not None:
         choice = replace(choice, model=model.model)
@@ -71,7 +71,7 @@ def _jobs(
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """One build: what was asked for, of which kind, and who is asked."""
+    """One build; `model` is None if the provider asks none."""
 
     options: BuildOptions
     context: BuildContext
@@ -80,7 +80,7 @@ class _Build:
     model: Model | None
 
     def cook(self, jobs: Sequence[Job]) -> int:
-        """Cook the jobs, say what was done, and return the exit status."""
+        """Cook the jobs and print the report; returns the exit status."""
         options, context = self.options, self.context
         settings, deck = context.settings, context.deck
         price = price_of(options, context, self.choice)
@@ -113,13 +113,13 @@ class _Build:
                     jobs, again = self._batch(cook, intake, index, progress).run(jobs)
                     intake.price = price
                 prices = load_prices(settings.prices)
-                with cache.kept(cook, self.model, prices, price, jobs, progress.note):
+                with cache.caching(cook, self.model, prices, price, jobs, progress.note):
                     runner.run(jobs, again)
             except UnfinishedError as error:
                 unfinished = error
             meta = index.meta()
         missing = max(len(report.unmet), planned - report.already - report.cooked)
-        self._tell(report, price, missing, meta, context.clock.now() - started)
+        self._print_report(report, price, missing, meta, context.clock.now() - started)
         if unfinished is not None:
             raise unfinished
         return 2 if missing else 0
@@ -152,7 +152,7 @@ class _Build:
         )
 
     def _batch(self, cook: Cook, intake: Intake, index: IndexWriter, progress: Show) -> BatchCook:
-        """The way of cooking by batch job, at its own price."""
+        """Cooking by batch job, at its own price. Raises PlanError if that is not possible."""
         from app.providers.gemini import Gemini
 
         options, context = self.options, self.context
@@ -180,10 +180,9 @@ class _Build:
             progress,
         )
 
-    def _tell(
+    def _print_report(
         self, report: Report, price: Price | None, missing: int, meta: Meta, seconds: float
     ) -> None:
-        """The table at the end, and what was not cooked."""
         context = self.context
         rows = [
             ("cooked", f"{report.cooked:,}"),

@@ -1,7 +1,7 @@
-"""Explicit context caching: the service keeps the fixed part of the prompt, and bills it for less.
+"""Explicit context caching: the service caches the fixed part of prompts, at a lower price.
 
-It is used where the service allows it for so few tokens, and where the price table says that it
-pays: keeping is billed by the hour. Otherwise a line says why not.
+It is used if the fixed part has enough tokens and if it saves money by the price table: storage is
+billed by the hour. Otherwise a note says why not.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from precompute.cook.choose import PER_REQUEST
 from precompute.cook.kinds import Cook
 from precompute.plan.strategies import Job
 
-# Long enough for a thousand entries at a request a second, and no more: it is paid by the hour.
+# Seconds for which the cache is kept, enough for a build of a thousand entries.
 SECONDS = 3600
 
 
 @runtime_checkable
-class Keeper(Protocol):
-    """A model whose service can keep the fixed part of prompts."""
+class CachingModel(Protocol):
+    """A model whose service can cache the fixed part of prompts."""
 
     model: str
 
     def cache(self, fixed: str, seconds: int) -> object:
-        """Have it kept."""
+        """Have the service cache it. Raises ProviderError."""
 
     def drop_cache(self) -> None:
-        """Have it forgotten."""
+        """Have the service delete the cache. Raises ProviderError."""
 
 
 def why_not(
     fixed_tokens: int, requests: int, least: int | None, price: Price | None, model: str
 ) -> str:
-    """Why caching is not used; empty where it pays."""
+    """Why caching is not used; empty if it saves money. `least` is the least number of tokens."""
     if least is None:
         return f"the price table does not say from how many tokens {model} caches"
     if fixed_tokens < least:
         return f"the fixed part has about {fixed_tokens:,} tokens, {model} caches from {least:,}"
     if price is None or price.cached is None or price.storage_hour is None:
         return f"the price table has no price for what {model} keeps"
-    # Keeping it: it is read once at the full price, and kept for the time.
+    # Caching costs one reading at the full price, and storage.
     kept = fixed_tokens * (price.input + price.storage_hour * SECONDS / 3600) / MILLION
     saved = requests * fixed_tokens * (price.input - price.cached) / MILLION
     if saved <= kept:
@@ -53,7 +53,7 @@ def why_not(
 
 
 @contextmanager
-def kept(
+def caching(
     cook: Cook,
     model: object,
     prices: PriceTable,
@@ -61,8 +61,8 @@ def kept(
     jobs: Sequence[Job],
     note: Callable[[str], None],
 ) -> Iterator[None]:
-    """Keep the fixed part while cooking, where it pays; say so, or why not."""
-    if cook.writer is None or not isinstance(model, Keeper) or not jobs:
+    """Cache the fixed part while cooking if that saves money; `note` is told so, or why not."""
+    if cook.writer is None or not isinstance(model, CachingModel) or not jobs:
         yield
         return
     fixed = cook.writer.prompt([jobs[0].task]).fixed

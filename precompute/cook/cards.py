@@ -1,4 +1,4 @@
-"""How decks of cards are cooked: whole answers for plays, by the composer or by a model."""
+"""Cooking decks of cards: whole answers to plays, by the composer or by a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.store.key import Query
 from app.store.log import LogWriter
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Cooking, Rows
+from precompute.cook.kinds import Cook, Cooking, TableRows
 from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
@@ -40,7 +40,7 @@ def cooking(deck: Deck) -> Cooking:
 
 
 class CardsCooking:
-    """A deck of cards, as the pipeline sees it."""
+    """How a deck of cards is cooked; see `Cooking` for the members."""
 
     whole_only = False
     quality: Mapping[str, frozenset[str]] = {
@@ -91,7 +91,7 @@ class CardsCooking:
 
     @contextmanager
     def judge(self, store: Path) -> Iterator[CardsJudge]:
-        """The gate, and near copies of whatever the log has."""
+        """The gate, and the search for near copies of entries in the log."""
         with NearCopies(store, self.deck.id) as copies:
             yield CardsJudge(self._gate, copies)
 
@@ -99,7 +99,7 @@ class CardsCooking:
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
-        """With --strategy misses: what a model wrote at the event is stored first."""
+        """With --strategy misses: store the answers that models wrote at the event."""
         if options.strategy != "misses":
             return
         index.catch_up()
@@ -116,7 +116,7 @@ class CardsCooking:
         return self._gate.examine(query, response)
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Of what is in the box and of both prompts, as far as this deck allows them."""
+        """Those of the composer, the written answers and both prompts, as far as the deck has them."""
         known: dict[str, str] = {}
         if self.deck.composable:
             known["composer"] = ComposerProvider(self.deck).fingerprint
@@ -129,7 +129,7 @@ class CardsCooking:
         return known
 
     def subject_fingerprint(self, query: Query) -> str:
-        """Of the cards and phrases as they read now; wording is not part of a key."""
+        """A hash over the texts of the cards and phrases, which are not part of the key."""
         digest = xxhash.xxh3_64()
         for phrase in self.deck.phrases(query):
             card = self.deck.card_by_id[phrase.card]
@@ -137,15 +137,15 @@ class CardsCooking:
         return digest.hexdigest()[:8]
 
     def can_ask_for(self, query: Query) -> bool:
-        """For every play."""
+        """True: every play can be asked for."""
         return True
 
-    def plan_rows(self, jobs: Sequence[Job]) -> Rows:
-        """How many hands."""
+    def plan_rows(self, jobs: Sequence[Job]) -> TableRows:
+        """The number of hands."""
         yield "hands", f"{len({job.query.hand_key for job in jobs}):,}"
 
-    def stored_rows(self, meta: Meta) -> Rows:
-        """What plays are covered."""
+    def stored_rows(self, meta: Meta) -> TableRows:
+        """The coverage of plays and hands."""
         covers = coverage(self.deck, meta)
         within = f"{one_in(covers['stocked_hands'])}, within {covers['radius']} phrase(s)"
         yield "exact plays", one_in(covers["exact"])
@@ -155,16 +155,16 @@ class CardsCooking:
 
 
 class CardsJudge:
-    """The gate's checks, and no text that is nearly one that the store has."""
+    """Refuses what the gate refuses, and near copies of accepted poems."""
 
     def __init__(self, gate: Gate, copies: NearCopies) -> None:
         self._gate = gate
         self._copies = copies
-        # Sketches of what was accepted and is not in the log yet, by task.
+        # Sketches of accepted poems that are not in the log yet, by task.
         self._sketches: dict[tuple[str, int], bytes] = {}
 
     def refusals(self, draft: Draft) -> Refusals:
-        """Of the gate, else of the search for near copies."""
+        """The refusals of the gate; if there are none, of the search for near copies."""
         task = draft.task
         if self._gate.examine(task.query, draft.response):
             return self._gate.refusals(task.query, draft.response)
@@ -177,6 +177,6 @@ class CardsJudge:
         return ()
 
     def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """Their sketches are remembered beside the index."""
+        """Keep the sketches of the entries."""
         sketched = [(e, self._sketches.pop((e.key, e.variant))) for e in entries]
         self._copies.remember(sketched, end)

@@ -1,7 +1,7 @@
-"""How decks of characters are cooked: more lines for patterns, by a model.
+"""Cooking decks of patterns: further lines, by a model.
 
-Lines are cooked for patterns (character, intent, mood, time of day), the plain ones first. They pass
-the same gate as everything that a character says, and may not be near to a line that she has.
+Lines are cooked for patterns (character, intent, mood, time of day). They must pass the gate, and
+must not be like another line of the character.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Refusals, Task
 from app.providers import Completion, Model, NamedModel, Prompt
-from app.providers.reply import UnreadableError, read_answers
+from app.providers.reply import answers_in
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
@@ -29,13 +29,13 @@ from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Cooking, Rows
+from precompute.cook.kinds import Cook, Cooking, TableRows
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import counts
 from precompute.plan.strategies import Job
 
-# Lines of a pattern at most: more than a rotation keeps count of help nobody.
+# Greatest number of lines for a pattern; a rotation cannot keep count of many more.
 MOST_VARIANTS = 40
 _EXAMPLES = 4
 _PROMPT = """You write single lines that one character says in a chat, in the language of the
@@ -60,12 +60,12 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 def plan_lines(deck: PatternDeck) -> Iterator[Job]:
-    """Lines in the order of their use: plain ones for all, then by time, by mood, by both."""
+    """Jobs by how often their lines are used: any time and mood, then by time, by mood, by both."""
     shades = [(PLAIN, ANY)]
     shades += [(PLAIN, time.id) for time in deck.times]
     shades += [(mood, ANY) for mood in deck.moods]
     shades += list(itertools.product(deck.moods, [time.id for time in deck.times]))
-    # What is about life and death is only ever said in words that a person has vetted.
+    # Messages about life and death are answered only by lines that a person has vetted.
     intents = [intent.id for intent in deck.intents if not intent.careful]
     for variant in range(MOST_VARIANTS):
         for mood, time in shades:
@@ -79,7 +79,7 @@ def cooking(deck: PatternDeck) -> Cooking:
 
 
 class LinesCooking:
-    """A deck of characters, as the pipeline sees it."""
+    """How a deck of patterns is cooked; see `Cooking` for the members."""
 
     whole_only = True
     quality: Mapping[str, frozenset[str]] = {
@@ -93,12 +93,12 @@ class LinesCooking:
         self._gate = ChatGate(deck)
 
     def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-        """So many lines of the plan, one character's after the other's: a request tells few personas."""
+        """The first jobs of the plan, by character, so that a request needs few personas."""
         jobs = itertools.islice(plan_lines(self.deck), options.wanted)
         yield from sorted(jobs, key=lambda job: dict(job.query.picks)["character"])
 
     def cook(self, choice: Choice, model: Model | None) -> Cook:
-        """A model; nothing in the box can write lines."""
+        """A writer with a model. Raises PlanError without one."""
         if model is None:
             raise PlanError(
                 "the vetted lines of a chat deck serve as they are and need no build; to cook more, "
@@ -109,7 +109,7 @@ class LinesCooking:
 
     @contextmanager
     def judge(self, store: Path) -> Iterator[LinesJudge]:
-        """The gate, and whatever was cooked before."""
+        """The gate, and the comparison with lines that were cooked before."""
         judge = LinesJudge(self.deck, self._gate)
         for item in read_log(log_path(store, self.deck.id)):
             if isinstance(item, Record):
@@ -120,36 +120,36 @@ class LinesCooking:
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
-        """Nothing."""
+        """Do nothing."""
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
         """The gate's first refusal."""
         return self._gate.examine(query, response)
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Of the prompt; what was learned at an event came from none."""
+        """That of the prompt; learned answers have none."""
         return {"lines": LinesWriter(self.deck, NamedModel("gemini", "")).fingerprint}
 
     def subject_fingerprint(self, query: Query) -> str:
-        """Of the character's persona."""
+        """A hash over the character's persona."""
         persona = self.deck.character_by_id[dict(query.picks)["character"]].persona
         return xxhash.xxh3_64_hexdigest(persona.encode("utf-8", "surrogatepass"))[:8]
 
     def can_ask_for(self, query: Query) -> bool:
-        """For lines of patterns; what was learned is an answer to somebody's message."""
+        """Whether the query is a pattern with an intent; learned answers are to messages."""
         return "intent" in dict(query.picks)
 
-    def plan_rows(self, jobs: Sequence[Job]) -> Rows:
-        """How many lines for each intent."""
+    def plan_rows(self, jobs: Sequence[Job]) -> TableRows:
+        """The number of lines for each intent."""
         yield "by intent", counts(Counter(dict(job.query.picks)["intent"] for job in jobs))
 
-    def stored_rows(self, meta: Meta) -> Rows:
-        """Lines cover no space that could be counted."""
+    def stored_rows(self, meta: Meta) -> TableRows:
+        """None: the coverage of lines is not counted."""
         return ()
 
 
 class LinesWriter:
-    """A provider made of a model: lines for several patterns in a request."""
+    """A provider that asks a model for lines, for several patterns in a request."""
 
     def __init__(self, deck: PatternDeck, model: Model) -> None:
         self.name = model.name
@@ -158,7 +158,7 @@ class LinesWriter:
         self.fingerprint = f"lines:{xxhash.xxh3_64_hexdigest(_PROMPT.encode())}"
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """One request for all these tasks."""
+        """Drafts from one request for all tasks. Raises ProviderRetryError and ProviderStopError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class LinesWriter:
         self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """The rules and the personas, then one line a task."""
+        """The prompt: rules and personas, then one line for each task."""
         least, most = self._deck.rules.characters
         patterns = [dict(task.query.picks) for task in tasks]
         names = dict.fromkeys(pattern["character"] for pattern in patterns)
@@ -179,7 +179,7 @@ class LinesWriter:
             self._line(number, task, pattern, named=len(names) > 1)
             for number, (task, pattern) in enumerate(zip(tasks, patterns, strict=True), 1)
         ]
-        # As long as a line may be, with the JSON around it, twice over.
+        # Twice the tokens of the longest line with the JSON around it.
         room = 2 * (estimate_tokens("字" * most) + 30)
         fixed = "\n\n".join([_PROMPT.format(least=least, most=most), *personas])
         return Prompt(fixed, "\n".join(asked), _SCHEMA, room * len(tasks))
@@ -187,7 +187,7 @@ class LinesWriter:
     def _line(self, number: int, task: Task, pattern: Mapping[str, str], *, named: bool) -> str:
         intent = self._deck.intent_by_id[pattern["intent"]]
         lines = self._deck.lines[pattern["character"]][intent.id]
-        # Another variant is shown other examples: large models take no notice of a temperature.
+        # Other examples for each variant, because large models ignore the temperature.
         turn = task.variant * _EXAMPLES % len(lines)
         shown = [line.text for line in (*lines[turn:], *lines[:turn])][:_EXAMPLES]
         parts = [
@@ -198,19 +198,15 @@ class LinesWriter:
         if named:
             parts.insert(0, f"id {number} is said by {pattern['character']}")
         if task.refusals:
-            told = ", ".join(map(str, task.refusals[-1]))
-            parts.append(f"your last line was refused: {told}")
+            refused = ", ".join(map(str, task.refusals[-1]))
+            parts.append(f"your last line was refused: {refused}")
         return "; ".join(parts)
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
-        """The lines of a reply, each to the task of its number."""
+        """Parse a reply to the prompt for the same tasks; lines have the numbers of tasks."""
         waiting = {str(number): task for number, task in enumerate(tasks, 1)}
-        fault, drafts, strays = completion.fault, [], 0
-        answers: list[dict[str, Any]] = []
-        try:
-            answers = read_answers(completion.text, len(tasks), "lines")
-        except UnreadableError:
-            fault = fault or "unreadable"
+        drafts, strays = [], 0
+        answers, fault = answers_in(completion, len(tasks), "lines")
         only = "1" if len(tasks) == 1 else ""
         for answer in answers:
             task = waiting.pop(str(answer.get("id", only)), None)
@@ -226,35 +222,35 @@ class LinesWriter:
 
 
 class LinesJudge:
-    """The gate's rules, and no line that is nearly one that she was given before."""
+    """Refuses what the gate refuses, and lines that are like others of the same intent."""
 
     def __init__(self, deck: PatternDeck, gate: ChatGate) -> None:
         self._gate = gate
         self._copy = deck.rules.copy
-        # Lines by character and intent, with the task that each was for.
+        # Accepted lines by character and intent, then by task.
         self._said: defaultdict[tuple[str, str], dict[tuple[str, int], str]] = defaultdict(dict)
 
     def refusals(self, draft: Draft) -> Refusals:
-        """Of the gate, else of the lines that were accepted before."""
+        """The refusals of the gate; if there are none, of the comparison with other lines."""
         task = draft.task
         refused = self._gate.refusals(task.query, draft.response)
         if refused:
             return refused
         text = str(draft.response[TEXT])
-        said = self._said_beside(task.query)
+        said = self._lines_like(task.query)
         for name, other in said.items():
-            # The line that stands in the store for this very task is there to be replaced.
+            # An older line for the same task will be replaced.
             if name != task.name and likeness(text, other) >= self._copy:
                 return (Refusal("copy", other[:30], f"less than {self._copy} alike"),)
         said[task.name] = text
         return ()
 
-    def _said_beside(self, query: Query) -> dict[tuple[str, int], str]:
+    def _lines_like(self, query: Query) -> dict[tuple[str, int], str]:
         pattern = dict(query.picks)
         return self._said[pattern.get("character", ""), pattern.get("intent", "")]
 
     def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """They are said."""
+        """Remember the lines of the entries."""
         for entry in entries:
-            said = self._said_beside(entry.query)
+            said = self._lines_like(entry.query)
             said[entry.key, entry.variant] = entry.response.get(TEXT, "")

@@ -1,4 +1,4 @@
-"""Who cooks: which provider is meant, with which model, at which pace."""
+"""Choosing the provider, its model and its pace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from precompute.cook.runner import Pace
 
 PROVIDERS = ("composer", "written", "gemini", "gemini-legacy", "ollama", "openai")
 GEMINI = ("gemini", "gemini-legacy")
-# The extra of pyproject.toml that brings a provider's client library.
+# The extra of pyproject.toml with a provider's client library.
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
 PROMPTS = ("whole", "small")
 PER_REQUEST = 10
@@ -27,9 +27,9 @@ CONCURRENCY = 4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A provider by name, the model it is asked for, and why it was chosen.
+    """A provider's name, its model, the reason if it was not asked for, and the kind of prompt.
 
-    `written_first`: a play that the makers wrote an answer for gets that one.
+    `written_first` is whether plays get the answers that the makers wrote for them.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Choice:
 
     @property
     def local(self) -> bool:
-        """Whether it needs no network."""
+        """Whether it asks no model."""
         return self.name in ("composer", "written")
 
 
 def gemini_key(settings: Settings) -> Secret:
-    """The key for Gemini; empty where there is none."""
+    """The key for Gemini; empty if there is none."""
     return settings.gemini_api_key or settings.google_api_key
 
 
@@ -71,7 +71,7 @@ def choose(
         # The first that the server lists.
         "openai": "",
     }
-    # A model of a size that Ollama runs on a small machine loses itself in the long prompt.
+    # The whole prompt is too long for models that Ollama can run on a small machine.
     kind = prompt or ("small" if name == "ollama" else "whole")
     if model is not None and not (model and model.isprintable()):
         raise PlanError(f"--model {model!r} is no name of a model")
@@ -145,7 +145,7 @@ def _openai(choice: Choice, settings: Settings) -> Model:
 
 
 def is_limited(choice: Choice, settings: Settings) -> bool:
-    """Whether somebody counts our requests: services do, a server on this machine does not."""
+    """Whether requests must be limited: to services yes, to a server on this machine no."""
     if choice.name == "openai":
         return not settings.openai_base_url or not is_local(settings.openai_base_url)
     return choice.name in GEMINI
@@ -154,7 +154,7 @@ def is_limited(choice: Choice, settings: Settings) -> bool:
 def pace_of(
     choice: Choice, settings: Settings, per_request: int | None, concurrency: int | None
 ) -> Pace:
-    """How many answers a request, and requests at once."""
+    """How many answers to ask for in a request, and how many requests to make at once."""
     if choice.local:
         return Pace(per_request=per_request or Pace().per_request, concurrency=1)
     if choice.prompt == "small":
@@ -164,5 +164,5 @@ def pace_of(
 
 
 def group(tasks: Sequence[Task], size: int) -> list[Sequence[Task]]:
-    """Tasks by request."""
+    """Tasks in groups of at most `size`, one for each request."""
     return [tasks[at : at + size] for at in range(0, len(tasks), size)]

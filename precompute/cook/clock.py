@@ -1,4 +1,4 @@
-"""Time, handed in: what waits does so on a clock, so that tests need not wait."""
+"""A clock that is passed to whatever waits, so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class Clock(Protocol):
     """Tells the time and waits."""
 
     def now(self) -> float:
-        """Seconds from some moment on, never going back."""
+        """Monotonic seconds."""
 
     def stamp(self) -> str:
-        """The time of day: UTC, ISO 8601."""
+        """The time in UTC, ISO 8601."""
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless `wake` was called."""
 
     def wake(self) -> None:
-        """End every sleep, those to come too: the run is over."""
+        """End all sleeps, also later ones: the run is over."""
 
 
 class SystemClock:

@@ -1,4 +1,4 @@
-"""`--dry-run`: what would be asked, what that would cost and how long it would take."""
+"""`--dry-run`: prints what a build would cook, what that would cost and how long it would take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from precompute.cook.refresh import estimate_all
 from precompute.cook.report import table
 from precompute.plan.strategies import Job
 
-# What the free tier of Gemini gives in a day for a Flash-Lite, as of the price table.
+# Requests a day to a Flash-Lite model on Gemini's free tier, as of the date of the price table.
 FREE_REQUESTS_A_DAY = 500
 
 
@@ -42,11 +42,13 @@ def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[
     return left
 
 
-def tell(options: BuildOptions, context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> int:
-    """Print it. Asks nobody, needs no key, writes nothing."""
+def print_plan(
+    options: BuildOptions, context: BuildContext, choice: Choice, jobs: Sequence[Job]
+) -> int:
+    """Print the plan; returns the exit status. Asks no model, needs no key, writes nothing."""
     tasks = missing(context, choice, jobs)
     cooking = cooking_of(context.deck)
-    # Loads the prompts, so that a fault in them is told tonight and not after the first request.
+    # Loads the prompts, so that errors in them are found now.
     cooking.cook(choice, None if choice.local else NamedModel(choice.name, choice.model))
     rows: list[tuple[str, object]] = [
         ("provider", f"{choice.name} {choice.model}".strip()),
@@ -68,13 +70,13 @@ def _requests(
     estimate = estimate_all(settings, context.deck, choice, tasks, options.per_request)
     per_request = pace_of(choice, settings, options.per_request, None).per_request
     yield "answers a request", f"{per_request}"
-    yield from told_estimate(options, context, choice, estimate)
+    yield from estimate_rows(options, context, choice, estimate)
 
 
-def told_estimate(
+def estimate_rows(
     options: BuildOptions, context: BuildContext, choice: Choice, estimate: Estimate
 ) -> Iterator[tuple[str, object]]:
-    """Requests, tokens, price and time."""
+    """Requests, tokens, price and time, as rows of a table."""
     settings = context.settings
     yield "requests", f"{estimate.requests:,}"
     yield "tokens, about", f"{estimate.prompt:,.0f} in, {estimate.output:,.0f} out"
@@ -100,8 +102,7 @@ def _price(
     if price is None:
         yield "price", f"not known: the table of {prices.dated} has none for {choice.model!r}"
         return
-    told = f"{estimate.cost(price):.4f} USD by the prices of {prices.dated}"
-    yield "price, about", told
+    yield "price, about", f"{estimate.cost(price):.4f} USD by the prices of {prices.dated}"
     if choice.name in GEMINI and "lite" not in choice.model:
         yield "besides", "the thoughts of this model, billed as output; --budget-usd holds them too"
     half = prices.price(choice.name, choice.model, today, batch=True)
@@ -110,6 +111,6 @@ def _price(
 
 
 def at_limit(estimate: Estimate, rpm: int, tpm: int) -> int:
-    """Whole minutes that the limits alone make it take."""
+    """Minutes, rounded up, that the requests take at these limits."""
     tokens = estimate.prompt + estimate.output
     return max(1, math.ceil(max(estimate.requests / rpm, tokens / tpm)))

@@ -1,7 +1,6 @@
-"""What happens to drafts: through the gate, into the log, or back with a reason.
+"""The intake of drafts: those that pass the judge go into the log, others are asked for again.
 
-Both ways of cooking, request by request and by batch job, take their drafts in here. Whatever passes
-is durable before anything else is done with it.
+Direct requests and batch jobs use the same intake. Entries are synced to the disk first of all.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from app.store.plain import open_file
 from precompute.cook.kinds import Cooking, Judge
 from precompute.cook.report import Report
 
-# After so many entries the index is brought up to the log, so that a running server has them too.
-# Each time is a sync of its own, and dirties a page for nearly every entry.
+# Entries after which the index is published anew, so that a running server has them too. More often
+# would cost a rewrite of the index each time.
 CATCH_UP = 500
-# Characters of a reply that cannot be read which are kept.
+# Characters that are kept of an unreadable reply.
 _MOST_REPLY = 20_000
 
 
 def entry_fingerprint(cooking: Cooking, fingerprint: str, query: Query) -> str:
-    """What an entry came from: the provider's prompt or pieces, and the subject as it then read.
+    """The fingerprints of the prompt or pieces, and of the subject (cards, characters) of a query.
 
-    Wording is not part of a key, so that a changed card keeps its answers; this tells which.
+    Because wording is not part of a key, an entry outlives a change of its cards; this shows it.
     """
     return f"{fingerprint}+{cooking.subject_fingerprint(query)}"
 
 
 class Intake:
-    """Takes drafts in. `price` is what a token costs now, or None if nobody knows."""
+    """Takes drafts in. `source` is the provider's name and fingerprint; `price` may be unknown."""
 
     def __init__(
         self,
@@ -66,9 +65,7 @@ class Intake:
         self.report = report
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
-        """Keep what passes; returns the tasks to ask again, each with why."""
-        report = self.report
-        report.asked += len(tasks)
+        """Store the drafts that pass; returns the other tasks, each with its refusals."""
         self._bill(written.usage)
         if written.reply:
             self.set_reply_aside(tasks, written.fault, written.reply)
@@ -96,23 +93,23 @@ class Intake:
         refused: Iterable[tuple[str, int]],
         written: Drafts,
     ) -> list[Task]:
-        """The tasks whose answers never came, with that as their reason."""
+        """The refused tasks, and those without an answer, with its fault as the refusal."""
         known = set(refused)
         lost = written.lost or {}
         if written.strays:
             self.report.faults["stray"] += written.strays
         if written.fault:
             self.report.faults[written.fault] += 1
-        told = []
+        tasks = []
         for name, task in again.items():
             if name in known:
-                told.append(task)
+                tasks.append(task)
                 continue
             reason = written.fault or lost.get(name, "missing")
             if not written.fault:
                 self.report.faults[reason] += 1
-            told.append(task.refused((Refusal(reason),)))
-        return told
+            tasks.append(task.refused((Refusal(reason),)))
+        return tasks
 
     def _bill(self, usage: Usage | None) -> None:
         if usage is None:
@@ -149,7 +146,7 @@ class Intake:
         )
 
     def _keep(self, fresh: Sequence[Entry]) -> None:
-        """Make entries durable; they share what is owed for them and for the refused ones."""
+        """Store entries, which share the bill for themselves and for refused drafts before them."""
         if not fresh:
             return
         billed = [self._billed(entry, len(fresh)) for entry in fresh]
@@ -171,13 +168,13 @@ class Intake:
 
     @property
     def owed_usd(self) -> float:
-        """What was billed and stands in no entry: all of its answers were refused."""
+        """USD billed that is part of no entry yet, because all answers since were refused."""
         return self.price.cost(self._owed) if self.price else 0.0
 
     def _set_refused_aside(
         self, refusals: Iterable[tuple[Draft, tuple[Refusal, ...]]], model: str
     ) -> None:
-        """Keep refused answers for whoever wants to see them. A side file: never synced, never read."""
+        """Write refused answers to a side file for people; no program reads it."""
         self._set_aside(
             [
                 {
@@ -195,7 +192,7 @@ class Intake:
         )
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
-        """Keep the text of a reply that could not be read; called from several threads."""
+        """Write an unreadable reply to the side file; may be called from several threads."""
         keys = [[task.query.key, task.variant] for task in tasks]
         text = cleaned_text(reply)[:_MOST_REPLY]
         self._set_aside([{"fault": fault, "keys": keys, "reply": text, "created": self._stamp()}])

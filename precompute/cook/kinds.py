@@ -1,8 +1,8 @@
-"""What cooking asks of a kind of deck.
+"""The interface between the pipeline of cooking and a kind of deck.
 
-The pipeline is the same for all: plan, jobs, runner, gate, entries, log, index. Resuming, budget,
-rates, waits, batch jobs, refreshing and the bill are the pipeline's; what is asked for, how a model
-is asked, what its reply means and what passes are the kind's.
+The pipeline is the same for all kinds: plan, jobs, runner, judge, entries, log, index. It handles
+resuming, budgets, rates, waits, batch jobs, refreshing and bills. A kind defines which queries are
+cooked, the prompts, how replies are parsed and which drafts pass.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from precompute.plan.strategies import Job
 if TYPE_CHECKING:
     from precompute.cook.options import BuildContext, BuildOptions
 
-Rows = Iterable[tuple[str, object]]
+TableRows = Iterable[tuple[str, object]]
 
 
 class BatchWriter(Provider, Protocol):
-    """A provider whose request and reply can be parted, so that a batch job can carry them."""
+    """A provider that can make prompts and parse replies separately, as batch jobs need it."""
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """The request for these tasks. The same tasks always make the same."""
+        """The prompt for some tasks, which depends on them only."""
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
-        """A reply to that request, as drafts, with what is wrong with it."""
+        """Parse a reply to the prompt for the same tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cook:
-    """A provider ready to write, and how its requests are estimated if they cost something.
+    """A provider, and an estimator if its requests cost something.
 
-    `writer` is the same provider, if it can be asked by batch job.
+    `writer` is the same provider if it can be asked by batch job.
     """
 
     provider: Provider
@@ -57,13 +57,13 @@ class Cook:
 
 
 class Judge(Protocol):
-    """Decides which drafts become entries. Knows what it has accepted, so that nothing comes twice."""
+    """Decides which drafts become entries. It remembers accepted drafts, to refuse repetitions."""
 
     def refusals(self, draft: Draft) -> Refusals:
-        """Everything that speaks against a draft; if nothing does, it counts as accepted."""
+        """All refusals of a draft; if there are none, it counts as accepted."""
 
     def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """These accepted drafts stand in the log, which now ends at byte `end`."""
+        """Note accepted drafts that are now in the log, which ends at byte `end`."""
 
 
 class Cooking(Protocol):
@@ -82,45 +82,45 @@ class Cooking(Protocol):
 
     @property
     def deck(self) -> IndexedDeck:
-        """The deck, as the index knows it."""
+        """The deck that is cooked."""
 
     def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-        """The jobs that were asked for, best first. Raises PlanError."""
+        """The jobs for the options, in the order in which to cook them. Raises PlanError."""
 
     def cook(self, choice: Choice, model: Model | None) -> Cook:
-        """The provider; with no model, the one that needs none. Raises DeckError, PlanError."""
+        """The provider; if `model` is None, one that asks none. Raises DeckError, PlanError."""
 
     def judge(self, store: Path) -> AbstractContextManager[Judge]:
-        """The judge of this build's drafts. The caller holds the log's lock."""
+        """The judge of a build's drafts. The caller must hold the log's lock."""
 
     def before(
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
-        """What a build does before anything is asked for."""
+        """Do what must be done before a build asks for anything."""
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal of an entry. Raises KeyError if the deck has no such query."""
+        """The gate's first refusal of an entry. Raises KeyError if the deck lacks the query's ids."""
 
     def fingerprints(self) -> Mapping[str, str]:
-        """What entries would come from today, by the name before the colon of a fingerprint."""
+        """Today's fingerprints of prompts and pieces, by the name before their colon."""
 
     def subject_fingerprint(self, query: Query) -> str:
-        """Changes if what a query is about (cards, characters) changes."""
+        """A hash over the texts that a query is about (cards, characters)."""
 
     def can_ask_for(self, query: Query) -> bool:
-        """Whether a model can be asked for an entry of this query."""
+        """Whether a model can be asked for an answer to this query."""
 
-    def plan_rows(self, jobs: Sequence[Job]) -> Rows:
-        """What a dry run says of the plan."""
+    def plan_rows(self, jobs: Sequence[Job]) -> TableRows:
+        """Rows about the plan, for a dry run."""
 
-    def stored_rows(self, meta: Meta) -> Rows:
-        """What a build says at its end of what the store covers."""
+    def stored_rows(self, meta: Meta) -> TableRows:
+        """Rows about what the store covers, for the end of a build."""
 
 
 def cooking_of(deck: AnyDeck) -> Cooking:
-    """How a deck is cooked: by what the module of its kind's name makes of it."""
-    # Each kind is imported when it is cooked: a build of one needs nothing of the others.
+    """How a deck is cooked, from the module that is named like its kind."""
+    # Imported here, so that a build imports only what its kind needs.
     kind = importlib.import_module(f"precompute.cook.{kind_of(deck).room}")
     made: Cooking = kind.cooking(deck)
     return made

@@ -1,9 +1,8 @@
-"""Rate limits: so many requests and so many tokens in any minute, no more, and hardly fewer.
+"""Rate limits: requests and tokens in any minute (a sliding window).
 
-The limit is kept exactly, over every stretch of a minute, from the times of the requests of the last
-minute. (A leaky bucket of a minute's size lets twice the rate through in its first minute; one
-that is small enough not to wastes what a slow reply leaves unused.) Nothing ticks: whoever asks is
-told when it is its turn and sleeps until then.
+The limits hold exactly over every interval of a minute, computed from the times of the requests of
+the last minute. (A leaky bucket of a minute's size allows twice the rate in its first minute; a
+smaller one wastes what slow replies leave unused.) Callers sleep until their reserved time.
 """
 
 from __future__ import annotations
@@ -14,26 +13,26 @@ from dataclasses import dataclass
 
 from precompute.cook.clock import Clock
 
-# The service counts when a request arrives, we when it leaves: a little more than a minute keeps
-# requests that the network has pushed together within the limit. 60/60.5 is 99.2 % of the rate.
+# Seconds. Services count requests when they arrive, we when they leave: a little more than a minute
+# allows for delays in the network. 60/60.5 is 99.2 % of the rate.
 WINDOW = 60.5
 
 
 @dataclass
-class Slot:
-    """A place in the minute: when it begins, and the tokens that it is thought, or known, to take."""
+class Reservation:
+    """A request in the window: when it may begin, and its tokens, estimated or known."""
 
     start: float
     tokens: float
 
 
-# In a minute, if --rpm and --tpm say nothing. Careful rather than fast: what a service allows differs by
-# tier, and it tells by refusing.
+# Limits for a minute without --rpm and --tpm. They are low, because those of services differ by
+# tier, and a service shows its own only by refusing.
 REQUESTS, TOKENS = 60, 250_000
 
 
 class Limiter:
-    """Gives out turns. For use by several threads."""
+    """Limits requests and tokens in `window` seconds. For use by several threads."""
 
     def __init__(
         self, clock: Clock, requests: float, tokens: float, window: float = WINDOW
@@ -43,64 +42,65 @@ class Limiter:
         self._tokens = tokens
         self._window = window
         self._lock = threading.Lock()
-        self._slots: deque[Slot] = deque()
+        self._reserved: deque[Reservation] = deque()
         self._held_until = float("-inf")
 
-    def acquire(self, tokens: float = 0.0) -> Slot:
-        """Wait for a turn. A request that is larger than a minute's tokens waits for an empty one."""
+    def acquire(self, tokens: float = 0.0) -> Reservation:
+        """Wait until a request may begin; one above the limit of tokens needs an empty window."""
         with self._lock:
             now = self._clock.now()
             self._forget(now)
-            last = self._slots[-1].start if self._slots else now
-            slot = Slot(max(now, last, self._held_until, self._free_at(tokens)), tokens)
-            self._slots.append(slot)
-        self._wait(slot)
-        return slot
+            last = self._reserved[-1].start if self._reserved else now
+            start = max(now, last, self._held_until, self._free_at(tokens))
+            reservation = Reservation(start, tokens)
+            self._reserved.append(reservation)
+        self._wait(reservation)
+        return reservation
 
     def _forget(self, now: float) -> None:
-        while self._slots and self._slots[0].start <= now - self._window:
-            self._slots.popleft()
+        while self._reserved and self._reserved[0].start <= now - self._window:
+            self._reserved.popleft()
 
     def _free_at(self, tokens: float) -> float:
-        """When enough of the slots are a minute old."""
-        requests = len(self._slots)
-        used = sum(slot.tokens for slot in self._slots)
+        """The time at which enough reservations have left the window."""
+        requests = len(self._reserved)
+        used = sum(one.tokens for one in self._reserved)
         free = float("-inf")
-        for slot in self._slots:
+        for one in self._reserved:
             if requests < self._requests and (used + tokens <= self._tokens or not used):
                 break
-            free = slot.start + self._window
+            free = one.start + self._window
             requests -= 1
-            used -= slot.tokens
+            used -= one.tokens
         return free
 
-    def _wait(self, slot: Slot) -> None:
+    def _wait(self, reservation: Reservation) -> None:
         while True:
             with self._lock:
-                # A hold that came while it slept has put its turn off.
-                left = slot.start - self._clock.now()
+                # `hold` may have changed it during the sleep.
+                left = reservation.start - self._clock.now()
             if left <= 0:
                 return
             before = self._clock.now()
             self._clock.sleep(left)
             if self._clock.now() - before < left / 2:
-                return  # Woken: the run is over, and whoever asked looks after that.
+                return  # Woken, because the run is over; the caller notices.
 
-    def settle(self, slot: Slot, tokens: float) -> None:
-        """Say what a request really took."""
+    def settle(self, reservation: Reservation, tokens: float) -> None:
+        """Replace the estimated tokens of a request by the real number."""
         with self._lock:
-            slot.tokens = tokens
+            reservation.tokens = tokens
 
     def hold(self, seconds: float) -> None:
-        """The service asked for a pause: no turn begins before it is over.
+        """Let no request begin for some seconds, because the service asked for a pause.
 
-        All turns that are waited for are put off by as much as the first of them: if each began when
-        the pause is over, more would begin at once than a minute allows.
+        All waiting requests are put off by as much as the first of them: if all began at the end of
+        the pause, they would exceed the limit.
         """
         with self._lock:
             now = self._clock.now()
             self._held_until = max(self._held_until, now + seconds)
-            waiting = [slot for slot in self._slots if slot.start > now]
+            waiting = [one for one in self._reserved if one.start > now]
             late = self._held_until - waiting[0].start if waiting else 0.0
-            for slot in waiting:
-                slot.start += max(0.0, late)
+            for one in waiting:
+                one.start += max(0.0, late)

@@ -1,7 +1,7 @@
-"""Every request to a model passes here: it waits for its turn, and it is counted.
+"""Limits and counts all requests of a build to a model.
 
-A provider may make several requests for one answer (the small prompt makes two), so that a limit
-held anywhere else would be a limit on something else.
+This is done around the model, because a provider may make several requests for one answer (with the
+small prompt two).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from app.providers.tokens import estimate_tokens
 from precompute.cook.limiter import Limiter
 from precompute.cook.report import Report
 
-# Prompts ask for about three times the room that an answer takes.
+# The share of a prompt's greatest number of output tokens that a reply usually has.
 _OUTPUT_SHARE = 1 / 3
 
 
 class StoppedError(Exception):
-    """A request that was not made, because the run is over."""
+    """A request was not made, because the run is over."""
 
 
 class Meter:
-    """A model whose requests are limited and counted. `over` ends them. Safe for several threads."""
+    """A model whose requests are limited and counted; `over` stops them. Thread-safe."""
 
     def __init__(self, model: Model, report: Report, limiter: Limiter | None = None) -> None:
         self.name = model.name
@@ -34,22 +34,23 @@ class Meter:
         self._lock = threading.Lock()
 
     def complete(self, prompt: Prompt) -> Completion:
-        """The model's reply, when it is its turn. Raises StoppedError, ProviderError."""
+        """Wait as the limits require, then ask the model. Raises StoppedError, ProviderError."""
         limiter = self._limiter
         expected = estimate_tokens(prompt.fixed) + estimate_tokens(prompt.asked)
-        slot = limiter.acquire(expected + _OUTPUT_SHARE * prompt.most_tokens) if limiter else None
+        tokens = expected + _OUTPUT_SHARE * prompt.most_tokens
+        reservation = limiter.acquire(tokens) if limiter else None
         if self.over.is_set():
             raise StoppedError
         with self._lock:
             self._report.requests += 1
         completion = self._inner.complete(prompt)
-        if limiter and slot and completion.usage:
+        if limiter and reservation and completion.usage:
             used = completion.usage
-            limiter.settle(slot, used.prompt + used.output + used.thoughts)
+            limiter.settle(reservation, used.prompt + used.output + used.thoughts)
         return completion
 
     def hold(self, seconds: float) -> bool:
-        """Let no request begin for so long; False if nothing here holds requests."""
+        """Let no request begin for some seconds; returns False if there is no limiter to do so."""
         if self._limiter:
             self._limiter.hold(seconds)
         return self._limiter is not None

@@ -1,19 +1,21 @@
-"""Near-copies: a gate check at build time that knows every answer accepted so far.
+"""Near copies: a check at build time that compares a text with all accepted ones.
 
-A text is sketched by one-permutation MinHash: each of its runs of four characters is hashed, the
-hash says which of the bins it falls into, and a bin keeps its least hash. The share of bins in which
-two sketches agree estimates the share of runs that two texts have in common. Sketches that agree in
-a whole band of bins are compared; so a text is compared with a few others, however many there are.
+Texts are sketched by one-permutation MinHash: each run of four characters is hashed, the hash
+determines a bin, and a bin keeps the least of its hashes. The share of bins in which two sketches
+agree estimates the Jaccard similarity of the runs of two texts. Only texts whose sketches agree in
+a whole band of bins are compared (locality-sensitive hashing), so a text is compared with a few
+others, however many there are.
 
-Two poems of one hand may share a sentence or two of eight; that is far below the limit.
+Two poems of one hand may share one or two of eight sentences, which is far below the limit.
 
-The sketches stand in a sealed file beside the index, `<deck>.copies.lmdb` (see `app.store.sealed`),
-derived from the log like it and built again from it if it is damaged or does not fit. (Sketching the whole log at every start costs
-0.1 ms an entry: at 50,000 entries a build of ten would begin with five seconds of it.)
+The sketches are kept in a sealed file, `<deck>.copies.lmdb` (see `app.store.sealed`), which is
+built again from the log if it is damaged or does not fit. (Sketching the whole log at every start
+would take 0.1 ms an entry: 5 seconds at 50,000 entries.)
 
     sketches   number (u64, big endian)           →  key (16 bytes) + variant (u16) + bins (u32 each)
     bands      band (u8) + hash of its bins (8)   →  number of the newest sketch with it
-    meta       b"offset", b"first"                →  how much of which log it holds
+    meta       b"offset", b"first"                →  the bytes of the log that it covers, and a hash
+                                                     of the log's first line
 """
 
 from __future__ import annotations
@@ -40,13 +42,13 @@ CHECK = "near-copy"
 LIMIT = 0.6
 RUN = 4
 BINS = 64
-# Bands of three bins each, of the first 24: of texts that share 60 % of their runs, 86 in 100 meet in
-# one, of those that share 80 %, 997 in 1,000. Every further band is a random page of the database
-# to be written for every entry.
+# Eight bands of three bins, of the first 24: texts that share 60 % of their runs agree in a band
+# with probability 0.86, those that share 80 % with 0.997. Each further band would mean writing one
+# more random page of the database for each entry.
 ROWS = 3
 BANDS = 8
 FORMAT = b"2"
-# So many sketches are written at once: in a large database they share the pages that they dirty.
+# Sketches that are written at once, because in a large database they then share pages.
 FLUSH = 1_000
 
 _DATABASES = ("sketches", "bands", "meta")
@@ -59,27 +61,27 @@ _EMPTY_BAND = _NOTHING[: ROWS * 4]
 
 
 def sketch(text: str) -> bytes:
-    """The bins of a text, packed; line breaks do not count."""
+    """The sketch of a text without its white space: its bins, packed."""
     runs = "".join(text.split()).encode("utf-16-le", "surrogatepass")
     hashed = xxhash.xxh3_64_intdigest
     values = [hashed(runs[i : i + 2 * RUN]) for i in range(0, len(runs) - 2 * RUN + 2, 2)]
-    # Largest first: the least of each bin is the last one put there.
+    # Sorted in descending order, so that the least hash of each bin is put there last.
     bins = {value & (BINS - 1): value >> 32 for value in sorted(values, reverse=True)}
     return _SKETCH.pack(*(bins.get(place, _EMPTY) for place in range(BINS)))
 
 
 def likeness(a: bytes, b: bytes) -> float:
-    """The share of the filled bins in which two sketches agree: 0 unlike, 1 the same."""
+    """The share of bins in which two sketches agree, from 0 to 1; empty bins do not count."""
     left, right = _SKETCH.unpack(a), _SKETCH.unpack(b)
     same: int = sum(map(operator.eq, left, right))
-    # Bins that both texts leave empty, because they are short, say nothing.
+    # In sketches of short texts, bins are empty in both without similarity.
     empty: int = sum(x == y == _EMPTY for x, y in zip(left, right, strict=True)) if same else 0
     return float((same - empty) / max(1, BINS - empty))
 
 
 @lru_cache(maxsize=256)
 def _bands(packed: bytes) -> tuple[bytes, ...]:
-    """The keys of a sketch's bands: asked for when it is examined, accepted and written."""
+    """The keys of a sketch's bands; cached, because a draft needs them several times."""
     rows = (packed[band * ROWS * 4 : (band + 1) * ROWS * 4] for band in range(BANDS))
     return tuple(
         bytes([band]) + xxhash.xxh3_64_digest(values)
@@ -89,10 +91,10 @@ def _bands(packed: bytes) -> tuple[bytes, ...]:
 
 
 class NearCopies:
-    """Knows the texts of a deck's log. Whoever makes one holds the log's lock.
+    """The sketches of all texts in a deck's log. The caller must hold the log's lock.
 
-    `field` is the member of the response whose text is compared. Raises StoreWriteError where the
-    folder cannot be written.
+    `field` is the member of responses that is compared. Raises StoreWriteError if the folder cannot
+    be written.
     """
 
     def __init__(
@@ -105,9 +107,9 @@ class NearCopies:
         self._log = log_path(store, deck)
         self._field = field
         self._path = store / f"{deck}.copies.lmdb"
-        # What was accepted and is not in the database yet: name and sketch by band.
+        # Name and sketch, by band, of accepted texts that are not in the database yet.
         self._expected: dict[bytes, tuple[bytes, bytes]] = {}
-        # Of these, what is in the log, which ends where `_end` says.
+        # Those of them that are in the log, which ends at byte `_end`.
         self._unwritten: list[tuple[bytes, bytes]] = []
         self._end = 0
         try:
@@ -118,7 +120,7 @@ class NearCopies:
             raise StoreWriteError(f"{self._path}: cannot be written: {error}") from None
 
     def _opened(self, copy: Callable[[Path], BinaryIO]) -> bool:
-        """Open a copy; whether it fits the log. Raises OSError, lmdb.Error."""
+        """Open a copy; returns whether it fits the log. Raises OSError, lmdb.Error."""
         try:
             self._file = copy(self._path)
             self._env, handles = environment(self._file, _DATABASES, write=True)
@@ -159,7 +161,7 @@ class NearCopies:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is not written is read from the log next time; the disk that is full has been told of.
+        # After an error nothing is written: it is read from the log next time.
         try:
             if error is None:
                 self.flush()
@@ -170,7 +172,7 @@ class NearCopies:
             self._close()
 
     def catch_up(self, progress: Callable[[int], None] = lambda offset: None) -> None:
-        """Take in what the log has beyond this."""
+        """Add the entries that the log has beyond the database."""
         with self._env.begin() as txn:
             start = self._offset(txn)
         batch: list[Entry] = []
@@ -188,12 +190,12 @@ class NearCopies:
             self.add(batch, end)
 
     def add(self, entries: Sequence[Entry], end: int) -> None:
-        """Remember entries that stand in the log, which now ends at byte `end`."""
+        """Add entries that are in the log, which ends at byte `end`."""
         self.remember([(e, sketch(e.response.get(self._field, ""))) for e in entries], end)
         self.flush()
 
     def remember(self, sketched: Iterable[tuple[Entry, bytes]], end: int) -> None:
-        """The same, of entries that are sketched already; written later, many at a time."""
+        """The same for entries with their sketches, which are written later, many at a time."""
         for entry, packed in sketched:
             self.expect(packed, (entry.key, entry.variant))
             self._unwritten.append((_name(entry.key, entry.variant), packed))
@@ -202,7 +204,7 @@ class NearCopies:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was remembered. Raises StoreWriteError where the disk is full."""
+        """Write what was remembered. Raises StoreWriteError."""
         if not self._unwritten:
             return
         try:
@@ -232,10 +234,9 @@ class NearCopies:
                 txn.put(b"first", self._first(), db=self._meta)
 
     def examine(self, packed: bytes, own: tuple[str, int]) -> Refusal | None:
-        """A refusal where a sketch is of a near-copy of a text that is known.
+        """A refusal if a sketch is like that of a known text, else None.
 
-        The text that is known of this very answer (another source's, or an older one) is passed
-        over: it is there to be replaced.
+        Another text with the same key and variant, `own`, does not count: it will be replaced.
         """
         me = _name(*own)
         share, like = max(
@@ -251,12 +252,12 @@ class NearCopies:
         return Refusal(CHECK, f"{share:.0%} like {like[:4].hex()}", f"less than {LIMIT:.0%}")
 
     def expect(self, packed: bytes, own: tuple[str, int]) -> None:
-        """Know a text that is about to be in the log."""
+        """Add a text that will be in the log."""
         for band in _bands(packed):
             self._expected[band] = (_name(*own), packed)
 
     def _candidates(self, packed: bytes) -> set[tuple[bytes, bytes]]:
-        """Names and sketches of the texts that share a band."""
+        """Names and sketches of the texts that agree in a band."""
         bands = list(_bands(packed))
         found = {self._expected[band] for band in bands if band in self._expected}
         with self._env.begin() as txn:

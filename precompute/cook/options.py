@@ -1,4 +1,4 @@
-"""What a build was asked for, and what it works with."""
+"""The options of a build, and its context."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from precompute.cook.limiter import REQUESTS, TOKENS, Limiter
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What was asked for on the command line; None is what the settings say."""
+    """The options of the command line; None stands for the settings' value."""
 
     wanted: int | None = None
     provider: str | None = None
@@ -40,13 +40,13 @@ class BuildOptions:
     take: bool = False
 
     def radius_in(self, settings: Settings) -> int:
-        """The radius that was asked for."""
+        """The radius of the build."""
         return settings.radius if self.radius is None else self.radius
 
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What a build works with: settings, deck, consoles, clock."""
+    """Everything that a build needs besides its options."""
 
     settings: Settings
     deck: AnyDeck
@@ -57,7 +57,7 @@ class BuildContext:
 
 
 def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> Limiter | None:
-    """The limits of this build: those asked for, else the usual ones for whoever counts requests."""
+    """The limiter of this build; None if neither options nor the provider require limits."""
     settings = context.settings
     if choice.local or not (is_limited(choice, settings) or options.rpm or options.tpm):
         return None
@@ -67,7 +67,7 @@ def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> 
 def price_of(
     options: BuildOptions, context: BuildContext, choice: Choice, *, batch: bool = False
 ) -> Price | None:
-    """What the model costs today. Raises PlanError for a budget that could not be kept."""
+    """The model's price today. Raises PlanError if it is unknown and there is a budget."""
     prices = load_prices(context.settings.prices)
     today = context.clock.stamp()
     price = prices.price(choice.name, choice.model, today, batch=batch)

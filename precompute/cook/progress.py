@@ -1,4 +1,4 @@
-"""How long work shows that it goes on: a bar on a terminal, a line now and then without one."""
+"""Progress of long work: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ EVERY_SECONDS = 5.0
 
 
 class Show(AbstractContextManager["Show"]):
-    """Shows a report as it grows. Called with it; also shows sentences of its own."""
+    """Shows the progress of a build, and notes. This class shows nothing."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._started = time.monotonic()
 
     def __call__(self, report: Report) -> None:
-        """Show it."""
+        """Show the progress that a report has."""
 
     def note(self, sentence: str) -> None:
-        """Show a sentence."""
+        """Show a note."""
 
-    def told(self, report: Report) -> str:
-        """Rate, refusals and cost."""
+    def summary(self, report: Report) -> str:
+        """Rate, refusals, faults and cost."""
         rate = report.cooked / max(1e-9, time.monotonic() - self._started)
         cost = f"  {report.cost_usd:.4f} USD" if report.cost_usd else ""
         faults = f"  faults {report.faults.total()}" if report.faults else ""
@@ -41,7 +41,7 @@ class Show(AbstractContextManager["Show"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
 
 class Bar(Show):
@@ -52,11 +52,11 @@ class Bar(Show):
         self._bar = Progress(
             TextColumn("cooking"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}  {task.fields[told]}", markup=False),
+            TextColumn("{task.completed}/{task.total}  {task.fields[summary]}", markup=False),
             TimeRemainingColumn(),
             console=err,
         )
-        self._task = self._bar.add_task("", total=total, told="")
+        self._task = self._bar.add_task("", total=total, summary="")
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -72,14 +72,14 @@ class Bar(Show):
 
     def __call__(self, report: Report) -> None:
         done = report.cooked + report.already
-        self._bar.update(self._task, completed=done, told=self.told(report))
+        self._bar.update(self._task, completed=done, summary=self.summary(report))
 
     def note(self, sentence: str) -> None:
         self._bar.console.print(sentence, highlight=False, markup=False)
 
 
-class Lines(Show):
-    """A line now and then."""
+class ProgressLines(Show):
+    """Prints a line every `EVERY_SECONDS`."""
 
     def __init__(self, err: Console, total: int) -> None:
         super().__init__(total)
@@ -93,21 +93,21 @@ class Lines(Show):
         done = report.cooked + report.already
         gone = time.monotonic() - self._started
         left = (self._total - done) * gone / report.cooked if report.cooked else None
-        told = f", about {left:.0f} s left" if left is not None else ""
-        self.note(f"{done}/{self._total}  {self.told(report)}{told}")
+        rest = f", about {left:.0f} s left" if left is not None else ""
+        self.note(f"{done}/{self._total}  {self.summary(report)}{rest}")
 
     def note(self, sentence: str) -> None:
         self._err.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(err: Console, total: int) -> Show:
-    """What suits the terminal."""
-    return Bar(err, total) if err.is_terminal else Lines(err, total)
+    """A bar if the console is a terminal, else lines."""
+    return Bar(err, total) if err.is_terminal else ProgressLines(err, total)
 
 
 @contextmanager
 def counting(err: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """For work that is a plain count: gives a function of what is done."""
+    """Show the progress of counted work; gives a function to call with the number done."""
     columns = (
         TextColumn(what),
         BarColumn(),

@@ -1,12 +1,12 @@
-"""What became stale, what that would cost, and plans to cook it again.
+"""Finding stale and disliked entries, and plans to cook them again.
 
 An entry is
 
-- valid: made from the cards, the prompt (or pieces) and the model of today;
-- servable: one of them has changed since, and the gate lets it pass all the same;
-- refused: the gate of today does not let it pass; it must be cooked again;
-- gone: the deck no longer has what it was asked for, so that nobody can ask for it;
-- disliked: players turned it down, whatever it is besides.
+- valid: made from the present cards, prompt (or pieces) and model;
+- servable: one of these has changed, but the gate still passes it;
+- refused: the gate no longer passes it, and it must be cooked again;
+- gone: the deck no longer has its cards or characters, so that nobody can ask for it;
+- disliked: players voted against it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REFRESH = (STALE, DISLIKED)
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """An entry in force, which of these it is, and why."""
+    """An entry that is served, which of these it is, and why."""
 
     entry: Entry
     state: str
@@ -49,12 +49,12 @@ class Aged:
 
     @property
     def job(self) -> Job:
-        """Cooking it again."""
+        """The job to cook it again."""
         return Job(self.entry.query, self.entry.variant, f"{self.state}: {self.why}", again=True)
 
 
 class Ageing:
-    """Judges the entries of a deck against what is there today."""
+    """Judges entries by the present deck, prompts and models."""
 
     def __init__(self, settings: Settings, deck: AnyDeck) -> None:
         self._cooking = cooking_of(deck)
@@ -64,7 +64,7 @@ class Ageing:
         }
 
     def judge(self, entry: Entry) -> Aged:
-        """Which of the four an entry is."""
+        """Whether an entry is valid, servable, refused or gone, and why."""
         try:
             refusal = self._cooking.examine(entry.query, entry.response)
         except KeyError:
@@ -91,12 +91,12 @@ class Ageing:
         return ""
 
 
-# What an entry that no prompt made was made from.
+# The reason for entries that were not made from a prompt.
 _CHANGED = {"composer": "a piece has changed", "written": "the written answers have changed"}
 _NAMES = frozenset({"composer", "written", "gemini", "gemini-legacy", "ollama", "openai"})
 
 
-def in_force(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
+def served_entries(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
     """The entries that are served, in the order of the log. Raises IndexUnusableError."""
     index = Index(settings.store, deck.id)
     try:
@@ -113,17 +113,16 @@ def in_force(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
 
 
 def ages(settings: Settings, deck: AnyDeck) -> Iterator[Aged]:
-    """Every entry in force, judged. Raises IndexUnusableError."""
+    """All served entries, judged. Raises IndexUnusableError."""
     ageing = Ageing(settings, deck)
-    return map(ageing.judge, in_force(settings, deck))
+    return map(ageing.judge, served_entries(settings, deck))
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How many entries are of each kind, why the stale ones are, and what cooking those would cost."""
+    """The number of entries by state, and the cost of cooking stale ones again."""
 
     states: Counter[str]
-    reasons: Counter[str]
     choice: Choice
     estimate: Estimate
     price: Price | None
@@ -131,21 +130,21 @@ class Survey:
 
     @property
     def to_cook(self) -> int:
-        """How many would be cooked again."""
+        """The number of entries that would be cooked again."""
         return self.states[SERVABLE] + self.states[REFUSED]
 
     def __str__(self) -> str:
-        told = (
+        states = (
             f"{self.states[VALID]:,} entries still valid, {self.states[SERVABLE]:,} stale but "
             f"servable, {self.states[REFUSED]:,} to be cooked again, {self.states[GONE]:,} gone"
         )
         if not self.to_cook:
-            return told
-        return f"{told}; build --refresh stale --provider {self.choice.name} costs {self.bill}"
+            return states
+        return f"{states}; build --refresh stale --provider {self.choice.name} costs {self.bill}"
 
     @property
     def bill(self) -> str:
-        """The price of cooking the stale ones again, in words."""
+        """The cost of cooking the stale ones again, in words."""
         if self.price is None:
             return f"what nobody knows: no price for {self.choice.model!r} in the table"
         cost = self.estimate.cost(self.price)
@@ -153,31 +152,26 @@ class Survey:
 
 
 def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:
-    """Judge all entries, and price the stale ones with the provider that a build would take.
+    """Judge all entries, and estimate stale ones with the provider that a build would choose.
 
     Raises IndexUnusableError.
     """
     choice = choose(settings, None)
     states: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
     tasks: list[Task] = []
     for aged in ages(settings, deck):
         states[aged.state] += 1
-        if aged.why:
-            reasons[aged.why] += 1
         if aged.state in (SERVABLE, REFUSED) and is_as_good(
             settings.sources, choice.name, aged.entry.source
         ):
             tasks.append(Task(aged.entry.query, aged.entry.variant))
     prices = load_prices(settings.prices)
     price = prices.price(choice.name, choice.model, today)
-    return Survey(
-        states, reasons, choice, estimate_all(settings, deck, choice, tasks), price, prices.dated
-    )
+    return Survey(states, choice, estimate_all(settings, deck, choice, tasks), price, prices.dated)
 
 
-def told_ages(settings: Settings, deck: AnyDeck, today: str) -> str:
-    """The survey as a sentence for `check`; empty where there is no store."""
+def age_summary(settings: Settings, deck: AnyDeck, today: str) -> str:
+    """The survey as a sentence for `check`; empty if there is no index."""
     try:
         return f"deck {deck.id}: {survey(settings, deck, today)}"
     except IndexUnusableError:
@@ -191,7 +185,7 @@ def estimate_all(
     tasks: Sequence[Task],
     per_request: int | None = None,
 ) -> Estimate:
-    """What so many tasks would take, request by request."""
+    """The estimate of all requests for some tasks."""
     if choice.local:
         return NOTHING
     cook = cooking_of(deck).cook(choice, NamedModel(choice.name, choice.model))
@@ -201,7 +195,7 @@ def estimate_all(
 
 
 def plan_stale(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
-    """What the gate refuses today first, then what is only older than prompt, cards or model."""
+    """Jobs for refused entries, then for servable ones."""
     aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
     kept = _replaceable(aged, STALE, settings, choice, err)
     for a in sorted(kept, key=lambda a: a.state != REFUSED):
@@ -209,21 +203,18 @@ def plan_stale(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) 
 
 
 def plan_disliked(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
-    """The answers that players turned down, those with the most downs first.
-
-    Their old texts stay in the log.
-    """
+    """Jobs for disliked answers, those with most down votes first. Old texts stay in the log."""
     downs = disliked(settings.ledger, deck.id)
     found = [
         Aged(entry, DISLIKED, f"{down} down")
-        for entry in in_force(settings, deck)
+        for entry in served_entries(settings, deck)
         if (down := downs.get((entry.key, entry.variant, entry.created)))
     ]
     kept = _replaceable(found, DISLIKED, settings, choice, err)
     kept.sort(key=lambda a: -downs[a.entry.key, a.entry.variant, a.entry.created])
     tried = _texts_tried(settings, deck, {(a.entry.key, a.entry.variant) for a in kept})
     for a in kept:
-        # The composer finds another text by the number of those that were turned down.
+        # The composer makes another text for each number of refusals.
         times = tried[a.entry.key, a.entry.variant] if choice.local else 1
         yield replace(a.job, refusals=((Refusal(DISLIKED),),) * times)
 
@@ -231,7 +222,7 @@ def plan_disliked(settings: Settings, deck: AnyDeck, choice: Choice, err: Consol
 def _texts_tried(
     settings: Settings, deck: AnyDeck, names: Collection[tuple[str, int]]
 ) -> Counter[tuple[str, int]]:
-    """How many texts of some answers the log has."""
+    """The number of texts in the log for each of some answers."""
     records = read_log(log_path(settings.store, deck.id)) if names else ()
     entries = (item.entry for item in records if isinstance(item, Record))
     return Counter(name for e in entries if (name := (e.key, e.variant)) in names)
@@ -240,7 +231,7 @@ def _texts_tried(
 def _replaceable(
     aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
 ) -> list[Aged]:
-    """Those that what this provider writes would replace; how many others there are is told."""
+    """Entries that an answer of this provider would replace; the number of others is printed."""
     kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.source)]
     if left := len(aged) - len(kept):
         err.print(

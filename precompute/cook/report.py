@@ -1,4 +1,4 @@
-"""What a build did, and how commands print figures for people."""
+"""The report of a build, and printing figures for people."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from app.store.entry import Usage
 
 @dataclass
 class Report:
-    """What a run did. `already` were in the store, `unmet` could not be cooked, with the reason.
+    """What a run did, in numbers of entries if not said otherwise.
 
-    `first_*` are about drafts that were asked for the first time. `unseen` are requests that ended
-    without a bill and may have been billed: their estimate is in `unseen_usd`.
+    `already` were in the store; `unmet` are tasks that could not be cooked, with the reason.
+    `first_*` count drafts that were asked for the first time. `unseen` are requests without a reply
+    that may have been billed, `unseen_usd` is their estimated cost, `owed_usd` the cost that is
+    part of no entry.
     """
 
-    wanted: int = 0
     already: int = 0
     cooked: int = 0
-    asked: int = 0
     requests: int = 0
     first_drafts: int = 0
     first_try: int = 0
@@ -42,7 +42,7 @@ class Report:
 
 
 def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> None:
-    """Two columns: a name and a figure."""
+    """Print a table of two columns: name and figure."""
     grid = Table(
         title=Text(title, "italic"),
         title_justify="left",
@@ -53,19 +53,19 @@ def table(console: Console, title: str, rows: Iterable[tuple[str, object]]) -> N
     grid.add_column(style="bold")
     grid.add_column()
     for name, value in rows:
-        # Text, not markup: names of models and messages of services come from elsewhere.
+        # Text, not markup: names and messages of services may contain square brackets.
         grid.add_row(Text(name), Text(str(value)))
     console.print(grid)
 
 
 def one_in(share: Mapping[str, Any]) -> str:
     """A share with its denominator: `37 of 15,998,976 (1 in 432,405)`."""
-    told = f"{share['count']:,} of {share['of']:,}"
+    numbers = f"{share['count']:,} of {share['of']:,}"
     if not share["one_in"]:
-        return told
+        return numbers
     if share["share"] >= 0.01:
-        return f"{told} ({share['share']:.1%})"
-    return f"{told} (1 in {share['one_in']:,})"
+        return f"{numbers} ({share['share']:.1%})"
+    return f"{numbers} (1 in {share['one_in']:,})"
 
 
 def counts(by: Mapping[str, int]) -> str:

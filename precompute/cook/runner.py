@@ -1,12 +1,12 @@
-"""Cooking: tasks go to a provider, drafts to the intake, what was refused back to the provider.
+"""The runner: tasks go to a provider, drafts to the intake, refused tasks back to the provider.
 
-The store is the checkpoint: a job whose entry is there is not cooked again, and what was appended
-stays, whatever ends the run. Requests are made by a bounded number of threads; everything else,
-the log above all, is done by the thread that called `run`, as soon as a reply is there.
+The store is the checkpoint: a job whose entry exists is not cooked again, and entries stay,
+whatever ends the run. A limited number of threads make requests; the thread that called `run` does
+everything else as soon as there is a reply.
 
-How many requests a run makes is bounded: cutting a request in two, making it again and asking again
-for what was refused share one budget, as many more as were planned and a few. When that is used up,
-only what is planned still goes out. A run of replies that bring nothing ends it all.
+The number of requests of a run is limited: splitting a request, repeating it and asking again for
+refused answers share one budget, twice the planned requests and a few. When it is used up, only
+planned requests are made. Many requests in a row without an answer end the run.
 """
 
 from __future__ import annotations
@@ -32,51 +32,52 @@ from precompute.plan.strategies import Job
 
 __all__ = ["Pace", "Report", "Runner"]
 
-# Requests that a run may make beyond twice what was planned, so that a small plan can find the one
-# answer that a service balks at.
+# Requests that a run may make beyond twice the planned ones, so that a small plan can isolate the
+# one answer that a service refuses.
 _SPARE_REQUESTS = 8
-# A person is told of a wait from so many seconds on; what is longer than the other ends the run.
-_WORTH_TELLING = 10.0
+# Seconds of a wait from which on it is shown, and beyond which the run ends instead.
+_SHOWN_WAIT = 10.0
 LONGEST_WAIT = 600.0
-# How much a request that brought nothing counts towards an outage: without a reply, with one that
-# is empty or unreadable, and blocked (a service that blocks an answer is up, and may let others pass).
+# How much a request without an answer counts towards an outage: without a reply, with an empty or
+# unreadable one, with a blocked one (the service works, and may answer other requests).
 _NO_REPLY, _BARREN_REPLY, _BLOCKED = 4, 3, 1
 
 
-class Stored(Protocol):
-    """What is there already. The index, for entries."""
+class StoredSources(Protocol):
+    """Says what is stored already; for entries, the index does."""
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """The source of what is there under this key."""
+        """The source of what is stored under this key; None if nothing is."""
 
     def catch_up(self) -> object:
-        """Take in what the log has."""
+        """Add what the log has beyond this."""
 
 
 class Sink(Protocol):
-    """What drafts are handed to. The intake, for entries."""
+    """Receives drafts; for entries, the intake does."""
 
     report: Report
 
     @property
     def owed_usd(self) -> float:
-        """What was billed and stands in nothing that was kept."""
+        """USD billed that is part of nothing that was stored."""
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
-        """Keep what passes; returns the tasks to ask again."""
+        """Store the drafts that pass; returns the tasks to ask for again."""
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
-        """Keep a reply that could not be read, for a person to look at."""
+        """Keep an unreadable reply for a person to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a provider is asked.
 
-    `ask_again`: how often an answer is asked for again. `retries`: how often a request is made again
-    that got no reply; `patience`: the same if the service asked for a pause. `first_wait` and
-    `most_wait` bound the waits between, in seconds. `outage`: a run that brings nothing is ended at
-    this sum of `_NO_REPLY`, `_BARREN_REPLY` and `_BLOCKED`.
+    `per_request` is the number of answers in a request, `concurrency` the number of requests at
+    once. `ask_again` is how often a refused answer is asked for again, `retries` how often a
+    request without a reply is repeated, `patience` the same if the service asked for a pause.
+    `first_wait` and `most_wait` are the least and greatest seconds between. `outage` is the sum of
+    `_NO_REPLY`, `_BARREN_REPLY` and `_BLOCKED` in a row at which the run ends.
     """
 
     per_request: int = 100
@@ -91,7 +92,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent: a price, an estimator, and a limit in USD, each if there is one."""
+    """A limit in USD, and the price and estimator to keep it; each may be missing."""
 
     price: Price | None = None
     estimate: Estimator | None = None
@@ -100,7 +101,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Tasks for one request. `faults`: how many requests for them brought no readable reply."""
+    """Tasks for one request. `faults` counts earlier requests for them without a readable reply."""
 
     tasks: tuple[Task, ...]
     faults: int = 0
@@ -109,7 +110,7 @@ class _Chunk:
 
 
 class _Here(Executor):
-    """Does the work at once, in this thread: the composer gains nothing by another."""
+    """An executor that works in the calling thread, for providers that wait for nothing."""
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -123,15 +124,15 @@ class _Here(Executor):
 class Runner:
     """Cooks the jobs of a plan into a store.
 
-    `meter` is the model's, if the provider asks one. `keep_awake`: other runs follow on the same
-    clock, so that a good end does not wake it.
+    `meter` is the model's, if the provider asks one. With `keep_awake`, the clock is not woken at
+    the end of a successful run, because other runs use it too.
     """
 
     def __init__(
         self,
         provider: Provider,
         intake: Sink,
-        index: Stored,
+        index: StoredSources,
         clock: Clock,
         pace: Pace = Pace(),
         meter: Meter | None = None,
@@ -164,9 +165,9 @@ class Runner:
         self.report = intake.report
 
     def run(self, jobs: Iterable[Job], again: Iterable[Task] = ()) -> Report:
-        """Cook what is not there yet, and `again`, tasks that were refused elsewhere.
+        """Cook the jobs that are not stored yet, and `again`, tasks that were refused elsewhere.
 
-        Raises UnfinishedError if the provider or the budget ends the run, and StoreError; what is
+        Raises UnfinishedError if the provider or the budget ends the run, and StoreError; what was
         cooked is kept.
         """
         self._index.catch_up()
@@ -179,7 +180,7 @@ class Runner:
             self._cook(iter(missing), pool)
         except BaseException:
             self._end()
-            # What is in flight is paid for: it is waited for and kept.
+            # Replies in flight are paid for: wait for them and keep them.
             self._drain()
             raise
         finally:
@@ -196,7 +197,6 @@ class Runner:
 
     def _missing(self, jobs: Iterable[Job]) -> Iterator[Task]:
         for job in jobs:
-            self.report.wanted += 1
             source = None if job.again else self._index.source_of(job.query.key, job.variant)
             if source is not None and is_as_good(self._sources, source, self._provider.name):
                 self.report.already += 1
@@ -216,10 +216,10 @@ class Runner:
             for future in wait(self._in_flight, return_when=FIRST_COMPLETED).done:
                 self._take(future)
         if self._stop is not None:
-            raise UnfinishedError(self._told(self._stop)) from None
+            raise UnfinishedError(self._unfinished(self._stop)) from None
 
     def _width(self) -> int:
-        """How many requests at once: one, once some in a row brought nothing."""
+        """The number of requests at once: one after some in a row without an answer."""
         return 1 if self._barren > _NO_REPLY else self._pace.concurrency
 
     def _drain(self) -> None:
@@ -227,7 +227,7 @@ class Runner:
             self._take(future)
 
     def _next(self, missing: Iterator[Task]) -> _Chunk | None:
-        """The next request: what was cut in two, then what is new, then what is asked again."""
+        """The next request: split ones first, then new tasks, then refused ones."""
         size = self._pace.per_request
         while self._split:
             chunk = self._split.popleft()
@@ -242,13 +242,13 @@ class Runner:
             self._give_up(self._again)
             self._again = []
         if len(tasks) < size:
-            # New ones first: at the end the refused share what requests are left.
+            # New tasks first; the refused ones share the requests at the end.
             room = size - len(tasks)
             tasks, self._again = tasks + self._again[:room], self._again[room:]
         return self._affordable(_Chunk(tuple(tasks))) if tasks else None
 
     def _may_repeat(self) -> bool:
-        """Whether the budget of tries has one more; it is taken then."""
+        """Take one request from the budget of repetitions; returns whether there was one."""
         with self._lock:
             self._spare -= 1
             return self._spare >= 0
@@ -259,7 +259,7 @@ class Runner:
             self.report.unmet.append((task, why))
 
     def _affordable(self, chunk: _Chunk) -> _Chunk | None:
-        """The chunk with its estimate; None, and the end of the run, if it may pass the budget."""
+        """The chunk with its estimate; None, which ends the run, if it may exceed the budget."""
         budget = self._budget
         if budget.estimate is None:
             return chunk
@@ -269,7 +269,7 @@ class Runner:
         spent = self.report.cost_usd + self.report.unseen_usd
         if budget.budget_usd is not None and spent + out + bound > budget.budget_usd:
             if self._in_flight:
-                # What is in flight may cost less than feared: look again when it is back.
+                # Requests in flight may cost less than their bound: look again when they are back.
                 self._split.appendleft(chunk)
                 return None
             self._stop = ProviderStopError(
@@ -283,7 +283,7 @@ class Runner:
     # What follows runs in the threads that make requests.
 
     def _request(self, chunk: _Chunk) -> Drafts:
-        """One request, made again within bounds if it brought no reply."""
+        """Make a request, and repeat it within limits if there is no reply."""
         failed = paused = 0
         if chunk.faults:
             self._clock.sleep(self._backoff(chunk.faults))
@@ -298,7 +298,7 @@ class Runner:
                 failed += not error.hold
                 if failed > self._pace.retries or paused > self._pace.patience:
                     raise
-                # A pause that was asked for is no try.
+                # A pause that the service asked for does not count as a try.
                 if not error.hold and not self._may_repeat():
                     raise
                 self._pause(error, failed + paused)
@@ -314,16 +314,16 @@ class Runner:
                 self._intake.set_reply_aside(chunk.tasks, error.kind, error.reply)
 
     def _pause(self, error: ProviderRetryError, failed: int) -> None:
-        """Wait as long as the service said, or longer each time, unlike other builds."""
-        told = error.retry_after
-        # A service that asks for no time at all, again and again, is not to be taken at its word.
-        patient = told is not None and told >= self._pace.first_wait
-        seconds = told if told is not None and patient else self._backoff(failed)
+        """Wait as long as the service asked, or by exponential back-off with jitter."""
+        asked = error.retry_after
+        # A service may ask for no wait at all, again and again.
+        patient = asked is not None and asked >= self._pace.first_wait
+        seconds = asked if asked is not None and patient else self._backoff(failed)
         if seconds > LONGEST_WAIT:
             raise ProviderStopError(
                 f"{error}; it asks for {_duration(seconds)}", f"wait {_duration(seconds)}"
             )
-        if seconds >= _WORTH_TELLING:
+        if seconds >= _SHOWN_WAIT:
             self._progress.note(f"{error}; waiting {_duration(seconds)}")
         if not (error.hold and self._meter and self._meter.hold(seconds)):
             self._clock.sleep(seconds)
@@ -357,7 +357,7 @@ class Runner:
 
     def _count_barren(self, weight: int, why: str) -> None:
         self._barren += weight
-        # Requests that were out together may all meet the same passing fault.
+        # Concurrent requests may all meet the same temporary fault.
         most = self._pace.outage + _BARREN_REPLY * (self._pace.concurrency - 1)
         if self._barren >= most and self._stop is None:
             self._stop = ProviderStopError(
@@ -375,7 +375,7 @@ class Runner:
             weight = _BLOCKED if written.fault.startswith("blocked") else _BARREN_REPLY
             self._count_barren(weight, f"the reply was {written.fault or 'empty'}")
         if written.fault and len(again) > 1:
-            # One of them may be what the service balks at, or they are too many: cut in two.
+            # The service may refuse one of them, or they are too many: split the request.
             self._cut(chunk, [_unrefused(task, chunk.tasks) for task in again])
             return
         for task in again:
@@ -390,7 +390,7 @@ class Runner:
         for half in (tasks[:middle], tasks[middle:]):
             self._split.append(_Chunk(tuple(half), chunk.faults + 1))
 
-    def _told(self, stop: ProviderStopError) -> str:
+    def _unfinished(self, stop: ProviderStopError) -> str:
         there = self.report.already + self.report.cooked
         safe = f"{there:,} of the entries planned are in the store and safe"
         step = f"{stop.next_step}, then" if stop.next_step else "to go on,"
@@ -398,7 +398,7 @@ class Runner:
 
 
 def _duration(seconds: float) -> str:
-    """About so long, for a person."""
+    """An approximate duration, for a person."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -407,5 +407,5 @@ def _duration(seconds: float) -> str:
 
 
 def _unrefused(task: Task, before: Sequence[Task]) -> Task:
-    """A task whose reply was lost with others' is not to blame: it is as it was asked."""
+    """The task without the refusal for a faulty reply, which other tasks may have caused."""
     return next((other for other in before if other.name == task.name), task)

@@ -1,4 +1,4 @@
-"""Bundles: an event packed into one file, and the place where bundles are unpacked."""
+"""Bundles: everything for an event in one file, and the folder where bundles are unpacked."""
 
 from precompute.event.pack import pack
 from precompute.event.releases import Place

@@ -1,18 +1,18 @@
-"""The form of a bundle, down to the byte.
+"""The format of a bundle, down to the byte.
 
 A bundle is a tar file of plain files without times or owners, in this order:
 
-    manifest.json           the format, and of every other member its path, size and SHA-256
+    manifest.json           the format, and path, size and SHA-256 of every other member
     data/decks/…            the decks
-    data/settings.env       settings that are the same wherever the event is (may be missing)
-    data/store/<deck>.jsonl the logs; an index is a cache and is built where the bundle is unpacked
-    wheels/….whl            with --wheels: what to install from with no network
+    data/settings.env       settings that do not depend on the machine (may be missing)
+    data/store/<deck>.jsonl the logs; indexes are built where the bundle is unpacked
+    wheels/….whl            with --wheels: packages to install without a network
 
 The manifest determines every byte of the file that is not a member's content: the order, the
 headers, the padding and the length. A reader computes those bytes and compares; it never interprets
-a tar header. Links, devices, sparse members, pax records, duplicates and members beyond the manifest
-are therefore refused without a rule for each. (Python's tarfile was tried first: with it each of
-these needed a rule of its own, and an 800 KB sparse member became 2 GiB.)
+a tar header. So links, devices, sparse members, pax records, duplicates and other members are
+refused without a rule for each. (With Python's tarfile each of these needed a rule of its own, and
+an 800 KB sparse member became 2 GiB.)
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class Member(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What a bundle holds. `digest` is the SHA-256 of the manifest's bytes: it stands for them all."""
+    """The members of a bundle. `digest` is the SHA-256 of the manifest's bytes."""
 
     members: tuple[Member, ...]
     digest: str
 
     @property
     def release(self) -> str:
-        """The name of the folder it is unpacked in."""
+        """The name of the folder into which the bundle is unpacked."""
         return self.digest[:16]
 
 
 def header(path: str, size: int) -> bytes:
-    """The header of a member."""
+    """The tar header of a member."""
     info = tarfile.TarInfo(path)
     info.size = size
     info.mode = 0o644
@@ -72,18 +72,18 @@ def header(path: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """The zeros after a content of so many bytes."""
+    """The zeros after a content of `size` bytes."""
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def trailer(written: int) -> bytes:
-    """The zeros that end a tar file of which so many bytes are written."""
+    """The zeros that end a tar file after `written` bytes."""
     end = 2 * tarfile.BLOCKSIZE
     return bytes(end + -(written + end) % tarfile.RECORDSIZE)
 
 
 def text_of(members: Sequence[Member]) -> bytes:
-    """The manifest's bytes. Raises BundleError for members that a bundle may not hold."""
+    """The manifest's bytes. Raises BundleError for members that a bundle must not contain."""
     _check(members)
     return orjson.dumps(
         {"format": FORMAT, "files": [member._asdict() for member in members]},
@@ -107,7 +107,7 @@ def _check(members: Sequence[Member]) -> None:
 
 
 def check_path(path: str) -> None:
-    """Raise BundleError unless a bundle may hold a file of this path."""
+    """Raise BundleError unless a bundle may contain a file with this path."""
     parts = path.split("/")
     plain = (
         len(path) <= _LONGEST_PATH
@@ -122,7 +122,7 @@ def check_path(path: str) -> None:
 
 
 def read_manifest(file: BinaryIO) -> Manifest:
-    """The manifest at the beginning of a bundle. Raises BundleError."""
+    """Read the manifest at the beginning of a bundle. Raises BundleError."""
     head = file.read(tarfile.BLOCKSIZE)
     # The size field of a tar header: octal digits.
     size = int(head[124:135], 8) if re.fullmatch(rb"[0-7]{11}\0", head[124:136]) else -1
@@ -166,9 +166,9 @@ def length_of(manifest: Manifest) -> int:
 def read_members(
     file: BinaryIO, manifest: Manifest, take: Callable[[Member, BinaryIO], str]
 ) -> None:
-    """Read what follows the manifest, and compare all of it. Raises BundleError.
+    """Read and verify everything after the manifest. Raises BundleError.
 
-    `take` reads a member's content and gives its SHA-256 in hex.
+    `take` reads a member's content and returns its SHA-256 in hex.
     """
     for member in manifest.members:
         wanted = header(member.path, member.size)
@@ -183,7 +183,7 @@ def read_members(
 
 
 def copied(source: BinaryIO, size: int, sink: BinaryIO | None = None) -> str:
-    """Read so many bytes, write them where a sink is given, and give their SHA-256 in hex."""
+    """Read `size` bytes, copy them to `sink` if there is one, and return their SHA-256 in hex."""
     digest = hashlib.sha256()
     while size > 0 and (block := source.read(min(size, _BLOCK))):
         digest.update(block)

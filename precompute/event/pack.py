@@ -1,4 +1,4 @@
-"""Packing a bundle: every deck, its log, and the settings that travel."""
+"""Packing a bundle: all decks, their logs, and the settings that do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from precompute.event.unpack import verify
 
 
 class Packed(NamedTuple):
-    """A bundle that was written: its manifest, and the settings that belong to this machine alone."""
+    """A bundle that was written: its manifest, and the names of settings that were left out."""
 
     manifest: Manifest
     left_out: list[str]
 
 
 def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels: bool) -> Packed:
-    """Write a bundle, whole or not at all, and verify it before it gets its name.
+    """Write a bundle, verify it, and rename it to `target`.
 
     Raises BundleError, DeckError, SettingError, and StoreLockedError while a build is writing.
     """
@@ -49,7 +49,7 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
         files = dict(_deck_files(settings.decks))
         for deck in load_all(settings.decks):
             if log_path(settings.store, deck).exists():
-                # Locked, so that the log ends with a whole line and stays as it is.
+                # Locked, so that the log ends with a complete line and does not change.
                 log = locks.enter_context(LogWriter(settings.store, deck)).path
                 files[f"{DATA}/store/{log.name}"] = log
         kept, left_out = travelling_settings(environ)
@@ -62,7 +62,7 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
 
 
 def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
-    """The files of every deck; what begins with a dot is an editor's or a system's."""
+    """The files of all decks, without hidden ones, which belong to editors or the system."""
     for folder in deck_folders(decks):
         for path in sorted(folder.resolve().rglob("*")):
             inner = path.relative_to(folder.resolve())
@@ -77,7 +77,7 @@ def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _wheels(folder: Path) -> dict[str, Path]:
-    """Wheels of this project and of all that serving and unpacking need, for this platform."""
+    """Wheels of this project and of everything that serving and unpacking need, for this platform."""
     project = Path(__file__).parents[2]
     if not (project / "pyproject.toml").is_file():
         raise BundleError("--wheels needs the project's source folder; run it from a checkout")
@@ -87,7 +87,7 @@ def _wheels(folder: Path) -> dict[str, Path]:
         check=False,
         capture_output=True,
         text=True,
-        # Without it a wheel holds the time at which it was made.
+        # Otherwise a wheel contains the time at which it was made.
         env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
     )
     if done.returncode:
@@ -110,7 +110,7 @@ def _write(target: Path, files: Mapping[str, Path], environ: Mapping[str, str]) 
             tar.write(trailer(tar.tell()))
             tar.flush()
             os.fsync(tar.fileno())
-        # Nothing is given out that `unpack` would refuse.
+        # No bundle gets its name that `unpack` would refuse.
         manifest = verify(scratch, environ)
         scratch.replace(target)
     except OSError as error:

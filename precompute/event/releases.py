@@ -1,13 +1,12 @@
-"""The place where bundles are unpacked, and which release is in force.
+"""The folder where bundles are unpacked, and the links that say which release is current.
 
-    releases/<digest>/      a bundle's members, by the first digits of its manifest's SHA-256; with
-                            -2, -3 … where the same bundle was unpacked again
-    current                 a link to the release in force: `TSUKURIOKI_DATA=<place>/current/data`
+    releases/<digest>/      a bundle's members, named by the first digits of its manifest's SHA-256;
+                            with -2, -3 … if the same bundle was unpacked again
+    current                 a link to the current release: `TSUKURIOKI_DATA=<place>/current/data`
     previous                a link to the one before, for `rollback`
-    ledger/                 what the event remembers: it outlives releases
+    ledger/                 the records of events, shared by all releases
 
-A release that neither link names is of no use and is removed by the next unpack, and so is what a
-killed unpack left.
+The next unpack removes releases that neither link names, and what a killed unpack left.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _OURS = re.compile(r"\.new-.+|[0-9a-f]{16}(-[0-9]+)?")
 
 
 class Place:
-    """A folder with releases. Everything in it is done under its lock."""
+    """A folder with releases. All methods but `locked` need its lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,9 +36,9 @@ class Place:
 
     @contextmanager
     def locked(self, *, create: bool = False) -> Iterator[Place]:
-        """Hold the place. Raises BundleError where another process does, or where there is none.
+        """Lock the folder. Raises BundleError if another process has it, or there is no folder.
 
-        What is made meanwhile is readable by every user: the service need not be the one who unpacks.
+        Files made meanwhile are readable by all users, because the service may be another user.
         """
         if not create and not self._releases.is_dir():
             raise BundleError(f"{self._folder}: no bundle was unpacked here")
@@ -61,7 +60,7 @@ class Place:
 
     @contextmanager
     def new_release(self) -> Iterator[Path]:
-        """An empty folder to unpack into; it is gone afterwards, unless it was installed."""
+        """An empty folder to unpack into; removed afterwards unless it was installed."""
         self._sweep()
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=self._releases))
         try:
@@ -70,7 +69,7 @@ class Place:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def install(self, scratch: Path, name: str) -> Path:
-        """Give a new release its name, put it in force and remove what is no longer named."""
+        """Name a new release, make it current and remove old ones; returns its folder."""
         ledger = self._folder / "ledger"
         ledger.mkdir(exist_ok=True)
         (scratch / "data" / "ledger").symlink_to(Path("../../../ledger"))
@@ -90,7 +89,7 @@ class Place:
         self._point(self._current, release)
 
     def rollback(self) -> Path:
-        """Put the release before in force again; gives it. Raises BundleError where there is none."""
+        """Make the previous release current; returns its folder. Raises BundleError without one."""
         previous, current = self._target(self._previous), self._target(self._current)
         if previous is None or previous == current:
             raise BundleError(f"{self._folder}: there is no earlier release to return to")
@@ -100,7 +99,7 @@ class Place:
         return previous
 
     def _target(self, link: Path) -> Path | None:
-        """The release that a link names, where it is there."""
+        """The release to which a link points, None if there is none."""
         release = self._releases / link.readlink().name if link.is_symlink() else None
         return release if release and release.is_dir() else None
 
@@ -131,7 +130,7 @@ def _make_readable(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Sync the entries of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

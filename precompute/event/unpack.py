@@ -1,4 +1,4 @@
-"""Unpacking a bundle, and verifying one: the same work, in another folder."""
+"""Unpacking a bundle, and verifying one, which is unpacking into a temporary folder."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from precompute.event.releases import Place
 
 
 def verify(bundle: Path, environ: Mapping[str, str]) -> Manifest:
-    """Unpack a bundle into a folder that is thrown away. Raises BundleError as `unpack` does."""
+    """Unpack a bundle into a temporary folder. Raises BundleError as `unpack` does."""
     with tempfile.TemporaryDirectory(prefix="tsukurioki-verify-") as folder:
         return _accept(bundle, Path(folder), environ)
 
 
 def unpack(bundle: Path, place: Path, environ: Mapping[str, str]) -> Path:
-    """Install a bundle beside what is there and switch to it by one rename; gives the release.
+    """Install a bundle as a new release and switch to it by one rename; returns its folder.
 
-    Raises BundleError. What was in force stays in force until the rename, and what is there of the
-    same bundle is replaced, whatever became of it.
+    Raises BundleError; the current release then stays current. A release of the same bundle is
+    replaced, in case it was changed.
     """
     with Place(place).locked(create=True) as here, here.new_release() as scratch:
         return here.install(scratch, _accept(bundle, scratch, environ).release)
 
 
 def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
-    """Write a bundle's files into an empty folder, and prove that they can be served from there.
+    """Verify every byte of a bundle, then write its files to an empty folder and load them.
 
-    The one judge of a bundle. Nothing is written before every byte of the file is proved.
+    Raises BundleError.
     """
     try:
         with _opened(bundle) as file:
@@ -64,7 +64,7 @@ def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
         where = f"cannot be unpacked into {folder.parent}"
         raise BundleError(f"{bundle}: {where}: {error.strerror}; nothing was changed") from None
     except OperatorError as error:
-        # The folder's own name says nothing to anybody: it is gone by now.
+        # The name of the temporary folder would only confuse.
         sentence = " ".join(str(error).replace(f"{folder}/", "").split())
         raise BundleError(f"{bundle}: {sentence}") from None
     return manifest
@@ -73,7 +73,7 @@ def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
 @contextmanager
 def _opened(bundle: Path) -> Iterator[BinaryIO]:
     try:
-        # Without waiting: a pipe would wait for somebody to write.
+        # O_NONBLOCK, because opening a named pipe would block.
         descriptor = os.open(bundle, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}") from None
@@ -94,7 +94,7 @@ def _extract(folder: Path, member: Member, content: BinaryIO) -> str:
 
 
 def _make_ready(folder: Path, manifest: Manifest, environ: Mapping[str, str]) -> None:
-    """Read the settings, load the decks, build the indexes: what cannot be served is refused."""
+    """Read the settings, load the decks, build the indexes. Raises OperatorError."""
     data = folder / DATA
     settings = Settings.read({**environ, "TSUKURIOKI_DATA": str(data)})
     decks = load_all(data / "decks")

@@ -1,1 +1,1 @@
-"""What models wrote at the event, taken into the store."""
+"""Storing what models wrote at the event."""

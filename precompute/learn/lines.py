@@ -1,6 +1,7 @@
-"""What the cloud answered at the event, taken into the store: `build --strategy misses` for a chat.
+"""Storing what the cloud answered in chats at the event: `build --strategy misses` for a chat deck.
 
-Candidates come from the ledger. They must pass the gate and, with --review, a person.
+Candidates come from the ledger. They must pass the gate and, with --review, be accepted by a
+person.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from precompute.cook.report import counts, table
 
 @dataclass
 class LearnReport:
-    """What was taken in. `rejected` by a person, now or before."""
+    """The numbers of candidates. `rejected` were rejected by a person, now or before."""
 
     wanted: int = 0
     already: int = 0
@@ -40,7 +41,7 @@ class LearnReport:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the cloud answered at the event, that may become a learned pattern."""
+    """An answer of the cloud; `asked` is the message, `times` how often it was sent."""
 
     query: Query
     asked: str
@@ -52,12 +53,12 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Stands for this answer to this message, without their words."""
+        """A hash that identifies this answer to this message."""
         return xxhash.xxh3_128_hexdigest(f"{self.query.key} {self.text}".encode())
 
 
 def read_candidates(deck: PatternDeck, lines: Iterable[Mapping[str, Any]]) -> list[Candidate]:
-    """The newest answer to each message, the most often asked first."""
+    """The newest answer to each message, the most frequent messages first."""
     newest: dict[str, Candidate] = {}
     times: Counter[str] = Counter()
     for line in lines:
@@ -72,29 +73,29 @@ def read_candidates(deck: PatternDeck, lines: Iterable[Mapping[str, Any]]) -> li
 
 
 def _candidate(deck: PatternDeck, line: Mapping[str, Any]) -> Candidate | None:
-    """A line's candidate, its message read again by the deck of today; None where it is not one."""
+    """Parse a line of the ledger with the present deck; None if it has no candidate."""
     try:
-        told = line["candidate"]
+        answer = line["candidate"]
         character = deck.character_by_id[line["pattern"]["character"]]
-        asked, text = str(told["asked"]), str(told["text"])
+        asked, text = str(answer["asked"]), str(answer["text"])
         return Candidate(
             deck.message_query(character, asked),
             asked,
             text,
-            str(told["source"]),
-            str(told["model"]),
-            float(told["cost_usd"]),
+            str(answer["source"]),
+            str(answer["model"]),
+            float(answer["cost_usd"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-# Yes, no, another wording, or None: enough for today.
+# Returns yes, no, another wording, or None to end the review.
 Reviewer = Callable[[Candidate], str | bool | None]
 
 
 class Rejections:
-    """What a person has turned down, by name: it is not asked about again."""
+    """The names of rejected candidates, in a file, so that a person is not asked again."""
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._path = folder / f"{deck}.rejected"
@@ -106,7 +107,7 @@ class Rejections:
         return isinstance(candidate, Candidate) and candidate.name in self._names
 
     def add(self, candidate: Candidate) -> None:
-        """Note one."""
+        """Note a rejected candidate."""
         self._names.add(candidate.name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="ascii") as file:
@@ -122,7 +123,7 @@ def learn(
     rejections: Rejections,
     review: Reviewer | None = None,
 ) -> LearnReport:
-    """Take candidates in that pass the gate and, where there is a reviewer, a person."""
+    """Store the candidates that pass the gate and, if there is one, the reviewer."""
     gate = ChatGate(deck)
     report = LearnReport()
     index.catch_up()
@@ -148,7 +149,7 @@ def _accepted(
     review: Reviewer | None,
     report: LearnReport,
 ) -> str | None:
-    """The text to store, empty where there is none; None where the reviewer has had enough."""
+    """The text to store, empty to store nothing, None to end the review."""
     if candidate in rejections:
         report.rejected += 1
         return ""
@@ -191,7 +192,7 @@ def _learned(candidate: Candidate, text: str, now: str) -> Entry:
 def build_learned(
     options: BuildOptions, context: BuildContext, deck: PatternDeck, *, review: bool
 ) -> int:
-    """Take in what was learned. Raises PlanError if --review has nobody to ask."""
+    """Store learned answers and print a report. Raises PlanError if --review has no terminal."""
     settings, err = context.settings, context.err
     if review and not (err.is_terminal and sys.stdin.isatty()):
         raise PlanError("--review asks a person: run it on a terminal")

@@ -1,4 +1,4 @@
-"""Answers that a model wrote at the event for a deck of cards, out of the ledger into the store."""
+"""Answers that models wrote at the event for a deck of cards, as entries to store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from app.kinds.cards.gate import FIELDS, Gate
 from app.store.entry import Entry
 from app.store.key import Query
 
-# Stands for the prompt of an entry that was written at the event.
+# The fingerprint of entries that were written at the event.
 FINGERPRINT = "event"
 
 
 def written_entries(deck: Deck, lines: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
-    """The entries of a ledger's candidates that are of today's deck and pass its gate.
+    """Entries from the candidates in a ledger that fit the present deck and pass its gate.
 
-    Of several for the same play and variant the first is taken.
+    Of several for the same play and variant, the first.
     """
     gate = Gate.of(deck)
     seen: set[tuple[str, int]] = set()
@@ -32,17 +32,17 @@ def written_entries(deck: Deck, lines: Iterable[Mapping[str, Any]]) -> Iterator[
 
 
 def _entry(deck: Deck, line: Mapping[str, Any]) -> Entry | None:
-    """A line's entry; None if it is no candidate, or one of a deck that has changed."""
+    """Parse a line; None if it has no candidate, or none that fits the present deck."""
     try:
-        told = line["candidate"]
+        answer = line["candidate"]
         query = deck.legal_query(Query.from_json(dict(line)).picks)
         return Entry(
             key=query.key,
-            variant=int(told["variant"]),
+            variant=int(answer["variant"]),
             query=query,
-            response={name: str(told[name]) for name in FIELDS},
-            source=str(told["source"]),
-            model=str(told["model"]),
+            response={name: str(answer[name]) for name in FIELDS},
+            source=str(answer["source"]),
+            model=str(answer["model"]),
             fingerprint=FINGERPRINT,
             created=str(line["at"]),
         )

@@ -1,1 +1,1 @@
-"""Pieces that composing assembles, cooked and checked."""
+"""Cooking the pieces of which answers are composed."""

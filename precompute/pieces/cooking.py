@@ -1,4 +1,4 @@
-"""`precompute build --pieces`: what a deck lacks of pieces for composing, cooked by a model."""
+"""`precompute build --pieces`: cooks the pieces for composing that a deck lacks, by a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from precompute.pieces.writer import CARDS_PER_REQUEST, PieceWriter, card_jobs, 
 
 
 def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int:
-    """Cook what a deck lacks of pieces, and put them in place if that was asked for."""
+    """Cook the pieces that a deck lacks, and with --take write them to its file.
+
+    Returns the exit status. Raises OperatorError.
+    """
     settings = context.settings
     choice = choose(settings, options.provider, options.model, "whole")
     if choice.local:
@@ -34,7 +37,7 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
     if options.batch:
         raise PlanError("--pieces takes a few requests only; leave --batch away")
     if options.dry_run:
-        return _tell_plan(options, context, deck, choice)
+        return _print_plan(options, context, deck, choice)
     model = make_model(choice, settings)
     choice = replace(choice, model=model.model)
     try:
@@ -84,13 +87,15 @@ def _cook(
             runner.run(jobs)
         except UnfinishedError as error:
             unfinished = error
-    _tell(context, intake, kept, price is not None)
+    _print_report(context, intake, kept, price is not None)
     if unfinished is not None:
         raise unfinished
     return 2 if intake.report.unmet else 0
 
 
-def _tell(context: BuildContext, intake: PieceIntake, kept: PieceStore, priced: bool) -> None:
+def _print_report(
+    context: BuildContext, intake: PieceIntake, kept: PieceStore, priced: bool
+) -> None:
     report = intake.report
     tried = report.first_drafts
     rows = [
@@ -104,12 +109,12 @@ def _tell(context: BuildContext, intake: PieceIntake, kept: PieceStore, priced: 
     ]
     table(context.out, f"pieces of deck {kept.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
-        told = why.replace("\n", "; ")
-        said = f"not done: {card_of(task)}: {told}"
-        context.err.print(said, highlight=False, markup=False)
+        reason = why.replace("\n", "; ")
+        note = f"not done: {card_of(task)}: {reason}"
+        context.err.print(note, highlight=False, markup=False)
 
 
-def _tell_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
+def _print_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
     writer = PieceWriter(deck, NamedModel(choice.name, choice.model))
     kept = PieceStore(context.settings.store, deck)
     tasks = [Task(j.query) for j in card_jobs(deck) if kept.source_of(j.query.key) is None]
@@ -118,6 +123,6 @@ def _tell_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice:
     table(
         context.out,
         "plan of pieces (nothing was cooked)",
-        [*rows, *dry_run.told_estimate(options, context, choice, estimate)],
+        [*rows, *dry_run.estimate_rows(options, context, choice, estimate)],
     )
     return 0

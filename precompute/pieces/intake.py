@@ -1,4 +1,4 @@
-"""Taking cooked pieces in: each text by itself through what can be judged of a piece."""
+"""The intake of cooked pieces: keeps those that pass the checks for single texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Piece(NamedTuple):
 
 
 class PieceIntake:
-    """Takes pieces in."""
+    """Takes pieces in. `source` is the provider's name and fingerprint."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class PieceIntake:
 
     @property
     def owed_usd(self) -> float:
-        """What was billed for pieces that were all refused."""
+        """USD billed that is part of no piece yet, because all pieces since were refused."""
         return self._price.cost(self._owed) if self._price else 0.0
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
-        """Keep the text of a reply that could not be read beside the pieces."""
+        """Write an unreadable reply to a side file of the pieces."""
         record = {"fault": fault, "reply": cleaned_text(reply)[:20_000]}
         try:
             with self._kept.path.with_suffix(".refused.jsonl").open("ab") as file:
@@ -63,9 +63,8 @@ class PieceIntake:
             ) from None
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
-        """Keep the texts that pass; ask again for what a card then lacks."""
+        """Keep the pieces that pass; returns the tasks of cards that still lack pieces."""
         report = self.report
-        report.asked += len(tasks)
         if written.usage:
             report.usage += written.usage
             self._owed += written.usage
@@ -122,7 +121,7 @@ class PieceIntake:
         }
 
     def _pieces(self, draft: Draft, card: Card) -> Iterator[_Piece]:
-        """The pieces of a draft that are wanted still; what is not as asked is passed over."""
+        """The pieces in a draft that the card still lacks; malformed ones are skipped."""
         lacks = set(self._kept.lacks(card.id))
         phrases = {name: phrase.id for name, phrase in phrase_names(card)}
         titles = self._kept.deck.titles
@@ -139,7 +138,7 @@ class PieceIntake:
                 yield _Piece(kind, _text(item), place if isinstance(place, int) else 0)
 
     def _refusal(self, card: Card, piece: _Piece) -> Refusal | None:
-        """Why a piece is not taken, or None."""
+        """Why a piece is refused; None if it passes."""
         if piece.kind == TITLE:
             return None
         if piece.text in self._kept.texts:
@@ -153,10 +152,10 @@ class PieceIntake:
             return Refusal("length", str(len(piece.text)), f"{least}-{most} characters")
         if form and form.places and not 1 <= piece.place <= len(form.places):
             return Refusal("shape", f"place {piece.place}", f"1 to {len(form.places)}")
-        # The cards of its own category never lie beside it.
-        beside = [c for c in deck.cards if c is card or c.category != card.category]
+        # Other cards of the same category are never in the same hand.
+        together = [c for c in deck.cards if c is card or c.category != card.category]
         phrases = [one.text for one in card.phrases]
-        return next(iter(self._gate.examine_text(piece.text, beside, phrases)), None)
+        return next(iter(self._gate.examine_text(piece.text, together, phrases)), None)
 
 
 def _list(value: object) -> list[Any]:

@@ -1,7 +1,7 @@
-"""The pieces that were cooked for a deck, and putting them in place.
+"""The pieces that were cooked for a deck, and writing them to its file.
 
-What passes the gate is kept with its provenance, one line a piece, in `<deck>.pieces.jsonl` beside the
-store; a killed build goes on from there. `take` makes the deck's own file of them.
+Pieces are kept with their provenance, one on each line, in `<deck>.pieces.jsonl` in the store, so
+that a build that was killed can be continued. `take` writes the deck's `pieces.json` from them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from app.kinds.cards.pieces import PIECES_FILE
 from app.store.entry import seal, unseal
 from precompute.pieces.writer import TITLES, card_jobs
 
-# Of which phrase (empty: of the card itself), and of which form or ending; or the titles.
+# The id of a phrase and of a form; or an empty text and the name of an ending, or "titles".
 Kind = tuple[str, str]
 TITLE: Kind = ("", "titles")
 
 
 def pieces_path(store: Path, deck: str) -> Path:
-    """Where the pieces cooked for a deck are."""
+    """The path of the pieces cooked for a deck."""
     return store / f"{deck}.pieces.jsonl"
 
 
 class PieceStore:
-    """The pieces that were cooked for a deck. Whoever makes one holds the log's lock."""
+    """The pieces that were cooked for a deck. The caller must hold the log's lock."""
 
     def __init__(self, store: Path, deck: Deck) -> None:
         self.path = pieces_path(store, deck.id)
@@ -47,7 +47,7 @@ class PieceStore:
         self._read()
 
     def _read(self) -> None:
-        """What is there; a torn or damaged line is passed over, its piece is cooked again."""
+        """Read the file; the pieces of torn or damaged lines are cooked again."""
         if not self.path.exists():
             return
         raw = self.path.read_bytes()
@@ -68,7 +68,7 @@ class PieceStore:
             self.texts.add(record["text"])
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Make pieces durable. Raises StoreWriteError."""
+        """Append pieces and sync them to the disk. Raises StoreWriteError."""
         try:
             with self.path.open("ab") as file:
                 file.write(b"".join(seal(orjson.dumps(record)) for record in records))
@@ -80,7 +80,7 @@ class PieceStore:
             self._remember(record)
 
     def wanted(self, card: str) -> dict[Kind, int]:
-        """How many pieces of each kind a card needs."""
+        """The number of pieces of each kind that a card needs."""
         pieces = self.deck.pieces
         of_card = {("", name): wanted.each for name, wanted in pieces.endings.items()}
         of_phrases = {
@@ -91,20 +91,20 @@ class PieceStore:
         return {TITLE: TITLES, **of_card, **of_phrases}
 
     def lacks(self, card: str) -> list[Kind]:
-        """What is still wanted of a card."""
+        """The kinds of pieces of which a card still has too few."""
         kept = self.kept[card]
         return [kind for kind, each in self.wanted(card).items() if len(kept[kind]) < each]
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """Who wrote a card's pieces, once it has all that it needs."""
+        """The source of a card's pieces; None if it still lacks some."""
         card = self._by_key[key]
         return None if self.lacks(card) else self._sources[card]
 
     def catch_up(self) -> None:
-        """It is never behind its file."""
+        """Do nothing: this is always up to date with its file."""
 
     def as_file(self) -> dict[str, Any]:
-        """The pieces as the deck's own file has them."""
+        """The pieces in the format of the deck's file."""
         cards = {
             card.id: {name: list(self.kept[card.id]["", name]) for name in self._names()}
             for card in self.deck.cards
@@ -127,9 +127,9 @@ class PieceStore:
 
 
 def take(kept: PieceStore) -> Path:
-    """Put cooked pieces in place of a deck's own; returns the file written.
+    """Replace a deck's pieces by the cooked ones; returns the path of the file.
 
-    What was there is kept beside as `….before`. Raises PlanError where something is lacking still.
+    The old file is kept as `….before`. Raises PlanError if some are still lacking.
     """
     deck = kept.deck
     assert deck.folder is not None

@@ -1,7 +1,7 @@
-"""The writer of pieces: a request for the pieces of several cards, and its reply as drafts.
+"""A provider that asks a model for the pieces of several cards in one request.
 
-A card's pieces are asked for by a query of its own, a pattern: {"card": id}. The guides, lengths and
-numbers of the pieces are those of the deck's forms.
+The query for a card's pieces is a pattern: {"card": id}. The guides, lengths and numbers of pieces
+are those of the deck's forms.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from app.kinds.cards.prompts import (
     refusal_notes,
     rule_values,
 )
-from app.kinds.cards.writer import FAULT_UNREADABLE, named_tasks
+from app.kinds.cards.writer import named_tasks
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Model, Prompt
-from app.providers.reply import UnreadableError, read_answers
+from app.providers.reply import answers_in
 from app.providers.tokens import estimate_tokens
 from app.store.key import Query
 from precompute.cook.cost import Estimate
@@ -56,7 +56,7 @@ _SCHEMA = {
 
 
 def card_jobs(deck: Deck) -> list[Job]:
-    """A job for every card."""
+    """A job for each card."""
     return [Job(Query.pattern(deck.id, [("card", card.id)]), 0, "pieces") for card in deck.cards]
 
 
@@ -66,7 +66,7 @@ def card_of(task: Task) -> str:
 
 
 class PieceWriter:
-    """A provider of pieces made of a model."""
+    """A provider that asks a model for pieces."""
 
     def __init__(self, deck: Deck, model: Model) -> None:
         self.name = model.name
@@ -79,22 +79,17 @@ class PieceWriter:
             **rule_values(deck),
             "titles": "\n".join(f"{n}. {title}" for n, title in enumerate(deck.titles, 1)),
             "titles_each": TITLES,
-            "forms": "\n".join(_told(f.id, f.name, f.wanted) for f in deck.pieces.forms),
-            "endings": "\n".join(_told(n, "", wanted) for n, wanted in deck.pieces.endings.items()),
+            "forms": "\n".join(_asked(f.id, f.name, f.wanted) for f in deck.pieces.forms),
+            "endings": "\n".join(_asked(n, "", one) for n, one in deck.pieces.endings.items()),
         }
         self.fingerprint = "pieces:" + prompt_fingerprint(
             self._prompt.sections, sorted(self._values.items())
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """One request."""
+        """Drafts from one request. Raises ProviderRetryError and ProviderStopError."""
         completion = self._model.complete(self.prompt(tasks))
-        fault = completion.fault
-        answers: list[dict[str, Any]] = []
-        try:
-            answers = read_answers(completion.text, len(tasks))
-        except UnreadableError:
-            fault = fault or FAULT_UNREADABLE
+        answers, fault = answers_in(completion, len(tasks))
         waiting = named_tasks(tasks)
         drafts = []
         for answer in answers:
@@ -113,7 +108,7 @@ class PieceWriter:
         self._model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """The request for these tasks."""
+        """The prompt for some tasks."""
         cards = "\n".join(self._card(name, task) for name, task in named_tasks(tasks).items())
         values = {**self._values, "count": len(tasks), "cards": cards}
         fixed, asked = (self._prompt.fill(section, values) for section in (0, 1))
@@ -132,7 +127,7 @@ class PieceWriter:
         return self._prompt.fill(2, values)
 
     def answer_tokens(self, tasks: Sequence[Task]) -> int:
-        """About how long the reply is."""
+        """The approximate number of tokens of the reply."""
         pieces = self._deck.pieces
         phrase = sum(map(_tokens, (form.wanted for form in pieces.forms)))
         phrases = sum(len(self._deck.card_by_id[card_of(task)].phrases) for task in tasks)
@@ -140,24 +135,22 @@ class PieceWriter:
         return phrase * phrases + card * len(tasks)
 
     def estimate(self, tasks: Sequence[Task]) -> Estimate:
-        """What a request will take."""
+        """The estimate of one request."""
         prompt = self.prompt(tasks)
-        fixed = estimate_tokens(prompt.fixed)
         return Estimate(
             requests=1,
-            prompt=fixed + estimate_tokens(prompt.asked),
-            fixed=fixed,
+            prompt=estimate_tokens(prompt.fixed) + estimate_tokens(prompt.asked),
             output=self.answer_tokens(tasks),
             most_output=prompt.most_tokens,
         )
 
 
 def phrase_names(card: Card) -> Iterator[tuple[str, Any]]:
-    """A card's phrases by the short names that a request gives them."""
+    """A card's phrases with their short names in requests."""
     return ((f"p{number}", phrase) for number, phrase in enumerate(card.phrases, 1))
 
 
-def _told(name: str, title: str, wanted: Wanted) -> str:
+def _asked(name: str, title: str, wanted: Wanted) -> str:
     least, most = wanted.length
     named = f"{name}（{title}）" if title else name
     return f"・{named}：{wanted.each}つ、{least}字以上{most}字以下。{wanted.guide}"

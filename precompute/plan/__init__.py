@@ -1,1 +1,1 @@
-"""Which queries to cook."""
+"""Plans: which queries to cook, in which order."""

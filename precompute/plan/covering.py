@@ -1,10 +1,10 @@
-"""Covering codes: few words, so that every word is within a radius of one of them.
+"""Covering codes: few words, such that every word is within a radius of one of them.
 
-A hand of 5 cards with 3 phrases each is the football pool of 5 matches: 27 words suffice at
-radius 1 and 8 at radius 2, and neither number can be bettered (H. J. L. Kamps and J. H. van Lint,
-"The football pool problem for 5 matches", Journal of Combinatorial Theory 3, 1967; the values
-K₃(5,1) = 27 and K₃(5,2) = 8 stand in G. Kéri's tables of covering codes). For other shapes a
-covering is searched for; it is good, not proved best, and told beside the sphere-covering bound.
+A hand of 5 cards with 3 phrases each is the football pool problem for 5 matches: 27 words suffice
+at radius 1 and 8 at radius 2, and these numbers are optimal (H. J. L. Kamps and J. H. van Lint,
+"The football pool problem for 5 matches", Journal of Combinatorial Theory 3, 1967; K₃(5,1) = 27 and
+K₃(5,2) = 8 are in G. Kéri's tables of covering codes). For other hands a covering is searched for,
+which need not be optimal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from app.store.coverage import Word, ball
 
-# K₃(5,2): found by simulated annealing over sets of 8 words; the tests prove it by exhaustion.
+# K₃(5,2): found by simulated annealing over sets of 8 words; tests check that it covers all words.
 _EIGHT: tuple[Word, ...] = (
     (0, 0, 0, 2, 1),
     (0, 1, 1, 1, 2),
@@ -32,7 +32,7 @@ MAX_WORDS = 100_000
 
 
 def _hamming_times_three() -> tuple[Word, ...]:
-    """K₃(5,1): the perfect ternary Hamming code of length 4, beside every third symbol."""
+    """K₃(5,1): the perfect ternary Hamming code of length 4, with each symbol appended."""
     hamming = [
         (a, b, (a + b) % 3, (a + 2 * b) % 3) for a, b in itertools.product(range(3), repeat=2)
     ]
@@ -41,9 +41,10 @@ def _hamming_times_three() -> tuple[Word, ...]:
 
 @lru_cache(maxsize=64)
 def covering(options: tuple[int, ...], radius: int) -> tuple[Word, ...]:
-    """Words such that every word is within `radius` of one, for these numbers of options.
+    """Words such that every word is within `radius` of one of them.
 
-    The words stand so that each prefix covers as much as it can.
+    `options` is the number of choices at each place. Each word is the one that covers most of what
+    the words before it do not.
     """
     if radius == 0:
         return tuple(itertools.product(*map(range, options)))
@@ -54,14 +55,14 @@ def covering(options: tuple[int, ...], radius: int) -> tuple[Word, ...]:
     if options == (3,) * 5 and radius == 2:
         return _best_first(_EIGHT, options, radius)
     candidates = [_searched(options, radius)]
-    # Every last symbol beside a covering of the rest is a covering too, often the smaller one.
+    # A covering of all places but the last, with each symbol appended, is often smaller.
     rest = covering(options[:-1], radius)
     candidates.append(tuple((*word, last) for word in rest for last in range(options[-1])))
     return _best_first(min(candidates, key=len), options, radius)
 
 
 def _searched(options: Sequence[int], radius: int) -> tuple[Word, ...]:
-    """A greedy covering, from which words are then dropped as long as the rest can be mended."""
+    """A greedy covering, from which words are removed while the rest can be made a covering."""
     words = list(itertools.product(*map(range, options)))
     number = {word: i for i, word in enumerate(words)}
     balls = [[number[near] for near in ball(word, options, radius)] for word in words]
@@ -93,7 +94,7 @@ def _greedy(balls: Sequence[Sequence[int]]) -> list[int]:
 def _mended(
     code: Sequence[int], balls: Sequence[Sequence[int]], rng: random.Random
 ) -> list[int] | None:
-    """Move words until nothing is uncovered, or give up after a bounded search."""
+    """Exchange words until they are a covering; None if a limited search finds none."""
     current = list(code)
     times = [0] * len(balls)
     for word in current:

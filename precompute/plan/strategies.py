@@ -1,20 +1,20 @@
 """Plans: which queries to cook, in which order.
 
 A plan is a sequence of jobs that does not depend on how many are wanted: the plan for 2,000 begins
-with the plan for 1,000, so that a bigger build goes on where a smaller one stopped.
+with the plan for 1,000, so that a larger build continues a smaller one.
 
 Strategies:
 
-- `stock`: whole hands, each with a covering code of its plays, so that whatever is picked is within
-  the radius of an entry.
+- `stock`: whole hands, each with a covering code of its plays, so that every play is within the
+  radius of an entry.
 - `sampled`: single plays, in the shares of the requirements: of ten, 3 frequent (cards that are
   dealt most), 5 random, 2 edge cases.
-- `misses`: what the ledger says was asked for and not found as a whole, the most wanted first.
+- `misses`: plays that no stored entry answered, from the ledger, the most frequent first.
 
-Shapes of a hand. The requirements want 10 % "one category concentrated", 60 % balanced, 30 %
-extreme. A hand has five distinct categories, so that the first is impossible here; its place is
-taken by hands that keep to three groups of categories or fewer. A hand is extreme where four of its
-five cards are all hard, or all mild. The rest is balanced.
+The requirements want 10 % of hands "one category concentrated", 60 % balanced, 30 % extreme.
+Because a hand has five distinct categories, the first is impossible; instead, a hand counts as
+concentrated if its categories are of at most three groups. A hand is extreme if four of its five
+cards are hard, or four are mild. All others are balanced.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from precompute.plan.covering import MAX_WORDS, covering
 STRATEGIES = ("stock", "sampled", "misses")
 BALANCED, CONCENTRATED, EXTREME = "balanced", "concentrated", "extreme"
 FREQUENT, RANDOM, EDGE = "frequent", "random", "edge"
-# Shares of the classes of strength among the cards of a plan.
+# Wanted shares of the classes of strength among the cards of a plan.
 CLASS_SHARES = {"mild": 0.3, "middle": 0.4, "hard": 0.3}
-# Of ten plays: where each comes from, and its shape. 3 + 5 + 2, and 6 + 1 + 3.
+# Origin and shape of ten plays: 3 + 5 + 2, and 6 + 1 + 3.
 SAMPLED_CYCLE = (
     (FREQUENT, BALANCED),
     (RANDOM, BALANCED),
@@ -53,19 +53,20 @@ SAMPLED_CYCLE = (
     (EDGE, EXTREME),
 )
 STOCK_CYCLE = tuple(shape for _, shape in SAMPLED_CYCLE)
-# Of so many hands of the right shape the one that balances best is taken.
+# The best of this number of hands of the right shape is taken, and the greatest number dealt.
 _CANDIDATES = 24
 _DEALS = 2_000
-# After so many repeats in a row a small deck is nearly all planned; the rest is taken in order.
+# After this many repeats in a row, nearly all of a small deck is planned; the rest follows in
+# order.
 _REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One query to cook, and where in the plan it comes from.
+    """One query to cook, and its origin in the plan.
 
-    `again`: it is cooked although the store has an answer that is as good. `refusals`: why the texts
-    that were there before were turned down.
+    With `again`, it is cooked even if the store has an answer that is as good. `refusals` are those
+    of the texts that it had before.
     """
 
     query: Query
@@ -76,12 +77,12 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """What a provider is asked."""
+        """The task for a provider."""
         return Task(self.query, self.variant, self.refusals)
 
 
 def strength_class(card: Card) -> str:
-    """mild (-2 and better, virtues too), middle (-3), hard (-4 and worse)."""
+    """mild (-2 and more), middle (-3), hard (-4 and less)."""
     if card.strength >= -2:
         return "mild"
     return "middle" if card.strength == -3 else "hard"
@@ -93,7 +94,7 @@ def group_of(deck: Deck) -> dict[str, str]:
 
 
 def shape_of(deck: Deck, cards: Sequence[Card], groups: Mapping[str, str]) -> str:
-    """Which of the three shapes a hand has; extreme before concentrated."""
+    """The shape of a hand; if it is both extreme and concentrated, extreme."""
     classes = Counter(map(strength_class, cards))
     if max(classes["hard"], classes["mild"]) >= max(2, deck.hand_size - 1):
         return EXTREME
@@ -103,10 +104,10 @@ def shape_of(deck: Deck, cards: Sequence[Card], groups: Mapping[str, str]) -> st
 
 
 class HandChooser:
-    """Chooses hands one after another, so that together they are as various as can be.
+    """Chooses hands one after another, so that together they are as varied as possible.
 
-    It keeps counts of groups, classes of strength, cards and pairs of cards, and takes of some
-    random hands of the wanted shape the one that brings the counts nearest to their shares.
+    It counts groups, classes of strength, cards and pairs of cards, and chooses, of some random
+    hands of the wanted shape, the one that brings the counts nearest to their wanted shares.
     """
 
     def __init__(self, deck: Deck, rng: Random) -> None:
@@ -121,7 +122,7 @@ class HandChooser:
         self._likely = _likely_cards(deck)
 
     def choose(self, shape: str, *, frequent: bool = False) -> tuple[Card, ...]:
-        """The next hand of a shape; of any shape, where the deck hardly has that one."""
+        """The next hand of a shape; of any shape if the deck has hardly any of that one."""
         found = []
         hand: tuple[Card, ...] = ()
         for _ in range(_DEALS):
@@ -137,7 +138,7 @@ class HandChooser:
         return best
 
     def _cost(self, hand: Sequence[Card]) -> float:
-        """Low where the hand has what is short so far, and cards that have hardly met."""
+        """Low for a hand with groups, classes, cards and pairs that are rare so far."""
         total = self._cards + len(hand)
         mean = self._cards / len(self._deck.cards)
         group_share = total / len(self._deck.groups)
@@ -147,7 +148,7 @@ class HandChooser:
             cost += self._group_count[self._groups[card.category]] - group_share
             cost += 2 * (self._class_count[strength] - CLASS_SHARES[strength] * total)
             cost += 4 * max(0.0, self._card_count[card.id] + 1 - mean)
-        # Within the hand too: three hard cards are more than one, three times.
+        # Several cards of one class in the hand count in addition.
         classes = Counter(map(strength_class, hand))
         cost += sum(max(0.0, n - 1 - CLASS_SHARES[name] * len(hand)) for name, n in classes.items())
         return cost + 3 * sum(self._pair_count[pair] for pair in _pairs(hand))
@@ -165,15 +166,15 @@ def _pairs(hand: Iterable[Card]) -> Iterator[tuple[str, str]]:
 
 
 def _likely_cards(deck: Deck) -> frozenset[str]:
-    """The cards that are dealt at least as often as the middle one."""
+    """The ids of the cards that are dealt at least as often as the median."""
     probabilities = deal_probabilities(deck)
     middle = sorted(probabilities.values())[len(probabilities) // 2]
-    # Sums of floats in another order differ in the last digits; equal cards are equal here.
+    # Equal probabilities may differ in the last digits, because they are sums in other orders.
     return frozenset(card for card, p in probabilities.items() if p >= middle * (1 - 1e-9))
 
 
 def plan_sampled(deck: Deck, seed: int) -> Iterator[Job]:
-    """Single plays for ever, no play twice."""
+    """All plays, in the order of the strategy, each once."""
     rng = Random(f"sampled {seed}")
     chooser = HandChooser(deck, rng)
     seen: set[str] = set()
@@ -192,10 +193,10 @@ def plan_sampled(deck: Deck, seed: int) -> Iterator[Job]:
 
 
 def plan_stock(deck: Deck, seed: int, radius: int) -> Iterator[Job]:
-    """Whole hands for ever, no hand twice, each by a covering code of its plays.
+    """All hands, in the order of the strategy, each by a covering code of its plays.
 
-    The symbols of the code are shuffled for each card, which leaves it a covering code, so that
-    every phrase is used alike.
+    The symbols of the code are shuffled for each card, so that all phrases are used equally often;
+    it remains a covering code. Raises PlanError if the hands of the deck have too many plays.
     """
     rng = Random(f"stock {seed}")
     chooser = HandChooser(deck, rng)
@@ -222,7 +223,7 @@ def _hand_key(deck: Deck, hand: Sequence[Card]) -> str:
 def _coded(
     deck: Deck, hand: Sequence[Card], rng: Random, radius: int, origin: str
 ) -> Iterator[Job]:
-    """A hand by a covering code of its plays."""
+    """The jobs of one hand: a covering code of its plays."""
     options = tuple(len(card.phrases) for card in hand)
     _check_size(options)
     shuffled = [_shuffled(card, rng) for card in hand]
@@ -232,7 +233,7 @@ def _coded(
 
 
 def _every_hand(deck: Deck) -> Iterator[tuple[Card, ...]]:
-    """All legal hands in order: what is left when choosing finds hardly anything new."""
+    """All legal hands in order."""
     for groups in itertools.combinations(deck.cards_by_category.values(), deck.hand_size):
         yield from itertools.product(*groups)
 
@@ -253,7 +254,7 @@ def _shuffled(card: Card, rng: Random) -> list[Any]:
 
 
 def plan_misses(deck: Deck, lines: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
-    """What was asked and not found as a whole, the most wanted first; then, who asked first."""
+    """The plays of a ledger, the most frequent first, of equally frequent ones the oldest."""
     wanted: Counter[Query] = Counter()
     for line in lines:
         query = recorded_query(deck, line)

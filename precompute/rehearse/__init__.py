@@ -1,1 +1,1 @@
-"""Playing the game offline through the same ladder."""
+"""Rehearsing: playing the game offline through the server's ladder."""

@@ -1,6 +1,6 @@
-"""A picture of coverage against the number of entries, as SVG, to put into a slide.
+"""A diagram of coverage by the number of entries, as SVG, for slides.
 
-Both axes are logarithmic: exact coverage and the size of the request space are nine decades apart.
+Both axes are logarithmic, because values range over nine orders of magnitude.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 110, 250, 60, 70
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """A curve: its name, colour, and points (entries, share)."""
 
     name: str
@@ -23,9 +23,9 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
-def draw(title: str, lines: Sequence[Line], entries: int) -> str:
-    """The picture. `entries` are marked: what the store has today."""
-    points = [point for line in lines for point in line.points if point[1] > 0]
+def draw(title: str, curves: Sequence[Curve], entries: int) -> str:
+    """The diagram as SVG; `entries`, the number in the store today, is marked."""
+    points = [point for curve in curves for point in curve.points if point[1] > 0]
     x_most = max(10.0, max((x for x, _ in points), default=10.0), entries)
     y_least = min((y for _, y in points), default=0.1)
     frame = _Frame(math.log10(x_most), math.floor(math.log10(y_least)))
@@ -35,7 +35,7 @@ def draw(title: str, lines: Sequence[Line], entries: int) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="34" font-size="22">{escape(title)}</text>',
         *frame.grid(),
-        *(part for line in lines for part in _curve(frame, line)),
+        *(part for curve in curves for part in _curve(frame, curve)),
     ]
     if entries:
         x = frame.x(entries)
@@ -71,10 +71,10 @@ class _Frame:
             )
         for decade in range(0, min(-1, self.floor) - 1, -2):
             y = self.y(10.0**decade)
-            told = "all" if decade == 0 else f"1 in 10{_raised(-decade)}"
+            label = "all" if decade == 0 else f"1 in 10{_raised(-decade)}"
             parts.append(
                 f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="#ddd"/>'
-                f'<text x="{LEFT - 8}" y="{y + 5}" text-anchor="end">{told}</text>'
+                f'<text x="{LEFT - 8}" y="{y + 5}" text-anchor="end">{label}</text>'
             )
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(
@@ -87,13 +87,13 @@ def _raised(number: int) -> str:
     return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(number))
 
 
-def _curve(frame: _Frame, line: Line) -> list[str]:
-    points = [(frame.x(x), frame.y(y)) for x, y in line.points if y > 0]
+def _curve(frame: _Frame, curve: Curve) -> list[str]:
+    points = [(frame.x(x), frame.y(y)) for x, y in curve.points if y > 0]
     if not points:
         return []
     path = " ".join(f"{x},{y}" for x, y in points)
     x, y = points[-1]
     return [
-        f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="3"/>',
-        f'<text x="{x + 10}" y="{y + 5}" fill="{line.colour}">{escape(line.name)}</text>',
+        f'<polyline points="{path}" fill="none" stroke="{curve.colour}" stroke-width="3"/>',
+        f'<text x="{x + 10}" y="{y + 5}" fill="{curve.colour}">{escape(curve.name)}</text>',
     ]

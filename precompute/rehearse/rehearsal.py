@@ -1,7 +1,4 @@
-"""Rehearsing: the event played offline, through the ladder that the server will use.
-
-The ladder is the server's own, without the tiers that ask a model: a rehearsal asks nobody.
-"""
+"""Rehearsing: many plays offline through the server's ladder, without tiers that ask a model."""
 
 from __future__ import annotations
 
@@ -35,18 +32,21 @@ from app.store.key import Query
 from precompute.cook.choose import choose
 from precompute.cook.refresh import estimate_all
 from precompute.plan.covering import covering
-from precompute.rehearse.picture import Line
+from precompute.rehearse.picture import Curve
 
 RANDOM, STOCKED = "random", "stocked"
-# A visitor takes about a minute: the players an hour that one seat serves.
+# Players in an hour at one kiosk, if each takes a minute.
 PLAYERS_AN_HOUR = 60
-# What many entries cost is told from the requests for so many.
+# The cost of many entries is extrapolated from this number.
 _PRICED = 270
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What to play: so many plays, dealt at random, from stock, or as recorded in a file."""
+    """The options: `plays` dealt at random or from stock, or those recorded in the file `deal`.
+
+    `players` is the number in an hour, `next_best` the number of entries to propose.
+    """
 
     plays: int
     deal: str = RANDOM
@@ -72,7 +72,7 @@ class _Tally:
 
 
 class Stage:
-    """A deck with its index and ladder, as they will be at the event. Prices are those of `today`."""
+    """A deck with its index and ladder. Prices are those of the day `today` (ISO 8601)."""
 
     def __init__(self, settings: Settings, deck: Deck, today: str) -> None:
         self.settings = settings
@@ -88,7 +88,7 @@ class Stage:
         )
 
     def stocked_hands(self) -> int:
-        """How many hands there are to deal from stock."""
+        """The number of hands in stock."""
         return self.index.meta().stocked_hands if self.index else 0
 
 
@@ -98,7 +98,7 @@ def rehearse(
     timer: Callable[[], float] = time.perf_counter,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Play, and report. Raises PlanError where there is nothing to deal from."""
+    """Play; returns the report. Raises PlanError if there is nothing to deal."""
     tally = _Tally()
     gate = Gate.of(stage.deck)
     for query in _plays(stage, wanted, tally):
@@ -142,7 +142,7 @@ def _stocked(stage: Stage, plays: int, rng: Random) -> Iterator[Query]:
 
 
 def _recorded(deck: Deck, path: Path, tally: _Tally) -> Iterator[Query]:
-    """The plays of a ledger, or of the game's own log of selectedPairs; others are counted."""
+    """The plays in the lines of a ledger, or of the game's log; other lines are counted."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -224,11 +224,7 @@ def _p99(times: Sequence[float]) -> float:
 
 
 def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[dict[str, Any]]:
-    """What to cook next, best first: what each would add for so many entries, and the command.
-
-    A stocked hand is worth as many deals as it spares a visitor from seeing a hand again; a play
-    that was missed is worth the times that it was asked for.
-    """
+    """Proposals for what to cook next: entries, what they add, their cost, and the command."""
     stock = stage.stocked_hands()
     words = len(covering(typical_options(stage.deck), stage.radius))
     more = wanted.next_best // words
@@ -261,7 +257,7 @@ def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[d
 
 
 def _some_of_hands(deck: Deck, words: int) -> list[Query]:
-    """Plays as a build of stock asks for them: so many of a hand, and then of another."""
+    """Examples of plays as a build of stock asks for them: `words` of each hand."""
     rng = Random(0)
     hands = [deal(deck, rng) for _ in range(math.ceil(_PRICED / words))]
     return [
@@ -272,13 +268,13 @@ def _some_of_hands(deck: Deck, words: int) -> list[Query]:
 
 
 def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, float]:
-    """USD for so many entries like these, about: of the composer, and of the model of a build.
+    """The approximate cost in USD of `entries` like the examples, by composer and by model.
 
-    Where no model would be asked, Gemini's; a model without a price is left out, and any model where
-    the deck has no prompts.
+    The model is that of a build; if a build would ask none, Gemini's. It is left out if it has no
+    price or the deck has no prompts.
     """
     deck, settings = stage.deck, stage.settings
-    told = {SOURCE: 0.0} if deck.composable else {}
+    found = {SOURCE: 0.0} if deck.composable else {}
     choice = choose(settings, None)
     if choice.local:
         choice = choose(settings, "gemini")
@@ -288,13 +284,13 @@ def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, fl
         try:
             usd = estimate_all(settings, deck, choice, tasks).cost(price)
         except DeckError:
-            return told
-        told[choice.model] = round(usd * entries / len(tasks), 4)
-    return told
+            return found
+        found[choice.model] = round(usd * entries / len(tasks), 4)
+    return found
 
 
 def keep(store: Path, result: Mapping[str, Any]) -> None:
-    """Keep a rehearsal for `/stats` to show beside what is seen."""
+    """Write the report to the store, for `/stats` to compare with."""
     path = rehearsal_path(store, str(result["deck"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
@@ -303,7 +299,7 @@ def keep(store: Path, result: Mapping[str, Any]) -> None:
 
 
 def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The report as a table."""
+    """The report as rows of a table."""
     size = result["hand_size"]
     yield "plays", f"{result['plays']:,} (dealt: {result['deal']})"
     if result["passed_over"]:
@@ -317,17 +313,17 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield tier, f"{figures['share']:.2%} of plays, {times}"
     yield "cards said", f"{result['faithful_cards']:.3f} of {size}"
     yield "phrases said", f"{result['faithful_phrases']:.3f} of {size}"
-    told = f"{result['distinct_poems']:,} ({result['distinct_share']:.3%} of answers)"
-    yield "distinct poems", told
+    poems = f"{result['distinct_poems']:,} ({result['distinct_share']:.3%} of answers)"
+    yield "distinct poems", poems
     yield "first repeat", _at(result["first_repeat_at"])
     yield "distinct titles", f"{result['distinct_titles']} of {result['titles']}"
     hour = f"{result['whole_answers_an_hour']:g} an hour at {result['players_an_hour']} players"
     yield "whole-poem answers", hour
     for number, proposal in enumerate(result["next_best"], 1):
         bill = ", ".join(f"{usd:.2f} by {name}" for name, usd in proposal["costs_usd"].items())
-        told = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries"
-        told += f"; USD: {bill})" if bill else ")"
-        yield f"next best {number}", f"{told}\n  {proposal['command']}"
+        text = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries"
+        text += f"; USD: {bill})" if bill else ")"
+        yield f"next best {number}", f"{text}\n  {proposal['command']}"
 
 
 def _at(play: int | None) -> str:
@@ -335,23 +331,23 @@ def _at(play: int | None) -> str:
 
 
 def typical_options(deck: Deck) -> tuple[int, ...]:
-    """The numbers of phrases of an ordinary hand: the commonest number, for each of its cards."""
+    """The number of phrases of each card of a typical hand: for all the most common number."""
     commonest = Counter(len(card.phrases) for card in deck.cards).most_common(1)[0][0]
     return (commonest,) * deck.hand_size
 
 
-def coverage_lines(deck: Deck, radius: int, upto: int) -> list[Line]:
-    """Share of all plays that n entries answer: exactly, by stocked hands, and by composing."""
+def coverage_curves(deck: Deck, radius: int, upto: int) -> list[Curve]:
+    """The share of all plays that n entries answer: exactly, by stocked hands, by composing."""
     plays = deck.count_plays()
     options = typical_options(deck)
     words = len(covering(options, radius))
     decades = math.log10(max(10 * words, upto) / words)
     steps = sorted({round(words * 10 ** (k / 8)) for k in range(math.ceil(8 * decades) + 1)})
     stocked = [(n, min(1.0, n // words * math.prod(options) / plays)) for n in steps]
-    lines = [
-        Line(f"stocked, radius {radius}", "#1f6f4a", stocked),
-        Line("exact", "#2b4c7e", [(n, min(1.0, n / plays)) for n in steps]),
+    curves = [
+        Curve(f"stocked, radius {radius}", "#1f6f4a", stocked),
+        Curve("exact", "#2b4c7e", [(n, min(1.0, n / plays)) for n in steps]),
     ]
     if deck.composable:
-        lines.append(Line("composed", "#9a7b1f", [(1.0, 1.0), (float(steps[-1]), 1.0)]))
-    return lines
+        curves.append(Curve("composed", "#9a7b1f", [(1.0, 1.0), (float(steps[-1]), 1.0)]))
+    return curves

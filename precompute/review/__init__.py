@@ -1,1 +1,1 @@
-"""What is there, and whether it is in order."""
+"""Figures and checks of decks and stores."""

@@ -1,7 +1,4 @@
-"""Decks of cards: what is wrong with one, and what is known of one without a server.
-
-The figures are those of `/stats`, over all runs of a server.
-"""
+"""Checks of decks of cards, and their figures as in `/stats`, over all runs of the server."""
 
 from __future__ import annotations
 
@@ -23,14 +20,14 @@ from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
 from app.store.index import Index
-from precompute.cook.refresh import told_ages
+from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
 from precompute.review.check import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The counts that a deck's check proves."""
+    """The sizes of a deck, and how unevenly its cards are dealt, as multiples of the mean."""
 
     cards: int
     categories: int
@@ -44,7 +41,7 @@ class Summary:
 
 
 def summarise(deck: Deck) -> Summary:
-    """Counts, and how unevenly cards are dealt, as multiples of the mean."""
+    """The summary of a deck."""
     dealt = deal_probabilities(deck)
     mean = sum(dealt.values()) / len(dealt)
     return Summary(
@@ -61,7 +58,7 @@ def summarise(deck: Deck) -> Summary:
 
 
 def check(deck: Deck) -> Iterator[Finding]:
-    """Everything about a deck that loading it did not settle."""
+    """Everything that loading a deck does not check."""
     yield from _check_phrases(deck)
     yield from _check_deal(deck)
     yield from _check_pieces(deck)
@@ -78,7 +75,7 @@ def _check_written(deck: Deck) -> Iterator[Finding]:
 
 
 def _check_phrases(deck: Deck) -> Iterator[Finding]:
-    """A phrase is the player's: one that breaks a rule is told, and served all the same."""
+    """Phrases that break a rule, which are warnings: they are served all the same."""
     seen: dict[str, str] = {}
     gate = Gate.of(deck)
     for card in deck.cards:
@@ -100,7 +97,7 @@ def _check_deal(deck: Deck) -> Iterator[Finding]:
 
 
 def _check_pieces(deck: Deck) -> Iterator[Finding]:
-    """What is lacking or wrong of the pieces that answers are composed of."""
+    """Missing and wrong pieces."""
     if not deck.pieces.forms:
         return
     for card in deck.cards:
@@ -130,12 +127,12 @@ def _lacking(deck: Deck, card: Card) -> Iterator[Finding]:
 
 
 def _check_composed(deck: Deck) -> Iterator[Finding]:
-    """What can go wrong when pieces are put together. The first fault of a kind in a place is told."""
+    """What can be wrong with composed answers; the first fault of each kind in a place."""
     found = list(fragments(deck))
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for fragment, card in leaks(deck, found):
-        if (fragment.where, card.id) not in told:
-            told.add((fragment.where, card.id))
+        if (fragment.where, card.id) not in seen:
+            seen.add((fragment.where, card.id))
             word = leak_in(unicodedata.normalize("NFKC", fragment.text), card)
             fault = f"tells {card.id} ({word}), which may lie beside it: {fragment.text}"
             yield Finding(f"{deck.id}: {fragment.where}", fault)
@@ -153,17 +150,17 @@ def _check_composed(deck: Deck) -> Iterator[Finding]:
 def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
     gate = Gate.of(deck)
     phrases = [phrase.text for card in deck.cards for phrase in card.phrases]
-    told: set[str] = set()
+    seen: set[str] = set()
     for fragment in found:
-        # A title of a chapter may have no kana, an answer must: it is lent one here.
+        # A kana is added, because an answer must have one but a single text need not.
         refusal = next(iter(gate.examine_text(f"{fragment.text}\nの", (), phrases)), None)
-        if refusal and fragment.where not in told:
-            told.add(fragment.where)
+        if refusal and fragment.where not in seen:
+            seen.add(fragment.where)
             yield Finding(f"{deck.id}: {fragment.where}", f"{refusal}: {fragment.text}")
 
 
 def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
-    """The deck's counts, then how old its entries are, if there are any."""
+    """A line with the sizes of a deck, and one about stale entries if there are any entries."""
     counted = summarise(deck)
     yield (
         f"deck {deck.id}: {counted.cards} cards in {counted.categories} categories, "
@@ -171,14 +168,14 @@ def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
         f"{counted.forms} forms with {counted.frames} frames; a card is dealt "
         f"{counted.least_dealt:.2f} to {counted.most_dealt:.2f} times as often as the mean"
     )
-    if ages := told_ages(settings, deck, today):
+    if ages := age_summary(settings, deck, today):
         yield ages
 
 
 def stats(
     settings: Settings, deck: Deck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Space, store, coverage, use; `note` is told why there is no index."""
+    """The figures of a deck, with the `most` frequent misses; `note` gets why there is no index."""
     meta = None
     try:
         meta = Index(settings.store, deck.id).meta()
@@ -198,9 +195,10 @@ def stats(
     }
 
 
-def stats_rows(told: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """As rows of a table."""
-    sizes, stored, covers = told["space"], told["store"], told["coverage"]
+def stats_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The figures as rows of a table."""
+    sizes, stored, covers = figures["space"], figures["store"], figures["coverage"]
+    misses, votes = figures["misses"], figures["feedback"]
     yield "cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"
     yield "hands, plays", f"{sizes['hands']:,}, {sizes['plays']:,}"
     yield "entries", f"{stored['entries']:,}"
@@ -210,29 +208,29 @@ def stats_rows(told: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "stocked hands", one_in(covers["stocked_hands"])
     yield "plays of stocked hands", one_in(covers["stocked_plays"])
     yield "plays that composing covers", one_in(covers["composed"])
-    yield from _answered(told["answers"], told["expected"])
-    yield "misses, distinct", f"{told['misses']['total']:,}, {told['misses']['distinct']:,}"
-    yield "votes up", f"{told['feedback']['up']:,} of {told['feedback']['of']:,}"
-    yield from _spent(told["money"])
+    yield from _answered(figures["answers"], figures["expected"])
+    yield "misses, distinct", f"{misses['total']:,}, {misses['distinct']:,}"
+    yield "votes up", f"{votes['up']:,} of {votes['of']:,}"
+    yield from _spent(figures["money"])
 
 
 def _answered(
     answers: Mapping[str, Any], expected: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, object]]:
-    foretold = expected["tiers"] if expected else {}
+    rehearsed = expected["tiers"] if expected else {}
     yield "answers at events", f"{answers['total']:,}"
     if expected:
         yield "answers rehearsed", f"{expected['plays']:,}, dealt {expected['deal']}"
-    for tier in dict.fromkeys((*foretold, *answers["by_tier"])):
-        told = [
+    for tier in dict.fromkeys((*rehearsed, *answers["by_tier"])):
+        shares = [
             f"{words} {row['share']:.1%} ({row['answers']:,})"
             for words, row in (
-                ("expected", foretold.get(tier)),
+                ("expected", rehearsed.get(tier)),
                 ("seen", answers["by_tier"].get(tier)),
             )
             if row
         ]
-        yield f"  {tier}", ", ".join(told)
+        yield f"  {tier}", ", ".join(shares)
 
 
 def _spent(money: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

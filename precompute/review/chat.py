@@ -1,4 +1,4 @@
-"""Decks of characters: what is known of one without a server, and what is wrong with one."""
+"""Figures and checks of decks of patterns."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FEWEST_LINES = 8
 def stats(
     settings: Settings, deck: PatternDeck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
-    """What is known of a deck of patterns without a server; misses are not listed."""
+    """The figures of a deck, over all runs of the server, without misses."""
     index: Index | None = None
     try:
         index = Index(settings.store, deck.id)
     except NothingCookedError:
-        # Vetted lines serve as they are.
+        # A chat needs no store: it has its vetted lines.
         pass
     except IndexUnusableError as error:
         note(str(error))
@@ -52,18 +52,18 @@ def stats(
     }
 
 
-def stats_rows(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """The same for a person."""
-    space, layers, cost = told["space"], told["layers"], told["cost"]
+def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """The figures as rows of a table."""
+    space, layers, cost = figures["space"], figures["layers"], figures["cost"]
     yield "characters, intents", f"{space['characters']}, {space['intents']}"
     yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"
-    yield "entries", f"{told['store']['entries']:,} ({counts(told['store']['by_source'])})"
-    yield "candidates to learn", f"{told['candidates']:,}"
+    yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
+    yield "candidates to learn", f"{figures['candidates']:,}"
     yield "answers", f"{layers['answers']:,} since {layers['since'] or 'never'}"
     for tier, seen in layers["seen"].items():
         yield f"  {tier}", f"{seen['answers']:,} ({seen['share']:.1%})"
     for plan in layers["foreseen"]:
-        parts = [_beside(layer) for layer in plan["layers"]]
+        parts = [_compared(layer) for layer in plan["layers"]]
         yield f"  {plan['plan']}", "; ".join(parts)
     yield "spent", f"{cost['spent_usd']:.4f} USD in {cost['days']} days"
     if cost["baseline_usd"] is not None:
@@ -73,7 +73,7 @@ def stats_rows(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "prices of", cost["prices_of"] or "no table"
 
 
-def _beside(layer: dict[str, Any]) -> str:
+def _compared(layer: dict[str, Any]) -> str:
     seen = "–" if layer["seen"] is None else f"{layer['seen']:.0%}"
     return f"{'+'.join(layer['tiers'])} {seen} (foreseen {layer['foreseen']:.0%})"
 
@@ -97,7 +97,7 @@ def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
 
 
 def check(deck: PatternDeck) -> Iterator[Finding]:
-    """Lines that break the deck's own rules, utterances that are read wrongly, numbers that are old."""
+    """Lines that break the deck's rules, messages that are not recognised, old telephone numbers."""
     yield from check_care(deck, datetime.datetime.now().astimezone().date())
     gate = ChatGate(deck)
     seen: dict[str, str] = {}
@@ -120,7 +120,7 @@ def check(deck: PatternDeck) -> Iterator[Finding]:
 
 
 def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
-    """Precision, recall and what was read wrongly, by intent, of the deck's `said.json`."""
+    """Precision, recall and the wrongly recognised messages of `said.json`, by intent."""
     if not (deck.folder / SAID_FILE).exists():
         return {}
     said = Reader(deck.folder, SAID_FILE).value
@@ -139,14 +139,14 @@ def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
 
 
 def summary(settings: Settings, deck: PatternDeck, today: str) -> Iterator[str]:
-    """One line of what there is."""
+    """One line with the sizes of a deck."""
     space = chat_figures.space(deck)
-    told = (
+    text = (
         f"deck {deck.id}: {space['characters']} characters, {space['intents']} intents, "
         f"{space['lines']} lines ({space['fallback_lines']} of them for {FALLBACK})"
     )
     figures = measure(deck).values()
     if figures:
         least = [min(f[i] for f in figures) for i in (0, 1)]
-        told += f"; precision at least {least[0]:.2f}, recall at least {least[1]:.2f}"
-    yield told
+        text += f"; precision at least {least[0]:.2f}, recall at least {least[1]:.2f}"
+    yield text

@@ -1,6 +1,6 @@
-"""`precompute check`: decks, log and index, each fault named with where it is.
+"""`precompute check`: checks decks, logs and indexes, and says where each fault is.
 
-An error makes the exit status 1; a warning is told and served all the same.
+An error makes the exit status 1; warnings are only printed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from app.kinds.kind import AnyDeck
 from app.store.index import Index, log_digest
 from app.store.log import Damage, Record, damaged_lines, log_path, read_log
 
-# Damaged lines that are named one by one.
+# The greatest number of damaged lines that are listed.
 MOST_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that `check` has to say."""
+    """An error or a warning: where, and what."""
 
     where: str
     what: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:
-    """The log line by line, then whether the index agrees with it."""
+    """Damaged lines of the log, and differences between it and the index."""
     path = log_path(store, deck.id)
     if not path.exists():
         return
@@ -75,7 +75,7 @@ def _check_index(
 
 
 def check_entries(store: Path, deck: AnyDeck) -> Iterator[Finding]:
-    """Entries that the deck of today would not let pass, or that no longer can be asked for."""
+    """Entries that the present gate refuses, or that can no longer be asked for."""
     gate = kind_of(deck).gate(deck)
     for item in read_log(log_path(store, deck.id)):
         if isinstance(item, Damage):

@@ -1,4 +1,4 @@
-"""What reviewing asks of a kind of deck: functions of the module of the kind's name in this room."""
+"""The interface of the modules here that check a kind of deck and give its figures."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from precompute.review.check import Finding
 
 
 class Review(Protocol):
-    """Says what is there of a deck, and what is wrong with it. `today` is an ISO 8601 date."""
+    """The functions of a kind's module. `today` is an ISO 8601 date."""
 
     def check(self, deck: Any) -> Iterator[Finding]:
-        """Everything about the deck that loading it did not settle."""
+        """Everything that loading a deck does not check."""
 
     def summary(self, settings: Settings, deck: Any, today: str) -> Iterator[str]:
-        """What `check` says of the deck: one line, and more if there is more to say."""
+        """The lines about a deck that `precompute check` prints."""
 
     def stats(
         self, settings: Settings, deck: Any, today: str, most: int, note: Callable[[str], None]
     ) -> dict[str, Any]:
-        """What is known without a server; of the misses, at most so many. `note` is told of faults."""
+        """The figures of a deck, with the `most` frequent misses; `note` gets faults."""
 
-    def stats_rows(self, told: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-        """The same as rows of a table."""
+    def stats_rows(self, figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+        """The figures as rows of a table."""
 
 
 def review_of(deck: AnyDeck) -> Review:
-    """How a deck is reviewed."""
+    """The module for a deck's kind."""
     kind: Any = importlib.import_module(f"precompute.review.{kind_of(deck).room}")
     made: Review = kind
     return made

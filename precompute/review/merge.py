@@ -1,7 +1,7 @@
-"""What several machines have seen, put together: misses, votes and counters.
+"""Figures of several machines together: misses, votes and counters.
 
 Machines share nothing while they serve. Afterwards their data folders, or only the ledgers in them,
-are copied to one place; each is a folder here.
+are copied to one machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.ledger.votes import VoteCounts
 
 
 def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
-    """Figures of one deck over several machines. Raises PlanError where a folder has no ledger."""
+    """The figures of one deck over several machines. Raises PlanError if a folder has no ledger."""
     ledgers = [_ledger(folder) for folder in folders]
     misses: Counter[tuple[str, ...]] = Counter()
     sums: Sums = {}
@@ -49,7 +49,7 @@ def _ledger(folder: Path) -> Path:
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """As rows of a table."""
+    """The figures as rows of a table."""
     misses, votes = result["misses"], result["feedback"]
     by_tier = result["answers"]["by_tier"]
     return [

@@ -1,8 +1,8 @@
 """Composing answers from a form's frame, a sentence for each phrase, and endings of the lead.
 
 The query determines the form, the lead (one of the hand's cards), the sentences and the frame, so
-that the same play always gets the same answer; the next variant has the next form. Of the frames, in
-the order drawn, the first with which the answer has the right length is taken.
+that the same play always gets the same answer; the next variant has the next form. Of the frames,
+in the order drawn, the first with which the answer has the right length is taken.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Decks of cards: the request space as data, and what an answer must look like.
 
-A deck is a folder. `deck.json` holds the rules, `cards.json` the cards in the shape of the card game
-that this project grew from (so that a deck of that game loads unmodified), `titles.json` the titles.
-`forms.json` and `pieces.json` are optional: with them, answers can be composed.
+A deck is a folder. `deck.json` holds the rules, `cards.json` the cards in the shape of the card
+game that this project grew from (so that a deck of that game loads unmodified), `titles.json` the
+titles. `forms.json` and `pieces.json` are optional: with them, answers can be composed.
 
 Everything is checked on loading; a `DeckError` names the file, the place and the fault.
 """
@@ -63,9 +63,10 @@ class Card(NamedTuple):
 class Rules(NamedTuple):
     """The rules for answers, see `app.kinds.cards.gate`. Lengths are in characters.
 
-    `characters` and `paragraphs` are the least and greatest number; `sentence` is the greatest length
-    of a sentence, `wording` of a literal quotation from a phrase. `forbidden`, `address` and `echo`
-    are words that must not occur, `polite` endings of sentences; `showcase` words may occur once.
+    `characters` and `paragraphs` are the least and greatest number; `sentence` is the greatest
+    length of a sentence, `wording` of a literal quotation from a phrase. `forbidden`, `address` and
+    `echo` are words that must not occur, `polite` endings of sentences; `showcase` words may occur
+    once.
     """
 
     characters: tuple[int, int] = (180, 240)
@@ -113,7 +114,7 @@ class Deck:
 
     @property
     def coverage(self) -> Deck:
-        """Its hands are counted as they become stocked."""
+        """This deck: the index counts its stocked hands."""
         return self
 
     @cached_property
@@ -329,7 +330,8 @@ def _load_card(reader: Reader, raw: Any, place: str) -> Card:
         text = reader.member(item, "poem_text", str, at)
         if any(phrase_id == phrase.id for phrase in phrases):
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
-        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line here.
+        # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line
+        # here.
         phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")

@@ -1,7 +1,7 @@
 """The gate of a deck of cards: the checks that an answer must pass, at build and serve time.
 
-A rule is a function that returns None or a `Refusal`; its docstring gives the reason for the rule. A
-check is a rule with a name. `Gate.examine` runs a deck's checks in order up to the first refusal,
+A rule is a function that returns None or a `Refusal`; its docstring gives the reason for the rule.
+A check is a rule with a name. `Gate.examine` runs a deck's checks in order up to the first refusal,
 `Gate.refusals` runs all of them.
 """
 
@@ -38,8 +38,8 @@ _DIGITS = re.compile(r"\d+")
 class ProposedAnswer:
     """An answer to judge, with the cards and phrases of its play.
 
-    `quoted` are phrases that the answer may quote (the template tier does): their words do not count
-    as leaks, forbidden words or repetition.
+    `quoted` are phrases that the answer may quote (the template tier does): their words do not
+    count as leaks, forbidden words or repetition.
     """
 
     response: Mapping[str, object]
@@ -287,8 +287,8 @@ def _longest_run(phrase: str, text: str, length: int) -> str:
 def foreign_han(text: str) -> str:
     """The Chinese characters in a text that are not used in Japanese.
 
-    Those in use are in Windows code page 932, simplified characters are not. A table of our own would
-    be less complete, and the codec takes a microsecond.
+    Those in use are in Windows code page 932, simplified characters are not. A table of our own
+    would be less complete, and the codec takes a microsecond.
     """
     try:
         text.encode("cp932")
@@ -311,7 +311,7 @@ def has_kana(text: str) -> bool:
 
 
 def check_japanese(answer: ProposedAnswer) -> Refusal | None:
-    """The answer is in Japanese: kana, no simplified Chinese, no Hangul, no run of Latin letters."""
+    """It is in Japanese: kana, but no simplified Chinese, Hangul or run of Latin letters."""
     own = answer.own
     if not has_kana(answer.poem):
         return Refusal("script", "no kana", "Japanese")

@@ -10,16 +10,16 @@ from app.kinds.kind import Served, Server, Serving
 
 
 class Cards:
-    """Hands of cards, answered by whole texts."""
+    """Plays of hands of cards, answered by whole texts."""
 
     room = "cards"
 
     def load(self, folder: Path) -> Deck:
-        """Read and check a deck."""
+        """Read and check a deck. Raises DeckError."""
         return load_deck(folder)
 
     def gate(self, deck: Deck) -> Gate:
-        """The checks that the deck's rules ask for."""
+        """The gate with the deck's rules."""
         return Gate.of(deck)
 
     def prepare(self, deck: Deck) -> Server:

@@ -14,7 +14,8 @@ which is one of the hand's cards. So an answer treats all cards and returns to o
                   phrases: id → form → sentences (text, and `place` if the form has places)
 
 `{word}` in a link is the word of the sentence's place or of its card's category. `guide` (how to
-write), `length` (least and greatest, in characters) and `each` (how many) are for writers of pieces.
+write), `length` (least and greatest, in characters) and `each` (how many) are for writers of
+pieces.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Sentence(NamedTuple):
 class Frame(NamedTuple):
     """A text with holes: `parts` are texts and, in every second place, holes without braces.
 
-    `sentences` are the holes for sentences, counted from 0, `endings` the names of the others. `link`
-    is the text before each sentence, in which `{word}` is the sentence's word.
+    `sentences` are the holes for sentences, counted from 0, `endings` the names of the others.
+    `link` is the text before each sentence, in which `{word}` is the sentence's word.
     """
 
     parts: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Prompts: plain text files with named places, checked on loading, and what gives variety.
 
-A file has sections, parted by a line `----`; each place stands in it as `{name}`. JSON examples with
-braces are left alone: a place is a word of small letters, digits and underscores only.
+A file has sections, parted by a line `----`; each place stands in it as `{name}`. JSON examples
+with braces are left alone: a place is a word of small letters, digits and underscores only.
 
     poem.txt       fixed, asked, one answer    whole poems, many in a request
     small.txt      keywords, poem              small models, in two steps

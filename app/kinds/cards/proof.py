@@ -115,7 +115,7 @@ def spanned(deck: Deck) -> set[str]:
 
 
 def _quoted_over(deck: Deck, lefts: set[str], rights: set[str]) -> bool:
-    """Whether a phrase can be quoted over a seam; half of such a run is then on one of its sides."""
+    """Whether a phrase can be quoted over a seam; half of the run is then on one of its sides."""
     size, phrases = deck.rules.wording + 1, _phrases(deck)
     half = size // 2
     halves = {part for phrase in phrases for part in _runs(phrase, half)}

@@ -27,14 +27,13 @@ from app.kinds.cards.prompts import (
 )
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
-from app.providers.reply import UnreadableError, read_answers, read_object
+from app.providers.reply import UnreadableError, answers_in, read_object
 from app.store.entry import Usage
 
 TITLE_CANDIDATES = 20
 # Tokens of JSON and title around a poem, and the factor by which an answer may exceed its length.
 _TOKENS_AROUND = 160
 _ROOM = 2.0
-FAULT_UNREADABLE = "unreadable"
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 WHOLE_SCHEMA: Mapping[str, Any] = {
@@ -110,7 +109,7 @@ class WholeWriter:
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Drafts from one request for all tasks. Raises ProviderRetryError and ProviderStopError."""
+        """Drafts from one request for all tasks. Raises ProviderError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:
@@ -167,12 +166,7 @@ class WholeWriter:
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
         """Parse a reply to the prompt for the same tasks."""
-        fault = completion.fault
-        answers: list[dict[str, Any]] = []
-        try:
-            answers = read_answers(completion.text, len(tasks))
-        except UnreadableError:
-            fault = fault or FAULT_UNREADABLE
+        answers, fault = answers_in(completion, len(tasks))
         drafts, lost, strays = self._matched(tasks, answers)
         if not answers and not fault:
             fault = "empty"
@@ -217,8 +211,8 @@ def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
 class SmallWriter:
     """A provider that asks a small model for one poem at a time, in two steps.
 
-    First for keywords from the phrases, then for a poem from the keywords; each prompt has about 300
-    tokens, which a small model can handle.
+    First for keywords from the phrases, then for a poem from the keywords; each prompt has about
+    300 tokens, which a small model can handle.
     """
 
     def __init__(self, deck: Deck, model: Model) -> None:
@@ -249,7 +243,7 @@ class SmallWriter:
             try:
                 response = read_poem(completion.text)
             except UnreadableError:
-                fault = completion.fault or FAULT_UNREADABLE
+                fault = completion.fault or "unreadable"
                 reply = completion.text
                 lost[task.name] = "missing"
                 continue

@@ -28,8 +28,8 @@ HISTORY = 24
 class Sign(StrEnum):
     """What a message may tell of danger. A message can have several.
 
-    The deck's intents give the first two; a low mood can be an intent's or an expression's; the rest
-    mean something only after what was said before.
+    The deck's intents give the first two; a low mood can be an intent's or an expression's; the
+    rest mean something only after what was said before.
     """
 
     GRAVE = "grave"
@@ -65,8 +65,8 @@ POOLS = (Step.STAY, Step.RELIEF, Step.EASE, NEAR, CALL, IF_SO)
 
 class Plan(NamedTuple):
     """How many of the user's messages are answered with care: `turns` after a grave one, `asked`
-    after a doubtful one, at most `relieved` more after she says that she is better. `low` is for how
-    many messages a low mood gives a word like さようなら a second meaning. `hours` without a message
+    after a doubtful one, at most `relieved` more after she says that she is better. `low` is for
+    how many messages a low mood gives a word like さようなら a second meaning. `hours` without a message
     are those after which the conversation forgets all of it.
     """
 
@@ -80,8 +80,8 @@ class Plan(NamedTuple):
 class Memory(NamedTuple):
     """What a conversation remembers: numbers, no text.
 
-    `left` and `asked` count the messages that are still answered with care after a grave and after a
-    doubtful one, `low` those since a low mood. `watch`: something grave was said before. `known`
+    `left` and `asked` count the messages that are still answered with care after a grave and after
+    a doubtful one, `low` those since a low mood. `watch`: something grave was said before. `known`
     tells a conversation that remembers nothing any more from one that never had anything.
     """
 

@@ -10,14 +10,14 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 
 How intents are recognised: a message is normalised and cut into clauses; each intent's expressions
-are searched in each clause, where `^` and `$` are the ends of the clause. The leftmost match counts,
-and of several that begin there the longest. If a `not` matches in the clause, the intent is not
-recognised there; if a `not_message` matches anywhere, the intent is not recognised at all. A veto
-`{"text": …, "unless": …}` holds unless the second expression matches too. If matches of different
-intents overlap, the longer one counts, then the one with the higher `priority`. An intent that may be
-about life and death (`grave`, `doubt`) counts before all others, is searched in long messages too, and
-in the whole message besides its clauses: 「もう疲れた、終わりにしたい」 is one thing. Each intent is given
-once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
+are searched in each clause, where `^` and `$` are the ends of the clause. The leftmost match
+counts, and of several that begin there the longest. If a `not` matches in the clause, the intent is
+not recognised there; if a `not_message` matches anywhere, the intent is not recognised at all. A
+veto `{"text": …, "unless": …}` holds unless the second expression matches too. If matches of
+different intents overlap, the longer one counts, then the one with the higher `priority`. An intent
+that may be about life and death (`grave`, `doubt`) counts before all others, is searched in long
+messages too, and in the whole message besides its clauses: 「もう疲れた、終わりにしたい」 is one thing. Each
+intent is given once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Line:
 
 
 class Voice(NamedTuple):
-    """A character's way of speaking: one of `endings` must match a line, none of `forbidden` may."""
+    """A way of speaking: one of `endings` must match a line, none of `forbidden` may."""
 
     endings: tuple[Expression, ...]
     forbidden: tuple[Expression, ...]
@@ -126,9 +126,10 @@ class Vetoes(NamedTuple):
 class Intent(NamedTuple):
     """What a user may mean. Of several intents, an answer is about the one with most `weight`.
 
-    If an intent is `grave` (about life and death) or in `doubt` (may be), the rules answer, whatever the
-    ladder is; no model does. `must` and `must_not` are for answers that the deck's author did not write.
-    `example` is a message that, followed by a line, shows a small model how the character speaks.
+    If an intent is `grave` (about life and death) or in `doubt` (may be), the rules answer,
+    whatever the ladder is; no model does. `must` and `must_not` are for answers that the deck's
+    author did not write. `example` is a message that, followed by a line, shows a small model how
+    the character speaks.
     """
 
     id: str
@@ -159,7 +160,7 @@ class Hit(NamedTuple):
 
 
 class TimeOfDay(NamedTuple):
-    """A part of the day from hour `start` to before hour `end`, over midnight if `start` > `end`."""
+    """A part of the day from hour `start` to before `end`, over midnight if `start` > `end`."""
 
     id: str
     start: int
@@ -175,9 +176,10 @@ class TimeOfDay(NamedTuple):
 class PatternRules(NamedTuple):
     """The limits of the gate, see `app.kinds.chat.gate`.
 
-    `characters` is the least and greatest length of a line; `script` is "ja" or another one. `latin`
-    are Latin words that are allowed, `echo` words that show that the prompt was repeated. Shares from
-    0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a line is a copy.
+    `characters` is the least and greatest length of a line; `script` is "ja" or another one.
+    `latin` are Latin words that are allowed, `echo` words that show that the prompt was repeated.
+    Shares from 0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a
+    line is a copy.
     """
 
     characters: tuple[int, int] = (4, 80)
@@ -323,7 +325,7 @@ class PatternDeck:
         )
 
     def message_query(self, character: Character, message: str) -> Query:
-        """The pattern under which an answer to this message is learned, the same for all spellings."""
+        """The pattern for a learned answer to this message, the same for all spellings."""
         said = spelling(message, character.called)
         return Query.pattern(self.id, [("character", character.id), ("message", said)])
 
@@ -346,7 +348,7 @@ class PatternDeck:
 
 
 class _Clauses:
-    """The distinct clauses of a normalised message, joined by line breaks to be searched at once."""
+    """The distinct clauses of a normalised message, joined to be searched at once."""
 
     def __init__(self, text: str) -> None:
         places: dict[str, int] = {}

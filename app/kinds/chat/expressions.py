@@ -1,8 +1,8 @@
 """Regular expressions that a deck's author writes, searched in time linear in the text.
 
-They are searched with RE2 (https://github.com/google/re2). Python's engine backtracks: if a fragment
-can match the same characters in two ways, a message of sixty characters can take minutes. RE2 has no
-look-around; the forms that authors need are translated into plain expressions:
+They are searched with RE2 (https://github.com/google/re2). Python's engine backtracks: if a
+fragment can match the same characters in two ways, a message of sixty characters can take minutes.
+RE2 has no look-around; the forms that authors need are translated into plain expressions:
 
     (?=x) (?<=x)        x itself, which then belongs to the match
     (?!ab|c) (?<!ab|c)  not followed by, not preceded by literal texts: one or a few other characters,
@@ -62,8 +62,8 @@ class ExpressionError(ValueError):
 def compiled(expression: str, *, by_line: bool = False) -> Expression:
     """Compile an expression. Raises ExpressionError.
 
-    With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest of
-    the leftmost matches is found.
+    With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest
+    of the leftmost matches is found.
     """
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")

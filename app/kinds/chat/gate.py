@@ -65,7 +65,7 @@ def likeness(one: str, other: str) -> float:
 
 
 def repetition(text: str, size: int) -> float:
-    """The share of a text's runs of `size` characters that repeat earlier ones; marks are left out."""
+    """The share of runs of `size` characters that repeat earlier ones, without marks."""
     signs = _SIGNS.sub("", normalise(text))
     runs = [signs[i : i + size] for i in range(len(signs) - size + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
@@ -75,10 +75,10 @@ def repetition(text: str, size: int) -> float:
 class Spoken:
     """A line to judge, with its context.
 
-    `said` is the user's message (empty at build), `original` the line that it varies, `time` the time
-    of day for which it is (`any`: it must fit all), `prompt` the model's system prompt, and `others`
-    lines that it must not copy. `stand_in` replaces {name}. `free` is for a large model's answer: it
-    may be twice as long and may have words that the deck's lines do not have.
+    `said` is the user's message (empty at build), `original` the line that it varies, `time` the
+    time of day for which it is (`any`: it must fit all), `prompt` the model's system prompt, and
+    `others` lines that it must not copy. `stand_in` replaces {name}. `free` is for a large model's
+    answer: it may be twice as long and may have words that the deck's lines do not have.
     """
 
     text: str

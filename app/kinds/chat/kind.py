@@ -10,16 +10,16 @@ from app.kinds.kind import Served, Server, Serving
 
 
 class Chat:
-    """Characters, who answer messages by single lines."""
+    """Messages to characters, answered by single lines."""
 
     room = "chat"
 
     def load(self, folder: Path) -> PatternDeck:
-        """Read and check a deck."""
+        """Read and check a deck. Raises DeckError."""
         return load_pattern_deck(folder)
 
     def gate(self, deck: PatternDeck) -> ChatGate:
-        """The rules of the deck and of its characters' voices."""
+        """The gate with the rules of the deck and its characters."""
         return ChatGate(deck)
 
     def prepare(self, deck: PatternDeck) -> Server:

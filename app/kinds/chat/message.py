@@ -5,10 +5,10 @@ gives the same text for all spellings of a message; learned answers are found by
 
 Two messages count as the same if they are equal after removal of exactly these: width and case;
 emoji and emoticons; the notation and length of long vowels; repetition of a mark; closing marks and
-laughter; the character's name and calls for attention, if a comma or a space separates them. None of
-these carries meaning; words of negation, question marks, particles, other names and numbers remain.
-So no threshold need be tuned, and a message never gets the answer to another question. (Distances
-between texts were rejected: by any of them 「眠い」 is nearer to 「眠くない」 than one spelling of
+laughter; the character's name and calls for attention, if a comma or a space separates them. None
+of these carries meaning; words of negation, question marks, particles, other names and numbers
+remain. So no threshold need be tuned, and a message never gets the answer to another question.
+(Distances between texts were rejected: by any of them 「眠い」 is nearer to 「眠くない」 than one spelling of
 おはよう to another.)
 """
 
@@ -28,8 +28,8 @@ _EMOJI = re.compile(
     "\u266a-\u266f\u3030\u303d]+"
 )
 _MARK = r"[\^*;:´`_=<>ωдДД∀▽≧≦・＾･°ﾟ゚｡ˆ¯\\~ε∇☆★◕ᴗ‿]"
-# An emoticon: brackets around marks and letters, but not around three kana or kanji in a row; or one
-# without brackets (^o^, T_T).
+# An emoticon: brackets around marks and letters, but not around three kana or kanji in a row; or
+# one without brackets (^o^, T_T).
 _FACE = re.compile(
     r"[mヾヽo\\┐٩ψ]?\({1,3}(?=[^()]{0,14}"
     + _MARK

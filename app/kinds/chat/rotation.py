@@ -1,8 +1,8 @@
 """The rotation of lines: all that fit are said before one is repeated, and none twice in a row.
 
-The order in a round is a shuffle by the seed and the round's number, so that the same seed gives the
-same order. The lines said in a round are kept as bits, because the lines that fit change with the
-time of day during a round.
+The order in a round is a shuffle by the seed and the round's number, so that the same seed gives
+the same order. The lines said in a round are kept as bits, because the lines that fit change with
+the time of day during a round.
 
 State: round (u32), place of the last line + 1 (u32, 0: none), bits of the lines said.
 """

@@ -46,16 +46,17 @@ from app.store.key import Query
 
 Event = Delta | Discard | Reply
 
-# Tokens of a reply. A line is a sentence or two, and the gate refuses longer ones: more tokens would only
-# make a small model's refusals later. The cloud's tokenizer is not known here, so it gets room.
+# Tokens of a reply. A line is a sentence or two, and the gate refuses longer ones: more tokens
+# would only make a small model's refusals later. The cloud's tokenizer is not known here, so it
+# gets room.
 LOCAL_TOKENS, CLOUD_TOKENS = 50, 200
 # Seconds for a reply of the cloud. Visitors have given up by then.
 CLOUD_SECONDS = 10.0
-# What a model is shown of a conversation: the newest messages, and characters of them. A small model
-# loses itself in more, and the cloud bills it.
+# What a model is shown of a conversation: the newest messages, and characters of them. A small
+# model loses itself in more, and the cloud bills it.
 MESSAGES, CHARACTERS = 12, 2000
-# Conversations whose lines are remembered, and for how many seconds: they only keep a character from
-# repeating itself, and take some tens of bytes each.
+# Conversations whose lines are remembered, and for how many seconds: they only keep a character
+# from repeating itself, and take some tens of bytes each.
 CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
 
 
@@ -183,8 +184,8 @@ class ServedChat:
     def with_care(self, turn: Turn) -> Turn:
         """The turn with what its conversation remembers of danger, which it changes.
 
-        A client that sends its history needs no memory of ours; where we have one, it counts, so that
-        what a person has reset stays reset.
+        A client that sends its history needs no memory of ours; where we have one, it counts, so
+        that what a person has reset stays reset.
         """
         if not self.deck.care:
             return turn

@@ -40,10 +40,10 @@ _NAME_OR = re.compile(r"「\{name\}[^」]*」か")
 class Turn:
     """One message to answer, with its context.
 
-    `messages` is the whole history with this message last, `name` the user's (empty if unknown), `at`
-    the local time. `care` is how the message is answered if somebody may be in danger, `watch` whether
-    something grave was said before. `bill` collects the source and the end of each model's reply,
-    refused ones too.
+    `messages` is the whole history with this message last, `name` the user's (empty if unknown),
+    `at` the local time. `care` is how the message is answered if somebody may be in danger, `watch`
+    whether something grave was said before. `bill` collects the source and the end of each model's
+    reply, refused ones too.
     """
 
     deck: PatternDeck
@@ -336,7 +336,7 @@ class LocalTier(ModelTier):
 
 
 def _examples(turn: Turn) -> list[Mapping[str, str]]:
-    """Exchanges as examples: a small model imitates examples better than it follows instructions."""
+    """Exchanges as examples, which a small model imitates better than it follows instructions."""
     found: list[Mapping[str, str]] = []
     for intent in turn.deck.intents:
         if not intent.example:

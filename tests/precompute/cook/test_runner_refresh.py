@@ -19,7 +19,7 @@ from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.kinds import Cook, cooking_of
 from precompute.cook.options import BuildOptions
-from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, survey
+from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, ages, survey
 from precompute.plan.strategies import plan_stock
 from tests.kit import POEM, Booth, poem_deck
 from tests.standin import StandIn
@@ -89,9 +89,9 @@ def test_another_model_ages_entries(booth: Booth) -> None:
     """What another model wrote than the one that is set today is stale, and servable."""
     booth.build(provider="gemini", wanted=10)
     booth.environ["TSUKURIOKI_GEMINI_MODEL"] = "gemini-3.8-flash"
-    found = survey(booth.settings(), poem_deck(), TODAY)
-    assert found.states == {SERVABLE: 10}
-    assert "gemini-3.8-flash" in next(iter(found.reasons))
+    found = list(ages(booth.settings(), poem_deck()))
+    assert [aged.state for aged in found] == [SERVABLE] * 10
+    assert "gemini-3.8-flash" in found[0].why
 
 
 def test_what_is_stale_is_priced(folder: Path, booth: Booth) -> None:
