@@ -55,8 +55,7 @@ PARTS_A_TURN = 8
 # The reason for cancelling a task whose request body is late.
 _LATE = "the body is late"
 
-# Threads of a worker for all other requests to Flask. Python runs one at a time: more would not be
-# faster.
+# Threads of a worker for all other requests to Flask; Python runs one of them at a time.
 THREADS = 8
 # Connections that may wait until a worker accepts them, which takes milliseconds.
 BACKLOG = 1024
@@ -307,7 +306,7 @@ class InThreads:
         span = begun.span() if file.path and environ["REQUEST_METHOD"] == "GET" else None
         try:
             if span:
-                # Read by the server as it is sent: what is not taken yet is in nobody's memory.
+                # Granian reads the file while it sends it, so that it is not held in memory.
                 protocol.response_file_range(begun.status, begun.headers, file.path, *span)
             elif begun.whole(environ):
                 protocol.response_bytes(begun.status, begun.headers, b"".join(parts))

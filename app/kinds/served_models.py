@@ -17,8 +17,8 @@ from app.providers.relay import ChatModel
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
-# A model is left alone for so many seconds after so many failures in a row: a visitor's deadline is
-# not spent on a model that is gone, and one that is back is soon asked.
+# Failures in a row after which a model is not asked, and for how many seconds: visitors do not wait
+# for a model that does not work, and one that works again is soon asked.
 FAILURES, REST_SECONDS = 3, 30.0
 # Cloud replies at a time in a worker; further requests are for the next tier.
 CLOUD_AT_ONCE = 16

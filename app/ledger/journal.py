@@ -23,8 +23,8 @@ import orjson
 from app.ledger.trouble import Trouble
 from app.store.plain import descriptor, open_file
 
-# Bytes of a journal, for both files together: some 80,000 misses. They are kept to count what is
-# asked most, which older ones hardly change.
+# Bytes of a journal, for both files together: some 80,000 misses. Older ones would hardly change
+# which plays are the most frequent.
 MOST_BYTES = 16 << 20
 # Bytes that a line is assumed to have, to decide when to look at the file's size again.
 _LINE = 1024

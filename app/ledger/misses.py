@@ -14,7 +14,7 @@ from app.store.key import Query
 
 
 class Ledger:
-    """Writes a deck's ledger. `limit` is in bytes."""
+    """Writes a deck's ledger."""
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._journal = Journal(folder, deck)

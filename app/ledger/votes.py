@@ -96,7 +96,7 @@ def _read(path: Path) -> bytes:
 
 
 class VoteBox:
-    """Writes the votes on the answers of a deck. `limit` is in bytes."""
+    """Writes the votes on the answers of a deck."""
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._journal = Journal(folder, _name(deck))

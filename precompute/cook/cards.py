@@ -35,7 +35,7 @@ from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stoc
 
 
 def cooking(deck: Deck) -> Cooking:
-    """How a deck of cards is cooked."""
+    """The `Cooking` of a deck of cards."""
     return CardsCooking(deck)
 
 
@@ -116,7 +116,7 @@ class CardsCooking:
         return self._gate.examine(query, response)
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Those of the composer, the written answers and both prompts, as far as the deck has them."""
+        """Those of the composer, written answers and both prompts, as far as there are any."""
         known: dict[str, str] = {}
         if self.deck.composable:
             known["composer"] = ComposerProvider(self.deck).fingerprint

@@ -158,7 +158,7 @@ class LinesWriter:
         self.fingerprint = f"lines:{xxhash.xxh3_64_hexdigest(_PROMPT.encode())}"
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Drafts from one request for all tasks. Raises ProviderRetryError and ProviderStopError."""
+        """Drafts from one request for all tasks. Raises ProviderError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:

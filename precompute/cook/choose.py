@@ -21,7 +21,7 @@ GEMINI = ("gemini", "gemini-legacy")
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}
 PROMPTS = ("whole", "small")
 PER_REQUEST = 10
-# Requests at once to a service, if --concurrency says nothing. Each takes some seconds.
+# Requests at once to a service without --concurrency. Each takes some seconds.
 CONCURRENCY = 4
 
 
@@ -52,7 +52,7 @@ def gemini_key(settings: Settings) -> Secret:
 def choose(
     settings: Settings, name: str | None, model: str | None = None, prompt: str | None = None
 ) -> Choice:
-    """The provider that was asked for; else Gemini where there is a key; else the composer."""
+    """The provider `name`; if it is None, Gemini if there is a key, else the composer."""
     why = ""
     if name is None:
         variable = "GEMINI_API_KEY" if settings.gemini_api_key else "GOOGLE_API_KEY"

@@ -100,7 +100,7 @@ class Cooking(Protocol):
         """Do what must be done before a build asks for anything."""
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal of an entry. Raises KeyError if the deck lacks the query's ids."""
+        """The gate's first refusal of an entry. Raises KeyError if the deck lacks its ids."""
 
     def fingerprints(self) -> Mapping[str, str]:
         """Today's fingerprints of prompts and pieces, by the name before their colon."""

@@ -77,7 +77,7 @@ def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _wheels(folder: Path) -> dict[str, Path]:
-    """Wheels of this project and of everything that serving and unpacking need, for this platform."""
+    """Wheels of this project and all that serving and unpacking need, for this platform."""
     project = Path(__file__).parents[2]
     if not (project / "pyproject.toml").is_file():
         raise BundleError("--wheels needs the project's source folder; run it from a checkout")

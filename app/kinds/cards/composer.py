@@ -15,7 +15,7 @@ _RETRY_STRIDE = 1000
 
 
 class ComposerProvider:
-    """Composes. Raises DeckError where the deck has no pieces to compose from."""
+    """A provider that composes answers. Raises DeckError if the deck lacks pieces."""
 
     name = SOURCE
 

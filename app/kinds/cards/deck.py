@@ -32,7 +32,7 @@ from app.store.key import HAND, Pick, Query, pick
 CARDS_FILE = "cards.json"
 TITLES_FILE = "titles.json"
 
-# Where a card says nothing of its telling nouns, they are its runs of kanji or katakana.
+# If a card names no telling words, its runs of kanji or katakana count as such.
 _NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
 
 
@@ -397,7 +397,7 @@ def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, t
 
 
 def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
-    """A deck's own frames for the template tier, where the built-in ones do not suit it."""
+    """A deck's own frames for the template tier, if it has any."""
     given = root.get("template", {})
     if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
         raise reader.fail("template", "expected openings, links and closings")

@@ -1,13 +1,13 @@
-"""Prompts: plain text files with named places, checked on loading, and what gives variety.
+"""Prompts: text files with named places, and the instructions that make answers varied.
 
-A file has sections, parted by a line `----`; each place stands in it as `{name}`. JSON examples
-with braces are left alone: a place is a word of small letters, digits and underscores only.
+A file has sections, separated by a line `----`, with places `{name}`. The name of a place consists
+of small letters, digits and underscores; other braces, as in JSON, are left as they are.
 
     poem.txt       fixed, asked, one answer    whole poems, many in a request
     small.txt      keywords, poem              small models, in two steps
     pieces.txt     fixed, asked, one card      pieces
     variety.json   ideas, builds, opening moves
-    reasons.json   what a model is told of a refusal, by check
+    reasons.json   the sentences about refusals, by check
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from app.kinds.refusal import Refusal
 from app.kinds.tasks import Refusals
 
 FOLDER = "prompts"
-# A deck without prompts of its own is cooked with those of the deck in the box: what is particular
-# to a deck (cards, titles, rules) stands in the places.
+# A deck without prompts of its own uses those of this deck: everything particular to a deck (cards,
+# titles, rules) is in the places.
 FALLBACK_DECK = "poem"
 
 _SECTION = re.compile(r"^----\n", re.MULTILINE)

@@ -235,7 +235,7 @@ class PatternDeck:
     _prefilter: Prefilter = field(init=False)
 
     kind = "pattern"
-    # Nothing is dealt, so that no stock is counted.
+    # There are no hands to deal, so that the index counts no coverage.
     coverage = None
 
     @cached_property

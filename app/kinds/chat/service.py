@@ -46,17 +46,16 @@ from app.store.key import Query
 
 Event = Delta | Discard | Reply
 
-# Tokens of a reply. A line is a sentence or two, and the gate refuses longer ones: more tokens
-# would only make a small model's refusals later. The cloud's tokenizer is not known here, so it
-# gets room.
+# Tokens of a reply. The gate refuses lines of more than a sentence or two: with more tokens, a small
+# model's lines would only be refused later. The cloud's tokeniser is not known, so it gets more.
 LOCAL_TOKENS, CLOUD_TOKENS = 50, 200
-# Seconds for a reply of the cloud. Visitors have given up by then.
+# Seconds for a reply of the cloud; visitors do not wait longer.
 CLOUD_SECONDS = 10.0
-# What a model is shown of a conversation: the newest messages, and characters of them. A small
-# model loses itself in more, and the cloud bills it.
+# The newest messages of a conversation that a model gets, and their characters. More would be too
+# much for a small model, and the cloud bills them.
 MESSAGES, CHARACTERS = 12, 2000
-# Conversations whose lines are remembered, and for how many seconds: they only keep a character
-# from repeating itself, and take some tens of bytes each.
+# Conversations whose lines are remembered, so that a character does not repeat itself, and for how
+# many seconds. Each takes some tens of bytes.
 CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
 
 
@@ -280,7 +279,10 @@ class ServedChat:
 
 
 def rate_limit(settings: Settings, state: State) -> RateLimit | None:
-    """The limit per client address, or None if none is set. A sixth of a minute's may come at once."""
+    """The limit of messages for each client address, None if the settings set none.
+
+    A sixth of a minute's messages may come at once.
+    """
     if not settings.chat_rate:
         return None
     return RateLimit(state, "messages", settings.chat_rate, max(1, settings.chat_rate // 6))
