@@ -272,7 +272,7 @@ class KeyedValues:
         self._forget = forget
 
     def read(self, key: str) -> bytes:
-        """The value of a key as it is; it does not count as used."""
+        """The value of a key; reading does not count as use."""
         query = "SELECT used, value FROM rows WHERE space = ? AND key = ?"
         row = self._state.run(lambda f: f.execute(query, (self._space, _digest(key))).fetchone())
         return row[1] if self._fresh(row, self._state.now()) else bytes(self._size)

@@ -60,7 +60,7 @@ def chat() -> Response:
 
 @chat_api.post("/api/chat/reset")
 def reset() -> Response:
-    """Answer a conversation as always again: a person has looked after whoever was in danger."""
+    """Answer a conversation as usual again, after a person has looked after the user."""
     service = _service()
     admit(service)
     body = parse_json(request.get_data(cache=False))
@@ -163,7 +163,7 @@ def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
         "model": reply.model,
         "tier": reply.tier,
     }
-    answer |= help_told(turn)
+    answer |= help_json(turn)
     if reply.near is not None:
         answer["near"] = reply.near
     if reply.importance is not None:
@@ -171,11 +171,11 @@ def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
     return answer
 
 
-def help_told(turn: Turn) -> dict[str, Any]:
-    """Who can be called, where somebody may be, or was, in danger."""
+def help_json(turn: Turn) -> dict[str, Any]:
+    """Who can be called, if the user may be or was in danger; empty otherwise."""
     if not turn.deck.care or not (turn.care or turn.watch):
         return {}
-    return {"care": turn.care or "watch", "help": turn.deck.care.told()}
+    return {"care": turn.care or "watch", "help": turn.deck.care.to_json()}
 
 
 def _streamed(service: Service, served: ServedChat, turn: Turn) -> Response:
@@ -202,8 +202,8 @@ def events(
     characters of a stored line that are sent in a second, 0 for all at once.
     """
     start = {"conversation": turn.conversation, "character": turn.character.id}
-    # Whom to call is shown at once, before the first word.
-    yield _event("start", start | help_told(turn))
+    # Who can be called is shown at once, before the first word.
+    yield _event("start", start | help_json(turn))
     answer = served.answer(turn)
     try:
         yield from _answer_events(answer, turn, pace, sleep)

@@ -79,7 +79,7 @@ def _compared(layer: dict[str, Any]) -> str:
 
 
 def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
-    """A deck that names nobody to call, or names them as they were more than a year ago."""
+    """Missing numbers to call in danger, or numbers that were checked more than a year ago."""
     where = f"{deck.id}: {CARE_FILE}"
     if deck.care is None:
         fault = "is missing: somebody in danger is told of nobody to call, and held for one message"
@@ -97,7 +97,7 @@ def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
 
 
 def check(deck: PatternDeck) -> Iterator[Finding]:
-    """Lines that break the deck's rules, messages that are not recognised, old telephone numbers."""
+    """Lines that break the rules, messages that are not recognised, old telephone numbers."""
     yield from check_care(deck, datetime.datetime.now().astimezone().date())
     gate = ChatGate(deck)
     seen: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""Somebody in danger: what a conversation remembers of it, how it is answered, and when that eases.
+"""Answers to users who may be in danger, and what a conversation remembers for that.
 
-A deck's `care.json` says who can be called, by country, and how long a conversation stays careful.
-`docs/chat.md` gives the reasons and the sources for what `step` does.
+A deck's `care.json` says who can be called, by country, and how long answers stay careful.
+`docs/chat.md` gives the reasons and the sources of `step`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from app.kinds.chat.message import normalise
 from app.kinds.reading import Reader
 
 CARE_FILE = "care.json"
-# Days after which `precompute check` asks whoever runs the deck to look at its numbers again.
+# Days after which `precompute check` warns that the numbers to call must be checked again.
 STALE_DAYS = 365
-# Of a history that a client sends, the newest messages of the user that are read for danger.
+# The user's newest messages in a client's history that are searched for signs.
 HISTORY = 24
 
 
 class Sign(StrEnum):
-    """What a message may tell of danger. A message can have several.
+    """Signs of danger in a message, which can have several.
 
-    The deck's intents give the first two; a low mood can be an intent's or an expression's; the
-    rest mean something only after what was said before.
+    The deck's intents give the first two; a low mood is an intent or an expression; the others are
+    signs only after certain earlier messages.
     """
 
     GRAVE = "grave"
@@ -41,7 +41,7 @@ class Sign(StrEnum):
 
 
 class Step(StrEnum):
-    """How a message is answered with care; the value names the lines that open the answer."""
+    """The kinds of careful answers; the value names the pool of lines that open the answer."""
 
     CRISIS = "in_crisis"
     DOUBT = "in_doubt"
@@ -50,8 +50,8 @@ class Step(StrEnum):
     EASE = "easing"
 
 
-# The lines that follow the opening one: whether somebody is near, and that she is an AI and who can
-# be called. With `IF_SO` the second is said under the condition that the doubt is right.
+# The pools of the lines that follow the opening one: a question whether somebody is near; that the
+# character is an AI, and who can be called. `IF_SO` is the same in case the doubt is right.
 NEAR, CALL, IF_SO = "near", "call", "if_so"
 FOLLOWING: Mapping[Step, tuple[str, ...]] = {
     Step.CRISIS: (NEAR, CALL),
@@ -64,10 +64,11 @@ POOLS = (Step.STAY, Step.RELIEF, Step.EASE, NEAR, CALL, IF_SO)
 
 
 class Plan(NamedTuple):
-    """How many of the user's messages are answered with care: `turns` after a grave one, `asked`
-    after a doubtful one, at most `relieved` more after she says that she is better. `low` is for
-    how many messages a low mood gives a word like さようなら a second meaning. `hours` without a message
-    are those after which the conversation forgets all of it.
+    """How many of the user's messages are answered with care.
+
+    `turns` after a grave one, `asked` after a doubtful one, at most `relieved` more after the user
+    says that she is better. After a low mood, words like さようなら count as signs for `low` messages. A
+    conversation forgets all of it after `hours` without a message.
     """
 
     turns: int = 8
@@ -80,9 +81,10 @@ class Plan(NamedTuple):
 class Memory(NamedTuple):
     """What a conversation remembers: numbers, no text.
 
-    `left` and `asked` count the messages that are still answered with care after a grave and after
-    a doubtful one, `low` those since a low mood. `watch`: something grave was said before. `known`
-    tells a conversation that remembers nothing any more from one that never had anything.
+    `left` and `asked` are the numbers of messages that will still be answered with care after a
+    grave and after a doubtful one; `low` is the number for which a low mood still counts. `watch`
+    is whether there was a grave message. `known` distinguishes a memory that was reset from one
+    that was never written.
     """
 
     known: bool = False
@@ -97,7 +99,7 @@ class Memory(NamedTuple):
         return not any(self)
 
     def packed(self) -> bytes:
-        """The memory as a row holds it."""
+        """The bytes of the memory in the shared state."""
         return _ROW.pack(*self._replace(known=True))
 
 
@@ -106,16 +108,15 @@ SIZE = _ROW.size
 
 
 def unpacked(row: bytes) -> Memory:
-    """The memory that a row holds."""
+    """Parse the bytes in the shared state."""
     return Memory(*_ROW.unpack(row))
 
 
 def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
-    """What is remembered after a message with these signs, and how it is answered (None: as always).
+    """The memory after a message with these signs, and how to answer it (None: as usual).
 
-    A doubtful message after a grave one is grave, and so is a yes to the question whether it is.
-    Nothing but messages without a sign of danger brings a conversation back, and the last of the
-    careful answers asks once more.
+    A doubtful message after a grave one is grave, and so is a yes to the question about it. Only
+    messages without signs end the careful answers, and the last of these asks once more.
     """
     low_before = memory.low
     memory = memory._replace(low=plan.low if Sign.LOW in signs else max(0, memory.low - 1))
@@ -142,7 +143,7 @@ def _confirms(memory: Memory, signs: frozenset[Sign]) -> bool:
 
 
 class Contact(NamedTuple):
-    """Who can be called: `hours` in words of the deck's language."""
+    """Somebody who can be called. `hours` is a text in the deck's language."""
 
     name: str
     number: str
@@ -152,7 +153,7 @@ class Contact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """Who can be called in a country, and the day on which somebody last looked whether it is so."""
+    """Who can be called in a country; `checked` is the day of the last check of the numbers."""
 
     id: str
     name: str
@@ -163,7 +164,7 @@ class Country:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """What a deck knows of danger beside its expressions and lines."""
+    """A deck's `care.json`. `low` are the intents of a low mood, `shown` the countries to name."""
 
     plan: Plan
     low: frozenset[str]
@@ -176,8 +177,8 @@ class Care:
         text = normalise(message)
         return (sign for sign, expression in self.expressions if expression.search(text))
 
-    def told(self) -> dict[str, Any]:
-        """Who can be called, as a client shows it."""
+    def to_json(self) -> dict[str, Any]:
+        """Who can be called, for a client to show."""
         return {
             "countries": [
                 {
@@ -192,7 +193,7 @@ class Care:
         }
 
     def spelled(self, *, whole: bool) -> str:
-        """The same in words, for the end of an answer; not `whole`: the first of each country."""
+        """Who can be called, as a text; if not `whole`, only the first in each country."""
         return "\n".join(filter(None, (self._country(country, whole) for country in self.shown)))
 
     def _country(self, country: Country, whole: bool) -> str:
@@ -211,7 +212,7 @@ class Care:
 
 
 def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care | None:
-    """What a deck's `care.json` says; None if it has none. Raises DeckError."""
+    """Read and check a deck's `care.json`; None if there is none. Raises DeckError."""
     if not (folder / CARE_FILE).exists():
         return None
     reader = Reader(folder, CARE_FILE)

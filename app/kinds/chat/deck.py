@@ -48,8 +48,8 @@ SAID_FILE = "said.json"
 FALLBACK = "fallback"
 # Clauses in which the same intent is searched for at most: it is given once anyway.
 _HITS = 16
-# Further matches in a clause that has one, which say nothing; after so many the search begins anew behind
-# the clause, for each match costs more than that.
+# Further matches in a clause that has one already, after which the search continues behind the
+# clause: starting it again costs less than so many matches.
 _MORE = 8
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
@@ -147,7 +147,7 @@ class Intent(NamedTuple):
 
     @property
     def careful(self) -> bool:
-        """Whether it may be about life and death: vetted lines only."""
+        """Whether it may be about life and death, so that only vetted lines answer."""
         return self.grave or self.doubt
 
 
@@ -279,7 +279,7 @@ class PatternDeck:
         return _once(_apart(found))
 
     def signs(self, message: str) -> frozenset[Sign]:
-        """What a message tells of danger."""
+        """The signs of danger in a message."""
         found = {hit.intent for hit in self.recognise(message)}
         signs = set(self.care.signs(message)) if self.care else set()
         if any(intent.grave for intent in found):
@@ -362,7 +362,7 @@ class _Clauses:
         self._starts = [0, *itertools.accumulate(lengths)]
 
     def possible(self, intents: Sequence[Intent], prefilter: Prefilter) -> list[Intent]:
-        """The intents that may match, in the order of `intents`, whose expressions `prefilter` has."""
+        """The intents that may match, in order; `prefilter` has the expressions of `intents`."""
         found = prefilter.possible(f"{self._lines}\n{self._whole}")
         return [intents[number] for number in sorted(found)]
 
@@ -383,7 +383,7 @@ class _Clauses:
             first = yield from self._found_from(intent, first)
 
     def _found_from(self, intent: Intent, first: int) -> Generator[Hit, None, int]:
-        """The hits from a clause on. Returns the clause to go on from, which may be beyond the last."""
+        """The hits from clause `first` on; returns the clause at which to search on."""
         assert intent.expression
         offset, before, more = self._starts[first], -1, 0
         for match in intent.expression.finditer(self._lines[offset:]):
@@ -404,7 +404,7 @@ class _Clauses:
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
-    """The hits without overlaps: of two, the graver is kept, then the longer, then by priority."""
+    """The hits without overlaps: of two, the graver counts, then the longer, then priority."""
     kept: list[Hit] = []
     for hit in sorted(hits, key=_rank):
         if all(hit.end <= other.start or hit.start >= other.end for other in kept):

@@ -46,8 +46,9 @@ from app.store.key import Query
 
 Event = Delta | Discard | Reply
 
-# Tokens of a reply. The gate refuses lines of more than a sentence or two: with more tokens, a small
-# model's lines would only be refused later. The cloud's tokeniser is not known, so it gets more.
+# Tokens of a reply. The gate refuses lines of more than a sentence or two: with more tokens, a
+# small model's lines would only be refused later. The cloud's tokeniser is not known, so it gets
+# more.
 LOCAL_TOKENS, CLOUD_TOKENS = 50, 200
 # Seconds for a reply of the cloud; visitors do not wait longer.
 CLOUD_SECONDS = 10.0
@@ -181,10 +182,10 @@ class ServedChat:
         return reply
 
     def with_care(self, turn: Turn) -> Turn:
-        """The turn with what its conversation remembers of danger, which it changes.
+        """The turn with its kind of careful answer; changes the memory of its conversation.
 
-        A client that sends its history needs no memory of ours; where we have one, it counts, so
-        that what a person has reset stays reset.
+        If there is no memory yet, it is computed from the history that the client sent. An existing
+        one counts more than the history, so that a reset by a person holds.
         """
         if not self.deck.care:
             return turn
@@ -206,7 +207,7 @@ class ServedChat:
         return replace(turn, care=step, watch=after.watch)
 
     def reset_care(self, conversation: str) -> None:
-        """Answer a conversation as always again, until something grave is said anew."""
+        """Answer a conversation as usual again, until there is another grave message."""
 
         def change(row: bytearray) -> None:
             row[:] = Memory().packed()
@@ -214,11 +215,11 @@ class ServedChat:
         self._danger.change(self._danger_key(conversation), change)
 
     def _danger_key(self, conversation: str) -> str:
-        # Of the whole deck: who was told does not matter.
+        # For all characters of the deck together.
         return f"{conversation} {self.deck.id}"
 
     def _replayed(self, turn: Turn) -> Memory:
-        """What the history that the client sent would have left behind."""
+        """The memory after the earlier messages in the client's history."""
         memory = Memory()
         said = [m["content"] for m in turn.messages[:-1] if m["role"] == "user"]
         for text in said[-care.HISTORY :]:

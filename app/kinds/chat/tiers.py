@@ -176,7 +176,7 @@ class RulesTier:
         yield
 
     def careful(self, turn: Turn, step: Step) -> Reply:
-        """An answer to somebody who may be in danger: lines that say everything, and who can be called."""
+        """The answer to a user who may be in danger: vetted lines, and who can be called."""
         care = turn.deck.care
         pools = (step, *FOLLOWING[step]) if care else (step,)
         parts = [self.next(turn, pool, self.name) for pool in pools]
@@ -217,7 +217,7 @@ class RulesTier:
 def _joined(sentences: Sequence[str], script: str) -> str:
     if script != "ja":
         return " ".join(sentences)
-    # A character may end her lines without a mark; in the middle of an answer it is missed.
+    # Lines may lack a closing mark, which they need before another sentence.
     ended = [text if text[-1] in "。！？!?…" else f"{text}。" for text in sentences[:-1]]
     return "".join([*ended, sentences[-1]])
 
