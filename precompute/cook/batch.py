@@ -328,9 +328,9 @@ class BatchCook:
             self._intake.report.already += len(state.requests[key]) - len(tasks)
             if tasks:
                 # A reply can be parsed only with all tasks of its request.
-                batch = self._read(state.tasks(key), results.get(key, "missing"))
+                written = self._read(state.tasks(key), results.get(key, "missing"))
                 self._intake.report.requests += 1
-                yield from self._intake.take(tasks, batch)
+                yield from self._intake.take(tasks, written)
                 self._progress(self._intake.report)
 
     def _is_there(self, task: Task, state: _State) -> bool:

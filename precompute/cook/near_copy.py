@@ -175,19 +175,19 @@ class NearCopies:
         """Add the entries that the log has beyond the database."""
         with self._env.begin() as txn:
             start = self._offset(txn)
-        batch: list[Entry] = []
+        entries: list[Entry] = []
         end = start
         for item in read_log(self._log, start):
             if not isinstance(item, Record):
                 continue
-            batch.append(item.entry)
+            entries.append(item.entry)
             end = item.end
-            if len(batch) == 5_000:
-                self.add(batch, end)
-                batch = []
+            if len(entries) == 5_000:
+                self.add(entries, end)
+                entries = []
                 progress(end)
-        if batch:
-            self.add(batch, end)
+        if entries:
+            self.add(entries, end)
 
     def add(self, entries: Sequence[Entry], end: int) -> None:
         """Add entries that are in the log, which ends at byte `end`."""

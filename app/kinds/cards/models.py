@@ -131,10 +131,10 @@ class ModelTier:
         written = yield from self._asked(writer.prompt([task]), end)
         if written is None:
             return None
-        batch = writer.read([task], Completion(written.text, self._setup.model))
-        if not batch.drafts:
-            raise UnreadableError(batch.fault or "no answer")
-        return batch.drafts[0].response
+        read = writer.read([task], Completion(written.text, self._setup.model))
+        if not read.drafts:
+            raise UnreadableError(read.fault or "no answer")
+        return read.drafts[0].response
 
     def _two_steps(self, writer: SmallWriter, task: Task, end: float) -> Steps:
         keywords = yield from self._asked(writer.keywords_prompt(task), end)
