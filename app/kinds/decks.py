@@ -25,7 +25,6 @@ def prepare_all(decks: Mapping[str, AnyDeck]) -> dict[str, Server]:
 
 
 def kind_of(deck: AnyDeck) -> Kind[Any]:
-    """The kind of a deck."""
     return KINDS[deck.kind]
 
 

@@ -174,7 +174,6 @@ class Counters:
         self._passed.inc(deck, tier, why, reason)
 
     def refused(self, status: int) -> None:
-        """Count a refused request."""
         self._refused.inc(str(status))
 
     def fetched(self, deck: str) -> None:

@@ -33,7 +33,6 @@ _HEAD = 512
 
 
 def journal_path(folder: Path, name: str) -> Path:
-    """The path of a journal."""
     return folder / f"{name}.jsonl"
 
 

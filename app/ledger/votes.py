@@ -48,7 +48,6 @@ class Ballots:
         self._secret = secret
 
     def of(self, deck: str, key: str, variant: int) -> str:
-        """The ballot of an answer."""
         name = f"{deck}/{key}/{variant}".encode("utf-8", "replace")
         return blake2b(name, key=self._secret, digest_size=12).hexdigest()
 

@@ -63,7 +63,6 @@ class Wall:
         return hung
 
     def clear(self) -> None:
-        """Remove all flyers."""
         self._state.changed_list(_NAME, lambda old: [])
 
 

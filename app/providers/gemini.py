@@ -219,7 +219,6 @@ class Gemini:
                 self.client.caches.delete(name=name)
 
     def close(self) -> None:
-        """Close the connections."""
         self.client.close()
         self._http.close()
 

@@ -89,7 +89,6 @@ class GeminiBatch:
                 yield read
 
     def cancel(self, name: str) -> None:
-        """Cancel a job."""
         with self._gemini.faults():
             self._gemini.client.batches.cancel(name=name)
 

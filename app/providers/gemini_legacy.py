@@ -102,7 +102,6 @@ class GeminiLegacy:
         return service_error(self._service, code, message or error.message, details, wait)
 
     def close(self) -> None:
-        """Close the connections."""
         self._session.close()
 
 

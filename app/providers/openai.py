@@ -166,7 +166,6 @@ class OpenAICompatible:
         return service_error(self._service, code, text, (), retry_after(error.response.headers))
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
 

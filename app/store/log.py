@@ -48,7 +48,6 @@ class Record:
 
 
 def log_path(store: Path, deck: str) -> Path:
-    """The path of a deck's log."""
     return store / f"{deck}.jsonl"
 
 

@@ -91,7 +91,6 @@ class Meta:
 
 
 def index_path(store: Path, deck: str) -> Path:
-    """The path of a deck's index."""
     return store / f"{deck}.lmdb"
 
 

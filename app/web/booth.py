@@ -163,7 +163,6 @@ def hang() -> Response:
 @booth.delete("/api/wall")
 @for_host
 def clear() -> Response:
-    """Remove all flyers."""
     _wall().clear()
     return Response(status=204)
 
@@ -171,7 +170,6 @@ def clear() -> Response:
 @booth.delete("/api/wall/<key>")
 @for_host
 def take_down(key: str) -> Response:
-    """Remove one flyer."""
     if not _wall().remove(key):
         raise RequestError(404, "No such flyer", "no flyer on the wall has this id", SENTENCE)
     return Response(status=204)

@@ -75,7 +75,6 @@ def reset() -> Response:
 
 @chat_api.get("/chat")
 def page() -> Response:
-    """The page of the chat."""
     deck = _service().chat(request.args.get("deck")).deck
     response = Response(
         flask.render_template("chat.html", deck=deck, others=_service().chats.values()),

@@ -35,7 +35,6 @@ from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stoc
 
 
 def cooking(deck: Deck) -> Cooking:
-    """The `Cooking` of a deck of cards."""
     return CardsCooking(deck)
 
 

@@ -74,7 +74,6 @@ def plan_lines(deck: PatternDeck) -> Iterator[Job]:
 
 
 def cooking(deck: PatternDeck) -> Cooking:
-    """How a deck of characters is cooked."""
     return LinesCooking(deck)
 
 
@@ -162,7 +161,6 @@ class LinesWriter:
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:
-        """Close the model."""
         self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:

@@ -30,11 +30,9 @@ class SystemClock:
         self._woken = threading.Event()
 
     def now(self) -> float:
-        """Seconds of the monotonic clock."""
         return time.monotonic()
 
     def stamp(self) -> str:
-        """UTC, to the second."""
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     def sleep(self, seconds: float) -> None:
@@ -42,5 +40,4 @@ class SystemClock:
         self._woken.wait(seconds)
 
     def wake(self) -> None:
-        """Set the event."""
         self._woken.set()

@@ -56,5 +56,4 @@ class Meter:
         return self._limiter is not None
 
     def close(self) -> None:
-        """Close the model."""
         self._inner.close()

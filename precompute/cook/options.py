@@ -40,7 +40,6 @@ class BuildOptions:
     take: bool = False
 
     def radius_in(self, settings: Settings) -> int:
-        """The radius of the build."""
         return settings.radius if self.radius is None else self.radius
 
 

@@ -49,7 +49,6 @@ class Aged:
 
     @property
     def job(self) -> Job:
-        """The job to cook it again."""
         return Job(self.entry.query, self.entry.variant, f"{self.state}: {self.why}", again=True)
 
 
@@ -185,7 +184,6 @@ def estimate_all(
     tasks: Sequence[Task],
     per_request: int | None = None,
 ) -> Estimate:
-    """The estimate of all requests for some tasks."""
     if choice.local:
         return NOTHING
     cook = cooking_of(deck).cook(choice, NamedModel(choice.name, choice.model))

@@ -64,7 +64,6 @@ class Manifest(NamedTuple):
 
 
 def header(path: str, size: int) -> bytes:
-    """The tar header of a member."""
     info = tarfile.TarInfo(path)
     info.size = size
     info.mode = 0o644

@@ -107,7 +107,6 @@ class Rejections:
         return isinstance(candidate, Candidate) and candidate.name in self._names
 
     def add(self, candidate: Candidate) -> None:
-        """Note a rejected candidate."""
         self._names.add(candidate.name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="ascii") as file:

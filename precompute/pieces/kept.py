@@ -26,7 +26,6 @@ TITLE: Kind = ("", "titles")
 
 
 def pieces_path(store: Path, deck: str) -> Path:
-    """The path of the pieces cooked for a deck."""
     return store / f"{deck}.pieces.jsonl"
 
 

@@ -56,7 +56,6 @@ _SCHEMA = {
 
 
 def card_jobs(deck: Deck) -> list[Job]:
-    """A job for each card."""
     return [Job(Query.pattern(deck.id, [("card", card.id)]), 0, "pieces") for card in deck.cards]
 
 
@@ -104,11 +103,9 @@ class PieceWriter:
         )
 
     def close(self) -> None:
-        """Close the model."""
         self._model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
-        """The prompt for some tasks."""
         cards = "\n".join(self._card(name, task) for name, task in named_tasks(tasks).items())
         values = {**self._values, "count": len(tasks), "cards": cards}
         fixed, asked = (self._prompt.fill(section, values) for section in (0, 1))
@@ -135,7 +132,6 @@ class PieceWriter:
         return phrase * phrases + card * len(tasks)
 
     def estimate(self, tasks: Sequence[Task]) -> Estimate:
-        """The estimate of one request."""
         prompt = self.prompt(tasks)
         return Estimate(
             requests=1,

@@ -77,7 +77,6 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """The task for a provider."""
         return Task(self.query, self.variant, self.refusals)
 
 
@@ -89,7 +88,6 @@ def strength_class(card: Card) -> str:
 
 
 def group_of(deck: Deck) -> dict[str, str]:
-    """The group of each category."""
     return {category: group for group, members in deck.groups.items() for category in members}
 
 

@@ -88,7 +88,6 @@ class Stage:
         )
 
     def stocked_hands(self) -> int:
-        """The number of hands in stock."""
         return self.index.meta().stocked_hands if self.index else 0
 
 
@@ -299,7 +298,6 @@ def keep(store: Path, result: Mapping[str, Any]) -> None:
 
 
 def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The report as rows of a table."""
     size = result["hand_size"]
     yield "plays", f"{result['plays']:,} (dealt: {result['deal']})"
     if result["passed_over"]:

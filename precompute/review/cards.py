@@ -41,7 +41,6 @@ class Summary:
 
 
 def summarise(deck: Deck) -> Summary:
-    """The summary of a deck."""
     dealt = deal_probabilities(deck)
     mean = sum(dealt.values()) / len(dealt)
     return Summary(
@@ -196,7 +195,6 @@ def stats(
 
 
 def stats_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The figures as rows of a table."""
     sizes, stored, covers = figures["space"], figures["store"], figures["coverage"]
     misses, votes = figures["misses"], figures["feedback"]
     yield "cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"

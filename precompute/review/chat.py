@@ -53,7 +53,6 @@ def stats(
 
 
 def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """The figures as rows of a table."""
     space, layers, cost = figures["space"], figures["layers"], figures["cost"]
     yield "characters, intents", f"{space['characters']}, {space['intents']}"
     yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"

@@ -49,7 +49,6 @@ def _ledger(folder: Path) -> Path:
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures as rows of a table."""
     misses, votes = result["misses"], result["feedback"]
     by_tier = result["answers"]["by_tier"]
     return [

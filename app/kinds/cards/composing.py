@@ -37,7 +37,6 @@ class Composition(NamedTuple):
 
     @property
     def response(self) -> dict[str, str]:
-        """The fields of an answer."""
         return {"title": self.title, "poem": self.poem}
 
 

@@ -119,17 +119,14 @@ class Deck:
 
     @cached_property
     def card_by_id(self) -> Mapping[str, Card]:
-        """The cards by id."""
         return {card.id: card for card in self.cards}
 
     @cached_property
     def phrase_by_id(self) -> Mapping[tuple[str, str], Phrase]:
-        """The phrases by card id and phrase id."""
         return {(card.id, phrase.id): phrase for card in self.cards for phrase in card.phrases}
 
     @cached_property
     def cards_by_category(self) -> Mapping[str, tuple[Card, ...]]:
-        """The cards by category, in the deck's order."""
         grouped: dict[str, list[Card]] = {}
         for card in self.cards:
             grouped.setdefault(card.category, []).append(card)
@@ -160,7 +157,6 @@ class Deck:
         return elementary(sizes, self.hand_size)[-1]
 
     def plays_of_hand(self, cards: Sequence[Card]) -> Iterator[Query]:
-        """Every play of one hand."""
         for phrases in itertools.product(*(card.phrases for card in cards)):
             yield self.query(phrases)
 

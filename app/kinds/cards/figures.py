@@ -17,7 +17,6 @@ from app.store.plain import open_file
 
 
 def rehearsal_path(store_folder: Path, deck: str) -> Path:
-    """The path of the result of the last rehearsal."""
     return store_folder / f"{deck}.rehearsal.json"
 
 

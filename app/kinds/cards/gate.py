@@ -349,7 +349,6 @@ class Gate:
 
     @classmethod
     def of(cls, deck: Deck) -> Gate:
-        """The gate with the rules of a deck."""
         rules = deck.rules
         checks = [
             Check("title", check_title(deck.titles)),

@@ -15,11 +15,9 @@ class Cards:
     room = "cards"
 
     def load(self, folder: Path) -> Deck:
-        """Read and check a deck. Raises DeckError."""
         return load_deck(folder)
 
     def gate(self, deck: Deck) -> Gate:
-        """The gate with the deck's rules."""
         return Gate.of(deck)
 
     def prepare(self, deck: Deck) -> Server:

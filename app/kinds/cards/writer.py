@@ -113,7 +113,6 @@ class WholeWriter:
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
     def close(self) -> None:
-        """Close the model."""
         self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
@@ -252,7 +251,6 @@ class SmallWriter:
         return Drafts(tuple(drafts), model, total, "" if drafts else fault, lost, reply=reply)
 
     def close(self) -> None:
-        """Close the model."""
         self.model.close()
 
     def keywords_prompt(self, task: Task) -> Prompt:

@@ -74,7 +74,6 @@ class WrittenFirst:
         return others._replace(drafts=(*found, *others.drafts))
 
     def close(self) -> None:
-        """Close the other provider."""
         self._others.close()
 
 

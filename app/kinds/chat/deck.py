@@ -240,12 +240,10 @@ class PatternDeck:
 
     @cached_property
     def character_by_id(self) -> Mapping[str, Character]:
-        """The characters by id."""
         return {character.id: character for character in self.characters}
 
     @cached_property
     def intent_by_id(self) -> Mapping[str, Intent]:
-        """The intents by id."""
         return {intent.id: intent for intent in self.intents}
 
     def known_character(self, name: str | None) -> Character:
@@ -260,7 +258,6 @@ class PatternDeck:
         return self.character_by_id[name]
 
     def moment(self, at: datetime.datetime) -> Moment:
-        """The moment of a local time."""
         time = next((time.id for time in self.times if time.has(at.hour)), ANY)
         return Moment(time, WEEKDAYS[at.weekday()], SEASONS[at.month % 12 // 3])
 

@@ -15,11 +15,9 @@ class Chat:
     room = "chat"
 
     def load(self, folder: Path) -> PatternDeck:
-        """Read and check a deck. Raises DeckError."""
         return load_pattern_deck(folder)
 
     def gate(self, deck: PatternDeck) -> ChatGate:
-        """The gate with the rules of the deck and its characters."""
         return ChatGate(deck)
 
     def prepare(self, deck: PatternDeck) -> Server:
