@@ -125,7 +125,10 @@ def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, St
     if Sign.GRAVE in signs or (careful and _confirms(memory, signs)):
         return memory._replace(watch=True, left=plan.turns, asked=0), Step.CRISIS
     if careful and Sign.RELIEF in signs:
-        return memory._replace(left=min(memory.left, plan.relieved), asked=0), Step.RELIEF
+        left = min(max(0, memory.left - 1), plan.relieved)
+        # Who says so again and again is asked at the end, too.
+        ends = bool(memory.left) and not left
+        return memory._replace(left=left, asked=0), Step.EASE if ends else Step.RELIEF
     if Sign.DOUBT in signs or (unsure and (memory.watch or low_before)):
         return memory._replace(asked=plan.asked), Step.DOUBT
     if memory.left:

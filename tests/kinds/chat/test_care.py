@@ -138,6 +138,13 @@ def test_she_says_that_she_is_better(plain: kit.Server) -> None:
     assert steps == ["in_crisis", "relief", "staying", "staying", "easing", "watch"]
 
 
+def test_who_says_again_and_again_that_she_is_better_is_asked_at_the_end(plain: kit.Server) -> None:
+    """Nothing but "I am fine" ends the care as well, after the same last question."""
+    answers = talk(plain, "fine", "死にたい", *["もう大丈夫だよ"] * 4, "こんにちは")
+    steps = [answer["care"] for answer in answers]
+    assert steps == ["in_crisis", "relief", "relief", "relief", "easing", "watch"]
+
+
 @pytest.mark.parametrize("text", ["ひとり", "もういいや", "さようなら"])
 def test_a_word_means_what_was_said_before(plain: kit.Server, text: str) -> None:
     """Such a word is nothing by itself, asked about after a low mood, grave after something grave."""
