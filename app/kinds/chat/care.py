@@ -205,9 +205,9 @@ class Care:
         said += [country.emergency] if country.emergency else []
         if not said:
             return ""
-        listed = ("、" if self.japanese else ", ").join(said)
         label = f"{country.name}: " if len(self.shown) > 1 else ""
-        return f"{label}{listed}{'。' if self.japanese else '.'}"
+        # A line for each: a number that is broken over two lines is hard to dial.
+        return label + "\n".join(said)
 
     def _contact(self, contact: Contact) -> str:
         hours = f"（{contact.hours}）" if self.japanese else f" ({contact.hours})"
