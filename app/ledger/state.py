@@ -366,9 +366,24 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that is closed with its thread; from Python 3.13 on, others are warned about."""
+
+    pid = 0
+
+    def __del__(self) -> None:
+        # A child of a fork must not close what its parent goes on using.
+        if self.pid == os.getpid():
+            with suppress(sqlite3.Error):
+                self.close()
+
+
 def _opened(path: Path | str) -> sqlite3.Connection:
     # check_same_thread: all threads use the database in memory, under a lock.
-    file = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    file = sqlite3.connect(
+        path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
+    file.pid = os.getpid()
     try:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -263,12 +264,12 @@ def test_what_was_not_written_back_yet_is_set_aside_too(tmp_path: Path, clock: C
     """Of a damaged file, what its write-ahead log holds is kept beside it."""
     state = State(tmp_path, clock)
     state.take_number("a", 3)
-    with sqlite3.connect(tmp_path / NAME) as file:
+    with closing(sqlite3.connect(tmp_path / NAME)) as file, file:
         file.execute("UPDATE numbers SET next = 'x'")
     assert state.take_number("a", 3) == 0
     assert state.take_number("b", 3) == 0
     kept = tmp_path / f"{NAME}.damaged-1"
-    with sqlite3.connect(kept) as file:
+    with closing(sqlite3.connect(kept)) as file, file:
         assert file.execute("SELECT name, next FROM numbers").fetchall() == [("a", "x")]
     state.close()
 
@@ -420,7 +421,7 @@ def test_a_killed_process_loses_nothing_that_it_said(tmp_path: Path, clock: Cloc
         assert state.taken("n", 3) > last
         last = max(last, state.taken("n", 3) - 1)
         state.close()
-    with sqlite3.connect(tmp_path / NAME) as file:
+    with closing(sqlite3.connect(tmp_path / NAME)) as file, file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

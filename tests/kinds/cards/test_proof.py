@@ -13,7 +13,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.pieces import Form, Frame, Pieces, Sentence, split_frame
+from app.kinds.cards.pieces import Form, Frame, Pieces, Sentence, frame_length, split_frame
 from app.kinds.cards.proof import always_passes, spanned, texts_pass
 from app.kinds.cards.tiers import ComposedTier
 
@@ -91,7 +91,8 @@ def test_a_length_that_no_frame_fits_proves_nothing(poem: Deck) -> None:
     """A sentence too long for every frame, or a form with one frame, is judged."""
     assert not always_passes(with_sentence(poem, "灯がともる。" * 20))
     first, *others = poem.pieces.forms
-    alone: Form = first._replace(frames=first.frames[:1])
+    longest = max(first.frames, key=frame_length)
+    alone: Form = first._replace(frames=(longest,))
     assert not always_passes(with_pieces(poem, forms=(alone, *others)))
 
 
