@@ -231,7 +231,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.settimeout(self.server_of.idle)
         with self.server_of.lock:
             self.server_of.tally.accepted += 1
         # Small replies at once: without this each waits 40 ms for an acknowledgement.
@@ -242,6 +241,11 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server_of.changed:
             self.server_of.tally.ended += 1
             self.server_of.changed.notify_all()
+
+    def handle_one_request(self) -> None:
+        """The first request may take its time; what is idle is a connection that has answered."""
+        super().handle_one_request()
+        self.connection.settimeout(self.server_of.idle)
 
     def do_GET(self) -> None:  # the base's name
         self._handle()
