@@ -45,7 +45,8 @@ def test_a_connection_that_the_service_closed_is_opened_again(
     name: str, booth: Booth, stand_in: StandIn
 ) -> None:
     """Where a service closes a connection that waits, the next request opens one, and is no fault."""
-    stand_in.idle = 0.05
+    # Some clients make two requests for a reply: on a busy machine they are tenths of a second apart.
+    stand_in.idle = 1.0
     choice = Choice(name, "gemini-3.5-flash-lite" if "gemini" in name else MODEL)
     model = make_model(choice, booth.settings())
     tally = stand_in.tally
