@@ -13,7 +13,7 @@ from bench.speed import GOAL
 GOALS = {
     "build_per_s": (50_000.0, True),
     "start_s": (0.5, False),
-    "worker_private_mb": (45.0, False),
+    "worker_private_mb": (20.0, False),
     "service_mb": (100.0, False),
     "lookup_growth": (2.0, False),
 }

@@ -39,14 +39,20 @@ def _service() -> Service:
     return service
 
 
-@chat_api.post("/api/chat")
-def chat() -> Response:
-    """A character's answer, as JSON or as server-sent events."""
+def _admitted() -> tuple[Service, dict[str, Any]]:
+    """The service and the JSON object of a request that may be answered. Raises RequestError."""
     service = _service()
     admit(service)
     body = parse_json(request.get_data(cache=False))
     if not isinstance(body, dict):
         raise _bad("expected a JSON object")
+    return service, body
+
+
+@chat_api.post("/api/chat")
+def chat() -> Response:
+    """A character's answer, as JSON or as server-sent events."""
+    service, body = _admitted()
     served = service.chat(_text(body, "deck", MAX_ID))
     turn = read_turn(body, served)
     if _switch(body, "stream"):
@@ -61,11 +67,7 @@ def chat() -> Response:
 @chat_api.post("/api/chat/reset")
 def reset() -> Response:
     """Answer a conversation as usual again, after a person has looked after the user."""
-    service = _service()
-    admit(service)
-    body = parse_json(request.get_data(cache=False))
-    if not isinstance(body, dict):
-        raise _bad("expected a JSON object")
+    service, body = _admitted()
     conversation = _text(body, "conversation", MAX_ID)
     if conversation is None:
         raise _bad("'conversation' is missing")

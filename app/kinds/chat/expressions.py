@@ -19,9 +19,10 @@ from typing import Any, Protocol
 
 import re2
 
-# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew. The longest in
-# our decks is searched ten times more slowly with 8 MiB than with 16.
-_MEMORY = 16 << 20
+# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew, and the same for
+# one of more than so many characters: the longest in our decks is searched ten times more slowly with
+# 8 MiB than with 16. If all had as much, messages of any kind would make a worker grow by 155 MB.
+_MEMORY, _MEMORY_OF_LONG, _LONG = 2 << 20, 16 << 20, 8_000
 # Characters of an expression with its fragments expanded; the longest in our decks has 9,000.
 _LONGEST = 20_000
 _LOOK = re.compile(r"\(\?(<?)([=!])")
@@ -68,7 +69,7 @@ def compiled(expression: str, *, by_line: bool = False) -> Expression:
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
     options = re2.Options()
-    options.max_mem = _MEMORY
+    options.max_mem = _MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY
     options.log_errors = False
     options.longest_match = options.never_nl = by_line
     text = translated(expression)
