@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +25,31 @@ CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
 class Setting(NamedTuple):
-    """One row of the table. `field` is its name in `Settings`; `read` parses (name, value)."""
+    """Where a field of `Settings` comes from. `read` parses (name, value).
+
+    `travels`: a bundle may contain it. Such settings say how answers are found and shown; secrets,
+    folders, where the server listens, whom it trusts and where keys are sent are for the person who
+    runs the machine.
+    """
 
     name: str
-    field: str
     default: str
     meaning: str
     read: Callable[[str, str], Any]
+    travels: bool = False
+
+
+def _setting(
+    name: str,
+    default: str,
+    meaning: str,
+    read: Callable[[str, str], Any],
+    *,
+    travels: bool = False,
+    hidden: bool = False,
+) -> Any:
+    row = Setting(name, default, meaning, read, travels)
+    return field(repr=not hidden, metadata={"setting": row})
 
 
 def _text(name: str, value: str) -> str:
@@ -134,79 +152,101 @@ def _switch(name: str, value: str) -> bool:
     return value.lower() in ("on", "1", "yes", "true")
 
 
-TABLE = (
-    Setting("TSUKURIOKI_DATA", "data", "data", "the data folder", _path),
-    Setting("TSUKURIOKI_DECKS", "decks", "", "the folder of decks; if empty, `decks` in the data folder", _optional_path),
-    Setting("TSUKURIOKI_STORE", "store", "", "the folder of the store; if empty, `store` in the data folder. With redis://host:port/number, answers are served from Redis and the log stays in the data folder", _store),
-    Setting("TSUKURIOKI_LEDGER", "ledger", "", "the folder of the ledger (misses, votes, deals, counts); if empty, `ledger` in the data folder", _optional_path),
-    Setting("TSUKURIOKI_MISSES", "misses", "on", "whether misses are noted, on or off", _switch),
-    Setting("TSUKURIOKI_PRICES", "prices", "", "a price table (JSON); its models replace those of the built-in table", _optional_path),
-    Setting("TSUKURIOKI_DECK", "deck", "poem", "the deck of `POST /api/generate-poem` and of the page", _text),
-    Setting("TSUKURIOKI_TIERS", "tiers", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (Gemini) are used only if you name them", _words_of(ALL_TIERS)),
-    Setting("TSUKURIOKI_RADIUS", "radius", "1", "in how many phrases a same_hand answer may differ from the play", _whole(0, 12)),
-    Setting("TSUKURIOKI_SOURCES", "sources", ",".join(DEFAULT_ORDER), "sources, best first: if several have an answer for a play, the best one is served", _words),
-    Setting("TSUKURIOKI_DEADLINE", "deadline", "8", "seconds in which local or cloud must have written an answer to a play", _seconds),
-    Setting("TSUKURIOKI_LOCAL_PROMPT", "local_prompt", "small", "how local is asked: small (two steps, for a small model) or whole (one step, for a large one)", _one_of("small", "whole")),
-    Setting("TSUKURIOKI_HOST", "host", "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect", _text),
-    Setting("TSUKURIOKI_PORT", "port", "8000", "port to listen on", _whole(1, 65535)),
-    Setting("TSUKURIOKI_HOSTS", "hosts", "", "host names, with commas, that the server answers to besides IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts),
-    Setting("TSUKURIOKI_PROXIES", "proxies", "0", "how many proxies of your own stand before the server and write the client's address into X-Forwarded-For", _whole(0, 10)),
-    Setting("TSUKURIOKI_CORS_ORIGINS", "cors_origins", "", "origins, with commas, whose pages may call the server from a browser; none by default", _words),
-    Setting("TSUKURIOKI_TOKEN", "token", "", "what must be shown to read figures, to change the wall and to chat; nothing by default", _token),
-    Setting("TSUKURIOKI_WORKERS", "workers", "2", "worker processes", _whole(1, 256)),
-    Setting("TSUKURIOKI_REQUEST_SECONDS", "request_seconds", "30", "seconds that a client has for sending the head of a request, and then its body; a connection that is silent for as long is closed", _seconds),
-    Setting("TSUKURIOKI_SITE", "site", "", "folder of a built front end that is served at `/` instead of the page", _optional_path),
-    Setting("TSUKURIOKI_IDLE", "idle", "60", "seconds without a touch after which the kiosk page returns to its start", _whole(5, 86_400)),
-    Setting("GEMINI_API_KEY", "gemini_api_key", "", "the key for Gemini; if it is set, a build uses Gemini", _secret),
-    Setting("GOOGLE_API_KEY", "google_api_key", "", "another name for the same key; GEMINI_API_KEY comes first", _secret),
-    Setting("TSUKURIOKI_GEMINI_MODEL", "gemini_model", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy, and the cloud's for plays and for ordinary messages", _text),
-    Setting("TSUKURIOKI_GEMINI_BASE_URL", "gemini_base_url", "https://generativelanguage.googleapis.com", "the address of Gemini", _text),
-    Setting("OLLAMA_HOST", "ollama_host", "http://127.0.0.1:11434", "the address of Ollama", _text),
-    Setting("TSUKURIOKI_OLLAMA_MODEL", "ollama_model", "qwen2.5:0.5b", "the model of ollama", _text),
-    Setting("TSUKURIOKI_OLLAMA_FREE_MB", "ollama_free_mb", "600", "MiB of memory that must be available before a model is loaded on this machine", _whole(0, 1_000_000)),
-    Setting("OPENAI_API_KEY", "openai_api_key", "", "the key for an OpenAI-compatible server; local ones need none", _secret),
-    Setting("OPENAI_BASE_URL", "openai_base_url", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _text),
-    Setting("TSUKURIOKI_TIMEOUT", "timeout", "120", "seconds for one reply of a provider, while cooking", _seconds),
-    Setting("TSUKURIOKI_CHAT_DECK", "chat_deck", "", "the deck of `/chat` and `POST /api/chat`; if empty, `chat` if there is such a deck, else the first", _text),
-    Setting("TSUKURIOKI_CHAT_TIERS", "chat_tiers", "learned,rules,local,fallback", "the tiers of a chat, in order; cloud is used only if you name it", _words_of(CHAT_TIERS)),
-    Setting("TSUKURIOKI_CHAT_VARY", "chat_vary", "off", "whether the local model varies the lines of the rules, on or off", _switch),
-    Setting("TSUKURIOKI_CHAT_DEADLINE", "chat_deadline", "5", "seconds for a local reply, loading included", _seconds),
-    Setting("TSUKURIOKI_CHAT_STRONG", "chat_strong", "gemini-3.8-flash", "the cloud's model for important messages; costs are compared with it", _text),
-    Setting("TSUKURIOKI_CHAT_LEARN", "chat_learn", "off", "whether messages that the cloud answered are kept with their answers for the next build, on or off", _switch),
-    Setting("TSUKURIOKI_CHAT_PACE", "chat_pace", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000)),
-    Setting("TSUKURIOKI_CHAT_RATE", "chat_rate", "120", "chat messages a minute from one address, a sixth of them at once; 0 sets no limit", _whole(0, 1_000_000)),
-)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings as values. Made by `Settings.read`; each field's row says where it comes from."""
+
+    # The address of Redis, which TSUKURIOKI_STORE can name in place of a folder.
+    redis: str
+    # fmt: off
+    data: Path = _setting("TSUKURIOKI_DATA", "data", "the data folder", _path)
+    decks: Path = _setting("TSUKURIOKI_DECKS", "", "the folder of decks; if empty, `decks` in the data folder", _optional_path)
+    store: Path = _setting("TSUKURIOKI_STORE", "", "the folder of the store; if empty, `store` in the data folder. With redis://host:port/number, answers are served from Redis and the log stays in the data folder", _store)
+    ledger: Path = _setting("TSUKURIOKI_LEDGER", "", "the folder of the ledger (misses, votes, deals, counts); if empty, `ledger` in the data folder", _optional_path)
+    misses: bool = _setting("TSUKURIOKI_MISSES", "on", "whether misses are noted, on or off", _switch, travels=True)
+    prices: Path | None = _setting("TSUKURIOKI_PRICES", "", "a price table (JSON); its models replace those of the built-in table", _optional_path)
+    deck: str = _setting("TSUKURIOKI_DECK", "poem", "the deck of `POST /api/generate-poem` and of the page", _text, travels=True)
+    tiers: tuple[str, ...] = _setting("TSUKURIOKI_TIERS", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (Gemini) are used only if you name them", _words_of(ALL_TIERS), travels=True)
+    radius: int = _setting("TSUKURIOKI_RADIUS", "1", "in how many phrases a same_hand answer may differ from the play", _whole(0, 12), travels=True)
+    sources: tuple[str, ...] = _setting("TSUKURIOKI_SOURCES", ",".join(DEFAULT_ORDER), "sources, best first: if several have an answer for a play, the best one is served", _words, travels=True)
+    deadline: float = _setting("TSUKURIOKI_DEADLINE", "8", "seconds in which local or cloud must have written an answer to a play", _seconds)
+    local_prompt: str = _setting("TSUKURIOKI_LOCAL_PROMPT", "small", "how local is asked: small (two steps, for a small model) or whole (one step, for a large one)", _one_of("small", "whole"))
+    host: str = _setting("TSUKURIOKI_HOST", "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect", _text)
+    port: int = _setting("TSUKURIOKI_PORT", "8000", "port to listen on", _whole(1, 65535))
+    hosts: tuple[str, ...] = _setting("TSUKURIOKI_HOSTS", "", "host names, with commas, that the server answers to besides IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts)
+    proxies: int = _setting("TSUKURIOKI_PROXIES", "0", "how many proxies of your own stand before the server and write the client's address into X-Forwarded-For", _whole(0, 10))
+    cors_origins: tuple[str, ...] = _setting("TSUKURIOKI_CORS_ORIGINS", "", "origins, with commas, whose pages may call the server from a browser; none by default", _words)
+    token: str = _setting("TSUKURIOKI_TOKEN", "", "what must be shown to read figures, to change the wall and to chat; nothing by default", _token, hidden=True)
+    workers: int = _setting("TSUKURIOKI_WORKERS", "2", "worker processes", _whole(1, 256), travels=True)
+    request_seconds: float = _setting("TSUKURIOKI_REQUEST_SECONDS", "30", "seconds that a client has for sending the head of a request, and then its body; a connection that is silent for as long is closed", _seconds)
+    site: Path | None = _setting("TSUKURIOKI_SITE", "", "folder of a built front end that is served at `/` instead of the page", _optional_path)
+    idle: int = _setting("TSUKURIOKI_IDLE", "60", "seconds without a touch after which the kiosk page returns to its start", _whole(5, 86_400), travels=True)
+    gemini_api_key: Secret = _setting("GEMINI_API_KEY", "", "the key for Gemini; if it is set, a build uses Gemini", _secret)
+    google_api_key: Secret = _setting("GOOGLE_API_KEY", "", "another name for the same key; GEMINI_API_KEY comes first", _secret)
+    gemini_model: str = _setting("TSUKURIOKI_GEMINI_MODEL", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy, and the cloud's for plays and for ordinary messages", _text, travels=True)
+    gemini_base_url: str = _setting("TSUKURIOKI_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "the address of Gemini", _text)
+    ollama_host: str = _setting("OLLAMA_HOST", "http://127.0.0.1:11434", "the address of Ollama", _text)
+    ollama_model: str = _setting("TSUKURIOKI_OLLAMA_MODEL", "qwen2.5:0.5b", "the model of ollama", _text, travels=True)
+    ollama_free_mb: int = _setting("TSUKURIOKI_OLLAMA_FREE_MB", "600", "MiB of memory that must be available before a model is loaded on this machine", _whole(0, 1_000_000))
+    openai_api_key: Secret = _setting("OPENAI_API_KEY", "", "the key for an OpenAI-compatible server; local ones need none", _secret)
+    openai_base_url: str = _setting("OPENAI_BASE_URL", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _text)
+    timeout: float = _setting("TSUKURIOKI_TIMEOUT", "120", "seconds for one reply of a provider, while cooking", _seconds)
+    chat_deck: str = _setting("TSUKURIOKI_CHAT_DECK", "", "the deck of `/chat` and `POST /api/chat`; if empty, `chat` if there is such a deck, else the first", _text, travels=True)
+    chat_tiers: tuple[str, ...] = _setting("TSUKURIOKI_CHAT_TIERS", "learned,rules,local,fallback", "the tiers of a chat, in order; cloud is used only if you name it", _words_of(CHAT_TIERS), travels=True)
+    chat_vary: bool = _setting("TSUKURIOKI_CHAT_VARY", "off", "whether the local model varies the lines of the rules, on or off", _switch, travels=True)
+    chat_deadline: float = _setting("TSUKURIOKI_CHAT_DEADLINE", "5", "seconds for a local reply, loading included", _seconds, travels=True)
+    chat_strong: str = _setting("TSUKURIOKI_CHAT_STRONG", "gemini-3.8-flash", "the cloud's model for important messages; costs are compared with it", _text, travels=True)
+    chat_learn: bool = _setting("TSUKURIOKI_CHAT_LEARN", "off", "whether messages that the cloud answered are kept with their answers for the next build, on or off", _switch, travels=True)
+    chat_pace: int = _setting("TSUKURIOKI_CHAT_PACE", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000), travels=True)
+    chat_rate: int = _setting("TSUKURIOKI_CHAT_RATE", "120", "chat messages a minute from one address, a sixth of them at once; 0 sets no limit", _whole(0, 1_000_000), travels=True)
+    # fmt: on
+
+    @property
+    def store_options(self) -> StoreOptions:
+        """Where the store is and how it is served."""
+        return StoreOptions(self.store, self.redis, self.sources, self.radius)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings of an environment; those that came in a bundle replace the defaults.
+
+        Raises SettingError, which names the setting.
+        """
+        given = {**read_bundled(environ), **environ}
+        values = {
+            name: row.read(row.name, given.get(row.name) or row.default)
+            for name, row in _ROWS.items()
+        }
+        data: Path = values["data"]
+        values["decks"] = values["decks"] or data / "decks"
+        values["redis"] = values["store"] if isinstance(values["store"], str) else ""
+        values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
+        values["ledger"] = values["ledger"] or data / "ledger"
+        if realpath(values["ledger"]) == realpath(values["store"]):
+            # Both write <deck>.jsonl there: misses would be mixed with entries.
+            raise SettingError(
+                "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
+            )
+        site: Path | None = values["site"]
+        if site is not None:
+            index = site / "index.html"
+            if not index.is_file() or not index.resolve().is_relative_to(site.resolve()):
+                raise SettingError("TSUKURIOKI_SITE", str(site), "a folder with index.html in it")
+        return cls(**values)
 
 
+# By field, without the ones that are made of others.
+_ROWS: dict[str, Setting] = {
+    entry.name: entry.metadata["setting"] for entry in fields(Settings) if entry.metadata
+}
+TABLE = tuple(_ROWS.values())
 # The prefix of the names of our own settings.
 PREFIX = "TSUKURIOKI_"
 # The file in the data folder with the settings that came in a bundle.
 SETTINGS_FILE = "settings.env"
-# The settings that a bundle may contain: how answers are found and shown. Secrets, folders, where
-# the server listens, whom it trusts and where keys are sent are for the person who runs the
-# machine.
-_TRAVEL = frozenset(
-    [
-        "misses",
-        "deck",
-        "tiers",
-        "radius",
-        "sources",
-        "workers",
-        "idle",
-        "gemini_model",
-        "ollama_model",
-        "chat_deck",
-        "chat_tiers",
-        "chat_vary",
-        "chat_deadline",
-        "chat_strong",
-        "chat_learn",
-        "chat_pace",
-        "chat_rate",
-    ]
+_FOLDERS = frozenset(
+    {"TSUKURIOKI_DATA", "TSUKURIOKI_DECKS", "TSUKURIOKI_STORE", "TSUKURIOKI_LEDGER"}
 )
-_FOLDERS = frozenset({"data", "decks", "store", "ledger"})
 # Characters that have no special meaning between single quotes for a shell or for systemd.
 _PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,1000}")
 _LINE = re.compile(r"([A-Z_]+)='(.*)'")
@@ -232,8 +272,8 @@ def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], lis
     """
     given = {**read_bundled(environ), **environ}
     set_here = [row for row in TABLE if given.get(row.name)]
-    kept = {row.name: given[row.name] for row in set_here if row.field in _TRAVEL}
-    return kept, [row.name for row in set_here if row.field not in _TRAVEL | _FOLDERS]
+    kept = {row.name: given[row.name] for row in set_here if row.travels}
+    return kept, [row.name for row in set_here if not row.travels and row.name not in _FOLDERS]
 
 
 def write_settings(values: Mapping[str, str]) -> bytes:
@@ -264,88 +304,9 @@ def read_bundled(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_bundled(name: str, value: str) -> None:
-    row = next((row for row in TABLE if row.name == name and row.field in _TRAVEL), None)
+    row = next((row for row in TABLE if row.name == name and row.travels), None)
     if row is None:
         raise SettingError(name, value[:80], "no such setting in a bundle")
     if not _PLAIN.fullmatch(value):
         raise SettingError(name, value[:80], "a value without quotes, backslashes and line breaks")
     row.read(name, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings as values. Made by `Settings.read`."""
-
-    data: Path
-    decks: Path
-    store: Path
-    redis: str
-    ledger: Path
-    misses: bool
-    deck: str
-    tiers: tuple[str, ...]
-    deadline: float
-    local_prompt: str
-    radius: int
-    sources: tuple[str, ...]
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    workers: int
-    request_seconds: float
-    cors_origins: tuple[str, ...]
-    site: Path | None
-    idle: int
-    token: str = field(repr=False)
-    gemini_api_key: Secret
-    google_api_key: Secret
-    gemini_model: str
-    gemini_base_url: str
-    ollama_host: str
-    ollama_model: str
-    ollama_free_mb: int
-    prices: Path | None
-    proxies: int
-    chat_deck: str
-    chat_tiers: tuple[str, ...]
-    chat_vary: bool
-    chat_deadline: float
-    chat_strong: str
-    chat_learn: bool
-    chat_pace: int
-    chat_rate: int
-    openai_api_key: Secret
-    openai_base_url: str
-    timeout: float
-
-    @property
-    def store_options(self) -> StoreOptions:
-        """Where the store is and how it is served."""
-        return StoreOptions(self.store, self.redis, self.sources, self.radius)
-
-    @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the settings of an environment; those that came in a bundle replace the defaults.
-
-        Raises SettingError, which names the setting.
-        """
-        given = {**read_bundled(environ), **environ}
-        values = {
-            row.field: row.read(row.name, given.get(row.name) or row.default) for row in TABLE
-        }
-        data: Path = values["data"]
-        values["decks"] = values["decks"] or data / "decks"
-        values["redis"] = values["store"] if isinstance(values["store"], str) else ""
-        values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
-        values["ledger"] = values["ledger"] or data / "ledger"
-        if realpath(values["ledger"]) == realpath(values["store"]):
-            # Both write <deck>.jsonl there: misses would be mixed with entries.
-            raise SettingError(
-                "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
-            )
-        site: Path | None = values["site"]
-        if site is not None:
-            index = site / "index.html"
-            if not index.is_file() or not index.resolve().is_relative_to(site.resolve()):
-                raise SettingError("TSUKURIOKI_SITE", str(site), "a folder with index.html in it")
-        return cls(**values)
