@@ -14,7 +14,7 @@ from flask import Response, request
 
 from app.errors import RequestError, TsukuriokiError
 from app.kinds.chat.service import Event, ServedChat
-from app.kinds.chat.tiers import Reply, Turn
+from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
 from app.web.access import client_address, too_many
 from app.web.service import Service, parse_json

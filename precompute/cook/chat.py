@@ -16,8 +16,9 @@ from typing import Any
 import xxhash
 
 from app.errors import PlanError
-from app.kinds.chat.deck import ANY, PLAIN, PatternDeck
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import TEXT, ChatGate, likeness
+from app.kinds.chat.lines import ANY, PLAIN
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Refusals, Task
 from app.providers import Completion, Model, NamedModel, Prompt
@@ -186,7 +187,7 @@ class LinesWriter:
         intent = self._deck.intent_by_id[pattern["intent"]]
         lines = self._deck.lines[pattern["character"]][intent.id]
         # Other examples for each variant, because large models ignore the temperature.
-        turn = task.variant * _EXAMPLES % len(lines)
+        turn = task.variant * _EXAMPLES % max(1, len(lines))
         shown = [line.text for line in (*lines[turn:], *lines[:turn])][:_EXAMPLES]
         parts = [
             f"id {number}: the user's message: {intent.name} ({intent.id})",

@@ -11,8 +11,9 @@ from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS
-from app.kinds.chat.deck import FALLBACK, SAID_FILE, PatternDeck
+from app.kinds.chat.deck import SAID_FILE, PatternDeck
 from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.lines import FALLBACK
 from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
@@ -109,7 +110,9 @@ def check(deck: PatternDeck) -> Iterator[Finding]:
             yield Finding(where, f"{refusal}: {line.text}")
     for character in deck.characters:
         for intent, lines in deck.lines[character.id].items():
-            if len(lines) < FEWEST_LINES:
+            if not lines:
+                yield Finding(f"{deck.id}: {character.id} {intent}", "has no lines")
+            elif len(lines) < FEWEST_LINES:
                 fault = f"has {len(lines)} lines, {FEWEST_LINES} keep it from repeating itself"
                 yield Finding(f"{deck.id}: {character.id} {intent}", fault, error=False)
     for name, (precision, recall, wrong) in measure(deck).items():

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.kinds.chat.deck import FALLBACK, PatternDeck
+from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.lines import FALLBACK
 from app.ledger.tally import DaySum
 from app.providers.prices import PriceTable
 from app.store.entry import Usage

@@ -27,7 +27,9 @@ from functools import cached_property
 from typing import Any
 
 from app.kinds.cards.gate import UNPRINTABLE, foreign_han
-from app.kinds.chat.deck import ANY, NAME_SLOT, Character, Intent, PatternDeck
+from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.intents import Intent
+from app.kinds.chat.lines import ANY, NAME_SLOT
 from app.kinds.chat.message import normalise
 from app.kinds.refusal import Refusal
 from app.providers.reply import cleaned_text

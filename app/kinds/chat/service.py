@@ -19,19 +19,9 @@ from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.message import normalise
-from app.kinds.chat.tiers import (
-    ChatTier,
-    CloudTier,
-    FallbackTier,
-    LearnedTier,
-    Limits,
-    LocalTier,
-    Reply,
-    RulesTier,
-    Turn,
-    VariedTier,
-    system_prompt,
-)
+from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, VariedTier
+from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt
+from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
 from app.kinds.kind import Serving
 from app.kinds.ladder import Delta, Discard, Ladder
 from app.ledger.counters import answer_summary

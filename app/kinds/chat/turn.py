@@ -1,0 +1,128 @@
+"""One message to answer with its context, and the answer."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from app.kinds.chat.care import Step
+from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.intents import Hit
+from app.kinds.chat.lines import NAME_SLOT, Moment
+from app.kinds.chat.message import normalise
+from app.kinds.ladder import Tier
+from app.providers.relay import Finish
+
+_NAME_OR = re.compile(r"「\{name\}[^」]*」か")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message to answer, with its context.
+
+    `messages` is the whole history with this message last, `name` the user's (empty if unknown),
+    `at` the local time. `care` is how the message is answered if somebody may be in danger, `watch`
+    whether something grave was said before. `bill` collects the source and the end of each model's
+    reply, refused ones too.
+    """
+
+    deck: PatternDeck
+    character: Character
+    messages: tuple[Mapping[str, str], ...]
+    conversation: str
+    name: str
+    at: datetime.datetime
+    care: Step | None = None
+    watch: bool = False
+    bill: list[tuple[str, Finish]] = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> str:
+        """The message to answer."""
+        return self.messages[-1]["content"]
+
+    @cached_property
+    def hits(self) -> list[Hit]:
+        """The intents of the message, in order of appearance."""
+        return self.deck.recognise(self.text)
+
+    @cached_property
+    def main(self) -> Hit | None:
+        """The intent that an answer must be about."""
+        return self.deck.main(self.hits)
+
+    @cached_property
+    def moment(self) -> Moment:
+        """Time of day, weekday and season."""
+        return self.deck.moment(self.at)
+
+    @property
+    def intent(self) -> str | None:
+        """The id of the main intent, None if none was recognised."""
+        return self.main.intent.id if self.main else None
+
+    @property
+    def grave(self) -> bool:
+        """Whether the message is, or may be, about life and death."""
+        return self.care is not None or any(hit.intent.careful for hit in self.hits)
+
+    @cached_property
+    def signals(self) -> tuple[str, ...]:
+        """The names of the signals of importance that the message has."""
+        importance = self.deck.importance
+        text = normalise(self.text)
+        seen = {
+            "new_user": sum(m["role"] == "user" for m in self.messages) == 1,
+            "playful": any(expression.search(text) for expression in importance.playful),
+            "feelings": any(hit.intent.id in importance.feelings for hit in self.hits),
+            "question": "?" in text,
+            "long": len(text) >= importance.long,
+            "named": any(normalise(name) in text for name in self.character.names),
+        }
+        return tuple(name for name, there in seen.items() if there)
+
+    def history(self, messages: int, characters: int) -> tuple[Mapping[str, str], ...]:
+        """The newest messages within both limits, from a user's on; the last is cut if too long."""
+        kept: list[Mapping[str, str]] = []
+        left = characters
+        for message in reversed(self.messages[-messages:]):
+            if kept and len(message["content"]) > left:
+                break
+            content = message["content"][: max(1, left)]
+            left -= len(content)
+            kept.append({"role": message["role"], "content": content})
+        while len(kept) > 1 and kept[-1]["role"] != "user":
+            kept.pop()
+        return tuple(reversed(kept))
+
+
+class Reply(NamedTuple):
+    """An answer.
+
+    `near` is whether it was learned from another spelling, None if it was not learned; `importance`
+    is the message's if the cloud answered. `candidate` is whether it may be learned.
+    """
+
+    text: str
+    tier: str
+    source: str
+    model: str
+    near: bool | None = None
+    importance: float | None = None
+    candidate: bool = False
+
+
+Pieces = Generator[str, None, Reply | None]
+ChatTier = Tier[Turn, Reply]
+
+
+def system_prompt(turn: Turn) -> str:
+    """The character's persona with the user's name."""
+    persona = turn.character.persona
+    if not turn.name:
+        persona = _NAME_OR.sub("", persona)
+    return persona.replace(NAME_SLOT, turn.name)
