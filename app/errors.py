@@ -18,7 +18,9 @@
     │       └── UnfinishedError      a build ended early: what is safe, and how to go on
     ├── StateUnavailableError    the shared state cannot be used now; the process uses its own
     ├── ModelFaultError          a model did not answer in time, or at all; the next tier answers
+    ├── UpstreamError            an upstream gave no reply that is good enough to be kept
     └── RequestError             a client's request cannot be answered; an HTTP 4xx
+        └── PromptMissError      nothing is recorded for a prompt
 
 The message of an OperatorError says what is wrong and what to do. A RequestError has a status, from
 which the server makes a problem document (RFC 9457).
@@ -167,3 +169,38 @@ class RequestError(TsukuriokiError):
         self.detail = detail
         self.sentence = sentence
         self.headers = headers
+
+
+class PromptMissError(RequestError):
+    """Nothing is recorded for a prompt.
+
+    `key` is the prompt's; `nearest` the key of the most similar recording, "" if there is none, and
+    `differs` the field in which it differs.
+    """
+
+    def __init__(self, status: int, detail: str, key: str, nearest: str, differs: str) -> None:
+        super().__init__(
+            status,
+            "Nothing is recorded for this prompt",
+            detail,
+            None,
+            (("x-should-retry", "false"),),
+        )
+        self.key = key
+        self.nearest = nearest
+        self.differs = differs
+
+
+class UpstreamError(TsukuriokiError):
+    """An upstream gave no reply that is good enough to be kept.
+
+    `status` is the HTTP status for the client: the upstream's own, 502 if its reply was cut, empty or
+    unreadable, 504 if it did not come. `body` and `mime` are the upstream's own error in its dialect,
+    empty if it gave none.
+    """
+
+    def __init__(self, status: int, message: str, body: bytes = b"", mime: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.mime = mime

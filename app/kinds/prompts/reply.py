@@ -1,0 +1,189 @@
+"""A model's reply, in a form that no client's protocol (dialect) shows in, and how it is stored.
+
+A reply that was recorded from a stream has the pieces in which it came and when they came; every
+reply can be sent as a stream (`Reply.pieces`) and as a whole, however it was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import orjson
+
+from app.kinds.prompts.request import PromptRequest, ToolCall, calls_from_json, calls_to_json
+
+Finish = Literal["stop", "length", "tool_calls", "refused"]
+Tier = Literal["exact", "near", "recorded"]
+
+# What a reply without recorded pieces is cut into when it is streamed: words with the space before
+# them; of scripts without spaces, a few characters.
+_WORD = re.compile(r"\s*\S{1,12}|\s+")
+
+
+class Piece(NamedTuple):
+    """A piece of a streamed reply.
+
+    `choice` is the number of the choice that it continues; `at` the milliseconds since the request.
+    `call` is the number of a tool call, of whose arguments, as JSON text, `text` is a fragment; the
+    first fragment of a call has the tool's `name`, and the call's `id` if it has one. Where `call` is
+    None, `text` is a fragment of the choice's text.
+    """
+
+    choice: int
+    text: str
+    at: float = 0.0
+    call: int | None = None
+    name: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the answers in a reply."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish = "stop"
+
+
+class Tokens(NamedTuple):
+    """Tokens of the request and of the reply."""
+
+    prompt: int = 0
+    output: int = 0
+
+
+NO_TOKENS = Tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply. `model` is what the upstream said that it ran.
+
+    `embeddings` are those of the request's inputs, in order. `pace` are the pieces as they came,
+    empty if the reply did not come as a stream.
+    """
+
+    choices: tuple[Choice, ...] = ()
+    model: str = ""
+    usage: Tokens = NO_TOKENS
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    pace: tuple[Piece, ...] = ()
+
+    def pieces(self) -> Iterator[Piece]:
+        """The pieces in which to stream it: as they came, else words."""
+        return iter(self.pace) if self.pace else self._cut()
+
+    def _cut(self) -> Iterator[Piece]:
+        for number, choice in enumerate(self.choices):
+            for word in _WORD.findall(choice.text):
+                yield Piece(number, word)
+            for place, call in enumerate(choice.tool_calls):
+                arguments = json.dumps(call.arguments, ensure_ascii=False)
+                yield Piece(number, arguments, 0.0, place, call.name, call.id)
+
+    def to_text(self) -> str:
+        """The reply as the store keeps it, a text of JSON."""
+        members: dict[str, Any] = {
+            "choices": [
+                {
+                    "text": choice.text,
+                    "tool_calls": calls_to_json(choice.tool_calls),
+                    "finish": choice.finish,
+                }
+                for choice in self.choices
+            ],
+            "model": self.model,
+            "usage": list(self.usage),
+        }
+        if self.embeddings:
+            members["embeddings"] = self.embeddings
+        if self.pace:
+            members["pace"] = [tuple(piece) for piece in self.pace]
+        return orjson.dumps(members).decode()
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Reply:
+        """Parse what `to_text` made. Raises ValueError, KeyError or TypeError otherwise."""
+        value: Mapping[str, Any] = orjson.loads(text)
+        return cls(
+            choices=tuple(
+                Choice(one["text"], calls_from_json(one["tool_calls"]), one["finish"])
+                for one in value["choices"]
+            ),
+            model=value["model"],
+            usage=Tokens(*value["usage"]),
+            embeddings=tuple(map(tuple, value.get("embeddings", ()))),
+            pace=tuple(Piece(*one) for one in value.get("pace", ())),
+        )
+
+
+class About(NamedTuple):
+    """What an answer says of itself, known before its first piece.
+
+    `tier` is exact, near or recorded (just asked upstream); `key` the key of the stored entry;
+    `distance` how far a near answer's request is from the one asked, from 0 to 1.
+    """
+
+    tier: Tier
+    key: str
+    distance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a request: `events` yields pieces if they were asked for; it returns the reply."""
+
+    about: About
+    events: Generator[Piece, None, Reply]
+
+    def whole(self) -> Reply:
+        """The reply, once it is complete."""
+        while True:
+            try:
+                next(self.events)
+            except StopIteration as stop:
+                reply: Reply = stop.value
+                return reply
+
+
+class StreamReader(Protocol):
+    """Reads an upstream's stream, whose bytes may be cut anywhere."""
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """The pieces that are complete with these bytes; their `at` is 0."""
+
+    def end(self) -> Reply:
+        """The whole reply (without `pace`). Raises UpstreamError if the stream was cut, or failed."""
+
+
+class ReplyReader(Protocol):
+    """How the replies to one request are read: what a dialect's codec makes of the request."""
+
+    def whole(self, body: Any) -> Reply:
+        """Parse a reply that is not a stream, a JSON value. Raises UpstreamError."""
+
+    def stream(self) -> StreamReader:
+        """A reader of a stream of a reply."""
+
+
+class Asked(NamedTuple):
+    """A request as it came, from which it can be sent to an upstream.
+
+    `dialect` is openai, ollama or gemini; `path` begins after the upstream's base URL, as in
+    /chat/completions, /api/chat, /v1beta/models/M:generateContent, with its query if that decides the
+    form (alt=sse) but never with a client's key. `body` is what the client sent. `stream` is whether
+    the client wants pieces. `conversation` is what its turns have in common: a session's id, an address.
+    """
+
+    request: PromptRequest
+    dialect: str
+    path: str
+    body: bytes
+    stream: bool
+    reader: ReplyReader
+    conversation: str = ""
