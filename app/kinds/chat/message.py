@@ -1,15 +1,16 @@
 """Messages: normalisation, and division into clauses.
 
-`normalise` gives the form in which a deck's expressions are searched. `spelling` goes further and
-gives the same text for all spellings of a message; learned answers are found by it.
+`normalise` gives the form in which a deck's expressions are searched. `spelling` gives the same text
+for all spellings of a message; learned answers are found by it.
 
-Two messages count as the same if they are equal after removal of exactly these: width and case;
-emoji and emoticons; the notation and length of long vowels; repetition of a mark; closing marks and
-laughter; the character's name and calls for attention, if a comma or a space separates them. None
-of these carries meaning; words of negation, question marks, particles, other names and numbers
-remain. So no threshold need be tuned, and a message never gets the answer to another question.
-(Distances between texts were rejected: by any of them 「眠い」 is nearer to 「眠くない」 than one spelling of
-おはよう to another.)
+Two messages have the same spelling if they differ by nothing but what is on a closed list: the width
+of letters; case, but not in units (`5 MW`, `Mbps`) and not of single letters (`Aさん`); the length of
+long vowels; repetition of a mark; at the end: closing marks, laughter, and some ornaments after a
+sentence (`_ORNAMENTS`, `_FACES`); the character's name and calls for attention, if a comma or a space
+separates them. Everything else remains: words, particles, numbers, signs, arrows, other emoji. So a
+message never gets the answer to another question, and no threshold need be tuned. (Rejected:
+distances between texts, by which 「眠い」 is nearer to 「眠くない」 than one spelling of おはよう to another;
+and a list of what matters in place of one of what does not, for it is never complete.)
 """
 
 from __future__ import annotations
@@ -80,9 +81,51 @@ _TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[!?…])[。、]", ""),
     )
 )
-_CLOSING_MARKS = frozenset("!。、…,. ")
-_LATIN_LETTER, _KANJI, _HIRAGANA = (re.compile(r) for r in ("[a-z]", "[一-龥々]", "[ぁ-ゖ]"))
-_BEFORE_QUESTION = compiled(r"[!。…、 ]+\?")
+# What `spelling` takes for another form of the same sign.
+_WIDTH = {sign: sign - 0xFEE0 for sign in range(0xFF01, 0xFF5E)} | {
+    ord("\u3000"): " ",
+    **dict.fromkeys(map(ord, "~\uff5e\u2053\u223c\u3030"), "\u301c"),
+    **dict.fromkeys(map(ord, "\u200b\u200c\u200e\u200f\u2060\ufe0e\ufe0f\ufeff")),
+}
+_HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]+")
+_KANA, _ENDS_A_WORD = "ぁ-ゖァ-ヶー", "[a-zA-Zぁ-ゖァ-ヶー一-龥々]"
+_SAME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), with_)
+    for pattern, with_ in (
+        (r"(?<![0-9])(?:\.{2,}|・{2,}|。{2,}|‥+)", "…"),
+        (rf"(?<=[{_KANA}])[ー〜\u2010-\u2015\u2500\u2501]+", "ー"),
+        (r"([あいうえおアイウエオ])\1{2,}", r"\1ー"),
+        (r"ー+", "ー"),
+        (r"っ{2,}", "っ"),
+        (r"ッ{2,}", "ッ"),
+        (r"\s+", " "),
+        (r" (?=[!?。、…])", ""),
+        (r"…+", "…"),
+        (r"(?<![0-9!?])!*\?[!?]*", "?"),
+        (r"(?<![0-9!?])!{2,}", "!"),
+    )
+)
+_LATIN_RUN = re.compile("[a-zA-Z]+")
+_AFTER_A_NUMBER = re.compile(r"[0-9] ?\Z")
+_JAPANESE_LETTER = re.compile("[ぁ-ゖァ-ヶ一-龥々]")
+# Signs that add nothing after a sentence: hearts, sparkles, notes, smiling faces.
+_ORNAMENTS = "[❤♥💕💖💗💓💞💘💛💚💙💜🧡🤍🩷✨⭐🌟💫🌸🎶🎵♪♫☆★😊☺😄😃😀😁😆🥰😍🤗🙂😌😂🤣]"
+_FACES = (
+    *("(^^)", "(^-^)", "(^_^)", "(^o^)", "(^▽^)", "(^∀^)", "(*^^*)", "(*^_^*)", "(*^▽^*)", "^^"),
+    *("(≧▽≦)", "(´▽`)", "(*´▽`*)", "(´∀`)", "(*´∀`*)", "(´ω`)", "(*´ω`*)", "\\(^o^)/", "(・∀・)"),
+)
+_ENDING = re.compile(
+    # Ornaments after what ends a sentence; after a noun or a particle they can be a word.
+    rf"(?:(?<=[!?。…〜ーたただでうすいるんよねなわぞぜさきみつくけw笑]){_ORNAMENTS}+"
+    rf"|(?<={_ENDS_A_WORD})(?:{'|'.join(re.escape(face.translate(_BEFORE_WIDTH)) for face in _FACES)})"
+    # Laughter and closing marks after a word, but not after a number or a sign.
+    rf"|(?<=[{_KANA}一-龥々!?。…)])w+|(?<=[{_KANA}!?。…])笑+|\(笑\)"
+    rf"|(?<={_ENDS_A_WORD})[!。、,.]+|(?<=[!?。、…w笑)])[!。、]+|(?<={_ORNAMENTS})[!。]+|(?<=[ぁ-ゖ])ー| +)\Z"
+)
+# Of fewer signs nothing is taken away: 「え」 and 「えー」 are two messages.
+_FEWEST = 2
+# Marks, laughter and ornaments in turn at the end of a message; more of them are left.
+_ENDINGS = 12
 # Matches nothing.
 _NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
@@ -154,33 +197,41 @@ def _one_of(words: Iterable[str]) -> str:
 
 
 def spelling(text: str, called: Address | None = None) -> str:
-    """One text for all spellings of a message; the module's docstring lists what is removed."""
-    whole = normalise(text)
-    short = _BEFORE_QUESTION.sub("?", whole[: _closing(whole)])
+    """One text for all spellings of a message; the module's docstring lists what is equal."""
+    whole = _HALF_WIDTH_KANA.sub(lambda f: unicodedata.normalize("NFKC", f.group()), text)
+    whole = unicodedata.normalize("NFC", whole.translate(_BEFORE_WIDTH).translate(_WIDTH)).strip()
+    for pattern, with_ in _SAME_FORMS:
+        whole = pattern.sub(with_, whole)
+    whole = _folded(whole)
+    short = _ended(whole)
     if called:
         short = called.taken_from(called.taken_from(short))
     return short or whole
 
 
-def _closing(text: str) -> int:
-    """The offset of the closing marks, laughter and long vowel, which do not change a message.
+def _folded(text: str) -> str:
+    """The text with Latin words in small letters where their case does not matter."""
+    japanese = bool(_JAPANESE_LETTER.search(text))
 
-    In 「苦笑」 and 「カレー」 they are part of a word.
-    """
-    end = len(text)
-    while end and _closes(text[end - 1], text[end - 2 : end - 1]):
-        end -= 1
-    return end
+    def folded(found: re.Match[str]) -> str:
+        word = found.group()
+        regular = word.islower() or word.isupper() or word.istitle()
+        unit = _AFTER_A_NUMBER.search(text, max(0, found.start() - 2), found.start())
+        return word.lower() if regular and not unit and (len(word) > 1 or not japanese) else word
+
+    return _LATIN_RUN.sub(folded, text)
 
 
-def _closes(sign: str, before: str) -> bool:
-    if sign == "w":
-        return not _LATIN_LETTER.match(before)
-    if sign in "笑草":
-        return not _KANJI.match(before)
-    if sign == "ー":
-        return bool(_HIRAGANA.match(before))
-    return sign in _CLOSING_MARKS
+def _ended(text: str) -> str:
+    """The text without the marks, laughter and ornaments at its end."""
+    for _ in range(_ENDINGS):
+        # Searched near the end only, so that the cost does not grow with the message.
+        offset = max(0, len(text) - 40)
+        found = _ENDING.search(text, offset)
+        if not found or found.start() < _FEWEST:
+            break
+        text = text[: found.start()]
+    return text
 
 
 def joined(text: str) -> str:

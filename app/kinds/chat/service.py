@@ -18,7 +18,6 @@ from app.kinds.chat import care, figures, rotation
 from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
-from app.kinds.chat.message import normalise
 from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, VariedTier
 from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
@@ -256,7 +255,7 @@ class ServedChat:
                 turn.deck.message_query(turn.character, turn.text),
                 reply.tier,
                 {
-                    "asked": normalise(turn.text),
+                    "asked": turn.text,
                     "text": reply.text,
                     "source": reply.source,
                     "model": reply.model,

@@ -36,7 +36,7 @@ class LearnedTier:
         if body is None:
             return None
         stored = orjson.loads(body)
-        near = stored.get("asked") != normalise(turn.text)
+        near = normalise(stored.get("asked", "")) != normalise(turn.text)
         return Reply(stored["text"], self.name, stored["source"], stored["model"], near)
         yield  # a generator, as every tier
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,19 @@ DECK = ROOT / "data" / "decks" / "chat"
 ENGLISH = ROOT / "data" / "decks" / "harbour"
 # Where nobody listens: no test reaches a model that it does not start.
 NOWHERE = "http://127.0.0.1:9"
+
+
+def interval(hits: int, of: int) -> str:
+    """Wilson's interval of a share at 95 %."""
+    share, z = hits / of, 1.96
+    middle, spread = (
+        share + z * z / (2 * of),
+        z * math.sqrt((share + z * z / (4 * of)) * (1 - share) / of),
+    )
+    if share in (0, 1):
+        spread = z * z / (2 * of)
+    low, high = ((middle + sign * spread) / (1 + z * z / of) for sign in (-1, 1))
+    return f"{hits} of {of} ({share:.1%}; {max(0.0, low):.1%} to {min(1.0, high):.1%})"
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ that somebody has tuned on is worth nothing any more: write a new one.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from app.kinds.chat.care import Memory, Step, step
 from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
+from tests.kinds.chat.kit import interval
 
 GRAVE, OTHER = "grave-blind.jsonl", "not-grave-blind.jsonl"
 
@@ -35,19 +35,6 @@ def outcome(deck: PatternDeck, row: dict[str, object]) -> str:
     if answered is None:
         return "none"
     return {Step.CRISIS: "grave", Step.DOUBT: "asked"}.get(answered, "careful")
-
-
-def interval(hits: int, of: int) -> str:
-    """Wilson's interval of a share at 95 %."""
-    share, z = hits / of, 1.96
-    middle, spread = (
-        share + z * z / (2 * of),
-        z * math.sqrt((share + z * z / (4 * of)) * (1 - share) / of),
-    )
-    if share in (0, 1):
-        spread = z * z / (2 * of)
-    low, high = ((middle + sign * spread) / (1 + z * z / of) for sign in (-1, 1))
-    return f"{hits} of {of} ({share:.1%}; {max(0.0, low):.1%} to {min(1.0, high):.1%})"
 
 
 @pytest.mark.long

@@ -100,7 +100,7 @@ def test_a_second_message_is_answered_by_what_was_learned(
     asked = len(gemini.asked)
     again = _until_learned(cloud, question)
     assert (again["tier"], again["text"], again["near"]) == ("learned", gemini.text, False)
-    near = ask(cloud, "ねえ、くじらって".replace("くじら", "クジラ") + "何を食べてるの？？🐳")
+    near = ask(cloud, "ねえ、くじらって".replace("くじら", "クジラ") + "何を食べてるの？？✨")
     assert (near["tier"], near["near"]) == ("learned", True)
     assert ask(cloud, "クジラって何を食べてるの")["tier"] == "cloud"
     assert ask(cloud, question, character="yuri")["tier"] == "fallback"
