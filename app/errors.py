@@ -141,11 +141,15 @@ class StateUnavailableError(TsukuriokiError):
 
 
 class ModelFaultError(TsukuriokiError):
-    """A model did not answer, or not in time. `reason` is the word under which it is counted."""
+    """A model did not answer, or not in time. `reason` is the word under which it is counted.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `shared` is whether the same failure was met by another request, which waited for the same reply.
+    """
+
+    def __init__(self, reason: str, message: str, *, shared: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.shared = shared
 
 
 class RequestError(TsukuriokiError):

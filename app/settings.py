@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import SettingError
+from app.providers import CloudModels, ModelName
 from app.providers.secret import Secret
 from app.store.index import DEFAULT_ORDER
 from app.store.options import StoreOptions
@@ -132,6 +133,17 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
     return read
 
 
+def _cloud(name: str, value: str) -> CloudModels:
+    models = [ModelName(*word.partition(":")[::2]) for word in _words(name, value)]
+    known = all(
+        provider == "openai" or (provider == "gemini" and model) for provider, model in models
+    )
+    if not known or not 1 <= len(models) <= 2:
+        expected = "one or two of gemini:MODEL and openai:MODEL, with a comma between"
+        raise SettingError(name, value, expected)
+    return CloudModels(models[0], models[-1])
+
+
 def _secret(name: str, value: str) -> Secret:
     return Secret(value.strip())
 
@@ -166,7 +178,7 @@ class Settings:
     misses: bool = _setting("TSUKURIOKI_MISSES", "on", "whether misses are noted, on or off", _switch, travels=True)
     prices: Path | None = _setting("TSUKURIOKI_PRICES", "", "a price table (JSON); its models replace those of the built-in table", _optional_path)
     deck: str = _setting("TSUKURIOKI_DECK", "poem", "the deck of `POST /api/generate-poem` and of the page", _text, travels=True)
-    tiers: tuple[str, ...] = _setting("TSUKURIOKI_TIERS", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (Gemini) are used only if you name them", _words_of(ALL_TIERS), travels=True)
+    tiers: tuple[str, ...] = _setting("TSUKURIOKI_TIERS", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (TSUKURIOKI_CLOUD) are used only if you name them", _words_of(ALL_TIERS), travels=True)
     radius: int = _setting("TSUKURIOKI_RADIUS", "1", "in how many phrases a same_hand answer may differ from the play", _whole(0, 12), travels=True)
     sources: tuple[str, ...] = _setting("TSUKURIOKI_SOURCES", ",".join(DEFAULT_ORDER), "sources, best first: if several have an answer for a play, the best one is served", _words, travels=True)
     deadline: float = _setting("TSUKURIOKI_DEADLINE", "8", "seconds in which local or cloud must have written an answer to a play", _seconds)
@@ -183,19 +195,19 @@ class Settings:
     idle: int = _setting("TSUKURIOKI_IDLE", "60", "seconds without a touch after which the kiosk page returns to its start", _whole(5, 86_400), travels=True)
     gemini_api_key: Secret = _setting("GEMINI_API_KEY", "", "the key for Gemini; if it is set, a build uses Gemini", _secret)
     google_api_key: Secret = _setting("GOOGLE_API_KEY", "", "another name for the same key; GEMINI_API_KEY comes first", _secret)
-    gemini_model: str = _setting("TSUKURIOKI_GEMINI_MODEL", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy, and the cloud's for plays and for ordinary messages", _text, travels=True)
+    gemini_model: str = _setting("TSUKURIOKI_GEMINI_MODEL", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy, while cooking", _text, travels=True)
     gemini_base_url: str = _setting("TSUKURIOKI_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "the address of Gemini", _text)
     ollama_host: str = _setting("OLLAMA_HOST", "http://127.0.0.1:11434", "the address of Ollama", _text)
     ollama_model: str = _setting("TSUKURIOKI_OLLAMA_MODEL", "qwen2.5:0.5b", "the model of ollama", _text, travels=True)
     ollama_free_mb: int = _setting("TSUKURIOKI_OLLAMA_FREE_MB", "600", "MiB of memory that must be available before a model is loaded on this machine", _whole(0, 1_000_000))
     openai_api_key: Secret = _setting("OPENAI_API_KEY", "", "the key for an OpenAI-compatible server; local ones need none", _secret)
     openai_base_url: str = _setting("OPENAI_BASE_URL", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _text)
+    cloud: CloudModels = _setting("TSUKURIOKI_CLOUD", "gemini:gemini-3.5-flash-lite,gemini:gemini-3.8-flash", "the models of the tier cloud: one for plays and ordinary messages and, after a comma, one for important messages, with which costs are compared. gemini:MODEL, or openai:MODEL for any OpenAI-compatible server", _cloud, travels=True)
     timeout: float = _setting("TSUKURIOKI_TIMEOUT", "120", "seconds for one reply of a provider, while cooking", _seconds)
     chat_deck: str = _setting("TSUKURIOKI_CHAT_DECK", "", "the deck of `/chat` and `POST /api/chat`; if empty, `chat` if there is such a deck, else the first", _text, travels=True)
     chat_tiers: tuple[str, ...] = _setting("TSUKURIOKI_CHAT_TIERS", "learned,rules,local,fallback", "the tiers of a chat, in order; cloud is used only if you name it", _words_of(CHAT_TIERS), travels=True)
     chat_vary: bool = _setting("TSUKURIOKI_CHAT_VARY", "off", "whether the local model varies the lines of the rules, on or off", _switch, travels=True)
     chat_deadline: float = _setting("TSUKURIOKI_CHAT_DEADLINE", "5", "seconds for a local reply, loading included", _seconds, travels=True)
-    chat_strong: str = _setting("TSUKURIOKI_CHAT_STRONG", "gemini-3.8-flash", "the cloud's model for important messages; costs are compared with it", _text, travels=True)
     chat_learn: bool = _setting("TSUKURIOKI_CHAT_LEARN", "off", "whether messages that the cloud answered are kept with their answers for the next build, on or off", _switch, travels=True)
     chat_pace: int = _setting("TSUKURIOKI_CHAT_PACE", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000), travels=True)
     chat_rate: int = _setting("TSUKURIOKI_CHAT_RATE", "120", "chat messages a minute from one address, a sixth of them at once; 0 sets no limit", _whole(0, 1_000_000), travels=True)

@@ -120,12 +120,17 @@ class RsgiApplication:
         # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
+        self._stopping = service.stopping
         self._flushing: asyncio.Future[None] | None = None
         self._bodies = Bodies(settings.request_seconds)
         self._parent = os.getppid()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called in a worker before it serves."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Granian's own handler is the loop's, which is called too: it reads signals from a
+            # descriptor that Python writes to for any handler.
+            signal.signal(number, lambda *_: self._stopping.set())
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:

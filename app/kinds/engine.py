@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import logging
+from collections.abc import Callable, Generator, Hashable
 from typing import NamedTuple, TypeVar
 
 from app.errors import ModelFaultError
 from app.kinds.refusal import Refusal
 from app.providers.guards import Breaker
-from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, relay
+from app.providers.relay import Ask, ChatModel, Finish, Flights, ReplyLimit, relay
+
+log = logging.getLogger(__name__)
 
 # Notes why a tier gave no answer: tier, what stopped it (guard, fault, gate), the reason.
 Noter = Callable[[str, str, str], None]
-# Judges an incomplete text: refuses it only for what later text cannot correct.
+# The first refusal of a text, None if there is none.
 Judge = Callable[[str], Refusal | None]
 
 
@@ -32,6 +35,16 @@ def hidden(pieces: Generator[str, None, ReturnT]) -> Generator[str, None, Return
         pieces.close()
 
 
+class Judges(NamedTuple):
+    """Judge a reply: `part` while it is written, for what later text cannot correct; `whole`."""
+
+    part: Judge = lambda _: None
+    whole: Judge = lambda _: None
+
+
+NO_JUDGES = Judges()
+
+
 class Written(NamedTuple):
     """A complete reply: its text, and the model and tokens to bill."""
 
@@ -40,11 +53,15 @@ class Written(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """A model and its guards. `clock` gives seconds."""
+    """A model and its guards. `clock` gives seconds.
+
+    `flights` are its replies that are being written: requests with the same key share one.
+    """
 
     model: ChatModel
     limit: ReplyLimit
     breaker: Breaker
+    flights: Flights
     note: Noter
     clock: Callable[[], float]
 
@@ -52,30 +69,30 @@ class Engine(NamedTuple):
         self,
         tier: str,
         ask: Ask,
-        judge: Judge | None = None,
+        key: Hashable,
+        judges: Judges = NO_JUDGES,
         billed: Callable[[Finish], None] | None = None,
     ) -> Generator[str, None, Written | None]:
         """The pieces of a reply; returns the reply, or None if it failed or was refused.
 
-        The reason for None is noted under `tier`. `judge` judges the text after each piece.
-        `billed` is called with the tokens of a finished reply, even if it was cut at the limit.
+        The reason for None is noted under `tier`. `key` is what makes two requests the same: they
+        get one reply if they are asked at the same time, and none if the gate refused it a short
+        time ago. `billed` is called with the tokens of a finished reply, even if it was cut at the
+        limit, once for all requests that share it.
         """
         if self.breaker.open:
             self.note(tier, "guard", "resting")
             return None
+        if self.refused_before(tier, key):
+            return None
         text = ""
-        pieces = relay(self.model, ask, self.limit, self.clock)
+        pieces = relay(self.model, ask, self.limit, self.clock, self.flights, key)
         try:
             for piece in pieces:
                 if isinstance(piece, Finish):
-                    self.breaker.worked()
-                    if billed:
-                        billed(piece)
-                    return self._whole(tier, text.strip(), piece)
+                    return self._whole(tier, key, Written(text.strip(), piece), judges, billed)
                 text += piece
-                refusal = judge(text.strip()) if judge and piece else None
-                if refusal:
-                    self.note(tier, "gate", refusal.check)
+                if piece and self._refused(tier, key, judges.part, text.strip()):
                     return None
                 yield piece
         except ModelFaultError as fault:
@@ -84,14 +101,48 @@ class Engine(NamedTuple):
             pieces.close()
         return None
 
-    def _whole(self, tier: str, text: str, finish: Finish) -> Written | None:
-        if finish.cut:
-            self.note(tier, "gate", "cut_short")
+    def refused_before(self, tier: str, key: Hashable) -> bool:
+        """Whether the gate refused the reply to a request a short time ago, as noted."""
+        check = self.flights.refusal(key)
+        if check:
+            self.note(tier, "gate", check)
+        return check is not None
+
+    def refuse(self, tier: str, key: Hashable, check: str) -> None:
+        """Note that the gate refused a reply, so that it is not asked for again at once."""
+        self.note(tier, "gate", check)
+        self.flights.refuse(key, check)
+
+    def _whole(
+        self,
+        tier: str,
+        key: Hashable,
+        written: Written,
+        judges: Judges,
+        billed: Callable[[Finish], None] | None,
+    ) -> Written | None:
+        self.breaker.worked()
+        if billed and not written.finish.shared:
+            billed(written.finish)
+        if written.finish.cut:
+            self.refuse(tier, key, "cut_short")
             return None
-        return Written(text, finish)
+        return None if self._refused(tier, key, judges.whole, written.text) else written
+
+    def _refused(self, tier: str, key: Hashable, judge: Judge, text: str) -> bool:
+        """Whether a text is refused, as noted; one that cannot be judged is refused too."""
+        try:
+            refusal = judge(text)
+        except Exception:  # a fault of the gate must not end the answer: the next tier gives one
+            log.exception("the gate failed")
+            self.note(tier, "fault", "gate")
+            return True
+        if refusal:
+            self.refuse(tier, key, refusal.check)
+        return bool(refusal)
 
     def _faulted(self, tier: str, fault: ModelFaultError) -> None:
         guarded = fault.reason in ("busy", "no_memory")
         self.note(tier, "guard" if guarded else "fault", fault.reason)
-        if not guarded:
+        if not guarded and not fault.shared:
             self.breaker.failed()

@@ -5,31 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import ProviderStopError
 from app.kinds.engine import Engine, Noter
-from app.providers import transport
+from app.providers import ModelName, transport
 from app.providers.gemini import Gemini
 from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
 from app.providers.lazy import LazyModel
 from app.providers.ollama import Ollama, knock
-from app.providers.relay import ChatModel
+from app.providers.openai import OPENAI, OpenAICompatible
+from app.providers.relay import ChatModel, Flights, ReplyLimit
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
 # Failures in a row after which a model is not asked, and for how many seconds: visitors do not wait
 # for a model that does not work, and one that works again is soon asked.
 FAILURES, REST_SECONDS = 3, 30.0
-# Cloud replies at a time in a worker; further requests are for the next tier.
+# Cloud replies at a time in a worker and of a provider; further requests are for the next tier.
 CLOUD_AT_ONCE = 16
+# Seconds for which a request is not sent again to the cloud after the gate refused the reply: long
+# enough for a crowd that says the same thing, short enough for a person who tries again.
+REMEMBER_REFUSED = 30.0
+
+
+class _Guards(NamedTuple):
+    """What all decks of a worker share of a provider's models."""
+
+    limit: ReplyLimit
+    breaker: Breaker
+    flights: Flights
 
 
 class ServedModels:
-    """A local and a cloud model.
+    """The local model, and the cloud's by provider.
 
     `folder` is for the lock that limits the local model to one reply at a time; `memory` gives the
-    available bytes. Each deck has an engine of its own, with its own notes; the limit and the
-    breaker of a model are shared.
+    available bytes. Each deck has an engine of its own, with its own notes; the guards of a
+    provider are shared.
     """
 
     def __init__(
@@ -42,12 +55,19 @@ class ServedModels:
         self._settings = settings
         self._clock = clock
         self._memory = memory
-        self._local_limit = OneAtATime(folder / "local.lock")
-        self._cloud_limit = SomeAtATime(CLOUD_AT_ONCE)
-        self._local_breaker, self._cloud_breaker = self._breaker(), self._breaker()
+        self._guards = {
+            # What costs nothing is not shared: to wait for a model that hangs helps nobody.
+            Ollama.name: self._made(OneAtATime(folder / "local.lock"), 0.0),
+            Gemini.name: self._made(SomeAtATime(CLOUD_AT_ONCE), REMEMBER_REFUSED),
+            OpenAICompatible.name: self._made(SomeAtATime(CLOUD_AT_ONCE), REMEMBER_REFUSED),
+        }
 
-    def _breaker(self) -> Breaker:
-        return Breaker(FAILURES, REST_SECONDS, self._clock)
+    def _made(self, limit: ReplyLimit, remember: float) -> _Guards:
+        breaker = Breaker(FAILURES, REST_SECONDS, self._clock)
+        return _Guards(limit, breaker, Flights(self._clock, remember))
+
+    def _engine(self, model: ChatModel, note: Noter) -> Engine:
+        return Engine(model, *self._guards[model.name], note, self._clock)
 
     def local(self, note: Noter) -> Engine:
         """The model that Ollama runs on this machine."""
@@ -65,16 +85,26 @@ class ServedModels:
             )
 
         model = LazyModel(Ollama.name, make, lambda: knock(host))
-        return Engine(model, self._local_limit, self._local_breaker, note, self._clock)
+        return self._engine(model, note)
 
-    def cloud(self, note: Noter) -> Engine:
-        """The Gemini API."""
+    def cloud(self, name: ModelName, note: Noter) -> Engine:
+        """The Gemini API, or an OpenAI-compatible server."""
         settings = self._settings
-        key = settings.gemini_api_key or settings.google_api_key
-        url = settings.gemini_base_url
-        _warn_of_proxy(url)
-        model = LazyModel(Gemini.name, lambda: Gemini(key, "", url, settings.timeout))
-        return Engine(model, self._cloud_limit, self._cloud_breaker, note, self._clock)
+        if name.provider == OpenAICompatible.name:
+            key, url = settings.openai_api_key, settings.openai_base_url
+            _warn_of_proxy(url or OPENAI)
+
+            def make() -> ChatModel:
+                return OpenAICompatible(key, url, name.model, settings.timeout)
+        else:
+            key = settings.gemini_api_key or settings.google_api_key
+            url = settings.gemini_base_url
+            _warn_of_proxy(url)
+
+            def make() -> ChatModel:
+                return Gemini(key, "", url, settings.timeout)
+
+        return self._engine(LazyModel(name.provider, make), note)
 
 
 def _warn_of_proxy(url: str) -> None:

@@ -14,6 +14,23 @@ from typing import Any, NamedTuple, Protocol
 from app.store.entry import Usage
 
 
+class ModelName(NamedTuple):
+    """A model of a provider; `model` may be empty for openai: the first that the server lists."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return self.model or self.provider
+
+
+class CloudModels(NamedTuple):
+    """The models of the cloud tier: for ordinary requests, and for important messages."""
+
+    cheap: ModelName
+    strong: ModelName
+
+
 class Prompt(NamedTuple):
     """A prompt and the form of its reply.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -17,18 +18,23 @@ from app.providers.faults import (
     service_error,
     unreadable,
 )
+from app.providers.relay import Abort, Ask, Finish
 from app.providers.secret import Secret
+from app.providers.tokens import estimate_tokens
+from app.store.entry import Usage
 
 OPENAI = "https://api.openai.com/v1"
 # The library requires a key; servers on this machine accept any.
 _ANY_KEY = "none"
 # Ways to ask for JSON, best first; not every server supports all of them.
 _SCHEMA, _OBJECT, _FREE = "json_schema", "json_object", "text"
+_REASONS = {401: "key", 403: "key", 404: "missing", 429: "quota"}
 
 
 class OpenAICompatible:
-    """An OpenAI-compatible API. `timeout` is in seconds, for a whole reply.
+    """An OpenAI-compatible API: whole replies for cooking, streamed replies at the event.
 
+    `timeout` is in seconds, for a whole reply.
     If `model` is empty, the first that the server lists is used: the one that LM Studio has loaded.
     Raises ProviderStopError if the library, an address or a model is missing.
     """
@@ -58,12 +64,19 @@ class OpenAICompatible:
         self._base_url = base_url or OPENAI
         self.model = model
         self._service = self._described(key)
+        # The library cannot pass the Abort of a request on: it is kept by thread for `_prepare`.
+        self._streamed = threading.local()
+        # Not every server accepts the option that asks for the tokens of a streamed reply.
+        self._asks_usage = True
         self._client = openai.OpenAI(
             api_key=key.reveal() or _ANY_KEY,
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=httpx2.Client(**transport.options(httpx2, timeout, self._base_url)),
+            http_client=httpx2.Client(
+                event_hooks={"request": [self._prepare]},
+                **transport.options(httpx2, timeout, self._base_url),
+            ),
         )
         if not model:
             try:
@@ -80,7 +93,12 @@ class OpenAICompatible:
             403: "use a key that is allowed to do this",
             404: f"name a model that the server has with --model; {wanted}",
         }
-        return Service(self._base_url, key, steps)
+        return Service(self._base_url, key, steps, _REASONS)
+
+    def _prepare(self, request: Any) -> None:
+        abort = getattr(self._streamed, "abort", None)
+        if abort:
+            request.extensions["trace"] = abort.trace
 
     def _first_model(self) -> str:
         try:
@@ -135,6 +153,63 @@ class OpenAICompatible:
             response_format=self._library.omit if form == _FREE else wanted,  # type: ignore[arg-type]
         )
 
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+        """The pieces of a reply as they are written. Raises ProviderError.
+
+        If the server does not say how many tokens it used, they are estimated.
+        """
+        self._streamed.abort = abort
+        usage, reason, model, text = None, "", ask.model or self.model, ""
+        try:
+            with self._faults(), self._opened(ask, model) as parts:
+                for part in parts:
+                    model = part.model or model
+                    usage = self._usage(part) or usage
+                    if not part.choices:
+                        continue
+                    reason = part.choices[0].finish_reason or reason
+                    if piece := part.choices[0].delta.content:
+                        text += piece
+                        yield piece
+        finally:
+            self._streamed.abort = None
+        if reason not in ("stop", "length"):
+            raise ProviderRetryError(
+                f"{self._base_url} ended with {reason or 'nothing'}",
+                reason="blocked" if reason else "cut",
+            )
+        yield Finish(model, usage or _estimated(ask, text), reason == "length")
+
+    def _opened(self, ask: Ask, model: str) -> Any:
+        asked: dict[str, Any] = {}
+        if self._asks_usage:
+            asked["stream_options"] = {"include_usage": True}
+        if ask.schema:
+            schema = {"name": "answer", "schema": deepcopy(dict(ask.schema))}
+            asked["response_format"] = {"type": _SCHEMA, _SCHEMA: schema}
+        try:
+            return self._client.chat.completions.create(
+                model=model,
+                messages=_messages(ask),
+                max_tokens=ask.most_tokens,
+                stream=True,
+                timeout=ask.seconds,
+                **asked,
+            )
+        except self._library.APIStatusError as error:
+            if error.status_code not in (400, 422) or "stream_options" not in str(error):
+                raise
+            if not self._asks_usage:
+                raise
+            self._asks_usage = False
+            return self._opened(ask, model)
+
+    def _usage(self, part: Any) -> Usage | None:
+        if not part.usage:
+            return None
+        reply = self._replies.OpenAIReply.model_validate({"usage": part.usage.to_dict()})
+        return reply.completion("").usage
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         """Translate the library's errors into ProviderError, without the key, or _FormError."""
@@ -162,11 +237,22 @@ class OpenAICompatible:
             return ProviderStopError(
                 f"{self._base_url}: the quota is used up (429): {plain(text, self._service.key)}",
                 "enable billing",
+                "quota",
             )
         return service_error(self._service, code, text, (), retry_after(error.response.headers))
 
     def close(self) -> None:
         self._client.close()
+
+
+def _messages(ask: Ask) -> Any:
+    system = [{"role": "system", "content": ask.system}] if ask.system else []
+    return [*system, *ask.messages]
+
+
+def _estimated(ask: Ask, text: str) -> Usage:
+    told = ask.system + "".join(message["content"] for message in ask.messages)
+    return Usage(prompt=estimate_tokens(told), output=estimate_tokens(text))
 
 
 class _FormError(Exception):

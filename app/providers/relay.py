@@ -1,26 +1,32 @@
 """Relaying a model's reply as it is written, within a deadline for the whole reply.
 
-A thread of its own reads the reply, the request waits on a queue: so the deadline holds whatever
-the model does, even if the reply trickles in. If the request ends early (deadline, a refused
-answer, a client that went away), the connection to the model is shut down, which stops the
-generation.
+A thread of its own reads the reply, requests wait for its pieces: so the deadline holds whatever
+the model does, even if the reply trickles in. Requests for the same reply share it (`Flights`), so
+that fifty people who say the same thing at once are one call to the model. When the last of them
+ends early (deadline, a refused answer, a client that went away), the connection to the model is
+shut down, which stops the generation.
 """
 
 from __future__ import annotations
 
-import queue
+import logging
 import socket
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from app.errors import ModelFaultError, ProviderError
 from app.store.entry import Usage
 
+log = logging.getLogger(__name__)
+
 # Seconds between the empty pieces of a waiting request, by which it notices that its client left.
 HEARTBEAT = 0.25
+# Refused requests that are remembered.
+_REFUSED = 1024
 
 
 class Ask(NamedTuple):
@@ -39,11 +45,15 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a reply: the model, the tokens billed, and whether it was cut at `most_tokens`."""
+    """The end of a reply: the model, the tokens billed, and whether it was cut at `most_tokens`.
+
+    `shared` is whether another request, which got the same reply, is billed for it.
+    """
 
     model: str
     usage: Usage = field(default_factory=Usage)
     cut: bool = False
+    shared: bool = False
 
 
 class Abort:
@@ -98,73 +108,184 @@ class ReplyLimit(Protocol):
         """End a reply."""
 
 
+class Flight:
+    """A reply that is being written until `end` (seconds of the clock), for one or more requests."""
+
+    def __init__(self, end: float) -> None:
+        self.abort = Abort()
+        self.readers = 0
+        self._end = end
+        self._pieces: list[str | Finish | ModelFaultError] = []
+        self._met = False
+        self._changed = threading.Condition()
+
+    def put(self, piece: str | Finish | ModelFaultError) -> None:
+        """Add a piece; a `Finish` or an error is the last."""
+        with self._changed:
+            self._pieces.append(piece)
+            self._changed.notify_all()
+
+    def read(self, clock: Callable[[], float]) -> Generator[str | Finish, None, None]:
+        """All pieces, with empty ones while they are waited for. Raises ModelFaultError."""
+        place = 0
+        while True:
+            left = self._end - clock()
+            if left <= 0:
+                raise self._fault("timeout", "the deadline is over")
+            with self._changed:
+                if place == len(self._pieces):
+                    self._changed.wait(min(left, HEARTBEAT))
+                new = self._pieces[place:]
+            place += len(new)
+            for piece in new or ("",):
+                if isinstance(piece, ModelFaultError):
+                    raise self._fault(piece.reason, str(piece))
+                if isinstance(piece, Finish):
+                    yield replace(piece, shared=self._shared())
+                    return
+                yield piece
+
+    def _fault(self, reason: str, message: str) -> ModelFaultError:
+        return ModelFaultError(reason, message, shared=self._shared())
+
+    def _shared(self) -> bool:
+        """Whether another request has met the end of the reply, which is counted once."""
+        with self._changed:
+            met, self._met = self._met, True
+        return met
+
+
+class Flights:
+    """The replies that a model is writing in this worker, and the requests for which none was fit.
+
+    Requests with the same key get the same reply, and a request is remembered as refused for
+    `remember` seconds; if that is 0, each request has a reply of its own. `clock` gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float], remember: float) -> None:
+        self._clock = clock
+        self._remember = remember
+        self._flying: dict[Hashable, Flight] = {}
+        self._refused: OrderedDict[Hashable, tuple[float, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def join(self, key: Hashable, begin: Callable[[], Flight]) -> Flight:
+        """The reply that is being written for a key, or the one that `begin` begins."""
+        with self._lock:
+            flight = self._flying.get(key)
+            if flight is None or not self._remember:
+                flight = self._flying[key] = begin()
+            flight.readers += 1
+            return flight
+
+    def leave(self, key: Hashable, flight: Flight) -> None:
+        """End reading; the last request to do so ends the model's work."""
+        with self._lock:
+            flight.readers -= 1
+            if flight.readers:
+                return
+            self._forget(key, flight)
+        flight.abort.fire()
+
+    def land(self, key: Hashable, flight: Flight) -> None:
+        """Note that a reply is complete: the next request for it asks the model again."""
+        with self._lock:
+            self._forget(key, flight)
+
+    def _forget(self, key: Hashable, flight: Flight) -> None:
+        if self._flying.get(key) is flight:
+            del self._flying[key]
+
+    def refuse(self, key: Hashable, check: str) -> None:
+        """Remember that the gate refused the reply to a request, by which check."""
+        if not self._remember:
+            return
+        with self._lock:
+            self._refused[key] = self._clock() + self._remember, check
+            self._refused.move_to_end(key)
+            if len(self._refused) > _REFUSED:
+                self._refused.popitem(last=False)
+
+    def refusal(self, key: Hashable) -> str | None:
+        """The check that refused the reply to this request a short time ago; None if none did."""
+        until, check = self._refused.get(key, (0.0, ""))
+        return check if self._clock() < until else None
+
+
 def relay(
-    model: ChatModel, ask: Ask, limit: ReplyLimit, clock: Callable[[], float]
+    model: ChatModel,
+    ask: Ask,
+    limit: ReplyLimit,
+    clock: Callable[[], float],
+    flights: Flights,
+    key: Hashable,
 ) -> Generator[str | Finish, None, None]:
     """The pieces of a reply, with empty ones while it waits, a `Finish` last.
 
-    Raises ModelFaultError: `busy` if `limit` allows no further reply, `timeout` at the deadline, or
-    the reason of the model's ProviderError.
+    If a reply to the same `key` is being written, its pieces are given. Raises ModelFaultError:
+    `busy` if `limit` allows no further reply, `timeout` at the deadline, or the reason of the
+    model's ProviderError.
     """
-    end = clock() + ask.seconds
-    if not limit.take():
-        raise ModelFaultError("busy", "another reply is being written")
-    abort = Abort()
-    pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None] = queue.SimpleQueue()
-    pump = threading.Thread(
-        target=_pump, args=(model, ask, abort, pieces, limit), daemon=True, name="relay"
-    )
+
+    def begin() -> Flight:
+        if not limit.take():
+            raise ModelFaultError("busy", "another reply is being written")
+        flight = Flight(clock() + ask.seconds)
+        work = (model, ask, flight, lambda: _end(flight))
+        threading.Thread(target=_pump, args=work, daemon=True, name="relay").start()
+        return flight
+
+    def _end(flight: Flight) -> None:
+        limit.give()
+        flights.land(key, flight)
+
+    flight = flights.join(key, begin)
     try:
-        pump.start()
-        yield from _until(end, pieces, clock)
+        yield from flight.read(clock)
     finally:
-        abort.fire()
+        flights.leave(key, flight)
 
 
-def _pump(
-    model: ChatModel,
-    ask: Ask,
-    abort: Abort,
-    pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None],
-    limit: ReplyLimit,
-) -> None:
-    last: Finish | ModelFaultError | None = None
+def _pump(model: ChatModel, ask: Ask, flight: Flight, end: Callable[[], None]) -> None:
+    last: Finish | ModelFaultError = ModelFaultError("cut", "the reply ended in the middle")
     try:
-        with closing(model.stream(ask, abort)) as written:
-            for piece in written:
-                if abort.fired:
+        with closing(model.stream(ask, flight.abort)) as written:
+            for piece in whole_characters(written):
+                if flight.abort.fired:
                     break
                 if isinstance(piece, Finish):
                     last = piece
                     break
-                pieces.put(piece)
+                flight.put(piece)
     except ProviderError as error:
         last = ModelFaultError(error.reason, str(error))
+    except Exception as error:  # whatever a client library raises, the next tier must answer
+        log.exception("the client of %s failed", model.name)
+        last = ModelFaultError("broken", type(error).__name__)
     finally:
         # Not earlier, because the model works until its connection is closed; and before the last
         # piece, because the client may send its next request as soon as it has the answer.
-        limit.give()
-        pieces.put(last)
+        end()
+        flight.put(last)
 
 
-def _until(
-    end: float,
-    pieces: queue.SimpleQueue[str | Finish | ModelFaultError | None],
-    clock: Callable[[], float],
-) -> Generator[str | Finish, None, None]:
-    while True:
-        left = end - clock()
-        if left <= 0:
-            raise ModelFaultError("timeout", "the deadline is over")
-        try:
-            piece = pieces.get(timeout=min(left, HEARTBEAT))
-        except queue.Empty:
-            yield ""
-            continue
-        if isinstance(piece, ModelFaultError):
-            raise piece
-        if piece is None:
-            raise ModelFaultError("cut", "the reply ended in the middle")
-        yield piece
+def whole_characters(pieces: Iterable[str | Finish]) -> Iterator[str | Finish]:
+    """The same with pieces of whole characters, which can be encoded.
+
+    JSON can cut a character of two UTF-16 units (most emoji) over two pieces: its first half waits
+    for the second. A half without the other becomes U+FFFD, which every gate refuses.
+    """
+    held = ""
+    for piece in pieces:
         if isinstance(piece, Finish):
+            if held:
+                yield "\ufffd"
+            yield piece
             return
+        text = held + piece
+        held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text[: len(text) - len(held)]
+        if text:
+            yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if held:
+        yield "\ufffd"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
-import time
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
 from app.web.access import client_address, too_many
 from app.web.service import Service, parse_json
+
+log = logging.getLogger(__name__)
 
 MAX_MESSAGES = 200
 MAX_MESSAGE = 4000
@@ -181,7 +184,8 @@ def help_json(turn: Turn) -> dict[str, Any]:
 
 def _streamed(service: Service, served: ServedChat, turn: Turn) -> Response:
     response = Response(
-        events(served, turn, service.settings.chat_pace), content_type="text/event-stream"
+        events(served, turn, service.settings.chat_pace, service.stopping),
+        content_type="text/event-stream",
     )
     response.headers["Cache-Control"] = "no-store"
     # Keeps nginx from buffering the stream.
@@ -193,32 +197,41 @@ def _event(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
 
 
-def events(
-    served: ServedChat, turn: Turn, pace: int, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[bytes]:
-    """The server-sent events of an answer: start, delta…, done.
+def events(served: ServedChat, turn: Turn, pace: int, stopping: threading.Event) -> Iterator[bytes]:
+    """The server-sent events of an answer: start, delta…, and `done` or `error` as the last.
 
-    `discard` takes back the deltas before it; `error` ends the stream. Closing the generator, which
-    the server does when the client goes away, closes the connection to the model. `pace` is the
-    characters of a stored line that are sent in a second, 0 for all at once.
+    `discard` takes back the deltas before it. Closing the generator, which the server does when the
+    client goes away, closes the connection to the model. `pace` is the characters of a stored line
+    that are sent in a second, 0 for all at once. When `stopping` is set, a line that is known is
+    sent at once, and a model is not waited for.
     """
     start = {"conversation": turn.conversation, "character": turn.character.id}
     # Who can be called is shown at once, before the first word.
     yield _event("start", start | help_json(turn))
     answer = served.answer(turn)
     try:
-        yield from _answer_events(answer, turn, pace, sleep)
+        yield from _answer_events(answer, turn, pace, stopping)
     except TsukuriokiError as error:
-        yield _event("error", {"title": "No answer", "detail": str(error), "error": SENTENCE})
+        yield _error("No answer", str(error))
+    except Exception:  # the status has been sent: only an event can say that something is broken
+        log.exception("an answer failed")
+        yield _error("No answer", "a fault of the server; its log says more")
     finally:
         answer.close()
 
 
+def _error(title: str, detail: str) -> bytes:
+    return _event("error", {"title": title, "detail": detail, "error": SENTENCE})
+
+
 def _answer_events(
-    answer: Generator[Event, None, Reply], turn: Turn, pace: int, sleep: Callable[[float], None]
+    answer: Generator[Event, None, Reply], turn: Turn, pace: int, stopping: threading.Event
 ) -> Iterator[bytes]:
     shown = ""
     for event in answer:
+        if stopping.is_set() and not isinstance(event, Reply):
+            yield _error("Stopped", "the server is being stopped; ask again")
+            return
         if isinstance(event, Delta):
             shown += event.text
             # A comment keeps the connection open, and fails if the client is gone.
@@ -228,14 +241,16 @@ def _answer_events(
             yield _event("discard", {"tier": event.tier})
         else:
             if not shown:
-                yield from _paced(event.text, pace, sleep)
+                yield from _paced(event.text, pace, stopping.wait)
             yield _event("done", reply_json(turn, event))
 
 
-def _paced(text: str, pace: int, sleep: Callable[[float], None]) -> Iterator[bytes]:
-    """A finished text in pieces, as if it were being written."""
+def _paced(text: str, pace: int, wait: Callable[[float], object]) -> Iterator[bytes]:
+    """A finished text in pieces, as if it were being written; the rest at once if `wait` is true."""
     step = max(1, pace // PIECES_A_SECOND) if pace else len(text)
-    for start in range(0, len(text), step):
-        if start:
-            sleep(step / pace)
+    start = 0
+    while start < len(text):
+        if start and wait(step / pace):
+            step = len(text)
         yield _event("delta", {"text": text[start : start + step]})
+        start += step

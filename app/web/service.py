@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import math
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -79,6 +80,8 @@ class Service:
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
         self.now = now
         self.timer = timer
+        # Set when the worker is being stopped, so that streams end with an event that says so.
+        self.stopping = threading.Event()
         serving = Serving(
             settings,
             self.state,

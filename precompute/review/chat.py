@@ -18,7 +18,6 @@ from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
 from app.ledger.tally import Tally
-from app.providers.prices import load_prices
 from app.settings import Settings
 from app.store.index import Index
 from precompute.cook.report import counts
@@ -41,14 +40,14 @@ def stats(
     except IndexUnusableError as error:
         note(str(error))
     rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
-    prices = load_prices(settings.prices)
+    prices = chat_figures.price_table(settings)
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
     return {
         "deck": deck.id,
         "space": chat_figures.space(deck),
         "store": store(index.meta() if index else None),
         "layers": chat_figures.layers(deck, rows),
-        "cost": chat_figures.cost(deck, rows, prices, settings.chat_strong, today),
+        "cost": chat_figures.cost(deck, rows, prices, settings.cloud.strong, today),
         "candidates": len(candidates),
     }
 

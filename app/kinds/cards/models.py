@@ -96,12 +96,15 @@ class ModelTier:
 
     def _written(self, request: Play) -> Generator[str, None, bytes | None]:
         setup = self._setup
+        play = self._deck.id, request.query.key, request.variant
+        if setup.engine.refused_before(self.name, play):
+            return None
         response = yield from self._response(Task(request.query, request.variant))
         if response is None:
             return None
         refusal = self._gate.examine(request.query, response)
         if refusal:
-            setup.engine.note(self.name, "gate", refusal.check)
+            setup.engine.refuse(self.name, play, refusal.check)
             return None
         source = setup.engine.model.name
         if setup.keep:
@@ -154,4 +157,5 @@ class ModelTier:
             max(0.0, end - engine.clock()),
             prompt.schema,
         )
-        return (yield from hidden(engine.write(self.name, ask)))
+        key = ask.model, prompt.fixed, prompt.asked
+        return (yield from hidden(engine.write(self.name, ask, key)))

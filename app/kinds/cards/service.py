@@ -79,8 +79,8 @@ class ServedCards:
 
     def _cloud(self) -> CardTier:
         settings = self._serving.settings
-        engine = self._serving.models.cloud(self._note)
-        setup = ModelSetup(engine, settings.gemini_model, True, settings.deadline, self._keep)
+        engine = self._serving.models.cloud(settings.cloud.cheap, self._note)
+        setup = ModelSetup(engine, settings.cloud.cheap.model, True, settings.deadline, self._keep)
         return ModelTier("cloud", self.deck, setup)
 
     def _note(self, tier: str, why: str, reason: str) -> None:

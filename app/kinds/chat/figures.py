@@ -14,13 +14,23 @@ from typing import Any
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.lines import FALLBACK
 from app.ledger.tally import DaySum
-from app.providers.prices import PriceTable
+from app.providers import ModelName
+from app.providers.prices import PriceTable, load_prices
+from app.providers.transport import is_local
+from app.settings import Settings
 from app.store.entry import Usage
 
 # Rules of thumb for current tokenisers: tokens for each character by language, and otherwise.
 TOKENS_A_CHARACTER = {"ja": 1.0}
 TOKENS_A_LETTER = 0.25
 MONTH = 30
+
+
+def price_table(settings: Settings) -> PriceTable:
+    """The prices of models; an OpenAI-compatible server on this machine costs nothing."""
+    table = load_prices(settings.prices)
+    url = settings.openai_base_url
+    return table._replace(free=table.free | {"openai"}) if url and is_local(url) else table
 
 
 def space(deck: PatternDeck) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def _compared(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dic
 
 
 def cost(
-    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, strong: str, today: str
+    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, strong: ModelName, today: str
 ) -> dict[str, Any]:
     """USD spent, and what the strong model alone would have cost; both also for 30 days.
 
@@ -89,12 +99,12 @@ def cost(
 
 
 def _baseline(
-    deck: PatternDeck, rows: Iterable[DaySum], prices: PriceTable, strong: str
+    deck: PatternDeck, rows: Iterable[DaySum], prices: PriceTable, strong: ModelName
 ) -> float | None:
     each = TOKENS_A_CHARACTER.get(deck.language, TOKENS_A_LETTER)
     total = 0.0
     for row in rows:
-        price = prices.price("gemini", strong, row.day)
+        price = prices.price(strong.provider, strong.model, row.day)
         if price is None:
             return None
         total += price.cost(

@@ -18,7 +18,7 @@ from app.kinds.chat import care, figures, rotation
 from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
-from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, VariedTier
+from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
 from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
 from app.kinds.kind import Serving
@@ -28,7 +28,6 @@ from app.ledger.misses import Ledger
 from app.ledger.rate import RateLimit
 from app.ledger.state import KeyedValues, State
 from app.ledger.tally import Tally, Use
-from app.providers.prices import load_prices
 from app.settings import Settings
 from app.store.holder import IndexHolder
 from app.store.key import Query
@@ -86,7 +85,7 @@ class ServedChat:
             care.SIZE,
             self._plan.hours * 3600,
         )
-        self.prices = load_prices(settings.prices)
+        self.prices = figures.price_table(settings)
         self.tally = Tally(state, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id)
         self.ladder = self._ladder()
@@ -128,7 +127,7 @@ class ServedChat:
             "answers": {"total": answers["total"], "by_tier": answers["by_tier"]},
             "passed": self._counters.passes(deck.id),
             "layers": figures.layers(deck, rows),
-            "cost": figures.cost(deck, rows, self.prices, settings.chat_strong, today),
+            "cost": figures.cost(deck, rows, self.prices, settings.cloud.strong, today),
             "conversations": self.conversations.count(),
             "texts_kept": settings.chat_learn and "cloud" in settings.chat_tiers,
         }
@@ -138,7 +137,9 @@ class ServedChat:
         gate = ChatGate(self.deck)
         rules = RulesTier(self.index, self.conversations)
         limits = Limits(LOCAL_TOKENS, settings.chat_deadline, MESSAGES, CHARACTERS)
-        local = LocalTier(self._models.local(self._note), gate, limits, settings.ollama_model)
+        local = LocalTier(
+            NamedEngine(self._models.local(self._note), settings.ollama_model), gate, limits
+        )
         makers: dict[str, Callable[[], ChatTier]] = {
             "learned": lambda: LearnedTier(self.index),
             "rules": lambda: VariedTier(rules, local) if settings.chat_vary else rules,
@@ -155,8 +156,10 @@ class ServedChat:
     def _cloud(self, gate: ChatGate) -> CloudTier:
         settings = self._settings
         limits = Limits(CLOUD_TOKENS, CLOUD_SECONDS, MESSAGES, CHARACTERS)
-        engine = self._models.cloud(self._note)
-        return CloudTier(engine, gate, limits, settings.gemini_model, settings.chat_strong)
+        cheap, strong = (
+            NamedEngine(self._models.cloud(name, self._note), name.model) for name in settings.cloud
+        )
+        return CloudTier(cheap, strong, gate, limits)
 
     def _note(self, tier: str, why: str, reason: str) -> None:
         self._counters.passed(self.deck.id, tier, why, reason)

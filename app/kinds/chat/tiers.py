@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from typing import NamedTuple
 from app.kinds.chat.gate import ChatGate, Spoken
 from app.kinds.chat.turn import Pieces, Reply, Turn, system_prompt
 from app.kinds.chat.vetted import RulesTier
-from app.kinds.engine import Engine, hidden
-from app.providers.relay import Ask, Finish
+from app.kinds.engine import Engine, Judges, Written, hidden
+from app.providers.relay import Ask
 
 
 class Limits(NamedTuple):
@@ -22,40 +23,43 @@ class Limits(NamedTuple):
     characters: int
 
 
+class NamedEngine(NamedTuple):
+    """An engine, and the model that it is asked for."""
+
+    engine: Engine
+    model: str
+
+
 class ModelTier:
     """A model's answer, judged by the gate while it is written and when it is complete."""
 
     name: str
     slow = True
 
-    def __init__(self, engine: Engine, gate: ChatGate, limits: Limits) -> None:
-        self._engine = engine
+    def __init__(self, gate: ChatGate, limits: Limits) -> None:
         self._gate = gate
         self._limits = limits
 
     def _written(
-        self, turn: Turn, ask: Ask, facts: Spoken, *, show: bool = True
-    ) -> Generator[str, None, tuple[str, Finish] | None]:
-        """The model's text and the end of its reply; None if it was refused or failed, as noted."""
-        engine, gate = self._engine, self._gate
-        pieces = engine.write(
+        self, turn: Turn, by: NamedEngine, messages: Iterable[Mapping[str, str]], facts: Spoken
+    ) -> Generator[str, None, Written | None]:
+        """The model's reply; None if it was refused or failed, as noted."""
+        gate, limits = self._gate, self._limits
+        asked = tuple(messages)
+        ask = Ask(by.model, system_prompt(turn), asked, limits.tokens, limits.seconds)
+        judges = Judges(
+            lambda text: gate.judge_part(replace(facts, text=text)),
+            lambda text: gate.judge(replace(facts, text=text)),
+        )
+        source = by.engine.model.name
+        return by.engine.write(
             self.name,
             ask,
-            lambda text: gate.judge_part(replace(facts, text=text)),
-            lambda finish: turn.bill.append((engine.model.name, finish)),
+            # All that the model is told. The rest of the facts follows from it and from the hour.
+            (ask.model, ask.system, tuple((m["role"], _plain(m["content"])) for m in asked)),
+            judges,
+            lambda finish: turn.bill.append((source, finish)),
         )
-        written = yield from pieces if show else hidden(pieces)
-        if written is None:
-            return None
-        refusal = gate.judge(replace(facts, text=written.text))
-        if refusal:
-            engine.note(self.name, "gate", refusal.check)
-            return None
-        return written
-
-    def _ask(self, turn: Turn, model: str, messages: Iterable[Mapping[str, str]]) -> Ask:
-        limits = self._limits
-        return Ask(model, system_prompt(turn), tuple(messages), limits.tokens, limits.seconds)
 
     def _facts(self, turn: Turn, *, original: str = "", free: bool = False) -> Spoken:
         return self._gate.spoken(
@@ -70,35 +74,36 @@ class ModelTier:
         )
 
 
+def _plain(text: str) -> str:
+    """A message without differences that mean nothing; an emoji or a mark may mean something."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 class LocalTier(ModelTier):
     """The small model on this machine."""
 
     name = "local"
 
-    def __init__(self, engine: Engine, gate: ChatGate, limits: Limits, model: str) -> None:
-        super().__init__(engine, gate, limits)
-        self._model = model
+    def __init__(self, by: NamedEngine, gate: ChatGate, limits: Limits) -> None:
+        super().__init__(gate, limits)
+        self._by = by
 
     def reply(self, turn: Turn) -> Pieces:
         """An answer to the message."""
         limits = self._limits
         messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
-        ask = self._ask(turn, self._model, messages)
-        written = yield from self._written(turn, ask, self._facts(turn))
-        return self._reply(written)
+        return self._reply((yield from self._written(turn, self._by, messages, self._facts(turn))))
 
     def varied(self, turn: Turn, line: str) -> Pieces:
         """A variation of a line, which is shown only when it is complete and judged."""
         asked = {"role": "user", "content": f"{turn.deck.vary}\n{line}"}
-        ask = self._ask(turn, self._model, (asked,))
         facts = self._facts(turn, original=line)
-        return self._reply((yield from self._written(turn, ask, facts, show=False)))
+        return self._reply((yield from hidden(self._written(turn, self._by, (asked,), facts))))
 
-    def _reply(self, written: tuple[str, Finish] | None) -> Reply | None:
+    def _reply(self, written: Written | None) -> Reply | None:
         if written is None:
             return None
-        text, finish = written
-        return Reply(text, self.name, self._engine.model.name, finish.model)
+        return Reply(written.text, self.name, self._by.engine.model.name, written.finish.model)
 
 
 def _examples(turn: Turn) -> list[Mapping[str, str]]:
@@ -140,9 +145,9 @@ class CloudTier(ModelTier):
     name = "cloud"
 
     def __init__(
-        self, engine: Engine, gate: ChatGate, limits: Limits, cheap: str, strong: str
+        self, cheap: NamedEngine, strong: NamedEngine, gate: ChatGate, limits: Limits
     ) -> None:
-        super().__init__(engine, gate, limits)
+        super().__init__(gate, limits)
         self._cheap = cheap
         self._strong = strong
 
@@ -152,18 +157,19 @@ class CloudTier(ModelTier):
         strong = importance >= turn.deck.importance.threshold
         limits = self._limits
         messages = turn.history(limits.messages, limits.characters)
-        ask = self._ask(turn, self._strong if strong else self._cheap, messages)
-        written = yield from self._written(turn, ask, self._facts(turn, free=True))
+        by = self._strong if strong else self._cheap
+        written = yield from self._written(turn, by, messages, self._facts(turn, free=True))
         if written is None:
             return None
         text, finish = written
         return Reply(
             text,
             self.name,
-            self._engine.model.name,
+            by.engine.model.name,
             finish.model,
             importance=round(importance, 3),
-            candidate=_may_be_learned(turn, text),
+            # Of requests that share a reply, one is enough.
+            candidate=not finish.shared and _may_be_learned(turn, text),
         )
 
 

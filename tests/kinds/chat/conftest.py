@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
 
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from tests.kinds.chat import kit
-from tests.kinds.chat.standin import Gemini, Ollama, gemini_handler, ollama_handler, served
+from tests.kinds.chat.standin import (
+    Gemini,
+    Ollama,
+    OpenAI,
+    gemini_handler,
+    ollama_handler,
+    openai_handler,
+    served,
+)
+
+_COUNT = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +104,40 @@ def cloud(_cloud: tuple[Gemini, kit.Server], gemini: Gemini) -> kit.Server:
     """A server with the cloud switched on, and learning; the cloud has no failures before this test."""
     # A reply that is cut short comes and is not kept: failures in a row end, nothing is learned.
     gemini.finish = "MAX_TOKENS"
-    _cloud[1].say("ラッコは貝をどうやって割るの", character="botan")
+    # Another one each time, because what the gate refused is not asked for again at once.
+    _cloud[1].say(f"ラッコは貝をどうやって{next(_COUNT)}回も割るの", character="botan")
     assert gemini.asked
     gemini.__init__()  # type: ignore[misc]  # all of it anew
     return _cloud[1]
+
+
+@pytest.fixture(scope="session")
+def _openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenAI, kit.Server]]:
+    state = OpenAI()
+    with served(openai_handler(state)) as address:
+        settings = {
+            "OPENAI_API_KEY": "sk-for-tests",
+            "OPENAI_BASE_URL": f"{address}/v1",
+            "TSUKURIOKI_CLOUD": "openai:gpt-4o-mini,openai:gpt-4o",
+            "TSUKURIOKI_CHAT_TIERS": "learned,rules,cloud,fallback",
+            "TSUKURIOKI_CHAT_LEARN": "on",
+        }
+        with kit.started(tmp_path_factory.mktemp("openai"), **settings) as server:
+            yield state, server
+
+
+@pytest.fixture
+def openai(_openai: tuple[OpenAI, kit.Server]) -> Iterator[OpenAI]:
+    """The stand-in of an OpenAI-compatible server, as at the beginning."""
+    _openai[0].reset()
+    yield _openai[0]
+    _openai[0].reset()
+
+
+@pytest.fixture
+def compatible(_openai: tuple[OpenAI, kit.Server], openai: OpenAI) -> kit.Server:
+    """A server whose cloud is OpenAI-compatible, and that has no failures before this test."""
+    while _openai[1].say("カモメは何を考えているの", conversation="warm")["tier"] != "cloud":
+        continue
+    openai.reset()
+    return _openai[1]

@@ -77,6 +77,7 @@ class Server:
     port: int
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
 
     def request(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -132,6 +133,11 @@ class Stream:
                 yield fields["event"], json.loads(fields["data"])
                 fields = {}
 
+    def await_model(self) -> None:
+        """Read up to the first sign that a model is waited for."""
+        while not self.response.readline().startswith(b":"):
+            continue
+
     def whole(self) -> list[tuple[str, dict[str, Any]]]:
         """Every event to the end."""
         try:
@@ -153,7 +159,7 @@ def started(folder: Path, **settings: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "app"]
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
-    server = Server(port, folder, environ)
+    server = Server(port, folder, environ, process.pid)
     try:
         _await(server, process)
         yield server

@@ -1,4 +1,4 @@
-"""Servers on 127.0.0.1 that speak Ollama's and Gemini's protocols, and fail as they are told to."""
+"""Servers on 127.0.0.1 that speak Ollama's, Gemini's and OpenAI's protocols, and fail as they are told to."""
 
 from __future__ import annotations
 
@@ -274,3 +274,85 @@ class _GeminiHandler(_Handler):
 def gemini_handler(state: Gemini) -> Handler:
     """A handler of the protocol, for one stand-in."""
     return type("Handler", (_GeminiHandler,), {"state": state})
+
+
+@dataclass
+class OpenAI:
+    """What the stand-in of an OpenAI-compatible server answers, and what it was asked.
+
+    `pieces` are sent one by one; `hold` keeps a reply back until it is set; `knows_usage` is whether
+    the server accepts the option for the tokens of a streamed reply.
+    """
+
+    pieces: Sequence[str] = ("うん、まかせて！", "いっしょに考えよ！")
+    status: int = 200
+    finish: str = "stop"
+    knows_usage: bool = True
+    models: Sequence[str] = ("gpt-4o-mini", "gpt-4o")
+    hold: threading.Event = field(default_factory=threading.Event)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def reset(self) -> None:
+        """As at the beginning, with nothing held back."""
+        self.hold.set()
+        self.__init__()  # type: ignore[misc]  # all of it anew, for the next test
+        self.hold.set()
+
+    def wait_for(self, calls: int) -> None:
+        """Wait until so many requests have come."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.asked) >= calls, 20), len(self.asked)
+
+
+class _OpenAIHandler(_Handler):
+    """Speaks /v1/chat/completions, streamed, and /v1/models."""
+
+    state: OpenAI
+
+    def do_GET(self) -> None:
+        data = [{"id": name, "object": "model"} for name in self.state.models]
+        self._json(200, {"object": "list", "data": data})
+
+    def do_POST(self) -> None:
+        state = self.state
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not state.knows_usage and "stream_options" in body:
+            message = "stream_options: extra fields not permitted"
+            self._json(400, {"error": {"message": message, "type": "invalid_request_error"}})
+            return
+        with state.changed:
+            state.asked.append(body)
+            state.keys.append(self.headers["Authorization"])
+            state.changed.notify_all()
+        if state.status != 200:
+            self._json(state.status, {"error": {"message": "no", "type": "no"}})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        state.hold.wait(30)
+        for piece in state.pieces:
+            self._chunk(body, [{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
+        self._chunk(body, [{"index": 0, "delta": {}, "finish_reason": state.finish}])
+        if "stream_options" in body:
+            used = {"prompt_tokens": 300, "completion_tokens": 20, "total_tokens": 320}
+            self._chunk(body, [], usage=used)
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _chunk(self, body: dict[str, Any], choices: list[Any], **more: object) -> None:
+        value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+        line = json.dumps({**value, "choices": choices, **more}).encode()
+        self.wfile.write(b"data: %b\n\n" % line)
+        self.wfile.flush()
+
+    def _json(self, status: int, value: dict[str, Any]) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json")
+
+
+def openai_handler(state: OpenAI) -> Handler:
+    """A handler of the protocol, for one stand-in."""
+    return type("Handler", (_OpenAIHandler,), {"state": state})

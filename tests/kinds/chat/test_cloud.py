@@ -67,7 +67,8 @@ def test_a_fault_is_answered_in_character(
     before = cloud.passed("cloud").get(why, {}).get(reason, 0)
     for name, value in change.items():
         setattr(gemini, name, value)
-    assert ask(cloud, "クジラはなにを食べるの")["tier"] == "fallback"
+    # Another message each time: what the gate refused is not asked for again at once.
+    assert ask(cloud, f"クジラはなにを食べるの、{reason}")["tier"] == "fallback"
     assert cloud.passed("cloud")[why][reason] == before + 1
 
 

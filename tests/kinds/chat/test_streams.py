@@ -1,0 +1,136 @@
+"""A stream ends with `done` or `error`, whatever happens on the way."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.turn import Reply, Turn
+from app.kinds.ladder import Delta, Discard
+from app.providers.relay import Finish, whole_characters
+from app.web.chat import events
+from tests.kinds.chat import kit
+from tests.kinds.chat.standin import Ollama, ollama_handler, served
+
+AT = datetime.datetime(2026, 11, 27, 12, tzinfo=datetime.UTC)
+UNKNOWN = "宇宙のはてには何があるの"
+SIGNS = (
+    "うん",
+    "、",
+    "そうだね",
+    "！",
+    "😀",
+    "👨‍👩‍👧",
+    "🇯🇵",
+    "𠮷",
+    "é",
+    "\ud83d",
+    "\ude00",
+    "\x00",
+    "�",
+)
+
+
+def cut(text: str, rng: Random) -> list[str]:
+    """A text in pieces, cut between UTF-16 units as JSON's escapes can be."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    places = sorted(2 * rng.randrange(len(units) // 2 + 1) for _ in range(rng.randrange(6)))
+    ends = [0, *places, len(units)]
+    parts = (units[a:b] for a, b in itertools.pairwise(ends))
+    return [part.decode("utf-16-le", "surrogatepass") for part in parts]
+
+
+def test_wherever_a_reply_is_cut_the_stream_ends(local: kit.Server, ollama: Ollama) -> None:
+    """Replies of any characters, cut anywhere, whole emoji or halves: the last event is `done`."""
+    rng = Random(14)
+    for _ in range(60):
+        text = "".join(rng.choices(SIGNS, k=rng.randrange(1, 8)))
+        ollama.pieces = cut(text, rng) or [""]
+        told = kit.Stream(local, UNKNOWN, character="botan").whole()
+        assert told[-1][0] == "done", (text, told)
+        kept = [data["text"] for name, data in told[_after_discard(told) :] if name == "delta"]
+        assert "".join(kept).strip() == told[-1][1]["text"]
+
+
+def _after_discard(told: list[tuple[str, dict[str, Any]]]) -> int:
+    return max((place for place, (name, _) in enumerate(told) if name == "discard"), default=0)
+
+
+def test_an_emoji_that_is_cut_is_whole_again(local: kit.Server, ollama: Ollama) -> None:
+    """A character whose two halves come in two pieces is shown as one."""
+    ollama.pieces = ("うん、気になるね！\ud83d", "\ude00")
+    told = kit.Stream(local, UNKNOWN, character="botan").whole()
+    shown = "".join(data["text"] for name, data in told if name == "delta")
+    assert "うん、気になるね！😀" in shown or told[-1][1]["tier"] == "fallback"
+    assert [*whole_characters(["あ\ud83d", "\ude00い", Finish("m")])] == ["あ", "😀い", Finish("m")]
+
+
+@given(st.text(st.characters()), st.randoms(use_true_random=False))
+def test_whole_characters_lose_and_add_nothing(text: str, rng: Random) -> None:
+    """The pieces make up the text; a half without the other becomes one U+FFFD."""
+    told = "".join(cast("Iterable[str]", whole_characters(cut(text, rng))))
+    units = text.encode("utf-16-le", "surrogatepass")
+    assert told == units.decode("utf-16-le", "replace")
+    told.encode()
+
+
+class _Broken:
+    """A deck that is served by a tier that fails after some events."""
+
+    def __init__(self, deck: PatternDeck, before: Iterable[Delta | Discard], error: Exception):
+        self.deck = deck
+        self._before = before
+        self._error = error
+
+    def answer(self, turn: Turn) -> Generator[Delta | Discard | Reply, None, Reply]:
+        """Some events, and no reply."""
+        yield from self._before
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError(1), RecursionError(), UnicodeError("\ud800")]
+)
+@pytest.mark.parametrize("before", [[], [Delta("")], [Delta("あ"), Discard("local")]])
+def test_whatever_raises_the_stream_says_so(
+    deck: PatternDeck, before: list[Delta | Discard], error: Exception
+) -> None:
+    """A fault anywhere behind the route is an `error` event, with a sentence for the user."""
+    broken = cast("Any", _Broken(deck, before, error))
+    turn = Turn(deck, deck.characters[0], ({"role": "user", "content": "x"},), "c", "", AT)
+    told = b"".join(events(broken, turn, 0, threading.Event())).decode()
+    last = told.strip().split("\n\n")[-1]
+    assert last.startswith("event: error\n")
+    assert json.loads(last.partition("data: ")[2])["error"]
+
+
+def test_a_server_that_is_stopped_ends_its_streams(tmp_path: Path) -> None:
+    """On SIGTERM a stored line is sent to its end at once, and a model is no longer waited for."""
+    state = Ollama(fault="hang")
+    with served(ollama_handler(state)) as address:
+        settings = {"OLLAMA_HOST": address, "TSUKURIOKI_CHAT_DEADLINE": "60"}
+        with kit.started(tmp_path, **settings, TSUKURIOKI_CHAT_PACE="1") as server:
+            waiting = kit.Stream(server, UNKNOWN)
+            waiting.await_model()
+            line = kit.Stream(server, "こんにちは")
+            begun = iter(line)
+            assert [next(begun)[0], next(begun)[0]] == ["start", "delta"]
+            os.kill(server.pid, signal.SIGTERM)
+            assert [name for name, _ in begun][-1] == "done"
+            line.close()
+            name, told = waiting.whole()[-1]
+    assert (name, told["title"]) == ("error", "Stopped")
+    assert told["error"]
