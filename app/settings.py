@@ -22,6 +22,7 @@ from app.store.plain import open_file
 TIERS = ("exact", "same_hand", "composed", "template")
 # The tiers that ask a model are used only if the operator names them.
 ALL_TIERS = (*TIERS, "local", "cloud")
+PROMPT_MODES = ("replay", "record", "auto")
 CHAT_TIERS = ("learned", "rules", "local", "cloud", "fallback")
 
 
@@ -183,6 +184,7 @@ class Settings:
     sources: tuple[str, ...] = _setting("TSUKURIOKI_SOURCES", ",".join(DEFAULT_ORDER), "sources, best first: if several have an answer for a play, the best one is served", _words, travels=True)
     deadline: float = _setting("TSUKURIOKI_DEADLINE", "8", "seconds in which local or cloud must have written an answer to a play", _seconds)
     local_prompt: str = _setting("TSUKURIOKI_LOCAL_PROMPT", "small", "how local is asked: small (two steps, for a small model) or whole (one step, for a large one)", _one_of("small", "whole"))
+    mode: str = _setting("TSUKURIOKI_MODE", "", "for all decks of prompts: replay (only what is recorded), record (ask upstream, keep the reply) or auto (replay, else record); if empty, each deck's own", _one_of("", *PROMPT_MODES))
     host: str = _setting("TSUKURIOKI_HOST", "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect", _text)
     port: int = _setting("TSUKURIOKI_PORT", "8000", "port to listen on", _whole(1, 65535))
     hosts: tuple[str, ...] = _setting("TSUKURIOKI_HOSTS", "", "host names, with commas, that the server answers to besides IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts)

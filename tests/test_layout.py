@@ -32,7 +32,7 @@ ARROWS = {
 LIBRARIES = {
     "app.store": {"orjson", "xxhash", "lmdb", "redis"},
     "app.ledger": {"orjson", "xxhash", "prometheus_client"},
-    "app.kinds": {"orjson", "xxhash", "re2"},
+    "app.kinds": {"orjson", "xxhash", "re2", "rfc8785", "jsonschema_rs"},
     "app.web": {"flask", "werkzeug", "whitenoise", "orjson", "xxhash"},
     "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
     "precompute": {"click", "rich", "orjson", "xxhash", "lmdb"},

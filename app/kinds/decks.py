@@ -10,13 +10,18 @@ from app.errors import DeckError
 from app.kinds.cards.kind import Cards
 from app.kinds.chat.kind import Chat
 from app.kinds.kind import AnyDeck, Kind, Server
+from app.kinds.prompts.deck import RECORDED, PromptDeck
+from app.kinds.prompts.kind import Prompts
 from app.kinds.reading import DECK_FILE, Reader
 
 # By the name in a deck's file. The first is the default.
 KINDS: Mapping[str, Kind[Any]] = {
     "cards": Cards(),
     "pattern": Chat(),
+    "prompts": Prompts(),
 }
+# Decks that exist without a folder. A folder of the same id replaces one.
+UNMADE: Mapping[str, AnyDeck] = {RECORDED: PromptDeck(RECORDED, RECORDED)}
 
 
 def prepare_all(decks: Mapping[str, AnyDeck]) -> dict[str, Server]:
@@ -37,7 +42,7 @@ def deck_folders(folder: Path) -> list[Path]:
 
 
 def load_all(folder: Path) -> dict[str, AnyDeck]:
-    """All decks in a folder by id.
+    """All decks in a folder by id, and those that exist without a folder.
 
     Raises DeckError if there is none, if one is wrong, or if two have the same id.
     """
@@ -47,7 +52,7 @@ def load_all(folder: Path) -> dict[str, AnyDeck]:
         if deck.id in decks:
             raise _same_id(path, deck.id)
         decks[deck.id] = deck
-    return decks
+    return {**decks, **{name: deck for name, deck in UNMADE.items() if name not in decks}}
 
 
 def load_one(folder: Path, wanted: str) -> AnyDeck | None:
@@ -56,7 +61,7 @@ def load_one(folder: Path, wanted: str) -> AnyDeck | None:
     found = [path for path, head in heads.items() if head.get("id") == wanted]
     if len(found) > 1:
         raise _same_id(found[1], wanted)
-    return _load(found[0], heads[found[0]]) if found else None
+    return _load(found[0], heads[found[0]]) if found else UNMADE.get(wanted)
 
 
 def _head(folder: Path) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ import xxhash
 FORMAT = "tsukurioki-1"
 HAND = "hand"
 PATTERN = "pattern"
+PROMPT = "prompt"
 _CARDS = "cards"
 # Picks are cached if their two ids have at most this many characters together.
 _KEPT_LENGTH = 128
@@ -87,10 +88,10 @@ def phrase_hash(phrase: str) -> bytes:
 
 
 class Query(NamedTuple):
-    """A normalised request: a play (card → phrase) or a pattern (attribute → value).
+    """A normalised request: a play (card → phrase), a pattern (attribute → value) or a prompt.
 
-    `sorted_picks` are in canonical order; make queries with `play`, `pattern` and `of_picks`, which
-    sort them. Properties are computed on demand, because an exact hit needs only the key.
+    `sorted_picks` are in canonical order; make queries with `play`, `pattern`, `prompt` and
+    `of_picks`, which sort them. The only pick of a prompt has its canonical text. Properties are computed on demand, because an exact hit needs only the key.
     """
 
     kind: str
@@ -111,6 +112,11 @@ class Query(NamedTuple):
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
         """A chat pattern, as (attribute, value): character, intent, and further ones."""
         return cls.of_picks(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
+
+    @classmethod
+    def prompt(cls, deck: str, text: str) -> Query:
+        """A prompt, as the canonical text of a request."""
+        return cls.of_picks(PROMPT, _nfc(deck), [pick(PROMPT, text)])
 
     @property
     def picks(self) -> tuple[tuple[str, str], ...]:
@@ -157,6 +163,8 @@ class Query(NamedTuple):
         if self.kind == HAND:
             hand = [{"card": card, "phrase": phrase} for card, phrase in self.picks]
             return {"deck": self.deck, "hand": hand}
+        if self.kind == PROMPT:
+            return {"deck": self.deck, "prompt": self.picks[0][1]}
         return {"deck": self.deck, "pattern": dict(self.picks)}
 
     @classmethod
@@ -164,6 +172,8 @@ class Query(NamedTuple):
         """Parse what `to_json` made. Raises KeyError, TypeError or AttributeError otherwise."""
         if "hand" in value:
             return cls.play(value["deck"], [(p["card"], p["phrase"]) for p in value["hand"]])
+        if "prompt" in value:
+            return cls.prompt(value["deck"], value["prompt"])
         return cls.pattern(value["deck"], value["pattern"].items())
 
 

@@ -102,11 +102,12 @@ def entry_at(log: Path, offset: int) -> Entry:
 class LogWriter:
     """Appends to a log. A context manager that holds the log's lock until it or the process ends.
 
-    Raises StoreLockedError if another process writes, StoreWriteError if the folder cannot be
-    written.
+    Raises StoreLockedError if another process writes, unless `wait` says to wait for its end, and
+    StoreWriteError if the folder cannot be written.
     """
 
-    def __init__(self, store: Path, deck: str) -> None:
+    def __init__(self, store: Path, deck: str, *, wait: bool = False) -> None:
+        self._how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
         self.path = log_path(store, deck)
         self._torn_path = store / f"{deck}.torn"
         self._damaged_path = store / f"{deck}.damaged"
@@ -120,7 +121,7 @@ class LogWriter:
 
     def _open_locked(self) -> BinaryIO:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, self._how)
         except BlockingIOError:
             self._lock.close()
             raise StoreLockedError(

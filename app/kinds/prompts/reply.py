@@ -17,7 +17,11 @@ import orjson
 from app.kinds.prompts.request import PromptRequest, ToolCall, calls_from_json, calls_to_json
 
 Finish = Literal["stop", "length", "tool_calls", "refused"]
+# What `About.tier` is: found as it was asked, found for a like prompt, just asked upstream.
 Tier = Literal["exact", "near", "recorded"]
+EXACT: Tier = "exact"
+NEAR: Tier = "near"
+ASKED: Tier = "recorded"
 
 # What a reply without recorded pieces is cut into when it is streamed: words with the space before
 # them; of scripts without spaces, a few characters.

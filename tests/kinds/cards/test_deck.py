@@ -197,7 +197,7 @@ def test_no_deck_and_two_decks_of_one_id(tmp_path: Path) -> None:
     with pytest.raises(DeckError, match="no deck here"):
         load_all(tmp_path / "nowhere")
     small_deck(tmp_path / "one")
-    assert list(load_all(tmp_path)) == ["one"]
+    assert list(load_all(tmp_path)) == ["one", "recorded"]
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     with pytest.raises(DeckError, match="another deck has the id 'one'"):
         load_all(tmp_path)

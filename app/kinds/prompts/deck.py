@@ -1,0 +1,239 @@
+"""Decks of prompts: which requests are recorded, what is in their keys, how they are replayed.
+
+A deck is a folder with `deck.json`; every member but `kind` and `id` may be missing:
+
+    {"kind": "prompts", "id": "menu", "name": "Menu",
+     "mode": "replay",
+     "models": ["gpt-5-mini"],
+     "upstream": {"openai": "https://api.openai.com/v1"},
+     "key": {"model": true, "options": ["seed"], "normalise": ["width"], "vary": ["20\\\\d\\\\d-\\\\d\\\\d-\\\\d\\\\d"]},
+     "redact": ["[\\\\w.]+@[\\\\w.]+"],
+     "answers": "order",
+     "pace": "recorded",
+     "near": 0.9,
+     "miss": {"status": 404, "keep": true},
+     "checks": {"characters": [80, 300], "schema": {}, "must": [], "must_not": [], "script": ["Latin"]}}
+
+The deck `recorded` exists without a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.kinds.chat.expressions import ExpressionError, compiled
+from app.kinds.prompts.gate import NO_CHECKS, Checks, validator
+from app.kinds.prompts.key import DEFAULT_RULES, KEY_OPTIONS, OPTIONS, STEPS, KeyRules
+from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
+from app.settings import PROMPT_MODES
+
+RECORDED = "recorded"
+DIALECTS = ("openai", "ollama", "gemini")
+ORDERS = ("order", "random")
+# Statuses of a miss: those of clients' errors that their libraries do not repeat.
+MISS_STATUSES = (400, 404, 410, 422, 424)
+_SCRIPT = re.compile(r"[A-Z][a-z]+(?:_[A-Z][a-z]+)*")
+
+
+@dataclass(frozen=True)
+class Miss:
+    """What a request is told for which nothing is recorded, and whether the ledger keeps its text."""
+
+    status: int = 404
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class PromptDeck:
+    """A deck of prompts.
+
+    `models` are names of models that the deck answers for, besides its own id. `upstreams` are
+    addresses by dialect, in place of the settings'. `answers` says which of several answers to one
+    request is replayed: in order for each conversation, then the last; or at random by `seed`.
+    `pace` is how many times as fast as recorded a stream is replayed, 0 for at once. `near` is how
+    like another prompt must be, from 0 to 1, for its answer to be given; None: never.
+    """
+
+    id: str
+    name: str = ""
+    mode: str = "replay"
+    models: tuple[str, ...] = ()
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    rules: KeyRules = DEFAULT_RULES
+    answers: str = "order"
+    seed: int = 0
+    pace: float = 0.0
+    near: float | None = None
+    miss: Miss = Miss()
+    checks: Checks = NO_CHECKS
+    folder: Path | None = None
+
+    kind = "prompts"
+    coverage = None
+
+
+def load_prompt_deck(folder: Path) -> PromptDeck:
+    """Read and check a deck of prompts. Raises DeckError."""
+    reader = _Reader(folder, DECK_FILE)
+    root = reader.value
+    reader.only(root, "", _MEMBERS)
+    deck_id = reader.member(root, "id", str, "")
+    if not ID_PATTERN.fullmatch(deck_id):
+        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    upstreams = reader.inner(root, "upstream", DIALECTS)
+    for dialect, url in upstreams.items():
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise reader.fail("upstream", f"{dialect!r} must be an address, http://… or https://…")
+    miss = reader.inner(root, "miss", ("status", "keep"))
+    return PromptDeck(
+        id=deck_id,
+        name=reader.optional(root, "name", str, deck_id),
+        mode=reader.one_of(root, "mode", PROMPT_MODES),
+        models=reader.strings(root.get("models", []), "models"),
+        upstreams={dialect: url.rstrip("/") for dialect, url in upstreams.items()},
+        rules=_rules(reader, root),
+        answers=reader.one_of(root, "answers", ORDERS),
+        seed=reader.optional(root, "seed", int, 0),
+        pace=_pace(reader, root.get("pace", "at once")),
+        near=reader.share(root, "near"),
+        miss=Miss(
+            reader.one_of(miss, "status", MISS_STATUSES, default=404),
+            reader.optional(miss, "keep", bool, default=False),
+        ),
+        checks=_checks(reader, root),
+        folder=folder,
+    )
+
+
+_MEMBERS = (
+    "kind", "id", "name", "mode", "models", "upstream", "key", "redact", "answers", "seed", "pace",
+    "near", "miss", "checks",
+)  # fmt: skip
+
+
+class _Reader(Reader):
+    """Reads members that may be missing. All methods raise DeckError."""
+
+    def only(self, value: Any, place: str, known: tuple[str, ...]) -> None:
+        """Refuse other members than the known ones: a misspelt one would have no effect."""
+        if not isinstance(value, dict):
+            raise self.fail(place, "expected an object")
+        if strange := sorted(value.keys() - set(known)):
+            raise self.fail(place, f"no such member: {strange[0]!r}; there is {', '.join(known)}")
+
+    def inner(self, root: Any, name: str, known: tuple[str, ...]) -> dict[str, Any]:
+        """An object with known members; empty if it is missing."""
+        value: dict[str, Any] = root.get(name, {})
+        self.only(value, name, known)
+        return value
+
+    def optional(self, root: Any, name: str, kind: type[Any], default: Any) -> Any:
+        """A member of a type, or its default."""
+        value = root.get(name, default)
+        if type(value) is not kind:
+            raise self.fail(name, f"expected {_WORDS[kind]}, not {shorten(repr(value))}")
+        return value
+
+    def one_of(self, root: Any, name: str, known: tuple[Any, ...], default: Any = None) -> Any:
+        """A member that is one of some values; the first is the default."""
+        value = root.get(name, known[0] if default is None else default)
+        if isinstance(value, bool) or value not in known:
+            said = ", ".join(map(str, known))
+            raise self.fail(name, f"expected one of {said}, not {shorten(repr(value))}")
+        return value
+
+    def share(self, root: Any, name: str) -> float | None:
+        """A number from 0 to 1, or None."""
+        value = root.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise self.fail(name, f"expected a number from 0 to 1, not {shorten(repr(value))}")
+        return float(value)
+
+    def patterns(self, value: Any, place: str) -> tuple[str, ...]:
+        """A list of expressions of RE2."""
+        texts = self.strings(value, place)
+        for number, text in enumerate(texts, 1):
+            try:
+                found = compiled(text)
+            except ExpressionError as error:
+                raise self.fail(f"{place} {number}", str(error)) from None
+            if found.search(""):
+                raise self.fail(f"{place} {number}", "matches what is empty")
+        return texts
+
+    def among(self, value: Any, place: str, known: Mapping[str, object]) -> tuple[str, ...]:
+        """A list of names out of a table."""
+        names = self.strings(value, place)
+        if strange := [name for name in names if name not in known]:
+            raise self.fail(place, f"no such name: {strange[0]!r}; there is {', '.join(known)}")
+        return names
+
+
+_WORDS: Mapping[type[Any], str] = {str: "a text", int: "a whole number", bool: "true or false"}
+
+
+def _rules(reader: _Reader, root: Any) -> KeyRules:
+    key = reader.inner(root, "key", ("model", "options", "normalise", "vary"))
+    options = KEY_OPTIONS
+    if "options" in key:
+        options = frozenset(reader.among(key["options"], "key: options", OPTIONS))
+    return KeyRules(
+        model=reader.optional(key, "model", bool, default=True),
+        options=options,
+        steps=reader.among(key.get("normalise", []), "key: normalise", STEPS),
+        vary=reader.patterns(key.get("vary", []), "key: vary"),
+        redact=reader.patterns(root.get("redact", []), "redact"),
+    )
+
+
+def _pace(reader: _Reader, value: Any) -> float:
+    named = {"at once": 0.0, "recorded": 1.0}
+    if isinstance(value, str) and value in named:
+        return named[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1000:
+        fault = "expected 'at once', 'recorded', or how many times as fast (a number up to 1000)"
+        raise reader.fail("pace", f"{fault}, not {shorten(repr(value))}")
+    return float(value)
+
+
+def _checks(reader: _Reader, root: Any) -> Checks:
+    checks = reader.inner(root, "checks", ("characters", "schema", "must", "must_not", "script"))
+    read: dict[str, Callable[[Any], Any]] = {
+        "characters": lambda value: reader.range(value, "checks: characters"),
+        "schema": lambda value: _schema(reader, value),
+        "must": lambda value: reader.patterns(value, "checks: must"),
+        "must_not": lambda value: reader.patterns(value, "checks: must_not"),
+        "script": lambda value: _scripts(reader, value),
+    }
+    return Checks(**{name: read[name](value) for name, value in checks.items()})
+
+
+def _schema(reader: _Reader, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise reader.fail("checks: schema", "expected a JSON schema, an object")
+    try:
+        validator(value)
+    except ValueError as error:
+        raise reader.fail("checks: schema", f"is no JSON schema: {error}") from None
+    except ModuleNotFoundError:
+        fault = "needs jsonschema-rs; run: pip install 'tsukurioki[tools]'"
+        raise reader.fail("checks: schema", fault) from None
+    return value
+
+
+def _scripts(reader: _Reader, value: Any) -> tuple[str, ...]:
+    names = reader.strings(value, "checks: script")
+    for name in names:
+        try:
+            known = bool(_SCRIPT.fullmatch(name) and compiled(rf"\p{{{name}}}"))
+        except ExpressionError:
+            known = False
+        if not known:
+            raise reader.fail("checks: script", f"no such script: {name!r}; as in Hiragana, Latin")
+    return names

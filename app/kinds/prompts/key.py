@@ -1,0 +1,212 @@
+"""What decides the answer to a prompt, and the key made of it.
+
+The canonical form of a request is JSON by RFC 8785 (https://www.rfc-editor.org/rfc/rfc8785): sorted
+names, ECMAScript's numbers, no blanks. It has the form of `PromptRequest.to_json`, so that it can be
+read back, and is what the store keeps of a request. `FIELDS` and `OPTIONS` say what is in it and why.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import re2
+import rfc8785
+
+from app.errors import RequestError
+from app.kinds.prompts.request import Message, Part, PromptRequest, Text, ToolCall
+from app.store.key import Query
+
+# Levels of JSON in a request: tools' schemas have some ten.
+MOST_DEPTH = 64
+# The integers that a JSON number holds exactly, as RFC 8785 wants them.
+_EXACT = 2**53 - 1
+# What stands in the key, and in the store, for what a pattern of the deck takes out.
+# (RE2 for Python replaces with ASCII only.)
+MARK = "***"
+
+
+class Field(NamedTuple):
+    """Whether something in a client's request belongs to the key by default, and the reason."""
+
+    in_key: bool
+    why: str
+
+
+# What a request has besides options. The first group are fields of PromptRequest; the others are not
+# in it: codecs leave them out.
+FIELDS: Mapping[str, Field] = {
+    "operation": Field(True, "a chat, a completion and an embedding of one text are different answers"),
+    "model": Field(True, "models answer differently; a deck with one model may leave it out"),
+    "messages": Field(True, "every turn and the system text decide the answer"),
+    "tools": Field(True, "a model that may call a tool answers with a call"),
+    "tool_choice": Field(True, "it forces or forbids a call; 'auto' is the same as none"),
+    "format": Field(True, "JSON by a schema is another text"),
+    "inputs": Field(True, "they are what is embedded"),
+    "tool call ids": Field(False, "the service makes them up anew for each reply; their order is kept"),
+    "media bytes": Field(True, "an image decides the answer; its SHA-256 stands for it"),
+    "stream": Field(False, "it only says how the same answer is sent"),
+    "user": Field(False, "it names the client's user, for the service's own purposes"),
+    "metadata": Field(False, "it is for the service's dashboard"),
+    "store": Field(False, "it asks the service to keep the request"),
+    "request ids": Field(False, "they are new for each request"),
+    "timestamps": Field(False, "they are new for each request"),
+    "headers": Field(False, "they name libraries, versions and keys"),
+    "keep_alive": Field(False, "it says how long a model stays loaded"),
+    "encoding_format": Field(False, "it only says how the same numbers are written"),
+    "safety settings": Field(False, "what is blocked is not kept"),
+}  # fmt: skip
+# Options by their canonical names. A deck may name those that belong to its key; these are used if
+# it does not.
+OPTIONS: Mapping[str, Field] = {
+    "temperature": Field(True, "it decides how the text is drawn"),
+    "top_p": Field(True, "it decides how the text is drawn"),
+    "top_k": Field(True, "it decides how the text is drawn"),
+    "min_p": Field(True, "it decides how the text is drawn"),
+    "seed": Field(True, "another seed is asked for to get another text"),
+    "max_tokens": Field(True, "it decides where the text ends"),
+    "stop": Field(True, "it decides where the text ends"),
+    "presence_penalty": Field(True, "it decides how the text is drawn"),
+    "frequency_penalty": Field(True, "it decides how the text is drawn"),
+    "repeat_penalty": Field(True, "it decides how the text is drawn"),
+    "logit_bias": Field(True, "it decides how the text is drawn"),
+    "n": Field(True, "it is the number of choices"),
+    "reasoning": Field(True, "a model that thinks longer answers differently"),
+    "verbosity": Field(True, "it decides the length of the text"),
+    "dimensions": Field(True, "it is the length of an embedding"),
+    "task": Field(True, "embeddings are made for a purpose"),
+    "parallel_tool_calls": Field(True, "it is the number of calls"),
+    "suffix": Field(True, "it is what a completion leads to"),
+    "raw": Field(True, "the model's own template is left out"),
+    "logprobs": Field(False, "they come beside the same text, and are not kept"),
+    "service_tier": Field(False, "it decides how fast the same model answers"),
+    "num_ctx": Field(False, "it is the memory that a server sets aside"),
+    "num_thread": Field(False, "it is how a server shares its processor"),
+    "num_gpu": Field(False, "it is how a server shares its processor"),
+}
+KEY_OPTIONS = frozenset(name for name, field in OPTIONS.items() if field.in_key)
+
+_LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
+_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
+_BLANKS = re.compile(r"\s+")
+# Further steps of normalisation that a deck may name.
+STEPS: Mapping[str, Callable[[str], str]] = {
+    "width": lambda text: unicodedata.normalize("NFKC", text),
+    "case": str.casefold,
+    "space": lambda text: _BLANKS.sub(" ", text).strip(),
+}
+
+
+@dataclass(frozen=True)
+class KeyRules:
+    """What a deck says about its key.
+
+    `model`: whether it is in the key. `options` are those in the key. `steps` are names of `STEPS`.
+    `vary` are patterns that are taken out of prompts, because they differ from call to call (a date);
+    `redact` are taken out of prompts and replies, because nobody may read them.
+    """
+
+    model: bool = True
+    options: frozenset[str] = KEY_OPTIONS
+    steps: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
+
+    def text(self, text: str) -> str:
+        """A text of a prompt, normalised."""
+        text = unicodedata.normalize("NFC", text) if not text.isascii() else text
+        text = _TRAILING.sub("", _LINE_END.sub("\n", text)).rstrip("\n")
+        text = without(text, (*self.redact, *self.vary))
+        for name in self.steps:
+            text = STEPS[name](text)
+        return text
+
+
+DEFAULT_RULES = KeyRules()
+
+
+def without(text: str, patterns: Iterable[str]) -> str:
+    """A text with `MARK` in place of what RE2 patterns match."""
+    for pattern in patterns:
+        # re2 keeps compiled patterns itself.
+        text = re2.sub(pattern, MARK, text)  # type: ignore[no-untyped-call]
+    return text
+
+
+def canonical(request: PromptRequest, rules: KeyRules) -> str:
+    """The canonical form of a request. Raises RequestError (400) if it is nested too deeply."""
+    value = normalised(request, rules).to_json()
+    if not rules.model:
+        value.pop("model", None)
+    return rfc8785.dumps(_plain(value, MOST_DEPTH)).decode()
+
+
+def query_of(deck: str, request: PromptRequest, rules: KeyRules) -> Query:
+    """The query of a request, which has its key. Raises RequestError (400)."""
+    return Query.prompt(deck, canonical(request, rules))
+
+
+def normalised(request: PromptRequest, rules: KeyRules) -> PromptRequest:
+    """The request as it stands in the key."""
+    options = {name: value for name, value in request.options.items() if name in rules.options}
+    return replace(
+        request,
+        model=request.model.removeprefix("models/").removesuffix(":latest"),
+        messages=tuple(_messages(request.messages, rules)),
+        tool_choice=None if request.tool_choice == "auto" else request.tool_choice,
+        options=options,
+        inputs=tuple(map(rules.text, request.inputs)),
+    )
+
+
+def _messages(messages: Sequence[Message], rules: KeyRules) -> Iterator[Message]:
+    """The messages with normalised texts, and with the numbers of tool calls as their ids."""
+    open_calls: list[tuple[str, ToolCall]] = []
+    count = 0
+    for message in messages:
+        calls = []
+        for call in message.tool_calls:
+            open_calls.append((str(count), call))
+            calls.append(ToolCall(call.name, call.arguments, str(count)))
+            count += 1
+        answers = _answered(message, open_calls) if message.role == "tool" else ""
+        parts: list[Part] = []
+        for part in message.parts:
+            if not isinstance(part, Text):
+                parts.append(part)
+            elif text := rules.text(part.text):
+                parts.append(Text(text))
+        yield Message(message.role, tuple(parts), tuple(calls), answers)
+
+
+def _answered(message: Message, open_calls: list[tuple[str, ToolCall]]) -> str:
+    """The number of the call that a tool's message answers, which may name its id, its tool, or none."""
+
+    def fits(call: ToolCall) -> bool:
+        return not message.answers or message.answers in (call.id, call.name)
+
+    for place, (number, call) in enumerate(open_calls):
+        if fits(call):
+            del open_calls[place]
+            return number
+    return message.answers
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """A JSON value with the numbers that RFC 8785 allows."""
+    if depth < 0:
+        detail = f"the request is nested more than {MOST_DEPTH} levels deep"
+        raise RequestError(400, "Bad request", detail)
+    if isinstance(value, Mapping):
+        return {name: _plain(one, depth - 1) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one, depth - 1) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT:
+        return float(value) if value.bit_length() < 1024 else str(math.inf)
+    return value

@@ -1,0 +1,177 @@
+"""The recorded prompt that is most like another, and the field in which they differ.
+
+Recorded prompts are read from the logs of the store and of the recordings, when they are first
+wanted, and then as the logs grow. Of each, hashes of its fields and of its words are kept.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import xxhash
+
+from app.errors import DamagedLineError
+from app.store.entry import Entry
+from app.store.key import PROMPT
+from app.store.log import read_lines
+
+# Prompts that are compared, and the bytes at the end of a log that are read for them: enough for
+# what one application asks, and found in some hundredths of a second.
+MOST_PROMPTS, MOST_BYTES = 20_000, 64 << 20
+# Scripts that put no spaces between words: there, two characters are a word.
+_WORD = re.compile(r"[぀-ヿ㐀-鿿々]|[^\W_]+")
+# Words that turn a sentence into its opposite.
+_NEGATION = re.compile(
+    r"\b(?:no|not|never|without|neither|nor|none|nobody|nothing|cannot|can|except|less|least|hardly|"
+    r"\w+n['’]t)\b"
+)
+_JAPANESE_NEGATION = re.compile(r"な[いくかけ]|ませ?ん|[ぬず](?![ぁ-ん])|不|無|非|以外|禁止|反対")
+
+
+class Outline(NamedTuple):
+    """A prompt: hashes of its fields by name, its words, and what must be the same in a near one.
+
+    `guard` are its numbers and negations: the answer to "with nuts" is none to "without nuts".
+    """
+
+    fields: Mapping[str, int]
+    words: frozenset[int]
+    guard: tuple[str, ...]
+
+
+class Neighbour(NamedTuple):
+    """A recorded prompt.
+
+    `distance` is 1 less the share of words that it has in common with the one asked (Jaccard's), and
+    `differs` the first field in which they differ. `may_answer`: they differ in words of the last
+    message alone, and not in numbers or negations.
+    """
+
+    key: str
+    distance: float
+    differs: str
+    may_answer: bool
+
+
+def outline(canonical: str) -> Outline:
+    """The outline of a prompt in its canonical form."""
+    fields = dict(_fields(orjson.loads(canonical)))
+    texts = [text for name, value in fields.items() if (text := _text(name, value))]
+    joined = "\n".join(texts)
+    return Outline(
+        {name: _hash(orjson.dumps(value)) for name, value in fields.items()},
+        frozenset(_hash(word.encode()) for word in _words(joined)),
+        _guard(joined),
+    )
+
+
+def fields_of(canonical: str) -> dict[str, Any]:
+    """The fields of a prompt by name, as in `messages[0]`, `options.seed`."""
+    return dict(_fields(orjson.loads(canonical)))
+
+
+def _fields(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name in ("operation", "model", "format", "tools", "tool_choice"):
+        if name in value:
+            yield name, value[name]
+    for name, option in sorted(value.get("options", {}).items()):
+        yield f"options.{name}", option
+    for name in ("messages", "inputs"):
+        for place, one in enumerate(value.get(name, ())):
+            yield f"{name}[{place}]", one
+
+
+def _text(name: str, value: Any) -> str:
+    if name.startswith("inputs"):
+        return str(value)
+    if name.startswith("messages"):
+        return "\n".join(part for part in value.get("parts", ()) if isinstance(part, str))
+    return ""
+
+
+def _hash(raw: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(raw)
+
+
+def _words(text: str) -> Iterator[str]:
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        # A pair of characters says more than one of them.
+        yield word + after if len(word) == 1 and len(after) == 1 else word
+
+
+def _guard(text: str) -> tuple[str, ...]:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    numbers = re.findall(r"\d+(?:[.,]\d+)*", plain)
+    return (
+        *sorted(_NEGATION.findall(plain)),
+        *sorted(_JAPANESE_NEGATION.findall(plain)),
+        *sorted(numbers),
+    )
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the fields in which two prompts differ, in the order of `one`."""
+    names = [*one, *(name for name in other if name not in one)]
+    return [name for name in names if one.get(name) != other.get(name)]
+
+
+class Nearest:
+    """Finds the recorded prompt that is most like another, in the logs at `paths`."""
+
+    def __init__(self, *paths: Path) -> None:
+        self._paths = paths
+        self._ends: dict[Path, int] = {}
+        self._known: dict[str, Outline] = {}
+        self._lock = threading.Lock()
+
+    def find(self, canonical: str) -> Neighbour | None:
+        """The most similar one; None if nothing is recorded."""
+        with self._lock:
+            for path in self._paths:
+                self._read(path)
+            known = list(self._known.items())
+        asked = outline(canonical)
+        found = [(_distance(asked, one), key, one) for key, one in known]
+        if not found:
+            return None
+        (distance, _), key, one = min(found, key=lambda item: item[:2])
+        differs = differing(asked.fields, one.fields)
+        messages = [name for name in asked.fields if name.startswith(("messages", "inputs"))]
+        alike = differs == messages[-1:] and asked.guard == one.guard
+        return Neighbour(key, distance, differs[0] if differs else "", alike)
+
+    def _read(self, path: Path) -> None:
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return
+        start = self._ends.get(path, max(0, size - MOST_BYTES))
+        if start > size:
+            start = max(0, size - MOST_BYTES)
+        for offset, line in read_lines(path, start):
+            if not line.endswith(b"\n"):
+                break
+            self._ends[path] = offset + len(line)
+            try:
+                query = Entry.from_line(line).query
+            except DamagedLineError:
+                # Also the first, where reading began in the middle of a line.
+                continue
+            if query.kind == PROMPT:
+                self._known.setdefault(query.key, outline(query.picks[0][1]))
+        while len(self._known) > MOST_PROMPTS:
+            del self._known[next(iter(self._known))]
+
+
+def _distance(one: Outline, other: Outline) -> tuple[float, int]:
+    """How unlike two prompts are: in words first, then in the number of other fields."""
+    union = len(one.words | other.words)
+    share = len(one.words & other.words) / union if union else 1.0
+    return 1 - share, len(differing(one.fields, other.fields))

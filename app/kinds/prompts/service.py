@@ -1,0 +1,360 @@
+"""A deck of prompts as a worker serves it: replays what was recorded, or asks upstream and records."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from random import Random
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from app.errors import PromptMissError, StoreWriteError, UpstreamError
+from app.kinds.cards.figures import store
+from app.kinds.kind import Serving
+from app.kinds.prompts.deck import PromptDeck
+from app.kinds.prompts.flights import Flights
+from app.kinds.prompts.gate import REPLY, PromptGate
+from app.kinds.prompts.key import query_of, without
+from app.kinds.prompts.nearest import Nearest, Neighbour
+from app.kinds.prompts.recordings import Recordings, recordings_folder
+from app.kinds.prompts.reply import ASKED, EXACT, About, Answer, Asked, Piece, Reply
+from app.kinds.refusal import Refusal
+from app.ledger.counters import answer_summary
+from app.ledger.misses import Ledger
+from app.ledger.state import KeyedValues
+from app.providers.secret import Secret
+from app.providers.transport import is_local
+from app.providers.upstream import BAD_GATEWAY, Address, Upstream
+from app.settings import Settings
+from app.store.entry import MAX_VARIANT, Entry, Usage
+from app.store.holder import IndexHolder
+from app.store.key import Query
+from app.store.log import log_path
+
+log = logging.getLogger(__name__)
+
+MISSED = "missed"
+# The fingerprint of entries that were recorded, not cooked.
+FINGERPRINT = "recorded"
+OPENAI = "https://api.openai.com/v1"
+# Conversations whose place in a sequence of answers is remembered, and for how many seconds.
+CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
+_TURN = struct.Struct("<I")
+
+
+class _Found(NamedTuple):
+    """A recorded reply, and how it was found."""
+
+    reply: Reply
+    about: About
+
+
+def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
+    """The upstreams of a deck by dialect."""
+    gemini = settings.gemini_api_key or settings.google_api_key
+    host = settings.ollama_host
+    usual = {
+        "openai": Address(
+            settings.openai_base_url or OPENAI,
+            settings.openai_api_key,
+            ("authorization", "Bearer "),
+        ),
+        "ollama": Address(host if "//" in host else f"http://{host}", Secret(""), ("", "")),
+        "gemini": Address(settings.gemini_base_url, gemini, ("x-goog-api-key", "")),
+    }
+    return {
+        dialect: address._replace(url=deck.upstreams.get(dialect, address.url))
+        for dialect, address in usual.items()
+    }
+
+
+class ServedPrompts:
+    """One deck of prompts as it is served. `sleep` waits between the pieces of a stream."""
+
+    def __init__(
+        self, deck: PromptDeck, serving: Serving, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        settings = serving.settings
+        self.deck = deck
+        self.mode = settings.mode or deck.mode
+        self.index = IndexHolder(settings.store_options, deck.id, serving.clock)
+        self._settings = settings
+        self._counters = serving.counters
+        self._timer = serving.timer
+        self._now = serving.now
+        self._sleep = sleep
+        self._gate = PromptGate(deck.checks)
+        self._recordings = Recordings(settings.ledger, deck.id)
+        folder = recordings_folder(settings.ledger)
+        self._flights = Flights(folder / f"{deck.id}.flights")
+        self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
+        self._ledger = Ledger(settings.ledger, deck.id)
+        self._turns = KeyedValues(
+            serving.state, f"prompts {deck.id}", CONVERSATIONS, _TURN.size, FORGET_SECONDS
+        )
+        self._addresses = addresses(settings, deck)
+        self._upstreams: dict[str, Upstream] = {}
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body of `GET /api/decks/<deck>`."""
+        deck = self.deck
+        value = {"id": deck.id, "name": deck.name, "mode": self.mode, "models": list(deck.models)}
+        return orjson.dumps(value)
+
+    def health(self) -> dict[str, Any]:
+        """For `/healthz`."""
+        return {"index": self.index() is not None, "mode": self.mode}
+
+    def figures(self) -> dict[str, Any]:
+        """For `/stats`."""
+        index = self.index()
+        answers = answer_summary(self._counters.by_tier(self.deck.id))
+        return {
+            "mode": self.mode,
+            "store": {
+                **store(index.meta() if index else None),
+                "problem": self.index.problem or None,
+            },
+            "answers": {"total": answers["total"], "by_tier": answers["by_tier"]},
+            "passed": self._counters.passes(self.deck.id),
+        }
+
+    def answer(self, asked: Asked) -> Answer:
+        """The answer to a request. If it comes from upstream, its first piece is there already.
+
+        Raises PromptMissError, UpstreamError, and RequestError for a request without a key.
+        """
+        begun = self._timer()
+        query = query_of(self.deck.id, asked.request, self.deck.rules)
+        if self.mode != "record" and (found := self._found(query, asked)):
+            self._counters.answered(self.deck.id, found.about.tier, self._timer() - begun)
+            return Answer(found.about, self._played(found.reply, asked.stream, self.deck.pace))
+        if self.mode == "replay":
+            self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
+            raise self._missed(query)
+        events = _primed(self._recorded(query, asked, self._count(query)))
+        self._counters.answered(self.deck.id, ASKED, self._timer() - begun)
+        return Answer(About(ASKED, query.key), events)
+
+    # Replaying.
+
+    def _found(self, query: Query, asked: Asked) -> _Found | None:
+        reply = self._turn_of(query, asked.conversation)
+        if reply is not None:
+            return _Found(reply, About(EXACT, query.key))
+        return None
+
+    def _turn_of(self, query: Query, conversation: str) -> Reply | None:
+        """The reply whose turn it is in this conversation; None if none is recorded."""
+        first = self._reply(query, 0)
+        if first is None or self._reply(query, 1) is None:
+            return first
+        count = self._count(query)
+        turn = self._turns.change(f"{conversation} {query.key}", _next_turn)
+        if self.deck.answers == "random":
+            rng = Random(f"{self.deck.seed} {query.key} {conversation} {turn}")
+            return self._reply(query, rng.randrange(count))
+        return self._reply(query, min(turn, count - 1))
+
+    def _count(self, query: Query) -> int:
+        """The number of replies that are recorded for a request."""
+        return next(n for n in range(MAX_VARIANT + 2) if self._text(query, n) is None)
+
+    def _reply(self, query: Query, variant: int) -> Reply | None:
+        text = self._text(query, variant)
+        try:
+            return None if text is None else Reply.from_text(text)
+        except (ValueError, KeyError, TypeError):
+            # Nothing that this program has written.
+            return None
+
+    def _text(self, query: Query, variant: int) -> str | None:
+        """A reply as it is stored, from the store or else from the recordings."""
+        index = self.index()
+        body = index.get(query.raw_key, variant) if index else None
+        if body is not None:
+            text: str | None = orjson.loads(body).get(REPLY)
+            return text
+        entry = self._recordings.find(query.key, variant)
+        return None if entry is None else entry.response.get(REPLY)
+
+    def _played(
+        self, reply: Reply, stream: bool, pace: float
+    ) -> Generator[Piece, None, Reply]:  # fmt: skip
+        begun = self._timer()
+        for piece in reply.pieces() if stream else ():
+            wait = piece.at / 1000 / pace - (self._timer() - begun) if pace else 0.0
+            if wait > 0:
+                self._sleep(wait)
+            yield piece
+        return reply
+
+    def _missed(self, query: Query) -> PromptMissError:
+        text = query.picks[0][1]
+        miss = self.deck.miss
+        if self._settings.misses:
+            # Without the setting, the ledger has the key alone: a prompt may be private.
+            noted = query if miss.keep else Query.pattern(self.deck.id, [("key", query.key)])
+            self._ledger.miss(noted, 0, MISSED, self._now())
+        return miss_error(miss.status, self.deck.id, query.key, self._nearest.find(text))
+
+    # Recording.
+
+    def _recorded(
+        self, query: Query, asked: Asked, before: int
+    ) -> Generator[Piece, None, Reply]:  # fmt: skip
+        """A reply from upstream; or, if another request for the same was in flight, that one's.
+
+        `before` is the number of recordings when the request came.
+        """
+        while True:
+            with self._flights.alone(query.key) as leads:
+                count = self._count(query)
+                newest = self._reply(query, count - 1) if count > before else None
+                if newest is not None:
+                    return (yield from self._played(newest, asked.stream, 0.0))
+                if leads:
+                    reply = yield from self._from_upstream(asked)
+                    self._keep(query, asked, reply)
+                    return reply
+
+    def _from_upstream(self, asked: Asked) -> Generator[Piece, None, Reply]:
+        upstream = self._upstream(asked.dialect)
+        if not asked.stream:
+            return asked.reader.whole(upstream.ask(asked.path, asked.body))
+        begun = self._timer()
+        reader = asked.reader.stream()
+        pace: list[Piece] = []
+        for data in upstream.stream(asked.path, asked.body):
+            at = round((self._timer() - begun) * 1000, 1)
+            for piece in reader.feed(data):
+                pace.append(piece._replace(at=at))
+                yield pace[-1]
+        return replace(reader.end(), pace=tuple(pace))
+
+    def _upstream(self, dialect: str) -> Upstream:
+        """The upstream for a dialect, made when it is first asked. Raises UpstreamError."""
+        if dialect not in self._upstreams:
+            address = self._addresses[dialect]
+            parts = urlsplit(address.url)
+            if is_local(address.url) and parts.port == self._settings.port:
+                raise UpstreamError(
+                    BAD_GATEWAY, f"the upstream for {dialect} is this server itself: {address.url}"
+                )
+            self._upstreams[dialect] = Upstream(address, self._settings.timeout)
+        return self._upstreams[dialect]
+
+    def _keep(self, query: Query, asked: Asked, reply: Reply) -> None:
+        """Record a reply that the gate passes. The others are answered, and noted."""
+        refusal = self._refusal(query, asked, reply)
+        if refusal is not None:
+            log.warning("deck %s: a reply is not kept: %s", self.deck.id, refusal)
+            self._counters.passed(self.deck.id, ASKED, "gate", refusal.check)
+            return
+        text = redacted(reply, self.deck.rules.redact).to_text()
+
+        def entry(variant: int) -> Entry:
+            return Entry(
+                key=query.key,
+                variant=variant,
+                query=query,
+                response={REPLY: text},
+                source=asked.dialect,
+                model=reply.model,
+                fingerprint=FINGERPRINT,
+                created=self._now(),
+                usage=Usage(*map(float, reply.usage)),
+            )
+
+        index = self.index()
+        try:
+            self._recordings.keep(
+                entry, lambda n: index is None or index.get(query.raw_key, n) is None
+            )
+        except StoreWriteError as error:
+            log.warning("deck %s: a reply is not kept: %s", self.deck.id, error)
+            self._counters.passed(self.deck.id, ASKED, "fault", "disk")
+
+    def _refusal(self, query: Query, asked: Asked, reply: Reply) -> Refusal | None:
+        wants_json = asked.request.format is not None
+        for refusal in self._gate.of_reply(reply, wants_json=wants_json):
+            return refusal
+        text = query.picks[0][1] + reply.to_text()
+        if any(key and key.scrub(text) != text for _, key, _ in self._addresses.values()):
+            return Refusal("secret", "the text has one of the server's own keys in it")
+        return None
+
+
+def _next_turn(row: bytearray) -> int:
+    """The number of a conversation's turn, which is counted."""
+    (turn,) = _TURN.unpack(row)
+    _TURN.pack_into(row, 0, min(turn + 1, (1 << 32) - 1))
+    return int(turn)
+
+
+def _primed(events: Generator[Piece, None, Reply]) -> Generator[Piece, None, Reply]:
+    """The same events, the first of which has come: faults before it are raised here."""
+    try:
+        first = next(events)
+    except StopIteration as stop:
+        return _only(stop.value)
+    return _after(first, events)
+
+
+def _only(reply: Reply) -> Generator[Piece, None, Reply]:
+    yield from ()
+    return reply
+
+
+def _after(first: Piece, events: Generator[Piece, None, Reply]) -> Generator[Piece, None, Reply]:
+    try:
+        yield first
+        return (yield from events)
+    finally:
+        events.close()
+
+
+def redacted(reply: Reply, patterns: tuple[str, ...]) -> Reply:
+    """A reply without what the patterns match; without its pieces if it has any of that in it."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return without(value, patterns)
+        if isinstance(value, Mapping):
+            return {name: clean(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [clean(one) for one in value]
+        return value
+
+    if not patterns:
+        return reply
+    choices = tuple(
+        replace(
+            choice,
+            text=clean(choice.text),
+            tool_calls=tuple(
+                replace(call, arguments=clean(call.arguments)) for call in choice.tool_calls
+            ),
+        )
+        for choice in reply.choices
+    )
+    same = choices == reply.choices
+    return replace(reply, choices=choices, pace=reply.pace if same else ())
+
+
+def miss_error(status: int, deck: str, key: str, nearest: Neighbour | None) -> PromptMissError:
+    """What a client is told of a prompt for which nothing is recorded."""
+    if nearest is None:
+        return PromptMissError(status, f"nothing is recorded in deck {deck!r}", key, "", "")
+    detail = (
+        f"nothing is recorded for this prompt in deck {deck!r} under {key}; the nearest is "
+        f"{nearest.key}, which differs in {nearest.differs} (distance {nearest.distance:.2f})"
+    )
+    return PromptMissError(status, detail, key, nearest.key, nearest.differs)

@@ -1,0 +1,33 @@
+"""Taking what the server recorded into the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.kinds.prompts.gate import PromptGate
+from app.kinds.prompts.recordings import recordings_folder
+from app.store.entry import Entry
+from app.store.log import LogWriter, Record, log_path, read_log
+
+
+def take_in(ledger: Path, deck: str, gate: PromptGate, log: LogWriter) -> int:
+    """Append the recordings that are not in the store yet and pass the gate; returns how many.
+
+    The log of recordings stays as it is, because servers go on reading it: nothing is ever missing
+    between the two, and taking in twice is the same as once.
+    """
+    path = log_path(recordings_folder(ledger), deck)
+    fresh: list[Entry] = []
+    known = {_name(item.entry) for item in read_log(log.path) if isinstance(item, Record)}
+    for item in read_log(path):
+        if not isinstance(item, Record) or _name(item.entry) in known:
+            continue
+        if gate.examine(item.entry.query, item.entry.response) is None:
+            fresh.append(item.entry)
+    if fresh:
+        log.append(fresh)
+    return len(fresh)
+
+
+def _name(entry: Entry) -> tuple[str, int, str, str]:
+    return entry.key, entry.variant, entry.created, entry.source
