@@ -113,6 +113,11 @@ async function ask(conversation, signal) {
 async function answer(conversation, signal) {
   const speaker = who.querySelector("input:checked").parentElement.textContent.trim();
   const shown = bubble("assistant", speaker);
+  // What she says while a model is waited for: the next event takes its place.
+  const filler = (text) => {
+    shown.text.textContent = text;
+    shown.text.classList.toggle("filler", Boolean(text));
+  };
   try {
     for await (const { name, data } of eventsOf(await ask(conversation, signal))) {
       if (name === "start") {
@@ -120,6 +125,8 @@ async function answer(conversation, signal) {
         conversation.help = data.help;
         showHelp(data.help);
       }
+      if (shown.text.classList.contains("filler")) filler("");
+      if (name === "filler") filler(data.text);
       if (name === "delta") shown.text.append(data.text);
       if (name === "discard") shown.text.textContent = "";
       if (name === "error") throw new Error(data.error);
@@ -131,6 +138,7 @@ async function answer(conversation, signal) {
       shown.item.scrollIntoView({ block: "end" });
     }
   } finally {
+    if (shown.text.classList.contains("filler")) filler("");
     if (!shown.text.textContent) shown.item.remove();
   }
 }

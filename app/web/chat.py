@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ MAX_MESSAGES = 200
 MAX_MESSAGE = 4000
 MAX_NAME = 20
 MAX_ID = 64
+# Seconds after which a character says something while a model has not begun to answer.
+FILLER_AFTER = 0.6
 # Pieces of a stored line that are streamed in a second.
 PIECES_A_SECOND = 10
 SENTENCE = "うまく受け取れませんでした。"
@@ -197,10 +200,17 @@ def _event(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
 
 
-def events(served: ServedChat, turn: Turn, pace: int, stopping: threading.Event) -> Iterator[bytes]:
+def events(
+    served: ServedChat,
+    turn: Turn,
+    pace: int,
+    stopping: threading.Event,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[bytes]:
     """The server-sent events of an answer: start, delta…, and `done` or `error` as the last.
 
-    `discard` takes back the deltas before it. Closing the generator, which the server does when the
+    `discard` takes back the deltas before it. `filler` has a line to show while a slow model is
+    waited for; it is no part of the answer, and the next event takes its place. Closing the generator, which the server does when the
     client goes away, closes the connection to the model. `pace` is the characters of a stored line
     that are sent in a second, 0 for all at once. When `stopping` is set, a line that is known is
     sent at once, and a model is not waited for.
@@ -209,8 +219,9 @@ def events(served: ServedChat, turn: Turn, pace: int, stopping: threading.Event)
     # Who can be called is shown at once, before the first word.
     yield _event("start", start | help_json(turn))
     answer = served.answer(turn)
+    filler = _Filler(served, turn, clock)
     try:
-        yield from _answer_events(answer, turn, pace, stopping)
+        yield from _answer_events(answer, turn, pace, stopping, filler)
     except TsukuriokiError as error:
         yield _error("No answer", str(error))
     except Exception:  # the status has been sent: only an event can say that something is broken
@@ -220,12 +231,31 @@ def events(served: ServedChat, turn: Turn, pace: int, stopping: threading.Event)
         answer.close()
 
 
+class _Filler:
+    """Gives a line once, when the first piece of an answer is late."""
+
+    def __init__(self, served: ServedChat, turn: Turn, clock: Callable[[], float]) -> None:
+        self._served, self._turn, self._clock = served, turn, clock
+        self._due = clock() + FILLER_AFTER
+
+    def line(self) -> str:
+        """The line, empty if it is not due, was given or does not exist."""
+        if self._clock() < self._due:
+            return ""
+        self._due = math.inf
+        return self._served.aside(self._turn, "filler")
+
+
 def _error(title: str, detail: str) -> bytes:
     return _event("error", {"title": title, "detail": detail, "error": SENTENCE})
 
 
 def _answer_events(
-    answer: Generator[Event, None, Reply], turn: Turn, pace: int, stopping: threading.Event
+    answer: Generator[Event, None, Reply],
+    turn: Turn,
+    pace: int,
+    stopping: threading.Event,
+    filler: _Filler,
 ) -> Iterator[bytes]:
     shown = ""
     for event in answer:
@@ -234,8 +264,13 @@ def _answer_events(
             return
         if isinstance(event, Delta):
             shown += event.text
-            # A comment keeps the connection open, and fails if the client is gone.
-            yield _event("delta", {"text": event.text}) if event.text else b": waiting\n\n"
+            if event.text:
+                yield _event("delta", {"text": event.text})
+            elif not shown and (line := filler.line()):
+                yield _event("filler", {"text": line})
+            else:
+                # A comment keeps the connection open, and fails if the client is gone.
+                yield b": waiting\n\n"
         elif isinstance(event, Discard):
             shown = ""
             yield _event("discard", {"tier": event.tier})

@@ -77,13 +77,15 @@ class PatternRules(NamedTuple):
     `characters` is the least and greatest length of a line; `script` is "ja" or another one.
     `latin` are Latin words that are allowed, `echo` words that show that the prompt was repeated.
     Shares from 0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a
-    line is a copy.
+    line is a copy. `backchannel` and `polite` are words that say nothing by themselves.
     """
 
     characters: tuple[int, int] = (4, 80)
     script: str = "ja"
     latin: tuple[str, ...] = ()
     echo: tuple[str, ...] = ()
+    backchannel: tuple[str, ...] = ()
+    polite: tuple[str, ...] = ()
     familiar: float = 0.5
     copy: float = 0.7
     kept: float = 0.3

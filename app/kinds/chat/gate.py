@@ -54,10 +54,14 @@ _ECHO_RUN = 10
 _REPEATED = 0.15
 
 
+def parts(text: str) -> list[str]:
+    """What stands between the marks and spaces of a text, normalised."""
+    return [part for part in _SIGNS.split(normalise(text)) if part]
+
+
 def grams(text: str, size: int = 2) -> list[str]:
-    """The runs of `size` characters within the words of a text, which marks and spaces separate."""
-    words = _SIGNS.split(normalise(text))
-    return [word[i : i + size] for word in words for i in range(len(word) - size + 1)]
+    """The runs of `size` characters within the parts of a text."""
+    return [part[i : i + size] for part in parts(text) for i in range(len(part) - size + 1)]
 
 
 def likeness(one: str, other: str) -> float:

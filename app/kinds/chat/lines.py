@@ -1,7 +1,8 @@
 """The vetted lines of a deck's characters.
 
 `lines.json` has, for each character and each pool, a list of lines. A pool is named after the
-intent that its lines answer; the pool `fallback` is for "I did not understand".
+intent that its lines answer; the pool `fallback` is for "I did not understand". The pools in
+`ASIDES` need not be there: they answer no message (see `ServedChat.aside`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from app.kinds.chat.files import PatternReader
 
 LINES_FILE = "lines.json"
 FALLBACK = "fallback"
+# Said while a model writes; for a sticker; for a picture, sound, film, file or place; to a new
+# friend; to a group that she has joined.
+ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
 NAME_SLOT = "{name}"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -66,9 +70,10 @@ def load_lines(
     lines: dict[str, dict[str, tuple[Line, ...]]] = {}
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        reader.known(own, intents | needed, character)
+        pools = intents | needed | set(ASIDES)
+        reader.known(own, pools, character)
         lines[character] = {}
-        for pool in sorted(intents | needed):
+        for pool in sorted(pools):
             place = f"{character} {pool}"
             # An intent without lines is answered as if it were not recognised, and
             # `precompute check` finds it.

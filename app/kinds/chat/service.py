@@ -138,7 +138,10 @@ class ServedChat:
         rules = RulesTier(self.index, self.conversations)
         limits = Limits(LOCAL_TOKENS, settings.chat_deadline, MESSAGES, CHARACTERS)
         local = LocalTier(
-            NamedEngine(self._models.local(self._note), settings.ollama_model), gate, limits
+            NamedEngine(self._models.local(self._note), settings.ollama_model),
+            gate,
+            limits,
+            last="cloud" not in _after("local", settings.chat_tiers),
         )
         makers: dict[str, Callable[[], ChatTier]] = {
             "learned": lambda: LearnedTier(self.index),
@@ -172,6 +175,12 @@ class ServedChat:
         self._account(turn, reply)
         yield reply
         return reply
+
+    def aside(self, turn: Turn, pool: str) -> str:
+        """The next line of a pool of `lines.ASIDES`; empty if the deck has none."""
+        if not self.deck.lines[turn.character.id][pool]:
+            return ""
+        return self._rules.next(turn, pool, pool).text
 
     def with_care(self, turn: Turn) -> Turn:
         """The turn with its kind of careful answer; changes the memory of its conversation.
@@ -269,6 +278,10 @@ class ServedChat:
         elif reply.tier in ("local", "cloud", "fallback") and self._settings.misses:
             missed = Query.pattern(self.deck.id, [("character", turn.character.id)])
             self._ledger.miss(missed, 0, reply.tier, at)
+
+
+def _after(tier: str, tiers: tuple[str, ...]) -> tuple[str, ...]:
+    return tiers[tiers.index(tier) + 1 :] if tier in tiers else ()
 
 
 def rate_limit(settings: Settings, state: State) -> RateLimit | None:

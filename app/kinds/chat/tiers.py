@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from app.kinds.chat.empty import says_nothing
 from app.kinds.chat.gate import ChatGate, Spoken
 from app.kinds.chat.turn import Pieces, Reply, Turn, system_prompt
 from app.kinds.chat.vetted import RulesTier
@@ -80,19 +81,28 @@ def _plain(text: str) -> str:
 
 
 class LocalTier(ModelTier):
-    """The small model on this machine."""
+    """The small model on this machine.
+
+    `last` is whether no other model is asked after it: a reply that says nothing is then given, and
+    otherwise refused. Both are counted.
+    """
 
     name = "local"
 
-    def __init__(self, by: NamedEngine, gate: ChatGate, limits: Limits) -> None:
+    def __init__(self, by: NamedEngine, gate: ChatGate, limits: Limits, *, last: bool) -> None:
         super().__init__(gate, limits)
         self._by = by
+        self._last = last
 
     def reply(self, turn: Turn) -> Pieces:
         """An answer to the message."""
         limits = self._limits
         messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
-        return self._reply((yield from self._written(turn, self._by, messages, self._facts(turn))))
+        written = yield from self._written(turn, self._by, messages, self._facts(turn))
+        empty = says_nothing(written.text, turn.text, turn.deck.rules) if written else ""
+        if empty:
+            self._by.engine.note(self.name, "given" if self._last else "gate", empty)
+        return None if empty and not self._last else self._reply(written)
 
     def varied(self, turn: Turn, line: str) -> Pieces:
         """A variation of a line, which is shown only when it is complete and judged."""

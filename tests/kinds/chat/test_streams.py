@@ -87,6 +87,30 @@ def test_whole_characters_lose_and_add_nothing(text: str, rng: Random) -> None:
     told.encode()
 
 
+def test_she_says_something_while_a_model_is_slow(local: kit.Server, ollama: Ollama) -> None:
+    """A line of her own is shown once, before the first piece, and is no part of the answer."""
+    ollama.fault = "hang"
+    told = kit.Stream(local, UNKNOWN, character="yuri", conversation="filler").whole()
+    names = [name for name, _ in told]
+    assert names[:2] == ["start", "filler"]
+    assert names.count("filler") == 1
+    assert told[1][1]["text"] in _lines("yuri", "filler")
+    shown = "".join(data["text"] for name, data in told if name == "delta")
+    assert told[-1][1]["text"] == shown
+
+
+def test_nothing_is_said_before_an_answer_that_is_there(local: kit.Server, ollama: Ollama) -> None:
+    """A stored line, and a model that answers at once, come without a filler."""
+    for text in ("こんにちは", UNKNOWN):
+        told = kit.Stream(local, text, character="botan").whole()
+        assert "filler" not in [name for name, _ in told]
+
+
+def _lines(character: str, pool: str) -> set[str]:
+    told = json.loads((kit.DECK / "lines.json").read_text())
+    return {line["text"] for line in told[character][pool]}
+
+
 class _Broken:
     """A deck that is served by a tier that fails after some events."""
 
@@ -111,7 +135,7 @@ def test_whatever_raises_the_stream_says_so(
     """A fault anywhere behind the route is an `error` event, with a sentence for the user."""
     broken = cast("Any", _Broken(deck, before, error))
     turn = Turn(deck, deck.characters[0], ({"role": "user", "content": "x"},), "c", "", AT)
-    told = b"".join(events(broken, turn, 0, threading.Event())).decode()
+    told = b"".join(events(broken, turn, 0, threading.Event(), lambda: 0.0)).decode()
     last = told.strip().split("\n\n")[-1]
     assert last.startswith("event: error\n")
     assert json.loads(last.partition("data: ")[2])["error"]
