@@ -29,12 +29,16 @@ from app.store.log import LogWriter, log_path
 from precompute import event
 from precompute.cook import progress
 from precompute.cook.build import build as cook
-from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
+from precompute.cook.choose import ASKED, CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
 from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
+from precompute.export.checker import check_file
+from precompute.export.command import ExportOptions
+from precompute.export.command import export as write_export
+from precompute.export.forms import FORMS
 from precompute.learn.lines import build_learned
 from precompute.plan.strategies import STRATEGIES
 from precompute.rehearse import rehearsal
@@ -44,6 +48,8 @@ from precompute.review import merge
 from precompute.review.kinds import review_of
 
 INTERRUPTED = 130
+# Faults of a data set that are listed.
+MOST_FINDINGS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,6 +95,10 @@ def _deck(settings: Settings, name: str | None) -> AnyDeck:
         return found
     known = ", ".join(sorted(load_all(settings.decks)))
     raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
+
+
+def _context(settings: Settings, deck: AnyDeck) -> BuildContext:
+    return BuildContext(settings, deck, Console(), Console(stderr=True), SystemClock(), Random())
 
 
 def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
@@ -191,8 +201,7 @@ def build(deck_name: str | None, **asked: Any) -> int:
     deck = _deck(settings, deck_name)
     _refuse_foreign_options(CARDS if deck.kind == CARDS else f"{deck.kind} {asked['strategy']}")
     review: bool = asked.pop("review")
-    err = Console(stderr=True)
-    context = BuildContext(settings, deck, Console(), err, SystemClock(), Random())
+    context = _context(settings, deck)
     options = BuildOptions(**asked)
     try:
         if isinstance(deck, PatternDeck) and options.strategy == "misses":
@@ -338,6 +347,89 @@ def rehearse(
     else:
         table(Console(), f"rehearsal of deck {deck.id}", rehearsal.rows(result))
     return 0 if not result["gate_failures"] and not result["errors"] else 1
+
+
+@cli.command()
+@deck_option
+@click.option("--format", "form", type=click.Choice(FORMS), help="What the trainer reads.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option(
+    "--check",
+    "checked",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Check a file in one of the forms, and write nothing.",
+)
+@click.option("--sources", default="", help="Take these sources only, with commas: written,gemini.")
+@click.option("--restricted", is_flag=True, help="Take in sources whose terms may forbid training.")
+@click.option(
+    "--system",
+    type=click.Choice(("short", "whole")),
+    default="short",
+    show_default=True,
+    help="The system text: short leaves the detail to learning.",
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 0.9),
+    default=0.1,
+    show_default=True,
+    help="The share of groups that is kept for validation.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
+@click.option(
+    "--judge", type=click.Choice(ASKED), help="Compare several answers to a query by this provider."
+)
+@click.option("--model", help="The judge's model.")
+@click.option("--budget-usd", type=click.FloatRange(0), help="The most that the judge may cost.")
+@click.option("--rpm", type=click.IntRange(1), help="The judge's requests a minute.")
+@click.option("--concurrency", type=click.IntRange(1), help="The judge's requests at once.")
+def export(
+    deck_name: str | None,
+    form: str | None,
+    out: Path | None,
+    checked: Path | None,
+    sources: str,
+    restricted: bool,
+    system: str,
+    validation: float,
+    seed: int,
+    judge: str | None,
+    model: str | None,
+    budget_usd: float | None,
+    rpm: int | None,
+    concurrency: int | None,
+) -> int:
+    """Write a data set for fine-tuning, in a trainer's form."""
+    if checked:
+        return _check_export(checked)
+    if form is None or out is None:
+        raise PlanError("say --format and --out, or --check FILE")
+    if judge is None and (model or budget_usd is not None or rpm or concurrency):
+        raise PlanError(
+            "--model, --budget-usd, --rpm and --concurrency are the judge's: say --judge"
+        )
+    if judge and form not in ("dpo", "kto", "llamafactory"):
+        raise PlanError(f"--judge makes preferences, which --format {form} has none of")
+    settings = _settings()
+    deck = _deck(settings, deck_name)
+    context = _context(settings, deck)
+    words = tuple(word.strip() for word in sources.split(",") if word.strip())
+    options = ExportOptions(form, out, words, restricted, system, validation, seed)
+    asked = BuildOptions(
+        provider=judge, model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency
+    )
+    return write_export(options, asked if judge else None, context)
+
+
+def _check_export(path: Path) -> int:
+    found = check_file(path)
+    for finding in found.findings[:MOST_FINDINGS]:
+        click.echo(f"{path}: {finding}")
+    more = len(found.findings) - MOST_FINDINGS
+    if more > 0:
+        click.echo(f"{path}: and {more:,} more")
+    click.echo(f"{found.records:,} records of form {found.form}, {len(found.findings):,} faults")
+    return 1 if found.findings else 0
 
 
 @cli.command()

@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -131,22 +132,24 @@ class VoteCounts:
         }
 
 
-def disliked(folder: Path, deck: str) -> dict[tuple[str, int, str], int]:
-    """Down votes of each disliked text, by key, variant and time of creation.
+def read_votes(folder: Path, deck: str) -> Iterator[tuple[tuple[str, int, str], str]]:
+    """The votes on a deck's answers: key, variant and time of creation of the text, and the vote.
 
     A vote is for the text that was read; the time of creation distinguishes it from a text that was
     cooked later in its place.
     """
-    ups: Counter[tuple[str, int, str]] = Counter()
-    downs: Counter[tuple[str, int, str]] = Counter()
     for line in read_journal(folder, _name(deck)):
         variant = line.get("variant")
-        name = (
-            str(line.get("key")),
-            variant if isinstance(variant, int) else 0,
-            str(line.get("created")),
-        )
-        (ups if line.get("vote") == UP else downs)[name] += 1
+        number = variant if isinstance(variant, int) else 0
+        yield (str(line.get("key")), number, str(line.get("created"))), str(line.get("vote"))
+
+
+def disliked(folder: Path, deck: str) -> dict[tuple[str, int, str], int]:
+    """Down votes of each disliked text, by key, variant and time of creation."""
+    ups: Counter[tuple[str, int, str]] = Counter()
+    downs: Counter[tuple[str, int, str]] = Counter()
+    for name, vote in read_votes(folder, deck):
+        (ups if vote == UP else downs)[name] += 1
     return {
         name: count for name, count in downs.items() if count >= DISLIKED_FROM and count > ups[name]
     }

@@ -15,7 +15,9 @@ from app.providers.transport import is_local
 from app.settings import Settings
 from precompute.cook.runner import Pace
 
-PROVIDERS = ("composer", "written", "gemini", "gemini-legacy", "ollama", "openai")
+# The providers that ask a model, and all providers.
+ASKED = ("gemini", "gemini-legacy", "ollama", "openai")
+PROVIDERS = ("composer", "written", *ASKED)
 GEMINI = ("gemini", "gemini-legacy")
 # The extra of pyproject.toml with a provider's client library.
 EXTRAS = {"gemini": "build", "gemini-legacy": "legacy", "ollama": "build", "openai": "openai"}

@@ -1,0 +1,1 @@
+"""Data sets for fine-tuning, made of what was cooked, read, voted on and refused."""

@@ -1,0 +1,109 @@
+"""Decks of cards as conversations: a play with title candidates, answered by JSON.
+
+The user's message is that of the game: each card's condition with its rephrasing, and 20 titles of
+which the answer has one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from random import Random
+
+import orjson
+
+from app.errors import DeckError
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.prompts import rule_values
+from app.kinds.cards.writer import TITLE_CANDIDATES
+from app.kinds.cards.written import MODEL, SOURCE, written_answers
+from app.store.key import Query
+from precompute.export.material import (
+    TRAINING_FILE,
+    RowOptions,
+    Stored,
+    fill,
+    licence_of,
+    training_texts,
+)
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
+
+
+def material(deck: Deck, options: RowOptions) -> CardsMaterial:
+    """The material of a deck. Raises DeckError."""
+    return CardsMaterial(deck, options)
+
+
+class CardsMaterial:
+    """The plays of a deck and their answers as conversations."""
+
+    def __init__(self, deck: Deck, options: RowOptions) -> None:
+        texts = training_texts(deck.folder, {"system": dict, "user": str, "pair": str})
+        if options.system not in texts["system"]:
+            fault = f"'system' has no {options.system!r}"
+            raise DeckError(str(deck.folder), TRAINING_FILE, fault)
+        self._deck = deck
+        self._seed = options.seed
+        self._system = fill(texts["system"][options.system], rule_values(deck))
+        self._user: str = texts["user"]
+        self._pair: str = texts["pair"]
+
+    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+        """Answers in the store, and the deck's written ones that are not in it."""
+        known = set()
+        for entry in stored.current():
+            known.add((entry.query, entry.source))
+            if self._deck.has_play(entry.query):
+                yield self._row(entry.query, entry.response, stored.origin(entry), entry.variant)
+            else:
+                left_out["no play of this deck"] += 1
+        origin = Origin(SOURCE, MODEL, licence_of(SOURCE))
+        for query, response in written_answers(self._deck).items():
+            if (query, SOURCE) not in known:
+                yield self._row(query, response, origin, 0)
+
+    def prompt(self, query: Query) -> tuple[Turn, ...]:
+        """System text, and the play with title candidates."""
+        return self._prompt(query, "")
+
+    def group(self, query: Query) -> str:
+        """All plays of a hand have the same cards."""
+        return "+".join(sorted(card for card, _ in query.picks))
+
+    def text(self, response: Mapping[str, str]) -> str:
+        """The JSON object that the game expects."""
+        return orjson.dumps({"title": response["title"], "poem": response["poem"]}).decode()
+
+    def _row(self, query: Query, response: Mapping[str, str], origin: Origin, variant: int) -> Row:
+        cards = [card for card, _ in query.picks]
+        return Row(
+            f"{query.key}#{variant}",
+            self.group(query),
+            (*self._prompt(query, response["title"]), Turn(ASSISTANT, self.text(response))),
+            query,
+            response,
+            origin,
+            {"topics": sorted({self._deck.card_by_id[card].category for card in cards})},
+        )
+
+    def _prompt(self, query: Query, title: str) -> tuple[Turn, ...]:
+        pairs = [
+            fill(
+                self._pair,
+                {"condition": self._deck.card_by_id[phrase.card].text, "phrase": phrase.text},
+            )
+            for phrase in self._deck.phrases(query)
+        ]
+        titles = self._titles(query, title)
+        asked = fill(self._user, {"pairs": "\n".join(pairs), "titles": "\n".join(titles)})
+        return Turn(SYSTEM, self._system), Turn(USER, asked)
+
+    def _titles(self, query: Query, title: str) -> list[str]:
+        """Title candidates in random order, the answer's own among them."""
+        rng = Random(f"{self._seed} {query.key} {title}")
+        others = [known for known in self._deck.titles if known != title]
+        rng.shuffle(others)
+        chosen = ([title] if title else []) + others
+        del chosen[TITLE_CANDIDATES:]
+        rng.shuffle(chosen)
+        return chosen

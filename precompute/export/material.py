@@ -1,0 +1,145 @@
+"""The interface of the modules here that make rows of a kind of deck, and what they share.
+
+A deck's `training.json` has the words around its answers (system texts, the user's message), so that
+a deck in another language is trained in that language.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from app.errors import DeckError
+from app.kinds.decks import kind_of
+from app.kinds.kind import AnyDeck
+from app.kinds.reading import Reader
+from app.ledger.votes import UP, read_votes
+from app.settings import Settings
+from app.store.entry import Entry
+from app.store.key import Query
+from app.store.log import Record, log_path, read_log
+from precompute.export.rows import Origin, Row, Turn
+
+TRAINING_FILE = "training.json"
+_PLACE = re.compile(r"\{([a-z]+)\}")
+# Sources whose terms may forbid to train other models on what they wrote.
+RESTRICTED: Mapping[str, str] = {
+    "gemini": "Google's terms for the Gemini API",
+    "gemini-legacy": "Google's terms for the Gemini API",
+    "openai": "the terms of the service that answered (OpenAI's forbid to train competing models)",
+    "cloud": "the terms of the service that answered",
+}
+# The licence of what the makers of this project wrote, and of what is composed of it.
+OURS = "MIT"
+_LICENCES: Mapping[str, str] = {
+    "written": OURS,
+    "composer": OURS,
+    "line": OURS,
+    "ollama": "that of the model",
+    "edited": "that of the text before",
+}
+
+
+class Material(Protocol):
+    """What a deck's answers are as conversations."""
+
+    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+        """The rows of a deck, in a fixed order; `left_out` counts what makes none, by reason."""
+
+    def prompt(self, query: Query) -> tuple[Turn, ...]:
+        """The turns before an answer to a query. Raises KeyError if the deck lacks its ids."""
+
+    def group(self, query: Query) -> str:
+        """The group of the rows that answer a query."""
+
+    def text(self, response: Mapping[str, str]) -> str:
+        """An answer as the model is to write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowOptions:
+    """`system` is "short" or "whole"; `seed` chooses among titles, names and messages."""
+
+    system: str = "short"
+    seed: int = 0
+
+
+def material_of(deck: AnyDeck, options: RowOptions) -> Material:
+    """The material of a deck, made by the module of its kind. Raises DeckError."""
+    module: Any = importlib.import_module(f"precompute.export.{kind_of(deck).room}")
+    made: Material = module.material(deck, options)
+    return made
+
+
+def licence_of(source: str) -> str:
+    """The licence of what a source wrote."""
+    return _LICENCES.get(source) or RESTRICTED.get(source, "unknown")
+
+
+def training_texts(folder: Path | None, required: Mapping[str, type]) -> dict[str, Any]:
+    """A deck's `training.json`, which must have the `required` members. Raises DeckError."""
+    if folder is None or not (folder / TRAINING_FILE).exists():
+        raise DeckError(
+            str(folder),
+            TRAINING_FILE,
+            "the file is missing; docs/fine-tuning.md says what it holds",
+        )
+    reader = Reader(folder, TRAINING_FILE)
+    for name, kind in required.items():
+        reader.member(reader.value, name, kind, "")
+    root: dict[str, Any] = reader.value
+    return root
+
+
+class Stored:
+    """All answers in a deck's log, older ones too, with their votes."""
+
+    def __init__(self, settings: Settings, deck: str) -> None:
+        self._refused = log_path(settings.store, deck).with_suffix(".refused.jsonl")
+        # By key, oldest first.
+        self.by_key: dict[str, list[Entry]] = {}
+        for item in read_log(log_path(settings.store, deck)):
+            if isinstance(item, Record):
+                self.by_key.setdefault(item.entry.key, []).append(item.entry)
+        self._votes: dict[tuple[str, int, str], Counter[str]] = {}
+        for name, vote in read_votes(settings.ledger, deck):
+            self._votes.setdefault(name, Counter())[vote] += 1
+
+    def current(self) -> Iterator[Entry]:
+        """The newest entry of each key, variant and source, by key."""
+        for entries in self.by_key.values():
+            newest = {(entry.variant, entry.source): entry for entry in entries}
+            yield from newest.values()
+
+    def votes(self, entry: Entry) -> tuple[int, int]:
+        """Up and down votes on an entry's text."""
+        counts = self._votes.get((entry.key, entry.variant, entry.created), Counter())
+        return counts[UP], counts.total() - counts[UP]
+
+    def origin(self, entry: Entry) -> Origin:
+        licence = licence_of(entry.source)
+        return Origin(entry.source, entry.model, licence, self.votes(entry))
+
+    def refused(self) -> Iterator[dict[str, Any]]:
+        """The refused answers that builds set aside, oldest first."""
+        if not self._refused.exists():
+            return
+        for line in self._refused.read_bytes().splitlines():
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("response"), dict):
+                yield record
+
+
+def fill(text: str, values: Mapping[str, object]) -> str:
+    """A text with the values in its places `{name}`; other braces are left as they are."""
+    return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), text)
