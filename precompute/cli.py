@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -430,6 +431,50 @@ def _check_export(path: Path) -> int:
         click.echo(f"{path}: and {more:,} more")
     click.echo(f"{found.records:,} records of form {found.form}, {len(found.findings):,} faults")
     return 1 if found.findings else 0
+
+
+@cli.command()
+@click.option(
+    "--recipe",
+    "recipe_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A YAML file with everything that decides the training; see --write-recipe.",
+)
+@click.option("--base", help="The model to train, in place of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--anyway", is_flag=True, help="Train although memory seems too little.")
+@click.option(
+    "--write-recipe",
+    "written",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the default recipe into a file, and train nothing.",
+)
+def train(
+    recipe_path: Path | None, base: str | None, out: Path | None, anyway: bool, written: Path | None
+) -> int:
+    """Train a model on an exported data set, and merge it."""
+    try:
+        from precompute.train.recipe import DEFAULT, load_recipe
+        from precompute.train.run import TrainOptions
+        from precompute.train.run import train as run_training
+
+        if written:
+            if written.exists():
+                raise PlanError(f"{written}: there is a file already")
+            written.write_bytes(DEFAULT.read_bytes())
+            return 0
+        if out is None:
+            raise PlanError("say --out, the folder for the model")
+        recipe = load_recipe(recipe_path)
+        recipe = replace(recipe, base=base) if base else recipe
+        settings = _settings()
+        options = TrainOptions(out, anyway)
+        return run_training(recipe, options, _context(settings, _deck(settings, None)))
+    except ModuleNotFoundError as error:
+        raise PlanError(
+            f"training needs {error.name}, which is not installed; "
+            "run: pip install 'tsukurioki[train]'"
+        ) from None
 
 
 @cli.command()

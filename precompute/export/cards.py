@@ -12,18 +12,17 @@ from random import Random
 
 import orjson
 
-from app.errors import DeckError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.prompts import rule_values
 from app.kinds.cards.writer import TITLE_CANDIDATES
 from app.kinds.cards.written import MODEL, SOURCE, written_answers
 from app.store.key import Query
 from precompute.export.material import (
-    TRAINING_FILE,
     RowOptions,
     Stored,
     fill,
     licence_of,
+    system_text,
     training_texts,
 )
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
@@ -39,12 +38,9 @@ class CardsMaterial:
 
     def __init__(self, deck: Deck, options: RowOptions) -> None:
         texts = training_texts(deck.folder, {"system": dict, "user": str, "pair": str})
-        if options.system not in texts["system"]:
-            fault = f"'system' has no {options.system!r}"
-            raise DeckError(str(deck.folder), TRAINING_FILE, fault)
         self._deck = deck
         self._seed = options.seed
-        self._system = fill(texts["system"][options.system], rule_values(deck))
+        self._system = fill(system_text(deck.folder, texts, options), rule_values(deck))
         self._user: str = texts["user"]
         self._pair: str = texts["pair"]
 

@@ -1,7 +1,7 @@
 """Decks of characters as conversations: a message, answered by a line in the character's voice.
 
-The persona is the system text, followed by what the line depends on (time, weekday, season, the
-user's name). A vetted line answers one of the messages that the deck's `said.json` lists for its
+The system text is the character's name, or her whole persona, followed by what the line depends on
+(time, weekday, season). A vetted line answers one of the messages that the deck's `said.json` lists for its
 intent; each line stands in one row.
 """
 
@@ -21,7 +21,9 @@ from app.store.key import Query
 from precompute.export.material import (
     RowOptions,
     Stored,
+    fill,
     licence_of,
+    system_text,
     training_texts,
 )
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
@@ -42,8 +44,10 @@ class ChatMaterial:
 
     def __init__(self, deck: PatternDeck, options: RowOptions) -> None:
         texts = training_texts(
-            deck.folder, {"names": list, "time": dict, "weekday": dict, "season": dict}
+            deck.folder,
+            {"system": dict, "names": list, "time": dict, "weekday": dict, "season": dict},
         )
+        self._system = system_text(deck.folder, texts, options)
         self._deck = deck
         self._seed = options.seed
         self._texts = texts
@@ -142,7 +146,8 @@ class ChatMaterial:
             for what, allowed in when.items()
             if allowed[0] in self._texts[what]
         ]
-        system = "".join([persona(character, name), *notes])
+        values = {"name": character.name, "persona": persona(character, name)}
+        system = "".join([fill(self._system, values), *notes])
         return Turn(SYSTEM, system), Turn(USER, message)
 
     def _about(self, character: Character, intent: str) -> dict[str, Any]:

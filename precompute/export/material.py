@@ -98,6 +98,14 @@ def training_texts(folder: Path | None, required: Mapping[str, type]) -> dict[st
     return root
 
 
+def system_text(folder: Path | None, texts: Mapping[str, Any], options: RowOptions) -> str:
+    """The system text that the options choose. Raises DeckError if the deck has none of the name."""
+    text = texts["system"].get(options.system)
+    if not isinstance(text, str):
+        raise DeckError(str(folder), TRAINING_FILE, f"'system' has no text {options.system!r}")
+    return text
+
+
 class Stored:
     """All answers in a deck's log, older ones too, with their votes."""
 
