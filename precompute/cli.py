@@ -8,9 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import click
@@ -21,25 +19,30 @@ from rich.console import Console
 from app.errors import OperatorError, PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.chat.deck import PatternDeck
-from app.kinds.decks import load_all, load_one
+from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
 from app.settings import Settings, read_bundled, unknown_settings
 from app.store.holder import publish
 from app.store.index import IndexWriter
 from app.store.log import LogWriter, log_path
 from precompute import event
+from precompute.commands.common import (
+    context_of,
+    deck_option,
+    json_option,
+    named_deck,
+    read_settings,
+)
+from precompute.commands.models import models
+from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
 from precompute.cook.build import build as cook
-from precompute.cook.choose import ASKED, CONCURRENCY, PROMPTS, PROVIDERS
+from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
 from precompute.cook.limiter import REQUESTS, TOKENS
-from precompute.cook.options import BuildContext, BuildOptions
+from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
-from precompute.export.checker import check_file
-from precompute.export.command import ExportOptions
-from precompute.export.command import export as write_export
-from precompute.export.forms import FORMS
 from precompute.learn.lines import build_learned
 from precompute.plan.strategies import STRATEGIES
 from precompute.rehearse import rehearsal
@@ -49,8 +52,6 @@ from precompute.review import merge
 from precompute.review.kinds import review_of
 
 INTERRUPTED = 130
-# Faults of a data set that are listed.
-MOST_FINDINGS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,25 +86,12 @@ def cli() -> None:
         click.echo(f"precompute: {note}", err=True)
 
 
-def _settings() -> Settings:
-    return Settings.read(os.environ)
-
-
-def _deck(settings: Settings, name: str | None) -> AnyDeck:
-    """The deck with this id, or the settings'; other decks may be wrong. Raises PlanError."""
-    wanted = name or settings.deck
-    if found := load_one(settings.decks, wanted):
-        return found
-    known = ", ".join(sorted(load_all(settings.decks)))
-    raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
-
-
-def _context(settings: Settings, deck: AnyDeck) -> BuildContext:
-    return BuildContext(settings, deck, Console(), Console(stderr=True), SystemClock(), Random())
+for command in (export, train, evaluate, models):
+    cli.add_command(command)
 
 
 def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
-    deck = _deck(settings, name)
+    deck = named_deck(settings, name)
     if not isinstance(deck, Deck):
         raise PlanError(f"{deck.id!r} is a deck of patterns; this is for decks of cards")
     return deck
@@ -126,8 +114,6 @@ _BUILDS_THAT_TAKE: Mapping[str, tuple[str, ...]] = {
     "review": (_LEARN,),
     **dict.fromkeys(_CHAT_COOKING, (CARDS, _COOK)),
 }
-deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @cli.command()
@@ -198,11 +184,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option("--dry-run", is_flag=True, help="Say what would be cooked, and cook nothing.")
 def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
-    settings = _settings()
-    deck = _deck(settings, deck_name)
+    settings = read_settings()
+    deck = named_deck(settings, deck_name)
     _refuse_foreign_options(CARDS if deck.kind == CARDS else f"{deck.kind} {asked['strategy']}")
     review: bool = asked.pop("review")
-    context = _context(settings, deck)
+    context = context_of(settings, deck)
     options = BuildOptions(**asked)
     try:
         if isinstance(deck, PatternDeck) and options.strategy == "misses":
@@ -249,10 +235,10 @@ def stats(
     deck_name: str | None, as_json: bool, show_misses: bool, folders: tuple[Path, ...]
 ) -> int:
     """Say what is in the store, what it covers, what it cost."""
-    settings = _settings()
+    settings = read_settings()
     if folders:
         return _merged(folders, deck_name or settings.deck, as_json=as_json)
-    deck = _deck(settings, deck_name)
+    deck = named_deck(settings, deck_name)
     review, today = review_of(deck), time.strftime("%Y-%m-%d")
     figures = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
     if show_misses and "misses" not in figures:
@@ -330,7 +316,7 @@ def rehearse(
     as_json: bool,
 ) -> int:
     """Play the game offline through the same ladder, and report."""
-    settings = _settings()
+    settings = read_settings()
     deck = _deck_of_cards(settings, deck_name)
     stage = rehearsal.Stage(settings, deck, SystemClock().stamp())
     wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
@@ -351,139 +337,12 @@ def rehearse(
 
 
 @cli.command()
-@deck_option
-@click.option("--format", "form", type=click.Choice(FORMS), help="What the trainer reads.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
-@click.option(
-    "--check",
-    "checked",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Check a file in one of the forms, and write nothing.",
-)
-@click.option("--sources", default="", help="Take these sources only, with commas: written,gemini.")
-@click.option("--restricted", is_flag=True, help="Take in sources whose terms may forbid training.")
-@click.option(
-    "--system",
-    type=click.Choice(("short", "whole")),
-    default="short",
-    show_default=True,
-    help="The system text: short leaves the detail to learning.",
-)
-@click.option(
-    "--validation",
-    type=click.FloatRange(0, 0.9),
-    default=0.1,
-    show_default=True,
-    help="The share of groups that is kept for validation.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
-@click.option(
-    "--judge", type=click.Choice(ASKED), help="Compare several answers to a query by this provider."
-)
-@click.option("--model", help="The judge's model.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="The most that the judge may cost.")
-@click.option("--rpm", type=click.IntRange(1), help="The judge's requests a minute.")
-@click.option("--concurrency", type=click.IntRange(1), help="The judge's requests at once.")
-def export(
-    deck_name: str | None,
-    form: str | None,
-    out: Path | None,
-    checked: Path | None,
-    sources: str,
-    restricted: bool,
-    system: str,
-    validation: float,
-    seed: int,
-    judge: str | None,
-    model: str | None,
-    budget_usd: float | None,
-    rpm: int | None,
-    concurrency: int | None,
-) -> int:
-    """Write a data set for fine-tuning, in a trainer's form."""
-    if checked:
-        return _check_export(checked)
-    if form is None or out is None:
-        raise PlanError("say --format and --out, or --check FILE")
-    if judge is None and (model or budget_usd is not None or rpm or concurrency):
-        raise PlanError(
-            "--model, --budget-usd, --rpm and --concurrency are the judge's: say --judge"
-        )
-    if judge and form not in ("dpo", "kto", "llamafactory"):
-        raise PlanError(f"--judge makes preferences, which --format {form} has none of")
-    settings = _settings()
-    deck = _deck(settings, deck_name)
-    context = _context(settings, deck)
-    words = tuple(word.strip() for word in sources.split(",") if word.strip())
-    options = ExportOptions(form, out, words, restricted, system, validation, seed)
-    asked = BuildOptions(
-        provider=judge, model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency
-    )
-    return write_export(options, asked if judge else None, context)
-
-
-def _check_export(path: Path) -> int:
-    found = check_file(path)
-    for finding in found.findings[:MOST_FINDINGS]:
-        click.echo(f"{path}: {finding}")
-    more = len(found.findings) - MOST_FINDINGS
-    if more > 0:
-        click.echo(f"{path}: and {more:,} more")
-    click.echo(f"{found.records:,} records of form {found.form}, {len(found.findings):,} faults")
-    return 1 if found.findings else 0
-
-
-@cli.command()
-@click.option(
-    "--recipe",
-    "recipe_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A YAML file with everything that decides the training; see --write-recipe.",
-)
-@click.option("--base", help="The model to train, in place of the recipe's.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
-@click.option("--anyway", is_flag=True, help="Train although memory seems too little.")
-@click.option(
-    "--write-recipe",
-    "written",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the default recipe into a file, and train nothing.",
-)
-def train(
-    recipe_path: Path | None, base: str | None, out: Path | None, anyway: bool, written: Path | None
-) -> int:
-    """Train a model on an exported data set, and merge it."""
-    try:
-        from precompute.train.recipe import DEFAULT, load_recipe
-        from precompute.train.run import TrainOptions
-        from precompute.train.run import train as run_training
-
-        if written:
-            if written.exists():
-                raise PlanError(f"{written}: there is a file already")
-            written.write_bytes(DEFAULT.read_bytes())
-            return 0
-        if out is None:
-            raise PlanError("say --out, the folder for the model")
-        recipe = load_recipe(recipe_path)
-        recipe = replace(recipe, base=base) if base else recipe
-        settings = _settings()
-        options = TrainOptions(out, anyway)
-        return run_training(recipe, options, _context(settings, _deck(settings, None)))
-    except ModuleNotFoundError as error:
-        raise PlanError(
-            f"training needs {error.name}, which is not installed; "
-            "run: pip install 'tsukurioki[train]'"
-        ) from None
-
-
-@cli.command()
 @click.option(
     "--repair", is_flag=True, help="Build the index again where it is missing, behind or foreign."
 )
 def check(repair: bool) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
-    settings = _settings()
+    settings = read_settings()
     findings: list[checks.Finding] = []
     decks = load_all(settings.decks).values()
     # All repairs first, so that a locked store ends the command before anything else is printed.
@@ -531,7 +390,7 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
 def bundle(target: Path, wheels: bool) -> int:
     """Pack decks, stores and settings that travel into one tar for the event."""
-    manifest, left_out = event.pack(_settings(), target, os.environ, wheels=wheels)
+    manifest, left_out = event.pack(read_settings(), target, os.environ, wheels=wheels)
     if left_out:
         click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
     size = sum(member.size for member in manifest.members)

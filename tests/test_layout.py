@@ -35,10 +35,13 @@ LIBRARIES = {
     "app.kinds": {"orjson", "xxhash", "re2", "rfc8785", "jsonschema_rs"},
     "app.web": {"flask", "werkzeug", "whitenoise", "orjson", "xxhash"},
     "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
-    "precompute": {"click", "rich", "orjson", "xxhash", "lmdb"},
-}
+    "precompute": {
+        "click", "rich", "orjson", "xxhash", "lmdb", "psutil", "httpx", "ollama", "torch",
+        "transformers", "trl", "peft", "datasets", "yaml",
+    },
+}  # fmt: skip
 # The bundle's wheels are built by a child, which is handed the environment with one more variable.
-READERS = {"wsgi.py", "app/__main__.py", "precompute/cli.py"}
+READERS = {"wsgi.py", "app/__main__.py", "precompute/cli.py", "precompute/commands/common.py"}
 READERS |= {"precompute/event/pack.py"}
 ROOMS = [path for path in MODULES if path.parent not in (REPO, REPO / "app")]
 

@@ -13,8 +13,10 @@ from random import Random
 from typing import Any
 
 from app.errors import DeckError
-from app.kinds.chat.deck import NAME_SLOT, SAID_FILE, Character, Intent, Line, PatternDeck
-from app.kinds.chat.tiers import persona
+from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
+from app.kinds.chat.intents import Intent
+from app.kinds.chat.lines import NAME_SLOT, Line
+from app.kinds.chat.turn import persona
 from app.kinds.reading import Reader
 from app.store.entry import Entry
 from app.store.key import Query
@@ -81,6 +83,10 @@ class ChatMaterial:
         """The line."""
         return response["text"]
 
+    def read(self, answer: str) -> Mapping[str, str]:
+        """What a model wrote, as a response that the gate can judge."""
+        return {"text": answer.strip()}
+
     def _vetted(self, left_out: Counter[str]) -> Iterator[Row]:
         numbers: Counter[tuple[str, str]] = Counter()
         for character, intent_id, line in self._deck.all_lines():
@@ -106,10 +112,11 @@ class ChatMaterial:
             f"{character.id}/{intent.id}/{number}",
             f"{intent.id}/{message}",
             (*self._turns(character, message, name, line.when), Turn(ASSISTANT, answer)),
-            None,
+            self._deck.message_query(character, message),
             {"text": answer},
             Origin(LINE, MODEL, licence_of(LINE)),
             self._about(character, intent.id),
+            vetted=True,
         )
 
     def _cooked(self, entry: Entry, origin: Origin) -> Row | None:

@@ -28,7 +28,7 @@ from precompute.export.material import (
 from precompute.export.pairs import known_pairs
 from precompute.export.rows import USER, Pair, Row
 from precompute.export.split import TRAIN, VALIDATION, split
-from precompute.export.verdicts import Comparison, ask, in_both_orders
+from precompute.export.verdicts import Comparison, compare
 
 MANIFEST = "manifest.json"
 VERDICTS = "verdicts.jsonl"
@@ -112,7 +112,7 @@ def _allowed(
 ) -> Iterator[Row]:
     for row in rows:
         reason = _source_fault(row.origin.source, options)
-        if not reason and row.query is not None and _refused(gate, row):
+        if not reason and not row.vetted and _refused(gate, row):
             reason = "refused by the gate"
         if reason:
             left_out[reason] += 1
@@ -121,7 +121,6 @@ def _allowed(
 
 
 def _refused(gate: AnyGate, row: Row) -> bool:
-    assert row.query is not None
     try:
         return gate.examine(row.query, row.response) is not None
     except KeyError:
@@ -160,8 +159,7 @@ def _judged(
     text = training_texts(context.deck.folder, {"compare": str})["compare"]
     by_query: dict[str, list[Row]] = {}
     for row in rows:
-        if row.query is not None:
-            by_query.setdefault(row.query.key, []).append(row)
+        by_query.setdefault(row.query.key, []).append(row)
     several = {key: found[:MOST_ANSWERS] for key, found in by_query.items() if len(found) > 1}
     left_out["queries with one answer, which nothing can be compared with"] += len(by_query) - len(
         several
@@ -170,8 +168,8 @@ def _judged(
         key: [Comparison(_asked(one), one.answer, two.answer) for one, two in _twos(found)]
         for key, found in several.items()
     }
-    asked = list(in_both_orders(itertools.chain.from_iterable(games.values())))
-    verdicts, report = ask(judge, context, text, asked, options.out / VERDICTS)
+    every = itertools.chain.from_iterable(games.values())
+    verdicts, report = compare(judge, context, text, every, options.out / VERDICTS)
     left_out["comparisons without a verdict"] += len(report.unmet)
     for key, found in several.items():
         results = [verdicts.better(game) for game in games[key]]

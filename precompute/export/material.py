@@ -62,6 +62,9 @@ class Material(Protocol):
     def text(self, response: Mapping[str, str]) -> str:
         """An answer as the model is to write it."""
 
+    def read(self, answer: str) -> Mapping[str, str]:
+        """What a model wrote, as a response that the gate can judge; empty if it is unreadable."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:

@@ -32,6 +32,7 @@ class Origin:
     votes: tuple[int, int] = (0, 0)
 
     def metadata(self) -> dict[str, Any]:
+        """For a row's metadata."""
         up, down = self.votes
         return {
             "source": self.source,
@@ -46,18 +47,19 @@ class Row:
     """A conversation whose last turn is to be learned.
 
     Rows of one `group` (the plays of a hand, the variants of a query, the answers to a message) stay
-    on one side of a split. `query` and `response` are what the gate judges; without a query, the
-    text is part of the deck, which `precompute check` judges. `about` is further metadata: topics,
-    emotions, affection_level.
+    on one side of a split. `query` and `response` are what the gate judges; a `vetted` text is part
+    of the deck, and `precompute check` judges it. `about` is further metadata: topics, emotions,
+    affection_level.
     """
 
     id: str
     group: str
     turns: tuple[Turn, ...]
-    query: Query | None
+    query: Query
     response: Mapping[str, str]
     origin: Origin
     about: Mapping[str, Any] = field(default_factory=dict)
+    vetted: bool = False
 
     @property
     def prompt(self) -> tuple[Turn, ...]:
@@ -70,7 +72,9 @@ class Row:
         return self.turns[-1].content
 
     def metadata(self) -> dict[str, Any]:
-        return {"id": self.id, **self.origin.metadata(), **self.about}
+        """Source, licence, votes and topics; the query, by which the gate judges other answers."""
+        about = {**self.origin.metadata(), **self.about}
+        return {"id": self.id, **about, "query": self.query.to_json()}
 
 
 @dataclass(frozen=True, slots=True)

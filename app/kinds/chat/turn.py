@@ -122,7 +122,10 @@ ChatTier = Tier[Turn, Reply]
 
 def system_prompt(turn: Turn) -> str:
     """The character's persona with the user's name."""
-    persona = turn.character.persona
-    if not turn.name:
-        persona = _NAME_OR.sub("", persona)
-    return persona.replace(NAME_SLOT, turn.name)
+    return persona(turn.character, turn.name)
+
+
+def persona(character: Character, name: str) -> str:
+    """A character's persona with the user's name, which may be empty."""
+    text = character.persona if name else _NAME_OR.sub("", character.persona)
+    return text.replace(NAME_SLOT, name)

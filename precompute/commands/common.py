@@ -1,0 +1,49 @@
+"""What commands share: settings, decks, options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+import click
+from rich.console import Console
+
+from app.errors import PlanError
+from app.kinds.decks import load_all, load_one
+from app.kinds.kind import AnyDeck
+from app.settings import Settings
+from precompute.cook.clock import SystemClock
+from precompute.cook.options import BuildContext
+
+deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def read_settings() -> Settings:
+    return Settings.read(os.environ)
+
+
+def named_deck(settings: Settings, name: str | None) -> AnyDeck:
+    """The deck with this id, or the settings'; other decks may be wrong. Raises PlanError."""
+    wanted = name or settings.deck
+    if found := load_one(settings.decks, wanted):
+        return found
+    known = ", ".join(sorted(load_all(settings.decks)))
+    raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
+
+
+@contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Raise PlanError if a library of an extra is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise PlanError(
+            f"this needs {error.name}, which is not installed; run: pip install 'tsukurioki[{name}]'"
+        ) from None
+
+
+def context_of(settings: Settings, deck: AnyDeck) -> BuildContext:
+    return BuildContext(settings, deck, Console(), Console(stderr=True), SystemClock(), Random())

@@ -1,0 +1,97 @@
+"""`precompute models`."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from precompute.commands.common import deck_option, named_deck, needs_extra, read_settings
+from precompute.models.fit import fit_models
+from precompute.models.manager import Manager, system_of
+
+
+@click.group()
+def models() -> None:
+    """Manage the models of Ollama."""
+
+
+def _manager() -> Manager:
+    settings = read_settings()
+    with needs_extra("build"):
+        return Manager(settings.ollama_host, settings.ollama_free_mb, Console())
+
+
+@models.command("list")
+def list_models() -> int:
+    """List the models that are there."""
+    return _manager().list()
+
+
+@models.command()
+def ps() -> int:
+    """List the models that are loaded, with their memory."""
+    return _manager().ps()
+
+
+@models.command()
+@click.argument("name")
+def show(name: str) -> int:
+    """Show a model's family, size, template and parameters."""
+    return _manager().show(name)
+
+
+@models.command()
+@click.argument("name")
+def pull(name: str) -> int:
+    """Fetch a model; what was fetched before an interruption is not fetched again."""
+    return _manager().pull(name)
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    help="A model that is there, a merged folder, or a Modelfile.",
+)
+@deck_option
+@click.option("--character", help="Take this character's persona as the system text.")
+def create(name: str, source: str, deck_name: str | None, character: str | None) -> int:
+    """Make a model of another one, a merged folder or a Modelfile."""
+    system = ""
+    if character or deck_name:
+        settings = read_settings()
+        system = system_of(
+            named_deck(settings, deck_name or settings.chat_deck or "chat"), character
+        )
+    return _manager().create(name, source, system)
+
+
+@models.command()
+@click.argument("source")
+@click.argument("name")
+def copy(source: str, name: str) -> int:
+    """Give a model another name."""
+    return _manager().copy(source, name)
+
+
+@models.command()
+@click.argument("name")
+def remove(name: str) -> int:
+    """Remove a model from the disk."""
+    return _manager().remove(name)
+
+
+@models.command()
+@click.argument("name")
+def unload(name: str) -> int:
+    """Free a model's memory."""
+    return _manager().unload(name)
+
+
+@models.command()
+@click.option("--memory-mb", type=click.IntRange(1), help="For a machine with so much memory.")
+def fit(memory_mb: int | None) -> int:
+    """Say which known models fit this machine's memory beside the server."""
+    return fit_models(memory_mb, Console())

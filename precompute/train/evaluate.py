@@ -1,0 +1,213 @@
+"""`precompute evaluate`: a model's answers to held-out rows, measured and compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.errors import PlanError, StoreWriteError
+from app.kinds.decks import kind_of
+from app.kinds.kind import AnyDeck
+from app.providers import Prompt
+from app.store.key import Query
+from precompute.cook.options import BuildContext, BuildOptions
+from precompute.cook.report import table
+from precompute.export.material import Material, RowOptions, material_of, training_texts
+from precompute.export.questions import Question, ask
+from precompute.export.rows import SYSTEM
+from precompute.export.verdicts import Comparison, compare
+from precompute.train.measures import Answered, Measured, load_words, measure
+from precompute.train.needs import PHASES
+from precompute.train.questionnaire import counted, questionnaire
+
+# Tokens of an answer, and rows without --n.
+TOKENS, ROWS = 600, 50
+STORE = "store"
+_Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """`data` is an exported folder; `who` a provider, "store" or "folder"; `folder` a merged model."""
+
+    data: Path
+    who: str
+    folder: Path | None = None
+    rows: int = ROWS
+    pages: Path | None = None
+
+
+class HeldOut(NamedTuple):
+    """A held-out row: the system text, what was asked, the query, and the answer it has."""
+
+    system: str
+    asked: str
+    query: Query
+    answer: str
+
+
+class Share(NamedTuple):
+    """A share with its 95 % interval (Wilson)."""
+
+    share: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} ({self.least:.0%} to {self.most:.0%})"
+
+
+def wilson(wins: float, games: int) -> Share:
+    """The share of wins with its 95 % interval (Wilson, 1927)."""
+    if not games:
+        return Share(0.0, 0.0, 1.0)
+    share, square = wins / games, _Z * _Z
+    middle = (share + square / (2 * games)) / (1 + square / games)
+    half = _Z * math.sqrt(share * (1 - share) / games + square / (4 * games * games))
+    half /= 1 + square / games
+    return Share(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def evaluate(
+    options: EvaluateOptions,
+    candidate: BuildOptions,
+    judge: BuildOptions | None,
+    context: BuildContext,
+) -> int:
+    """Measure a candidate's answers, compare them, and print it; returns the exit status.
+
+    Raises OperatorError. Replies and verdicts are kept in the data's folder.
+    """
+    deck = context.deck
+    material = material_of(deck, RowOptions())
+    held_out = _rows(options.data, "validation")[: options.rows]
+    learned = [row.answer for row in _rows(options.data, "train")]
+    if not held_out:
+        raise PlanError(f"{options.data}: there are no held-out rows; export with --validation 0.1")
+    answers = _answers(options, candidate, context, held_out)
+    answered = [
+        Answered(row.asked, row.query, answer)
+        for row, answer in zip(held_out, answers, strict=True)
+    ]
+    words, gate = load_words(deck), kind_of(deck).gate(deck)
+    found = measure(answered, learned, words, material, gate)
+    rows = found.rows()
+    if options.who != STORE:
+        reference = [Answered(row.asked, row.query, row.answer) for row in held_out]
+        rows = _beside(found, measure(reference, learned, words, material, gate))
+    if judge:
+        rows += _preference(options, judge, context, held_out, answers, len(learned))
+    table(context.out, f"{_name(options, candidate)} on {len(held_out)} held-out rows", rows)
+    if options.pages:
+        _write_pages(options.pages, deck, material, answered)
+        context.out.print(f"questionnaire: {options.pages}", highlight=False, markup=False)
+    return 0
+
+
+def _name(options: EvaluateOptions, candidate: BuildOptions) -> str:
+    return (
+        str(options.folder) if options.folder else f"{options.who} {candidate.model or ''}".strip()
+    )
+
+
+def _beside(found: Measured, reference: Measured) -> list[tuple[str, object]]:
+    pairs = zip(found.rows(), reference.rows(), strict=True)
+    return [(name, f"{mine}   (held-out rows: {theirs})") for (name, mine), (_, theirs) in pairs]
+
+
+def _rows(folder: Path, side: str) -> list[HeldOut]:
+    """The rows of one side of a data set in the form trl. Raises PlanError."""
+    path = folder / f"{side}.jsonl"
+    try:
+        return [_row(orjson.loads(line)) for line in path.read_bytes().splitlines()]
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError):
+        raise PlanError(f"{path}: not written by `precompute export --format trl`") from None
+
+
+def _row(record: Mapping[str, Any]) -> HeldOut:
+    system = "\n".join(m["content"] for m in record["prompt"] if m["role"] == SYSTEM)
+    return HeldOut(
+        system,
+        record["prompt"][-1]["content"],
+        Query.from_json(record["metadata"]["query"]),
+        record["completion"][-1]["content"],
+    )
+
+
+def _answers(
+    options: EvaluateOptions,
+    candidate: BuildOptions,
+    context: BuildContext,
+    rows: Sequence[HeldOut],
+) -> list[str]:
+    """The candidate's answers; empty texts where it has none."""
+    if options.who == STORE:
+        return [row.answer for row in rows]
+    if options.folder:
+        from precompute.train.generate import generate
+
+        return generate(options.folder, [(row.system, row.asked) for row in rows], TOKENS)
+    questions = [Question(Prompt(row.system, row.asked, {}, TOKENS)) for row in rows]
+    path = options.data / "answers.jsonl"
+    replies, report = ask(candidate, context, questions, path, _said, plain=True)
+    if report.unmet:
+        note = f"{len(report.unmet)} rows have no answer, which counts as an empty one"
+        context.err.print(note, highlight=False, markup=False)
+    return [replies.value(question) or "" for question in questions]
+
+
+def _said(reply: str) -> str | None:
+    return reply.strip() or None
+
+
+def _preference(
+    options: EvaluateOptions,
+    judge: BuildOptions,
+    context: BuildContext,
+    rows: Sequence[HeldOut],
+    answers: Sequence[str],
+    learned: int,
+) -> Iterator[tuple[str, object]]:
+    """The share of rows on which a judge prefers the candidate to the reference, and what follows."""
+    text = training_texts(context.deck.folder, {"compare": str})["compare"]
+    games = [
+        Comparison(row.asked, answer, row.answer)
+        for row, answer in zip(rows, answers, strict=True)
+        if answer and answer != row.answer
+    ]
+    verdicts, _ = compare(judge, context, text, games, options.data / "verdicts.jsonl")
+    results = [(game, verdicts.better(game)) for game in games]
+    wins = sum(winner == game.one for game, winner in results)
+    decided = sum(winner is not None for _, winner in results)
+    share = wilson(wins, decided)
+    yield "preferred to the held-out answer", f"{share} of {decided} in which both orders agree"
+    yield "orders that disagree", f"{len(games) - decided} of {len(games)}"
+    yield "verdict", verdict(share, learned)
+
+
+def verdict(share: Share, rows: int) -> str:
+    """What the phases of the guide say. Parity with the reference is a share of 50 %."""
+    quality = share.share / 0.5
+    least = next((floor for most, floor in PHASES if rows <= most), PHASES[-1][1])
+    word = "go on" if quality >= least else "stop: precomputed answers are the better way"
+    return f"{quality:.0%} of the reference's quality, {least:.0%} wanted at {rows:,} rows: {word}"
+
+
+def _write_pages(
+    path: Path, deck: AnyDeck, material: Material, answered: Sequence[Answered]
+) -> None:
+    try:
+        path.write_text(questionnaire(deck, material, answered), encoding="utf-8")
+    except OSError as error:
+        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def count_pages(paths: Sequence[Path], context: BuildContext) -> int:
+    """Print what people answered; returns the exit status. Raises PlanError."""
+    table(context.out, f"{len(paths)} questionnaires", counted(paths))
+    return 0
