@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +82,9 @@ def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> int:
 
 
 def _quiet() -> None:
-    """Let the libraries print nothing and report nothing: progress is shown here."""
+    """Let the libraries print nothing: progress is shown here."""
     from transformers.utils import logging
 
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="peft")
