@@ -237,7 +237,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     times = _load_times(reader, root)
     intents = load_intents(folder)
     characters = _load_characters(folder, reader, root)
-    names = {intent.id for intent in intents}
+    names = {intent.id for intent in intents.all}
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
     lines = load_lines(folder, [c.id for c in characters], names, {time.id for time in times}, care)
@@ -246,7 +246,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         name=str(root.get("name", deck_id)),
         language=str(root.get("language", "ja")),
         characters=characters,
-        intents=intents,
+        intents=intents.all,
         lines=lines,
         times=times,
         time_words=_load_time_words(reader, root, {time.id for time in times}),

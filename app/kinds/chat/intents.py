@@ -9,6 +9,11 @@ longer one counts, then the one with the higher `priority`. An intent that may b
 death (`grave`, `doubt`) counts before all others, is searched in long messages too, and in the
 whole message besides its clauses: 「もう疲れた、終わりにしたい」 is one thing. Each intent is given once.
 Expressions are searched in linear time, see `app.kinds.chat.expressions`.
+
+Content decides. `asides` says what a message can have besides it: interjections, backchannels,
+laughter. They are taken off a clause before it is searched, and an intent that is an `aside` (うん, え,
+ごめん, www) is recognised only if the message says nothing else. The careful intents are searched in
+the message as it stands.
 """
 
 from __future__ import annotations
@@ -16,13 +21,13 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of
 from app.kinds.chat.files import PatternReader
-from app.kinds.chat.message import clauses, joined, normalise
+from app.kinds.chat.message import PARTING, Asides, asides, clauses, joined, normalise
 
 INTENTS_FILE = "intents.json"
 # Clauses in which the same intent is searched for at most: it is given once anyway.
@@ -54,7 +59,7 @@ class Intent(NamedTuple):
     If an intent is `grave` (about life and death) or in `doubt` (may be), the rules answer,
     whatever the ladder is; no model does. `must` and `must_not` are for answers that the deck's
     author did not write. `example` is a message that, followed by a line, shows a small model how
-    the character speaks.
+    the character speaks. An `aside` counts only if the message has no other content.
     """
 
     id: str
@@ -63,6 +68,7 @@ class Intent(NamedTuple):
     priority: int
     grave: bool
     doubt: bool
+    aside: bool
     expression: Expression | None
     vetoes: Vetoes
     message_vetoes: Vetoes
@@ -76,6 +82,13 @@ class Intent(NamedTuple):
         return self.grave or self.doubt
 
 
+class Intents(NamedTuple):
+    """What `intents.json` has; `asides` is None if it names none."""
+
+    all: tuple[Intent, ...]
+    asides: Asides | None
+
+
 class Hit(NamedTuple):
     """An intent found in a message, with offsets into the normalised text."""
 
@@ -87,51 +100,81 @@ class Hit(NamedTuple):
 class IntentReader:
     """Finds a deck's intents in messages of at most `longest` characters; the careful ones in all."""
 
-    def __init__(self, intents: Sequence[Intent], longest: int) -> None:
-        searched = [(intent, intent.expression) for intent in intents if intent.expression]
+    def __init__(self, intents: Intents, longest: int) -> None:
+        searched = [(intent, intent.expression) for intent in intents.all if intent.expression]
         self._searched = [intent for intent, _ in searched]
         self._prefilter = Prefilter([expression for _, expression in searched])
+        self._asides = intents.asides
         self._longest = longest
 
     def hits(self, message: str) -> list[Hit]:
         """The intents of a message, in order of appearance."""
         text = normalise(message)
-        said = _Clauses(text)
-        short = len(text) <= self._longest
-        found = [
-            hit
-            for intent in said.possible(self._searched, self._prefilter)
-            if short or intent.careful
-            for hit in said.hits(intent)
-            if not intent.message_vetoes.against(text)
-        ]
-        return _once(_apart(found))
+        said = _Clauses(text, clauses(text))
+        possible = self._possible(said.searchable)
+        found = _hits(said, (intent for intent in possible if intent.careful))
+        if len(text) <= self._longest:
+            beside = _hits(said, (intent for intent in possible if intent.aside))
+            content = said.content(self._asides, beside)
+            if content:
+                possible = self._possible(content.lines)
+            about = (intent for intent in possible if not (intent.careful or intent.aside))
+            found += _hits(content, about) if content else [*beside, *_hits(said, about)]
+        return _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
+
+    def _possible(self, lines: str) -> list[Intent]:
+        return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
+
+
+def _hits(said: _Clauses, intents: Iterable[Intent]) -> list[Hit]:
+    return [hit for intent in intents for hit in said.hits(intent)]
 
 
 class _Clauses:
-    """The distinct clauses of a normalised message, joined to be searched at once."""
+    """The distinct clauses of a normalised message with their offsets, joined to be searched at once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, parts: Iterable[tuple[int, str]]) -> None:
         places: dict[str, int] = {}
-        for place, clause in clauses(text):
+        for place, clause in parts:
             places.setdefault(clause, place)
+        self._text = text
         self._whole = joined(text)
         self._places = list(places.values())
         self._clauses = list(places)
-        self._lines = "\n".join(self._clauses)
+        self.lines = "\n".join(self._clauses)
         lengths = (len(clause) + 1 for clause in self._clauses)
         self._starts = [0, *itertools.accumulate(lengths)]
 
-    def possible(self, intents: Sequence[Intent], prefilter: Prefilter) -> list[Intent]:
-        """The intents that may match, in order; `prefilter` has the expressions of `intents`."""
-        found = prefilter.possible(f"{self._lines}\n{self._whole}")
-        return [intents[number] for number in sorted(found)]
+    @property
+    def searchable(self) -> str:
+        """The clauses and the whole message, for the prefilter."""
+        return f"{self.lines}\n{self._whole}"
+
+    def content(self, known: Asides | None, beside: Iterable[Hit]) -> _Clauses | None:
+        """What the message says besides asides; None if nothing.
+
+        A clause that a hit of an aside covers is no content.
+        """
+        covered: dict[int, int] = {}
+        for hit in beside:
+            covered[hit.start] = max(hit.end, covered.get(hit.start, 0))
+        if covered.get(0, 0) >= len(self._whole.rstrip(PARTING)):
+            return None
+        parts = []
+        for place, clause in zip(self._places, self._clauses, strict=True):
+            letters = len(clause.rstrip(PARTING))
+            if covered.get(place, 0) - place < letters:
+                skipped, rest = known.content(clause) if known else (0, clause)
+                parts.append((place + skipped, rest))
+        content = [(place, rest) for place, rest in parts if rest]
+        return _Clauses(self._text, content) if content else None
 
     def hits(self, intent: Intent) -> Iterator[Hit]:
         """The hits of an intent, one for each clause, at most `_HITS`."""
         found = self._found(intent) if intent.expression else ()
         hits = itertools.islice(found, _HITS)
-        return itertools.chain(hits, self._found_whole(intent)) if intent.careful else hits
+        whole = intent.careful or intent.aside
+        return itertools.chain(hits, self._found_whole(intent)) if whole else hits
 
     def _found_whole(self, intent: Intent) -> Iterator[Hit]:
         match = intent.expression.search(self._whole) if intent.expression else None
@@ -147,7 +190,7 @@ class _Clauses:
         """The hits from clause `first` on; returns the clause at which to search on."""
         assert intent.expression
         offset, before, more = self._starts[first], -1, 0
-        for match in intent.expression.finditer(self._lines[offset:]):
+        for match in intent.expression.finditer(self.lines[offset:]):
             start, end = (offset + place for place in match.span())
             number = bisect.bisect_right(self._starts, start) - 1
             if start == end or number == len(self._clauses):
@@ -206,7 +249,11 @@ class _Expressions:
             by_head.setdefault(head, []).append(text[len(head) :])
         # Expressions that begin with the same fragment share it: it can be most of the automaton.
         joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
-        return self._any([self._expand(text, place, 0) for text in joined], place, by_line=True)
+        return self._any([self.expanded(text, place) for text in joined], place, by_line=True)
+
+    def expanded(self, text: str, place: str = "asides") -> str:
+        """An expression with its fragments filled in."""
+        return self._expand(text, place, 0)
 
     def vetoes(self, value: Any, place: str) -> Vetoes:
         """Compile a list of vetoes, where `@name` stands for a shared list."""
@@ -214,13 +261,13 @@ class _Expressions:
         unless: list[tuple[Expression, Expression]] = []
         for veto in self._listed(value, place):
             if isinstance(veto, str):
-                plain.append(self._expand(veto, place, 0))
+                plain.append(self.expanded(veto, place))
             else:
                 text, back = (self._reader.member(veto, name, str, place) for name in _VETO)
                 unless.append(
                     (
-                        self._reader.expression(self._expand(text, place, 0), place),
-                        self._reader.expression(self._expand(back, place, 0), place),
+                        self._reader.expression(self.expanded(text, place), place),
+                        self._reader.expression(self.expanded(back, place), place),
                     )
                 )
         return Vetoes(self._any(plain, place), tuple(unless))
@@ -256,7 +303,7 @@ class _Expressions:
         return self._whole[name]
 
 
-def load_intents(folder: Path) -> tuple[Intent, ...]:
+def load_intents(folder: Path) -> Intents:
     """Read and check a deck's `intents.json`. Raises DeckError."""
     reader = PatternReader(folder, INTENTS_FILE)
     root = reader.value
@@ -271,7 +318,20 @@ def load_intents(folder: Path) -> tuple[Intent, ...]:
         found[intent.id] = intent
     if not found:
         raise reader.fail("", "there is no intent")
-    return tuple(found.values())
+    return Intents(tuple(found.values()), _load_asides(reader, root.get("asides"), expressions))
+
+
+def _load_asides(reader: PatternReader, raw: Any, expressions: _Expressions) -> Asides | None:
+    if raw is None:
+        return None
+    head, tail, before = (
+        reader.strings(reader.member(raw, name, list, "asides"), f"asides {name}")
+        for name in ("head", "tail", "before")
+    )
+    try:
+        return asides(map(expressions.expanded, head), tail, before)
+    except ExpressionError as error:
+        raise reader.fail("asides", str(error)) from None
 
 
 def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expressions) -> Intent:
@@ -284,6 +344,7 @@ def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expr
         priority=int(raw.get("priority", 0)),
         grave=bool(raw.get("grave", False)),
         doubt=bool(raw.get("doubt", False)),
+        aside=bool(raw.get("aside", False)),
         expression=expressions.any(raw.get("expressions", []), place),
         vetoes=expressions.vetoes(raw.get("not", []), place),
         message_vetoes=expressions.vetoes(raw.get("not_message", []), place),

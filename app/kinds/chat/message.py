@@ -126,6 +126,14 @@ _ENDING = re.compile(
 _FEWEST = 2
 # Marks, laughter and ornaments in turn at the end of a message; more of them are left.
 _ENDINGS = 12
+_HIRAGANA = re.compile("[ぁ-ゖー]")
+_SAYS_SOMETHING = re.compile(r"\w")
+# Letters before which an aside ends only at a mark, and before which laughter is part of a word.
+_SAME_SCRIPT = re.compile("[a-z0-9]{2}|[ァ-ヶー]{2}|[一-龥々]{2}")
+_WORD_BEFORE_LAUGHTER = re.compile("[a-z0-9一-龥々]")
+PARTING = "!?。…、,;. "
+# Asides in a row at the head of a clause; what follows counts as content.
+_MOST_ASIDES = 8
 # Matches nothing.
 _NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
@@ -188,6 +196,54 @@ def address(names: Iterable[str], calls: Iterable[str]) -> Address:
     return Address(
         compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"),
         compiled(rf"[、, ]+{called}$"),
+    )
+
+
+class Asides(NamedTuple):
+    """Recognises what a message says besides its content: interjections, backchannels, laughter.
+
+    `head` finds one of them at the beginning of a clause, with the marks after it; without a mark it
+    counts before one of the words `before`, or where the script changes (うん今日, え待って). `tail` finds
+    laughter at the end.
+    """
+
+    head: Expression
+    tail: Expression
+    before: tuple[str, ...]
+
+    def content(self, clause: str) -> tuple[int, str]:
+        """What is left of a clause, with its offset; empty if the clause says nothing else."""
+        start = 0
+        for _ in range(_MOST_ASIDES):
+            rest = clause[start:]
+            found = self.head.search(rest)
+            end = found.span()[1] if found else 0
+            if not end or not self._parted(rest[end - 1], rest[end:]):
+                break
+            start += end
+        rest = clause[start:]
+        laughter = self.tail.search(rest)
+        begin = laughter.span()[0] if laughter else len(rest)
+        if begin and not _WORD_BEFORE_LAUGHTER.match(rest[begin - 1]):
+            rest = rest[:begin] + ("?" if "?" in rest[begin:] else "")
+        return start, rest if _SAYS_SOMETHING.search(rest) and begin else ""
+
+    def _parted(self, last: str, rest: str) -> bool:
+        return (
+            not rest
+            or last in PARTING
+            or rest.startswith(self.before)
+            or not (_HIRAGANA.match(rest) or _SAME_SCRIPT.match(last + rest[0]))
+        )
+
+
+def asides(head: Iterable[str], tail: Iterable[str], before: Iterable[str]) -> Asides:
+    """Compile asides; all are normalised, and `head` and `tail` are expressions."""
+    one, end = "|".join(head) or _NOTHING, "|".join(tail) or _NOTHING
+    return Asides(
+        compiled(rf"^(?:{one})[{re.escape(PARTING)}]*", by_line=True),
+        compiled(rf"(?:{end})+[{re.escape(PARTING)}]*$"),
+        tuple(before),
     )
 
 
