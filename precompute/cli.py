@@ -34,6 +34,7 @@ from precompute.commands.common import (
     read_settings,
 )
 from precompute.commands.models import models
+from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
 from precompute.cook.build import build as cook
@@ -86,7 +87,7 @@ def cli() -> None:
         click.echo(f"precompute: {note}", err=True)
 
 
-for command in (export, train, evaluate, models):
+for command in (export, train, evaluate, models, talk):
     cli.add_command(command)
 
 

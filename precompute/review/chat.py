@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS
-from app.kinds.chat.deck import SAID_FILE, PatternDeck
+from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
 from app.kinds.chat.gate import ChatGate
-from app.kinds.chat.lines import FALLBACK
+from app.kinds.chat.lines import ASIDES, FALLBACK, Line
+from app.kinds.chat.topics import Topic
 from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
@@ -25,6 +26,8 @@ from precompute.learn.lines import read_candidates
 from precompute.review.check import Finding
 
 FEWEST_LINES = 8
+# For an answer to a question that is asked once in a conversation.
+FEWEST_ANSWERS = 3
 
 
 def stats(
@@ -95,6 +98,47 @@ def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
             yield Finding(f"{where}: {country.id}", fault, error=False)
 
 
+def check_pools(deck: PatternDeck, character: Character) -> Iterator[Finding]:
+    """Pools with too few lines, or without one that fits always."""
+    for pool, lines in deck.lines[character.id].items():
+        where = f"{deck.id}: {character.id} {pool}"
+        fewest = FEWEST_LINES if pool in deck.intent_by_id else FEWEST_ANSWERS
+        if not lines:
+            if pool not in ASIDES:
+                yield Finding(where, "has no lines")
+        elif not any(line.always for line in lines):
+            yield Finding(where, "needs a line that fits always, without the user's words")
+        elif len(lines) < fewest:
+            fault = f"has {len(lines)} lines, {fewest} keep it from repeating itself"
+            yield Finding(where, fault, error=False)
+
+
+def check_talk(deck: PatternDeck, character: Character) -> Iterator[Finding]:
+    """What is missing of a character's conversations, and topics that lead back and forth."""
+    talk, pools = deck.talks.get(character.id), deck.lines[character.id]
+    if talk is None:
+        return
+    for pool in talk.hearing.pools:
+        if not pools.get(pool):
+            yield Finding(f"{deck.id}: {character.id} {pool}", "has no lines", error=False)
+    for topic in talk.topics.values():
+        where = f"{deck.id}: {character.id} topic {topic.id}"
+        for answer in topic.needed:
+            if answer not in topic.answers:
+                yield Finding(where, f"has no lines for the answer {answer!r}")
+        if topic.opens and not topic.offer:
+            yield Finding(where, "has no 'offer', so that she cannot offer it", error=False)
+        for other in sorted(_leads_to(pools, topic)):
+            if topic.id in _leads_to(pools, talk.topics[other]):
+                yield Finding(where, f"and {other!r} lead to each other, and could go on for ever")
+
+
+def _leads_to(pools: Mapping[str, tuple[Line, ...]], topic: Topic) -> set[str]:
+    """The topics to which answers lead; after a bare yes a topic may ask once more."""
+    answers = topic.answers - set(topic.further)
+    return {line.asks for answer in answers for line in pools[topic.pool(answer)]} - {""}
+
+
 def check(deck: PatternDeck) -> Iterator[Finding]:
     """Lines that break the rules, messages that are not recognised, old telephone numbers."""
     yield from check_care(deck, datetime.datetime.now().astimezone().date())
@@ -108,12 +152,8 @@ def check(deck: PatternDeck) -> Iterator[Finding]:
         for refusal in gate.vetted(character, line.text):
             yield Finding(where, f"{refusal}: {line.text}")
     for character in deck.characters:
-        for intent, lines in deck.lines[character.id].items():
-            if not lines:
-                yield Finding(f"{deck.id}: {character.id} {intent}", "has no lines")
-            elif len(lines) < FEWEST_LINES:
-                fault = f"has {len(lines)} lines, {FEWEST_LINES} keep it from repeating itself"
-                yield Finding(f"{deck.id}: {character.id} {intent}", fault, error=False)
+        yield from check_pools(deck, character)
+        yield from check_talk(deck, character)
     for name, (precision, recall, wrong) in measure(deck).items():
         for text in wrong:
             fault = f"is read wrongly (precision {precision:.2f}, recall {recall:.2f}): {text}"

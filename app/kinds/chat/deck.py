@@ -5,7 +5,9 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     deck.json         rules of the gate, times of day, moods, importance, planned shares of the tiers
     characters.json   characters: voice, persona, names, short words that open an answer
     intents.json      intents: expressions with fragments {{LIKE_THIS}} and shared vetoes
-    lines.json        character → intent → vetted lines; the intent `fallback` is for "I did not catch it"
+    lines.json        character → intent → vetted lines, see `app.kinds.chat.lines`
+    topics.json       optional: what a character asks, and lines for each kind of answer
+    conversation.json optional: how answers, nouns and kinds of messages are recognised
     care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 """
@@ -21,12 +23,15 @@ from typing import Any, NamedTuple
 
 from app.errors import RequestError
 from app.kinds.chat.care import Care, Sign, load_care
-from app.kinds.chat.expressions import Expression
+from app.kinds.chat.conversation import Talk
+from app.kinds.chat.expressions import Expression, any_of, compiled
 from app.kinds.chat.files import PatternReader
+from app.kinds.chat.hearing import load_hearing
 from app.kinds.chat.hints import Hints, load_hints
 from app.kinds.chat.intents import Hit, Intent, IntentReader, load_intents
 from app.kinds.chat.lines import ANY, PLAIN, SEASONS, WEEKDAYS, Line, Moment, load_lines
-from app.kinds.chat.message import Address, address, joined, normalise, spelling
+from app.kinds.chat.message import Address, address, joined, mention, normalise, spelling
+from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.store.key import Query
 
@@ -44,7 +49,8 @@ class Voice(NamedTuple):
 class Character(NamedTuple):
     """A character. `persona` is the system prompt for a model, `called` recognises her names.
 
-    `leads` are short words by intent, which open an answer to a message with several intents.
+    `mention` finds the names in a message. `leads` are short words by intent, which open an answer
+    to a message with several intents.
     """
 
     id: str
@@ -55,6 +61,7 @@ class Character(NamedTuple):
     voice: Voice
     leads: Mapping[str, str]
     called: Address
+    mention: Expression
 
 
 class TimeOfDay(NamedTuple):
@@ -78,6 +85,7 @@ class PatternRules(NamedTuple):
     `latin` are Latin words that are allowed, `echo` words that show that the prompt was repeated.
     Shares from 0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a
     line is a copy. `backchannel` and `polite` are words that say nothing by themselves.
+    line is a copy. `promises` finds what no character can do, and must not say that she will.
     """
 
     characters: tuple[int, int] = (4, 80)
@@ -89,6 +97,7 @@ class PatternRules(NamedTuple):
     familiar: float = 0.5
     copy: float = 0.7
     kept: float = 0.3
+    promises: Expression | None = None
 
 
 class Importance(NamedTuple):
@@ -129,6 +138,7 @@ class PatternDeck:
     foreseen: tuple[Mapping[str, Any], ...]
     care: Care | None
     hints: Hints | None
+    talks: Mapping[str, Talk]
     reader: IntentReader
     folder: Path
 
@@ -240,7 +250,10 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     names = {intent.id for intent in intents.all}
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
-    lines = load_lines(folder, [c.id for c in characters], names, {time.id for time in times}, care)
+    hours = {time.id for time in times}
+    lines = load_lines(folder, [c.id for c in characters], names, hours, care)
+    hearing = load_hearing(folder, names)
+    topics = load_topics(folder, lines, hearing.expects if hearing else (), hours)
     return PatternDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -249,7 +262,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         intents=intents.all,
         lines=lines,
         times=times,
-        time_words=_load_time_words(reader, root, {time.id for time in times}),
+        time_words=_load_time_words(reader, root, hours),
         moods={
             mood: reader.known(reader.strings(value, f"moods {mood}"), names, f"moods {mood}")
             for mood, value in root.get("moods", {}).items()
@@ -265,6 +278,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
         hints=load_hints(folder),
+        talks={c: Talk(hearing, topics[c], lines[c]) for c in topics} if hearing else {},
         reader=IntentReader(
             intents, reader.member(root, "longest", int, "") if "longest" in root else 60
         ),
@@ -308,6 +322,8 @@ def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
             values[name] = float(value)
         elif isinstance(default, str):
             values[name] = reader.member(answer, name, str, "answer")
+        elif name == "promises":
+            values[name] = any_of(e.pattern for e in reader.expressions(value, f"answer {name}"))
         elif name == "characters":
             least, most = reader.items(value, "answer characters")
             values[name] = (int(least), int(most))
@@ -365,4 +381,5 @@ def _load_character(
         ),
         leads={intent: reader.member(leads, intent, str, f"{place} leads") for intent in leads},
         called=address(names, calls),
+        mention=compiled(mention(names)),
     )

@@ -14,7 +14,7 @@ So a look-around may be used only if nothing else has to match the same characte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import re2
@@ -52,8 +52,8 @@ class Expression(Protocol):
     def finditer(self, text: str) -> Iterator[Found]:
         """The matches in a text, without overlaps."""
 
-    def sub(self, repl: str, text: str) -> str:
-        """The text with every match replaced."""
+    def sub(self, repl: str | Callable[[Found], str], text: str) -> str:
+        """The text with every match replaced; google-re2 spoils a `repl` that is not ASCII."""
 
 
 class ExpressionError(ValueError):
@@ -103,7 +103,8 @@ class Prefilter:
         """The numbers of the expressions that may match; all others do not."""
         if self._empty:
             return frozenset()
-        return frozenset(self._filter.Match(text, True))  # type: ignore[no-untyped-call]
+        # None if no expression may match.
+        return frozenset(self._filter.Match(text, True) or ())  # type: ignore[no-untyped-call]
 
 
 def literal(text: str) -> str:

@@ -15,6 +15,7 @@ line is refused, and counted in `/stats` under this name, for:
     time        words for another time of day
     senseless   runs of characters that the deck's lines hardly have, or repetition
     meaning     (a varied line) having little in common with the original; any placeholder but {name}
+    promise     something that no character can do, as to wake somebody up
     copy        (at build) being like another line of the character
 """
 
@@ -29,7 +30,7 @@ from typing import Any
 from app.kinds.cards.gate import UNPRINTABLE, foreign_han
 from app.kinds.chat.deck import Character, PatternDeck
 from app.kinds.chat.intents import Intent
-from app.kinds.chat.lines import ANY, NAME_SLOT
+from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
 from app.kinds.refusal import Refusal
 from app.providers.reply import cleaned_text
@@ -182,8 +183,13 @@ class ChatGate:
 
     def vetted(self, character: Character, text: str) -> Iterator[Refusal]:
         """The refusals of a line by the deck's author, who need not keep to all rules."""
-        spoken = self.spoken(text, character)
-        for rule in (_line_break, _printable, self._length, self._script, _forbidden, _ending):
+        # An ending may be the name, so that it stays a slot.
+        said = filled(text, dict.fromkeys(SLOTS[1:], self.spoken("", character).stand_in))
+        spoken = self.spoken(said, character)
+        rules: tuple[Rule, ...] = (
+            _line_break, _printable, self._length, self._script, _forbidden, _ending, self._promise
+        )  # fmt: skip
+        for rule in rules:
             if refusal := rule(spoken):
                 yield refusal
 
@@ -197,7 +203,7 @@ class ChatGate:
             self._script,
         ]
         rules += [_forbidden, _ending, self._greeting, _intent, self._time, self._sense]
-        rules += [self._meaning, self._copy]
+        rules += [self._meaning, self._copy, self._promise]
         for rule in rules:
             if refusal := rule(spoken):
                 yield refusal
@@ -243,6 +249,12 @@ class ChatGate:
         if len(text) >= 8 and not _KANA.search(text):
             return Refusal("script", "no kana", "Japanese")
         return None
+
+    def _promise(self, spoken: Spoken) -> Refusal | None:
+        """Refuse a promise that no character can keep, as to wake somebody up."""
+        promises = self.deck.rules.promises
+        found = promises.search(spoken.text) if promises else None
+        return Refusal("promise", found.group(), "nothing that she cannot do") if found else None
 
     def _greeting(self, spoken: Spoken) -> Refusal | None:
         """Refuse a greeting that the user did not give: こんにちは does not answer おはよう."""

@@ -22,6 +22,7 @@ import bisect
 import itertools
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,9 +107,14 @@ class IntentReader:
         self._prefilter = Prefilter([expression for _, expression in searched])
         self._asides = intents.asides
         self._longest = longest
+        # Several steps of an answer ask for the intents of the same message.
+        self._cached = lru_cache(maxsize=16)(self._hits)
 
     def hits(self, message: str) -> list[Hit]:
         """The intents of a message, in order of appearance."""
+        return list(self._cached(message))
+
+    def _hits(self, message: str) -> list[Hit]:
         text = normalise(message)
         said = _Clauses(text, clauses(text))
         possible = self._possible(said.searchable)

@@ -1,16 +1,21 @@
 """The vetted lines of a deck's characters.
 
 `lines.json` has, for each character and each pool, a list of lines. A pool is named after the
-intent that its lines answer; the pool `fallback` is for "I did not understand". The pools in
-`ASIDES` need not be there: they answer no message (see `ServedChat.aside`).
+intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
+answers, and those of a pool `fallback_<kind>` for messages of one kind. With lines of a pool
+`recall_<what>` a character comes back to what she was told. The pools `<topic>.opener` and
+`<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
+message, see `ServedChat.aside`; they need not be there.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from app.kinds.chat.care import POOLS, Care, Step
@@ -22,9 +27,18 @@ FALLBACK = "fallback"
 # friend; to a group that she has joined.
 ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
+RECALL = "recall_"
+KIND = f"{FALLBACK}_"
 NAME_SLOT = "{name}"
+# The words that a line can be given: the user's name, the noun of the message or of what was told,
+# and what two topics are about.
+SLOTS = ("name", "it", "offer_a", "offer_b")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS = ("winter", "spring", "summer", "autumn")
+
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_ALWAYS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Moment(NamedTuple):
@@ -37,60 +51,95 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. `when` has the allowed values of attributes of `Moment`; empty if it always fits."""
+    """A line. `when` has the allowed values of attributes of `Moment`; empty if it always fits.
+
+    `asks` is the topic in whose light the answer to the line is read, empty if it asks nothing.
+    """
 
     text: str
-    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _ALWAYS)
+    asks: str = ""
 
     @property
     def named(self) -> bool:
         """Whether it contains the user's name."""
         return NAME_SLOT in self.text
 
-    def fits(self, moment: Moment, name: str) -> bool:
-        """Whether it can be said at this moment to a user of this name (empty if unknown)."""
-        if self.named and not name:
+    @property
+    def slots(self) -> list[str]:
+        """The names of its slots."""
+        return _SLOT.findall(self.text) if "{" in self.text else []
+
+    @property
+    def always(self) -> bool:
+        """Whether it always fits, whatever is known of the user and of the message."""
+        return not self.when and not {"name", "it"} & set(self.slots)
+
+    def fits(self, moment: Moment, words: Mapping[str, str]) -> bool:
+        """Whether it can be said at this moment, with words for all its slots."""
+        if not all(map(words.get, self.slots)):
             return False
         return all(getattr(moment, what) in allowed for what, allowed in self.when.items())
 
 
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """A line's text with words in its slots."""
+    for slot, word in words.items():
+        text = text.replace(f"{{{slot}}}", word)
+    return text
+
+
+Pools = dict[str, tuple[Line, ...]]
+
+
+class LineReader(PatternReader):
+    """Reads lines in a file. `times` are the ids of the times of day."""
+
+    def __init__(self, folder: Path, name: str, times: Iterable[str]) -> None:
+        super().__init__(folder, name)
+        self._known = {"time": set(times), "weekday": set(WEEKDAYS), "season": set(SEASONS)}
+
+    def lines(self, value: Any, place: str) -> tuple[Line, ...]:
+        """A list of lines: texts, or objects with the members `text`, `when` and `asks`."""
+        return tuple(self._line(raw, place) for raw in self.items(value, place))
+
+    def _line(self, raw: Any, place: str) -> Line:
+        raw = {"text": raw} if isinstance(raw, str) else raw
+        text = unicodedata.normalize("NFC", self.member(raw, "text", str, place))
+        when = raw.get("when", {})
+        self.known(raw, ("text", "when", "asks"), place)
+        self.known(when, self._known, f"{place} when")
+        fits = {
+            what: tuple(
+                sorted(self.known([v] if isinstance(v, str) else v, self._known[what], place))
+            )
+            for what, v in when.items()
+        }
+        line = Line(text, fits or _ALWAYS, str(raw.get("asks", "")))
+        self.known(line.slots, SLOTS, f"{place}: {text}")
+        return line
+
+
 def load_lines(
-    folder: Path,
-    characters: Iterable[str],
-    intents: set[str],
-    times: set[str],
-    care: Care | None,
-) -> Mapping[str, Mapping[str, tuple[Line, ...]]]:
+    folder: Path, characters: Iterable[str], intents: set[str], times: set[str], care: Care | None
+) -> dict[str, Pools]:
     """Read and check a deck's `lines.json`. Raises DeckError."""
-    reader = PatternReader(folder, LINES_FILE)
+    reader = LineReader(folder, LINES_FILE, times)
     if FALLBACK in intents:
         raise reader.fail("", f"the id {FALLBACK!r} is no intent's")
-    known = {"time": times, "weekday": set(WEEKDAYS), "season": set(SEASONS)}
     needed = {FALLBACK, *((*POOLS, Step.CRISIS, Step.DOUBT) if care else ())}
-    lines: dict[str, dict[str, tuple[Line, ...]]] = {}
+    lines: dict[str, Pools] = {}
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        pools = intents | needed | set(ASIDES)
-        reader.known(own, pools, character)
-        lines[character] = {}
-        for pool in sorted(pools):
+        free = {pool for pool in own if pool.startswith((RECALL, KIND))}
+        reader.known(own, intents | needed | free | set(ASIDES), character)
+        # An intent without lines is answered as if it were not recognised, and `precompute check`
+        # finds it.
+        lines[character] = dict.fromkeys((*intents, *ASIDES), ())
+        for pool in sorted(needed | set(own)):
             place = f"{character} {pool}"
-            # An intent without lines is answered as if it were not recognised, and
-            # `precompute check` finds it.
-            raw = reader.member(own, pool, list, character) if pool in {*own, *needed} else []
-            found = tuple(_load_line(reader, r, place, known) for r in raw)
-            if raw and not any(not line.when and not line.named for line in found):
+            found = reader.lines(reader.member(own, pool, list, character), place)
+            if not any(line.always for line in found):
                 raise reader.fail(place, "needs a line that fits always, without a name")
             lines[character][pool] = found
     return lines
-
-
-def _load_line(reader: PatternReader, raw: Any, place: str, known: Mapping[str, set[str]]) -> Line:
-    when = raw.get("when", {}) if isinstance(raw, dict) else {}
-    reader.known(when, known, f"{place} when")
-    fits = {
-        what: tuple(sorted(reader.known([v] if isinstance(v, str) else v, known[what], place)))
-        for what, v in when.items()
-    }
-    text = unicodedata.normalize("NFC", reader.member(raw, "text", str, place))
-    return Line(text, fits)

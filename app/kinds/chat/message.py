@@ -247,6 +247,11 @@ def asides(head: Iterable[str], tail: Iterable[str], before: Iterable[str]) -> A
     )
 
 
+def mention(names: Iterable[str]) -> str:
+    """An expression for the `names` of a character, if they are no part of a Latin word."""
+    return rf"(?:\b{_one_of(n for n in names if n.isascii())}\b|{_one_of(n for n in names if not n.isascii())})(?:ちゃん|さん|さま|様)?"
+
+
 def _one_of(words: Iterable[str]) -> str:
     ordered = sorted((literal(normalise(word)) for word in words), key=len, reverse=True)
     return "|".join(ordered) or _NOTHING

@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 
 from app.kinds.cards.figures import store
-from app.kinds.chat import care, figures, rotation
+from app.kinds.chat import care, conversation, figures, rotation
 from app.kinds.chat.care import Memory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
-from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt
+from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt, why
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
 from app.kinds.kind import Serving
 from app.kinds.ladder import Delta, Discard, Ladder
@@ -76,6 +76,9 @@ class ServedChat:
             CONVERSATIONS,
             rotation.SIZE,
             FORGET_SECONDS,
+        )
+        self._talks = KeyedValues(
+            state, f"talks {deck.id}", CONVERSATIONS, conversation.SIZE, FORGET_SECONDS
         )
         self._plan = deck.care.plan if deck.care else care.Plan()
         self._danger = KeyedValues(
@@ -135,7 +138,7 @@ class ServedChat:
     def _ladder(self) -> Ladder[Turn, Reply]:
         settings = self._settings
         gate = ChatGate(self.deck)
-        rules = RulesTier(self.index, self.conversations)
+        rules = RulesTier(self.index, self.conversations, gate)
         limits = Limits(LOCAL_TOKENS, settings.chat_deadline, MESSAGES, CHARACTERS)
         local = LocalTier(
             NamedEngine(self._models.local(self._note), settings.ollama_model),
@@ -170,7 +173,10 @@ class ServedChat:
     def answer(self, turn: Turn) -> Generator[Event, None, Reply]:
         """The events of an answer, its Reply last. Closing the generator stops the model."""
         start = self._timer()
+        turn = self._with_heard(turn)
         reply = yield from self._climb(turn)
+        reply = reply._replace(why=why(turn, reply))
+        self._keep(turn, reply)
         self._counters.answered(self.deck.id, reply.tier, self._timer() - start)
         self._account(turn, reply)
         yield reply
@@ -178,9 +184,36 @@ class ServedChat:
 
     def aside(self, turn: Turn, pool: str) -> str:
         """The next line of a pool of `lines.ASIDES`; empty if the deck has none."""
-        if not self.deck.lines[turn.character.id][pool]:
-            return ""
-        return self._rules.next(turn, pool, pool).text
+        reply = self._rules.next(turn, pool, pool)
+        return reply.text if reply else ""
+
+    def _with_heard(self, turn: Turn) -> Turn:
+        """The turn, read in the light of its conversation; unless it is about life and death."""
+        talk = turn.talk
+        if talk is None or turn.grave:
+            return turn
+        text = talk.hearing.text(turn.text, turn.character.mention)
+        memory = conversation.unpacked(self._talks.read(self._talk_key(turn)))
+        heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation)
+        return replace(turn, heard=heard, name=turn.name or heard.memory.name)
+
+    def _keep(self, turn: Turn, reply: Reply) -> None:
+        """Write down what the conversation remembers; an open question lapses with any message."""
+        if turn.talk is None:
+            return
+        heard = turn.heard or conversation.Heard(
+            conversation.unpacked(self._talks.read(self._talk_key(turn)))
+        )
+        fallback = reply.tier == FallbackTier.name
+        after = turn.talk.after(heard, reply.pools, reply.asks, fallback=fallback)
+
+        def change(row: bytearray) -> None:
+            row[:] = after.packed()
+
+        self._talks.change(self._talk_key(turn), change)
+
+    def _talk_key(self, turn: Turn) -> str:
+        return f"{turn.conversation} {self.deck.id} {turn.character.id}"
 
     def with_care(self, turn: Turn) -> Turn:
         """The turn with its kind of careful answer; changes the memory of its conversation.
@@ -230,8 +263,12 @@ class ServedChat:
     def _climb(self, turn: Turn) -> Generator[Event, None, Reply]:
         if turn.care:
             return self._rules.careful(turn, turn.care)
-        ladder = self._vetted if turn.grave or turn.watch else self.ladder
-        reply = yield from ladder.climb(turn)
+        answered = turn.heard and turn.heard.pools and RulesTier.name in self._settings.chat_tiers
+        reply = None
+        if turn.grave or turn.watch or answered:
+            reply = yield from self._vetted.climb(turn)
+        if not (reply or turn.grave or turn.watch):
+            reply = yield from self.ladder.climb(turn)
         if turn.watch and not reply:
             # "I did not catch it" is no answer here.
             return self._rules.careful(turn, Step.STAY)

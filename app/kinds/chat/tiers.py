@@ -144,7 +144,8 @@ class VariedTier:
     def reply(self, turn: Turn) -> Pieces:
         """The next line for the main intent, varied if possible."""
         line = self._rules.answer(turn)
-        if line is None or turn.grave:
+        if line is None or turn.grave or line.asks:
+            # A variation could ask something else.
             return line
         return (yield from self._local.varied(turn, line.text)) or line
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.kinds.chat.care import Step
+from app.kinds.chat.conversation import Heard, Talk
 from app.kinds.chat.deck import Character, PatternDeck
 from app.kinds.chat.intents import Hit
 from app.kinds.chat.lines import NAME_SLOT, Moment
@@ -26,7 +27,8 @@ class Turn:
 
     `messages` is the whole history with this message last, `name` the user's (empty if unknown),
     `at` the local time. `care` is how the message is answered if somebody may be in danger, `watch`
-    whether something grave was said before. `bill` collects the source and the end of each model's
+    whether something grave was said before. `heard` is how the message was read in its conversation.
+    `bill` collects the source and the end of each model's
     reply, refused ones too.
     """
 
@@ -38,6 +40,7 @@ class Turn:
     at: datetime.datetime
     care: Step | None = None
     watch: bool = False
+    heard: Heard | None = None
     bill: list[tuple[str, Finish]] = field(default_factory=list)
 
     @cached_property
@@ -55,6 +58,16 @@ class Turn:
         """The intent that an answer must be about."""
         return self.deck.main(self.hits)
 
+    @property
+    def talk(self) -> Talk | None:
+        """The conversations with the character; None if the deck has no `conversation.json`."""
+        return self.deck.talks.get(self.character.id)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Words for the slots of lines."""
+        return {"name": self.name, **(self.heard.words if self.heard else {})}
+
     @cached_property
     def moment(self) -> Moment:
         """Time of day, weekday and season."""
@@ -64,6 +77,13 @@ class Turn:
     def intent(self) -> str | None:
         """The id of the main intent, None if none was recognised."""
         return self.main.intent.id if self.main else None
+
+    @property
+    def intents(self) -> list[str]:
+        """The ids of the intents that the character has lines for, the main one first."""
+        lines = self.deck.lines[self.character.id]
+        found = dict.fromkeys([self.intent or "", *(hit.intent.id for hit in self.hits)])
+        return [intent for intent in found if lines.get(intent)]
 
     @property
     def grave(self) -> bool:
@@ -104,7 +124,8 @@ class Reply(NamedTuple):
     """An answer.
 
     `near` is whether it was learned from another spelling, None if it was not learned; `importance`
-    is the message's if the cloud answered. `candidate` is whether it may be learned.
+    is the message's if the cloud answered. `candidate` is whether it may be learned. `pools` are
+    those of its lines, `asks` is the topic of its question. `why` says how it was chosen.
     """
 
     text: str
@@ -114,6 +135,9 @@ class Reply(NamedTuple):
     near: bool | None = None
     importance: float | None = None
     candidate: bool = False
+    pools: tuple[str, ...] = ()
+    asks: str = ""
+    why: Mapping[str, Any] = {}
 
 
 Pieces = Generator[str, None, Reply | None]
@@ -129,3 +153,26 @@ def persona(character: Character, name: str) -> str:
     """A character's persona with the user's name, which may be empty."""
     text = character.persona if name else _NAME_OR.sub("", character.persona)
     return text.replace(NAME_SLOT, name)
+
+
+def why(turn: Turn, reply: Reply) -> dict[str, Any]:
+    """How an answer was chosen, for a person who looks after the characters."""
+    told: dict[str, Any] = {
+        "tier": reply.tier,
+        "intents": [hit.intent.id for hit in turn.hits],
+        "lines": list(reply.pools),
+        "asks": reply.asks,
+        "care": str(turn.care or ""),
+    }
+    heard, talk = turn.heard, turn.talk
+    if heard and talk:
+        told |= {
+            "question": heard.topic.id if heard.topic else "",
+            "answer": heard.answer.kind if heard.answer else "",
+            "noun": heard.words.get("it", ""),
+            "kind": heard.kind.id if heard.kind else "",
+            "not_understood": heard.memory.fallbacks,
+            "name": heard.memory.name,
+            "told": talk.told(heard.memory),
+        }
+    return {name: value for name, value in told.items() if value}

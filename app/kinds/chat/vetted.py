@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
 from app.kinds.chat.care import FOLLOWING, Step
-from app.kinds.chat.lines import ANY, FALLBACK, NAME_SLOT, PLAIN, Line
+from app.kinds.chat.conversation import IT
+from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
+from app.kinds.chat.topics import OPENER, number
 from app.kinds.chat.turn import Pieces, Reply, Turn
 from app.ledger.state import KeyedValues
 from app.store.index import IndexSource
@@ -47,9 +51,10 @@ class RulesTier:
     name = "rules"
     slow = False
 
-    def __init__(self, index: IndexSource, state: KeyedValues) -> None:
+    def __init__(self, index: IndexSource, state: KeyedValues, gate: ChatGate) -> None:
         self._index = index
         self._state = state
+        self._gate = gate
 
     def reply(self, turn: Turn) -> Pieces:
         """The next line for the main intent."""
@@ -57,48 +62,88 @@ class RulesTier:
         yield
 
     def answer(self, turn: Turn) -> Reply | None:
-        """The same, without a generator; None if there is no intent, or no line for it."""
-        if turn.intent is None or not turn.deck.lines[turn.character.id][turn.intent]:
-            return None
-        return self.next(turn, turn.intent, self.name)
+        """The same, without a generator; None if nothing was recognised, or there is no line."""
+        pools = (*(turn.heard.pools if turn.heard else ()), turn.intent)
+        replies = (self.next(turn, pool, self.name) for pool in pools if pool)
+        reply = next(filter(None, replies), None)
+        return self._continued(turn, reply) if reply else None
+
+    def _continued(self, turn: Turn, reply: Reply) -> Reply:
+        """With what the character says by herself, unless the reply asks something already."""
+        heard, talk = turn.heard, turn.talk
+        if not heard or not talk or not heard.then or reply.asks or talk.hearing.asks(reply.text):
+            return reply
+        more = self.next(
+            replace(turn, heard=heard._replace(words=heard.then_words)), heard.then, ""
+        )
+        if more is None:
+            return reply
+        text = _joined([reply.text, more.text], turn.deck.rules.script)
+        return reply._replace(text=text, pools=(*reply.pools, *more.pools), asks=more.asks)
 
     def careful(self, turn: Turn, step: Step) -> Reply:
         """The answer to a user who may be in danger: vetted lines, and who can be called."""
         care = turn.deck.care
         pools = (step, *FOLLOWING[step]) if care else (step,)
-        parts = [self.next(turn, pool, self.name) for pool in pools]
+        said = (self.next(turn, pool, self.name) for pool in pools)
+        parts = [reply for reply in said if reply]
         text = _joined([part.text for part in parts], turn.deck.rules.script)
         numbers = care.spelled(whole=step is Step.CRISIS) if care else ""
         return parts[0]._replace(text=f"{text}\n{numbers}".rstrip())
 
-    def next(self, turn: Turn, intent: str, tier: str) -> Reply:
-        """The next line for an intent, in the conversation's rotation."""
-        mood = turn.deck.mood(turn.hits, turn.main) if turn.main else PLAIN
-        pool = self._pool(turn, intent, mood)
+    def next(self, turn: Turn, pool: str, tier: str) -> Reply | None:
+        """The next line of a pool, in the conversation's rotation; None if no line fits."""
+        lines = self._lines(turn, pool)
         last = next((m["content"] for m in reversed(turn.messages) if m["role"] == "assistant"), "")
-        fitting = [i for i, (line, _, _) in enumerate(pool) if line.fits(turn.moment, turn.name)]
-        fresh = [i for i in fitting if _filled(pool[i][0].text, turn.name) not in last]
-        key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {intent}"
-        chosen = self._state.change(
-            key, lambda row: next_line(row, len(pool), fresh or fitting, key)
-        )
-        line, source, model = pool[chosen]
-        text = _lead(turn, line.text) + line.text
-        return Reply(_filled(text, turn.name), tier, source, model)
+        fitting = self._fitting(turn, [line for line, _, _ in lines])
+        if not fitting:
+            return None
+        words = turn.words
+        fresh = [i for i in fitting if filled(lines[i][0].text, words) not in last] or fitting
+        key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {pool}"
+        topic, _, answer = pool.partition(".")
+        if answer:
+            # A topic comes once in a conversation, so that there is nothing to rotate.
+            chosen = fresh[number(key) % len(fresh)]
+        else:
+            chosen = self._state.change(key, lambda row: next_line(row, len(lines), fresh, key))
+        line, source, model = lines[chosen]
+        text = (_lead(turn, line.text) if pool == turn.intent else "") + line.text
+        asks = topic if answer == OPENER else line.asks
+        return Reply(filled(text, words), tier, source, model, pools=(pool,), asks=asks)
 
-    def _pool(self, turn: Turn, intent: str, mood: str) -> list[tuple[Line, str, str]]:
-        lines = turn.deck.lines[turn.character.id][intent]
-        pool = [(line, DECK, DECK) for line in lines]
+    def _fitting(self, turn: Turn, lines: Sequence[Line]) -> list[int]:
+        """The places of the lines that fit; if any has the noun of the message, only such."""
+        fitting = [i for i, line in enumerate(lines) if line.fits(turn.moment, turn.words)]
+        heard, talk = turn.heard, turn.talk
+        if not heard or not talk:
+            return fitting
+        quiet = [
+            i for i in fitting if not lines[i].asks or talk.may_ask(heard, lines[i].asks)
+        ] or fitting
+        reflecting = [i for i in quiet if IT in lines[i].slots]
+        vetted = [i for i in reflecting if self._passes(turn, lines[i])]
+        return vetted or [i for i in quiet if i not in reflecting]
+
+    def _passes(self, turn: Turn, line: Line) -> bool:
+        """Whether a line may be said with the user's words in it."""
+        text = filled(line.text, turn.words)
+        return next(iter(self._gate.vetted(turn.character, text)), None) is None
+
+    def _lines(self, turn: Turn, pool: str) -> list[tuple[Line, str, str]]:
+        """The lines of a pool with their source and model; for an intent also cooked ones."""
+        lines = [(line, DECK, DECK) for line in turn.deck.lines[turn.character.id].get(pool, ())]
         index = self._index()
-        if index is None or turn.grave or intent == FALLBACK:
-            return pool
+        if index is None or turn.grave or pool not in turn.deck.intent_by_id or not lines:
+            return lines
+        mood = turn.deck.mood(turn.hits, turn.main) if turn.main else PLAIN
         for of_mood in dict.fromkeys((mood, PLAIN)):
             for time in (turn.moment.time, ANY):
-                query = turn.deck.line_query(turn.character.id, intent, of_mood, time)
-                for body in index.variants(bytes.fromhex(query.key), LINES - len(pool)):
+                query = turn.deck.line_query(turn.character.id, pool, of_mood, time)
+                for body in index.variants(bytes.fromhex(query.key), LINES - len(lines)):
                     cooked = orjson.loads(body)
-                    pool.append((Line(cooked["text"]), cooked["source"], cooked["model"]))
-        return pool
+                    lines.append((Line(cooked["text"]), cooked["source"], cooked["model"]))
+        return lines
 
 
 def _joined(sentences: Sequence[str], script: str) -> str:
@@ -107,10 +152,6 @@ def _joined(sentences: Sequence[str], script: str) -> str:
     # Lines may lack a closing mark, which they need before another sentence.
     ended = [text if text[-1] in "。！？!?…" else f"{text}。" for text in sentences[:-1]]
     return "".join([*ended, sentences[-1]])
-
-
-def _filled(text: str, name: str) -> str:
-    return text.replace(NAME_SLOT, name)
 
 
 def _lead(turn: Turn, line: str) -> str:
@@ -142,4 +183,6 @@ class FallbackTier:
 
     def next(self, turn: Turn) -> Reply:
         """The same, without a generator."""
-        return self._rules.next(turn, FALLBACK, self.name)
+        pools = (*(turn.heard.last if turn.heard else ()), FALLBACK)
+        replies = (self._rules.next(turn, pool, self.name) for pool in pools)
+        return next(reply for reply in replies if reply)

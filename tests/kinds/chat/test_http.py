@@ -38,15 +38,21 @@ def test_stored_lines_are_streamed_too(plain: kit.Server) -> None:
 def test_no_line_twice_in_a_row_and_all_before_any_repeats(
     plain: kit.Server, deck: PatternDeck
 ) -> None:
-    """Over two workers a conversation hears every line that fits before it hears one again."""
+    """Over two workers a conversation hears every line that fits before it hears one again.
+
+    Lines that ask are left aside: what was asked is not asked again.
+    """
     moment = {"character": "kasho", "conversation": "rounds"}
     texts = [plain.say("疲れた", **moment)["text"] for _ in range(40)]
     assert all(one != other for one, other in itertools.pairwise(texts))
     lines = deck.lines["kasho"]["tired"]
-    always = {line.text for line in lines if not line.when and not line.named}
+    asking = {line.text for line in lines if line.asks}
+    assert max(map(texts.count, asking), default=0) <= 1
+    texts = [text for text in texts if text not in asking]
+    always = {line.text for line in lines if not line.when and not line.named} - asking
     distinct = len(set(texts))
     assert always <= set(texts)
-    for start in range(0, 40 - distinct + 1, distinct):
+    for start in range(0, len(texts) - distinct + 1, distinct):
         assert len(set(texts[start : start + distinct])) == distinct
 
 

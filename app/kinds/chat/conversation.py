@@ -1,0 +1,257 @@
+"""What a conversation remembers, and how it decides from which pool of lines a message is answered.
+
+A character's line may ask something: the topic is then open, and the next message is read as an
+answer to it (see `app.kinds.chat.hearing`). It lapses with that message in any case. What users
+tell of themselves is remembered, and the character comes back to it once, not before the second
+message after it, when she would otherwise not know what to say. Nothing is remembered of messages
+that are about life and death, see `app.kinds.chat.care`.
+
+In a row of messages that nothing answers, the third gets an offer of two topics, and the fourth a
+line that says openly what the character is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+import xxhash
+
+from app.kinds.chat.hearing import AGAIN, NOUN_BYTES, OFFER, OPENLY, Answer, Hearing, Kind
+from app.kinds.chat.lines import KIND, RECALL, Pools
+from app.kinds.chat.message import normalise
+from app.kinds.chat.topics import OPENER, OTHER, Topic, number
+
+IT, OFFERS = "it", ("offer_a", "offer_b")
+# Messages of a row that nothing answered, after which topics are offered.
+_OFFERED_AFTER = 2
+# Messages after which a character comes back to what she was told.
+_RECALLED_AFTER = 2
+# Questions in a row that follow from one another.
+DEEP = 2
+# Things that are remembered of a conversation; the oldest is forgotten for a new one.
+_TOLD = 4
+_HEAD = struct.Struct(f"<HIBBQIIQ{NOUN_BYTES}s")
+_ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
+SIZE = _HEAD.size + _TOLD * _ONE.size
+
+
+class Told(NamedTuple):
+    """Something that the user told: its number, when (messages), its noun, and if it came up again."""
+
+    what: int
+    turn: int
+    recalled: bool
+    it: str
+
+
+class Memory(NamedTuple):
+    """What a conversation with a character remembers.
+
+    `turn` counts the user's messages. `open` is the number of the topic that the last line asked
+    about, `depth` how many questions in a row have followed from one another, `fallbacks` how many
+    messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
+    that the last line offered; the bits of `used` are the topics that there have been.
+    """
+
+    turn: int = 0
+    open: int = 0
+    depth: int = 0
+    fallbacks: int = 0
+    last: int = 0
+    offers: tuple[int, int] = (0, 0)
+    used: int = 0
+    name: str = ""
+    told: tuple[Told, ...] = ()
+
+    def packed(self) -> bytes:
+        """The `SIZE` bytes of the shared state."""
+        head = _HEAD.pack(
+            min(self.turn, 0xFFFF),
+            self.open,
+            min(self.depth, 0xFF),
+            min(self.fallbacks, 0xFF),
+            self.last,
+            *self.offers,
+            self.used,
+            self.name.encode(),
+        )
+        told = (_ONE.pack(*one[:3], one.it.encode()) for one in self.told)
+        return b"".join([head, *told]).ljust(SIZE, b"\0")
+
+
+def unpacked(row: bytes) -> Memory:
+    """Parse the bytes of the shared state."""
+    turn, topic, depth, fallbacks, last, a, b, used, name = _HEAD.unpack_from(row)
+    rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(_TOLD))
+    told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
+    return Memory(turn, topic, depth, fallbacks, last, (a, b), used, _text(name), told)
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode()
+
+
+class Heard(NamedTuple):
+    """How a message was read, and from which pools it can be answered.
+
+    `memory` includes what the message told. `topic` is the question that was open. The first of
+    `pools` that has a line answers before any intent, the first of `last` if nothing else does. A
+    line of the pool `then` may follow one that asks nothing. `words` and `then_words` are for the
+    slots of lines.
+    """
+
+    memory: Memory
+    topic: Topic | None = None
+    answer: Answer | None = None
+    kind: Kind | None = None
+    pools: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    then: str = ""
+    words: Mapping[str, str] = {}
+    then_words: Mapping[str, str] = {}
+
+
+class Talk:
+    """The conversations with one character: her topics and pools of lines."""
+
+    def __init__(self, hearing: Hearing, topics: Mapping[str, Topic], pools: Pools) -> None:
+        self.hearing = hearing
+        self.topics = topics
+        self._by_number = {topic.key: topic for topic in topics.values()}
+        self._places = {name: place % 64 for place, name in enumerate(topics)}
+        told = [subject.what for subject in hearing.subjects]
+        self._recalls = {number(what): RECALL + what for what in told if pools.get(RECALL + what)}
+
+    def hear(
+        self, memory: Memory, text: str, said: str, intents: Sequence[str], seed: str
+    ) -> Heard:
+        """Read a message: `text` as `Hearing.text` gives it, `said` as the user wrote it.
+
+        `intents` are those of the message that have lines, the main one first. The same seed and
+        messages give the same topics.
+        """
+        hearing, main = self.hearing, intents[0] if intents else ""
+        again, last = memory.last, _hash(said)
+        memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
+        topic, kind = self._by_number.get(memory.open), hearing.kind(text)
+        heard = self._answered(Heard(memory, topic, kind=kind), text, main)
+        if heard.pools:
+            return heard
+        if main:
+            return self._going_on(heard, seed) if main in hearing.opens else heard
+        if hearing.name(text):
+            return heard._replace(pools=(hearing.greets,))
+        return self._at_a_loss(heard, text, seed, again=again == last)
+
+    def _answered(self, heard: Heard, text: str, main: str) -> Heard:
+        """With the pools for the answer to an open question, or for an offer that was taken."""
+        memory, topic, hearing = heard.memory, heard.topic, self.hearing
+        if main in hearing.strong:
+            return heard
+        offered = [self._by_number[key] for key in memory.offers if key in self._by_number]
+        taken = hearing.chosen([topic.offer for topic in offered], text) if offered else None
+        if taken is not None:
+            return heard._replace(pools=(offered[taken].pool(OPENER),))
+        answer = hearing.answer(topic, text) if topic else None
+        if not topic or not answer or (main and not answer.sure and main not in hearing.weak):
+            return heard
+        kinds = [kind for kind in (answer.kind, OTHER) if kind in topic.answers]
+        pools = tuple(topic.pool(kind) for kind in kinds)
+        return heard._replace(answer=answer, pools=pools, words={IT: answer.it})
+
+    def _at_a_loss(self, heard: Heard, text: str, seed: str, *, again: bool) -> Heard:
+        """With the pools for a message that nothing answers."""
+        memory, kind, topic = heard.memory, heard.kind, heard.topic
+        own = [KIND + kind.id] if kind else []
+        heard = heard._replace(last=tuple(own), words={IT: self.hearing.noun_within(text)})
+        if kind and kind.listens:
+            return heard
+        if memory.fallbacks >= _OFFERED_AFTER:
+            return self._offering(heard, seed)
+        if again:
+            return heard._replace(last=(AGAIN, *own))
+        if not own and (told := self._to_recall(memory)):
+            return heard._replace(last=(self._recalls[told.what],), words={IT: told.it})
+        if not own and topic and OTHER in topic.answers:
+            return heard._replace(last=(topic.pool(OTHER),))
+        return heard
+
+    def _offering(self, heard: Heard, seed: str) -> Heard:
+        """With the offer of two topics, or, after each offer, with what the character is."""
+        offers = [t.offer for t in self._unused(heard.memory, seed) if t.offer][: len(OFFERS)]
+        if (heard.memory.fallbacks - _OFFERED_AFTER) % 2 or len(offers) < len(OFFERS):
+            return heard._replace(last=(OPENLY,))
+        return heard._replace(last=(OFFER,), words=dict(zip(OFFERS, offers, strict=True)))
+
+    def _going_on(self, heard: Heard, seed: str) -> Heard:
+        """With what she says by herself: she comes back to what was told, or opens a topic."""
+        if told := self._to_recall(heard.memory):
+            return heard._replace(then=self._recalls[told.what], then_words={IT: told.it})
+        unused = self._unused(heard.memory, seed)
+        return heard._replace(then=unused[0].pool(OPENER)) if unused else heard
+
+    def _to_recall(self, memory: Memory) -> Told | None:
+        for one in memory.told:
+            ripe = not one.recalled and memory.turn - one.turn >= _RECALLED_AFTER
+            if ripe and one.what in self._recalls:
+                return one
+        return None
+
+    def _unused(self, memory: Memory, seed: str) -> list[Topic]:
+        """The topics that she can open in this conversation, in its order."""
+        topics = list(self.topics.values())
+        Random(seed).shuffle(topics)
+        return [topic for topic in topics if topic.opens and self._fresh(memory, topic.id)]
+
+    def _fresh(self, memory: Memory, topic: str) -> bool:
+        return not memory.used >> self._places[topic] & 1
+
+    def may_ask(self, heard: Heard, topic: str) -> bool:
+        """Whether a line may lead to a topic now: a new one, or the open one once more."""
+        deep = heard.answer is not None and heard.memory.depth >= DEEP
+        same = heard.topic is not None and heard.topic.id == topic
+        return (same or self._fresh(heard.memory, topic)) and not deep
+
+    def _with_told(self, memory: Memory, text: str, intents: Iterable[str]) -> Memory:
+        told = {one.what: one for one in memory.told}
+        for what, it in self.hearing.told(text, frozenset(intents)):
+            key = number(what)
+            if key not in told:
+                told[key] = Told(key, memory.turn, False, it)
+            elif it and not told[key].it:
+                told[key] = told[key]._replace(it=it)
+        name = self.hearing.name(text) or memory.name
+        return memory._replace(name=name, told=tuple(told.values())[-_TOLD:])
+
+    def told(self, memory: Memory) -> dict[str, str]:
+        """What is remembered: what was told, with its noun."""
+        names = {number(subject.what): subject.what for subject in self.hearing.subjects}
+        return {names[one.what]: one.it for one in memory.told if one.what in names}
+
+    def after(self, heard: Heard, pools: Sequence[str], asks: str, *, fallback: bool) -> Memory:
+        """The memory after a reply with lines of these pools, the last of which asks about a topic."""
+        memory, asked = heard.memory, self.topics.get(asks)
+        listened = heard.kind is not None and heard.kind.listens
+        words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
+        offered = [next(t for t in self.topics.values() if t.offer == word) for word in words]
+        used = memory.used
+        for topic in (*offered, *filter(None, [asked])):
+            used |= 1 << self._places[topic.id]
+        return memory._replace(
+            open=asked.key if asked else 0,
+            depth=(memory.depth if heard.answer else 0) + 1 if asked else 0,
+            fallbacks=memory.fallbacks + (not listened) if fallback else 0,
+            offers=(offered[0].key, offered[1].key) if offered else (0, 0),
+            used=used,
+            told=tuple(
+                one._replace(recalled=one.recalled or self._recalls.get(one.what) in pools)
+                for one in memory.told
+            ),
+        )
+
+
+def _hash(said: str) -> int:
+    return xxhash.xxh3_64_intdigest(normalise(said).encode())

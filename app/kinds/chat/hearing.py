@@ -1,0 +1,305 @@
+"""How a message is read in the light of the conversation, by the deck's `conversation.json`.
+
+Its members, of which all lists hold expressions unless it says otherwise:
+
+    you       the word by which the character's names are replaced before anything is searched
+    strong    intents (ids) before which an open question lapses
+    weak      intents (ids) that give way to any answer to an open question
+    opens     intents (ids) after which the character opens a topic of her own
+    question  what makes a message a question, which answers nothing
+    answers   kinds of short answers: yes, no, good, bad, nothing, unknown, back, both, neither,
+              first, second
+    nouns     how the noun of an answer is found: `head` and `tail` are taken away again and again,
+              `shape` is what may be left, `within` finds a noun inside a story (in a group), in
+              which words of `apart` separate others, `reject` is what no noun may contain
+    expects   what a question can ask for: `words` (texts, or expressions with `/` around them) are
+              known answers, `noun` allows for other nouns, `any` for any message
+    told      what is remembered: `what`, `expressions` (a group is its noun), `not`, `intents` (ids)
+    name      `expressions` by which users say their name (a group), and the intent that answers
+    kinds     kinds of messages that nothing else answers, the first that matches counts:
+              `id`, `expressions`, `not`, `least` (characters); if `listens`, another such message
+              is no failure to understand
+
+An answer is sure if it is one of the short ones, one of the options, or a known word. A sure answer
+counts more than an intent that is neither strong nor weak, any other answer only more than a weak one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.kinds.chat.expressions import Expression, any_of, literal
+from app.kinds.chat.files import PatternReader
+from app.kinds.chat.lines import KIND, RECALL
+from app.kinds.chat.message import joined, normalise
+from app.kinds.chat.topics import BACK, CHOICE, NO, OPTIONS, UNKNOWN, YES_NO, Topic
+
+CONVERSATION_FILE = "conversation.json"
+# An answer that is longer tells a story, of which one word may not be the point.
+_SHORT = 24
+_ROUNDS = 4
+AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
+# Characters of a message that are searched.
+_SEARCHED = 300
+# Characters of a noun, and bytes, for it is remembered in a row of fixed size.
+NOUN_SIGNS, NOUN_BYTES = 12, 30
+_MEMBERS = (
+    "you", "strong", "weak", "opens", "question", "answers", "nouns", "expects", "told", "name",
+    "kinds",
+)  # fmt: skip
+_QUESTION = "question"
+_ORDINALS = ("first", "second")
+_ANSWERS = ("yes", NO, "good", "bad", "nothing", UNKNOWN, BACK, "both", "neither", *_ORDINALS)
+_NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
+_KIND = ("id", "expressions", "not", "least", "listens")
+_TOLD = ("what", "expressions", "not", "intents")
+
+
+class Answer(NamedTuple):
+    """How an open question was answered: the kind of answer, and its noun (empty if unsure)."""
+
+    kind: str
+    it: str = ""
+    sure: bool = True
+
+
+class Expectation(NamedTuple):
+    """What a question can ask for."""
+
+    words: Expression | None
+    noun: bool
+    anything: bool
+
+
+class Kind(NamedTuple):
+    """A kind of messages that nothing else answers."""
+
+    id: str
+    found: Expression | None
+    vetoes: Expression | None
+    least: int
+    listens: bool
+
+
+class Subject(NamedTuple):
+    """Something that is remembered if the user tells it."""
+
+    what: str
+    found: Expression | None
+    vetoes: Expression | None
+    intents: frozenset[str]
+
+
+class Hearing:
+    """Reads the messages of conversations. Made by `load_hearing`."""
+
+    def __init__(self, reader: PatternReader, intents: Iterable[str]) -> None:
+        root, known = reader.value, tuple(intents)
+        reader.known(root, _MEMBERS, "")
+        self._you: str = root.get("you", "you")
+        self.strong = reader.known(root.get("strong", []), known, "strong")
+        self.weak = reader.known(root.get("weak", []), known, "weak")
+        self.opens = reader.known(root.get("opens", []), known, "opens")
+        answers, nouns = root.get("answers", {}), root.get("nouns", {})
+        reader.known(answers, _ANSWERS, "answers")
+        reader.known(nouns, _NOUNS, "nouns")
+        self._known = {
+            name: expression
+            for name, value in {**answers, **nouns, _QUESTION: root.get(_QUESTION, [])}.items()
+            if (expression := _any(reader, value, name))
+        }
+        self.expects = {
+            name: _expectation(reader, raw, f"expects {name}")
+            for name, raw in root.get("expects", {}).items()
+        }
+        self.subjects = tuple(_subject(reader, raw, known) for raw in root.get("told", []))
+        self.kinds = tuple(_kind(reader, raw) for raw in root.get("kinds", []))
+        name = root.get("name", {})
+        self._name = _any(reader, name.get("expressions", []), "name")
+        self.greets: str = name.get("intent", "")
+        reader.known([self.greets] if name else [], known, "name intent")
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools of lines that a character needs for all kinds of messages, and to recall."""
+        kinds = [kind.id for kind in self.kinds]
+        recalled = [RECALL + subject.what for subject in self.subjects]
+        return [*(KIND + kind for kind in kinds), AGAIN, OFFER, OPENLY, *recalled]
+
+    def text(self, message: str, mention: Expression) -> str:
+        """A message as it is searched: normalised, on one line, a character's names replaced."""
+        return mention.sub(lambda _: self._you, joined(normalise(message))[:_SEARCHED])
+
+    def asks(self, text: str) -> bool:
+        """Whether a text is a question."""
+        return self._is(_QUESTION, normalise(text))
+
+    def answer(self, topic: Topic, text: str) -> Answer | None:
+        """How a text answers the question of a topic, None if it does not."""
+        found = self._short(topic, text)
+        if found or self._is(_QUESTION, text):
+            return found
+        expected = self.expects[topic.expects]
+        word, noun = self._word(expected, text), self.noun(text) if expected.noun else ""
+        kind = next((k for k in topic.further if self._is(k, text)), "")
+        if kind and not (noun or (word and kind == "yes")):
+            return Answer(kind, word)
+        if word:
+            # 「ポテトサラダ」 is no ポテト.
+            return Answer(topic.expects, noun if word in noun else word)
+        if noun or expected.anything:
+            return Answer(topic.expects, noun or self.noun_within(text), sure=False)
+        return None
+
+    def _short(self, topic: Topic, text: str) -> Answer | None:
+        if self._is(BACK, text):
+            return Answer(BACK)
+        if self._is(_QUESTION, text):
+            return None
+        if topic.expects == CHOICE and (found := self._option(topic, text)):
+            return found
+        if self._is(UNKNOWN, text):
+            return Answer(UNKNOWN)
+        if topic.expects == YES_NO:
+            return next((Answer(kind) for kind in (NO, "yes") if self._is(kind, text)), None)
+        return Answer(NO) if self._is("nothing", text) else None
+
+    def _option(self, topic: Topic, text: str) -> Answer | None:
+        kinds = [k for k, option in zip(OPTIONS, topic.options, strict=True) if option.search(text)]
+        if self._is("neither", text):
+            return Answer("neither")
+        if len(kinds) == 2 or self._is("both", text):
+            return Answer("both")
+        kinds = kinds or [k for k, n in zip(OPTIONS, _ORDINALS, strict=True) if self._is(n, text)]
+        return Answer(kinds[0]) if kinds else None
+
+    def chosen(self, offers: Sequence[str], text: str) -> int | None:
+        """The place of the offer that a text takes, None if it takes none."""
+        for place, name in enumerate(_ORDINALS[: len(offers)]):
+            if self._is(name, text):
+                return place
+        shared = [_shared(normalise(offer), text) for offer in offers]
+        best = max(shared)
+        if best and shared.count(best) == 1:
+            return shared.index(best)
+        # Who takes both gets the first.
+        return 0 if self._is("yes", text) or self._is("both", text) else None
+
+    def noun(self, text: str) -> str:
+        """The noun that is all of a short answer, empty if that is not sure."""
+        if len(text) > _SHORT:
+            return ""
+        for _ in range(_ROUNDS):
+            before = text
+            for part in ("head", "tail"):
+                text = self._known[part].sub("", text) if part in self._known else text
+            if text == before:
+                break
+        return self._sure(text) if self._is("shape", text) else ""
+
+    def noun_within(self, text: str) -> str:
+        """The noun that a story is about, empty if none is sure."""
+        within, apart = self._known.get("within"), self._known.get("apart")
+        text = apart.sub(" ", text) if apart else text
+        nouns = (_captured(found) for found in within.finditer(text)) if within else iter(())
+        return next((noun for noun in nouns if self._sure(noun)), "")
+
+    def _sure(self, noun: str) -> str:
+        long = len(noun) > NOUN_SIGNS or len(noun.encode()) > NOUN_BYTES
+        return "" if long or self._is("reject", noun) else noun
+
+    def kind(self, text: str) -> Kind | None:
+        """The kind of a message that nothing else answers."""
+        return next((kind for kind in self.kinds if _matches(kind, text, kind.least)), None)
+
+    def told(self, text: str, intents: frozenset[str]) -> Iterator[tuple[str, str]]:
+        """What a message tells, each with its noun (empty if none is sure)."""
+        for subject in self.subjects:
+            found = subject.found.search(text) if subject.found else None
+            if subject.vetoes and subject.vetoes.search(text):
+                continue
+            if found or subject.intents & intents:
+                yield subject.what, self._sure(_captured(found)) if found else ""
+
+    def name(self, text: str) -> str:
+        """The name that users say they have, empty if they say none."""
+        found = self._name.search(text) if self._name else None
+        return self._sure(_captured(found)) if found else ""
+
+    def _word(self, expected: Expectation, text: str) -> str:
+        found = expected.words.search(text) if expected.words and len(text) <= _SHORT else None
+        return found.group() if found else ""
+
+    def _is(self, name: str, text: str) -> bool:
+        return name in self._known and bool(self._known[name].search(text))
+
+
+def load_hearing(folder: Path, intents: Iterable[str]) -> Hearing | None:
+    """Read and check a deck's `conversation.json`; None if there is none. Raises DeckError."""
+    if not (folder / CONVERSATION_FILE).exists():
+        return None
+    return Hearing(PatternReader(folder, CONVERSATION_FILE), intents)
+
+
+def _any(reader: PatternReader, value: Any, place: str) -> Expression | None:
+    texts = reader.strings(value, place)
+    for text in texts:
+        # Compiled one by one, so that an error names the faulty one.
+        reader.expression(text, place)
+    return any_of(texts)
+
+
+def _expectation(reader: PatternReader, raw: Any, place: str) -> Expectation:
+    reader.known(raw, ("words", "noun", "any"), place)
+    words = reader.strings(raw.get("words", []), f"{place} words")
+    texts = [w[1:-1] if w[:1] == w[-1:] == "/" else literal(normalise(w)) for w in words]
+    found = any_of(texts, by_line=True) if texts else None
+    return Expectation(found, bool(raw.get("noun")), bool(raw.get("any")))
+
+
+def _subject(reader: PatternReader, raw: Any, intents: Iterable[str]) -> Subject:
+    what = reader.member(raw, "what", str, "told")
+    place = f"told {what}"
+    reader.known(raw, _TOLD, place)
+    return Subject(
+        what,
+        _any(reader, raw.get("expressions", []), place),
+        _any(reader, raw.get("not", []), place),
+        reader.known(raw.get("intents", []), intents, place),
+    )
+
+
+def _kind(reader: PatternReader, raw: Any) -> Kind:
+    name = reader.member(raw, "id", str, "kinds")
+    place = f"kinds {name}"
+    reader.known(raw, _KIND, place)
+    return Kind(
+        name,
+        _any(reader, raw.get("expressions", []), place),
+        _any(reader, raw.get("not", []), place),
+        int(raw.get("least", 0)),
+        bool(raw.get("listens")),
+    )
+
+
+def _matches(kind: Kind | Subject, text: str, least: int) -> bool:
+    if len(text) < least or (kind.vetoes and kind.vetoes.search(text)):
+        return False
+    return kind.found is None or bool(kind.found.search(text))
+
+
+def _captured(found: Any) -> str:
+    return found.group(found.lastindex) or "" if found.lastindex else ""
+
+
+def _shared(one: str, other: str) -> int:
+    """The characters of the longest run that two texts share, 0 if it is a single sign."""
+    runs = (
+        length
+        for length in range(min(len(one), len(other)), 1, -1)
+        for start in range(len(one) - length + 1)
+        if one[start : start + length] in other
+    )
+    return next(runs, 0)

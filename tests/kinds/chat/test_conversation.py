@@ -1,0 +1,355 @@
+"""Conversations over HTTP, as a user has them: what was asked decides how the next message is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from app.errors import DeckError
+from app.kinds.chat import conversation
+from app.kinds.chat.deck import load_pattern_deck
+from precompute.review.chat import check
+from tests.kinds.chat import kit
+
+# A deck with one character and few lines, so that a test knows every answer.
+LINES = {
+    "hello": ["Hello to you.", "Hello, {name}."],
+    "thanks": ["No trouble at all."],
+    "nod": ["Quite so."],
+    "fallback": ["No idea what that is."],
+    "fallback_question": ["The log does not say."],
+    "fallback_story": ["Tell me of the {it}.", "Go on with it."],
+    "fallback_again": ["You said that just now."],
+    "fallback_offer": ["I could talk of {offer_a} or {offer_b}."],
+    "fallback_open": ["I am a small AI and know little."],
+    "recall_exam": ["And how is the {it} looking?", "And how is it looking?"],
+}
+TOPICS = [
+    {
+        "id": "supper",
+        "offer": "supper",
+        "opener": ["What was supper?"],
+        "expects": "food",
+        "answers": {
+            "food": ["A {it} is a fine thing.", "That is a fine thing."],
+            "no": ["Then eat something."],
+            "unknown": ["It cannot have been good."],
+            "back": [{"text": "Beans. Have you a cat?", "asks": "cat"}],
+            "other": ["Let supper be."],
+        },
+    },
+    {
+        "id": "cat",
+        "offer": "the cat",
+        "opener": ["Have you a cat?"],
+        "expects": "yes_no",
+        "answers": {
+            "yes": [{"text": "Tea or rum for it?", "asks": "drink"}],
+            "no": ["Borrow mine."],
+            "unknown": ["Look under the bed."],
+            "back": ["I have one."],
+            "other": ["Never mind the cat."],
+        },
+    },
+    {
+        "id": "drink",
+        "offer": "tea and rum",
+        "opener": ["Tea, or rum?"],
+        "expects": "choice",
+        "options": ["tea|earl grey", "rum"],
+        "answers": {
+            "a": ["Tea it is."],
+            "b": ["Rum it is."],
+            "both": ["Both it is."],
+            "neither": ["Water it is."],
+            "unknown": ["Take your time."],
+            "back": ["Tea for me."],
+            "other": ["The kettle waits."],
+        },
+    },
+]
+CONVERSATION = {
+    "you": "you",
+    "strong": ["hello"],
+    "weak": ["nod"],
+    "opens": ["nod"],
+    "question": [r"\?$"],
+    "answers": {
+        "yes": ["^(?:yes|yeah)"],
+        "no": ["^(?:no|nope)"],
+        "nothing": ["^nothing"],
+        "unknown": ["^i forgot"],
+        "back": [r"you\?$"],
+        "both": ["^both"],
+        "neither": ["^neither"],
+        "first": ["^the first"],
+        "second": ["^the second"],
+    },
+    "nouns": {
+        "head": ["^(?:a|an|the|some|just) "],
+        "tail": [r"[.!]+$"],
+        "shape": ["^[a-z]+$"],
+        "within": ["(?:a|an|the) ([a-z]{3,12})"],
+        "reject": ["^(?:bomb|poison|thing)$"],
+    },
+    "expects": {"food": {"noun": True, "words": ["fish and chips"]}, "yes_no": {}, "choice": {}},
+    "told": [{"what": "exam", "expressions": ["my (exam|test)"]}],
+    "name": {"intent": "hello", "expressions": ["my name is ([a-z]{2,8})"]},
+    "kinds": [
+        {"id": "question", "expressions": [r"\?$"]},
+        {"id": "story", "expressions": ["."], "least": 25, "listens": True},
+    ],
+}
+
+
+def small_deck(folder: Path, change: Callable[[dict[str, Any]], None] = lambda files: None) -> Path:
+    """A deck for tests, of which `change` can change the files' contents before they are written."""
+    voice = {"allowed_endings": ["[.?]$"], "forbidden": ["rude"]}
+    hobb = {"id": "hobb", "name": "Hobb", "persona": "You are Hobb.", "voice": voice}
+    intents = [
+        {"id": "hello", "expressions": ["^hello"]},
+        {"id": "thanks", "expressions": ["^thanks"]},
+        {"id": "nod", "expressions": ["^(?:i see|yeah)"]},
+        {"id": "die", "grave": True, "expressions": ["want to die"]},
+    ]
+    files: dict[str, Any] = {
+        "deck.json": {
+            "kind": "pattern",
+            "id": "small",
+            "language": "en",
+            "answer": {"script": "en", "characters": [4, 60]},
+        },
+        "characters.json": [hobb],
+        "intents.json": {"intents": intents},
+        "lines.json": {"hobb": {**LINES, "die": ["I am here with you."]}},
+        "topics.json": {"hobb": TOPICS},
+        "conversation.json": CONVERSATION,
+    }
+    files = json.loads(json.dumps(files))
+    change(files)
+    (folder / "small").mkdir(parents=True)
+    for name, value in files.items():
+        (folder / "small" / name).write_text(json.dumps(value))
+    return folder / "small"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server of two workers with the small deck."""
+    folder = tmp_path_factory.mktemp("small")
+    small_deck(folder / "decks")
+    settings = {"TSUKURIOKI_DECKS": str(folder / "decks"), "TSUKURIOKI_WORKERS": "2"}
+    with kit.started(folder, **settings) as server:
+        yield server
+
+
+def talk(server: kit.Server, *said: str, conversation: str, **more: object) -> list[str]:
+    """The answers to messages of one conversation, which the server remembers."""
+    return [
+        server.say(text, conversation=conversation, deck="small", **more)["text"] for text in said
+    ]
+
+
+def opened(server: kit.Server, topic: str, conversation: str) -> None:
+    """Bring a conversation to the point where a topic is open, whichever is opened first."""
+    questions = {"What was supper?": "supper", "Have you a cat?": "cat", "Tea, or rum?": "drink"}
+    for turn in range(6):
+        (text,) = talk(server, "i see", conversation=conversation)
+        if questions.get(text.removeprefix("Quite so. ")) == topic:
+            return
+        assert turn < 5, text
+
+
+@pytest.mark.parametrize(
+    ("topic", "said", "answer"),
+    [
+        ("supper", "Just a pie!", "A pie is a fine thing."),
+        ("supper", "fish and chips", "A fish and chips is a fine thing."),
+        ("supper", "nothing", "Then eat something."),
+        ("supper", "I forgot", "It cannot have been good."),
+        ("supper", "And you?", "Beans. Have you a cat?"),
+        ("supper", "xyz 12 xyz", "Let supper be."),
+        ("cat", "nope", "Borrow mine."),
+        ("cat", "And Hobb?", "I have one."),
+        ("drink", "earl grey please", "Tea it is."),
+        ("drink", "the second", "Rum it is."),
+        ("drink", "tea and rum", "Both it is."),
+        ("drink", "neither", "Water it is."),
+        # What has a meaning of its own is no answer.
+        ("supper", "hello", "Hello"),
+        ("supper", "thanks", "No trouble at all."),
+        ("supper", "Why is the sea salty?", "The log does not say."),
+        ("cat", "I want to die", "I am here with you."),
+        # No noun that is unsure, rude or too long for the gate.
+        ("supper", "a bomb", "Let supper be."),
+        ("supper", "rude", "That is a fine thing."),
+    ],
+)
+def test_a_message_is_read_in_the_light_of_the_question_before_it(
+    small: kit.Server, topic: str, said: str, answer: str
+) -> None:
+    """An open question has answers of its own; a message with a meaning of its own lets it lapse."""
+    talked = f"{topic} {said}"
+    opened(small, topic, talked)
+    assert talk(small, said, conversation=talked)[0].startswith(answer)
+
+
+def test_a_question_is_open_for_one_message(small: kit.Server) -> None:
+    """What would have been an answer is none after another message."""
+    opened(small, "cat", "lapsed")
+    assert talk(small, "thanks", "nope", conversation="lapsed")[1] == LINES["fallback"][0]
+
+
+def test_answers_lead_on_to_further_questions(small: kit.Server) -> None:
+    """A line that asks is answered in the light of its own question, two turns deep."""
+    opened(small, "cat", "deep")
+    assert talk(small, "yes", "rum", conversation="deep") == ["Tea or rum for it?", "Rum it is."]
+
+
+def test_what_is_not_understood_is_not_always_answered_the_same(small: kit.Server) -> None:
+    """The kind decides first, repetition is noticed, the third gets an offer, the fourth the truth."""
+    said = ("qq ww", "qq ww", "ee rr", "tt yy")
+    first, again, offer, openly = talk(small, *said, conversation="lost")
+    assert first == LINES["fallback"][0]
+    assert again == LINES["fallback_again"][0]
+    assert offer.startswith("I could talk of ")
+    assert openly == LINES["fallback_open"][0]
+    assert talk(small, "hello", "qq ww", conversation="lost")[1] == LINES["fallback"][0]
+
+
+def test_an_offer_can_be_taken(small: kit.Server) -> None:
+    """Naming one of the offered topics, or its place, opens it."""
+    for number, choice in enumerate(("first", "second")):
+        talked = f"offer {number}"
+        offer = talk(small, "qq ww", "ee rr", "tt yy", conversation=talked)[-1]
+        offered = offer.removeprefix("I could talk of ").rstrip(".").split(" or ")
+        opener = next(t["opener"] for t in TOPICS if t["offer"] == offered[number])
+        assert talk(small, f"the {choice}", conversation=talked) == opener
+        by_name = talk(small, "qq ww", "ee rr", "tt yy", offered[number], conversation=f"n{number}")
+        assert by_name[-1] in [line for t in TOPICS for line in t["opener"]]
+
+
+def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Server) -> None:
+    """A story is listened to; it does not count as not understood."""
+    story = "so there I was beside the harbour wall, and it rained"
+    answers = talk(small, *([story] * 5), conversation="story")
+    assert answers == ["Tell me of the harbour."] * 5
+
+
+def test_what_was_told_comes_up_once_later(small: kit.Server) -> None:
+    """What the user told is recalled with its noun, once, not before the second message after it."""
+    told = "well, tomorrow is the day of my test"
+    answers = talk(small, told, "i see", "i see", "i see", "i see", conversation="told")
+    recalled = ["And how is the test looking?" in answer for answer in answers]
+    assert recalled == [False, False, True, False, False]
+
+
+def test_a_name_is_remembered(small: kit.Server) -> None:
+    """A name that the user says is used in the conversation, unless the client sends another."""
+    answers = talk(small, "my name is rob", "hello", "hello", "hello", conversation="name")
+    assert "Hello, rob." in answers[1:]
+    assert "Hello, ann." in talk(small, "hello", "hello", conversation="name", name="ann")
+    assert "Hello, " not in str(talk(small, "hello", "hello", conversation="nameless"))
+
+
+def test_conversations_are_apart(small: kit.Server) -> None:
+    """A question that is open in one conversation is not open in another."""
+    opened(small, "cat", "apart one")
+    assert talk(small, "nope", conversation="apart two") == LINES["fallback"]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
+    """Any memory fits its row and is read as it was written."""
+    rng = Random(seed)
+    number = rng.getrandbits
+    noun = "".join(rng.choices("唐揚げaカレー焼", k=rng.randrange(10)))
+    told = tuple(
+        conversation.Told(number(32) or 1, number(16), bool(number(1)), noun)
+        for _ in range(rng.randrange(5))
+    )
+    memory = conversation.Memory(
+        number(16), number(32), number(8), number(8), number(64), (number(32), number(32)),
+        number(64), noun, told,
+    )  # fmt: skip
+    assert len(memory.packed()) == conversation.SIZE <= 220
+    assert conversation.unpacked(memory.packed()) == memory
+    assert conversation.unpacked(bytes(conversation.SIZE)) == conversation.Memory()
+
+
+def _without(*path: Any) -> Callable[[dict[str, Any]], None]:
+    def change(files: dict[str, Any]) -> None:
+        value = files
+        for part in path[:-1]:
+            value = value[part]
+        del value[path[-1]]
+
+    return change
+
+
+def _with(value: Any, *path: Any) -> Callable[[dict[str, Any]], None]:
+    def change(files: dict[str, Any]) -> None:
+        at: Any = files
+        for part in path[:-1]:
+            at = at[part]
+        at[path[-1]] = value
+
+    return change
+
+
+TOPIC = ("topics.json", "hobb", 0)
+BACK = ("topics.json", "hobb", 1, "answers", "no")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_with("weather", *TOPIC, "expects"), "weather"),
+        (_with(["a", "b"], *TOPIC, "options"), "options"),
+        (_with(["What?"], *TOPIC, "answers", "maybe"), "maybe"),
+        (_with("Sup per", *TOPIC, "id"), "small letters"),
+        (_with("cat", *TOPIC, "id"), "twice"),
+        (_with([{"text": "And?", "asks": "dog"}], *TOPIC, "opener"), "dog"),
+        (_with([{"text": "And?", "ask": "cat"}], *TOPIC, "opener"), "ask"),
+        (_with(["Hello {nobody}."], "lines.json", "hobb", "hello"), "nobody"),
+        (_with(["Hello."], "lines.json", "hobb", "helo"), "helo"),
+        (_with(["sneeze"], "conversation.json", "weak"), "sneeze"),
+        (_with(["("], "conversation.json", "answers", "yes"), "not an expression"),
+        (_with(["x"], "conversation.json", "answers", "perhaps"), "perhaps"),
+        (_with([], "conversation.json", "kind"), "kind"),
+    ],
+)
+def test_a_wrong_file_is_blamed(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    """An error names the file and what is wrong in it."""
+    with pytest.raises(DeckError) as caught:
+        load_pattern_deck(small_deck(tmp_path, change))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_without(*TOPIC, "answers", "back"), "'back'"),
+        (_with(["Only {it}."], *TOPIC, "answers", "food"), "fits always"),
+        (_with([{"text": "Ask.", "asks": "supper"}], *BACK), "lead to each other"),
+        (_without("lines.json", "hobb", "fallback_again"), "fallback_again"),
+        (_without("lines.json", "hobb", "recall_exam"), "recall_exam"),
+        (_without("lines.json", "hobb", "thanks"), "thanks: has no lines"),
+        (_with(["A rude line."], *TOPIC, "answers", "no"), "voice"),
+    ],
+)
+def test_what_a_conversation_lacks_is_found(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    """`precompute check` names what is missing or leads in circles; the deck as it is lacks nothing."""
+    faulty = {str(found) for found in check(load_pattern_deck(small_deck(tmp_path / "a", change)))}
+    whole = {str(found) for found in check(load_pattern_deck(small_deck(tmp_path / "b")))}
+    assert any(told in found for found in faulty - whole)
+    assert not any("error" in found for found in whole)
