@@ -19,7 +19,7 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.demo requirements.txt
-	$(PIP) --editable '.[build,legacy,openai,redis,test]'
+	$(PIP) --editable '.[build,legacy,line,openai,redis,test]'
 	touch $@
 
 build: $(VENV)/.demo

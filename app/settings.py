@@ -213,6 +213,10 @@ class Settings:
     chat_learn: bool = _setting("TSUKURIOKI_CHAT_LEARN", "off", "whether messages that the cloud answered are kept with their answers for the next build, on or off", _switch, travels=True)
     chat_pace: int = _setting("TSUKURIOKI_CHAT_PACE", "40", "characters a second at which stored lines are streamed; 0 sends them at once", _whole(0, 100_000), travels=True)
     chat_rate: int = _setting("TSUKURIOKI_CHAT_RATE", "120", "chat messages a minute from one address, a sixth of them at once; 0 sets no limit", _whole(0, 1_000_000), travels=True)
+    line_secret: Secret = _setting("TSUKURIOKI_LINE_SECRET", "", "the channel secret of a LINE bot; with it and the token, the chat deck answers at POST /line/webhook", _secret)
+    line_token: Secret = _setting("TSUKURIOKI_LINE_TOKEN", "", "the channel access token of the LINE bot", _secret)
+    line_character: str = _setting("TSUKURIOKI_LINE_CHARACTER", "", "the id of the character who answers at LINE; if empty, the first, and then whoever is called by name", _text, travels=True)
+    line_base_url: str = _setting("TSUKURIOKI_LINE_BASE_URL", "https://api.line.me", "the address of LINE's API", _text)
     # fmt: on
 
     @property
@@ -241,6 +245,10 @@ class Settings:
             raise SettingError(
                 "TSUKURIOKI_LEDGER", str(values["ledger"]), "another folder than the store's"
             )
+        if bool(values["line_secret"]) != bool(values["line_token"]):
+            missing = "TOKEN" if values["line_secret"] else "SECRET"
+            expected = "the one of the LINE channel: secret and token are set together"
+            raise SettingError(f"TSUKURIOKI_LINE_{missing}", "", expected)
         site: Path | None = values["site"]
         if site is not None:
             index = site / "index.html"

@@ -23,6 +23,7 @@ from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
+from app.web.line import line_api
 from app.web.service import MAX_BODY, Service, parse_json, stored_answer
 from app.web.site import Site
 
@@ -55,6 +56,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
     app.register_blueprint(booth)
+    app.register_blueprint(line_api)
     app.register_error_handler(RequestError, _on_request_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)

@@ -30,6 +30,7 @@ from app.ledger.votes import Ballots, ballot_secret
 from app.settings import Settings
 from app.store.holder import IndexHolder, IndexState
 from app.web.access import Access, too_many
+from app.web.line_bot import LineBot
 
 # Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
@@ -100,7 +101,22 @@ class Service:
         self.chats = {d: s for d, s in self.decks.items() if isinstance(s, ServedChat)}
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self._check_named()
+        self.line = self._line_bot(clock) if settings.line_secret else None
         self.started = now()
+
+    def _line_bot(self, clock: Callable[[], float]) -> LineBot:
+        if not self.chats:
+            fault = "there is no deck of patterns, which TSUKURIOKI_LINE_SECRET needs"
+            raise DeckError(str(self.settings.decks), "", fault)
+        return LineBot(
+            self.settings,
+            self.chat(None),
+            self.state,
+            self.counters,
+            self.rate_limit,
+            clock,
+            self.stopping,
+        )
 
     def _check_named(self) -> None:
         """Raise DeckError if the settings name a deck that is missing among others of its kind."""

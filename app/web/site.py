@@ -18,7 +18,7 @@ from app.web.access import Access
 if TYPE_CHECKING:
     from flask import Flask
 
-OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall", "chat"})
+OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall", "chat", "line"})
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 

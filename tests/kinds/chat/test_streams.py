@@ -87,14 +87,16 @@ def test_whole_characters_lose_and_add_nothing(text: str, rng: Random) -> None:
     told.encode()
 
 
-def test_she_says_something_while_a_model_is_slow(local: kit.Server, ollama: Ollama) -> None:
+def test_she_says_something_while_a_model_is_slow(
+    local: kit.Server, ollama: Ollama, deck: PatternDeck
+) -> None:
     """A line of her own is shown once, before the first piece, and is no part of the answer."""
     ollama.fault = "hang"
     told = kit.Stream(local, UNKNOWN, character="yuri", conversation="filler").whole()
     names = [name for name, _ in told]
     assert names[:2] == ["start", "filler"]
     assert names.count("filler") == 1
-    assert told[1][1]["text"] in _lines("yuri", "filler")
+    assert told[1][1]["text"] in {line.text for line in deck.lines["yuri"]["filler"]}
     shown = "".join(data["text"] for name, data in told if name == "delta")
     assert told[-1][1]["text"] == shown
 
@@ -104,11 +106,6 @@ def test_nothing_is_said_before_an_answer_that_is_there(local: kit.Server, ollam
     for text in ("こんにちは", UNKNOWN):
         told = kit.Stream(local, text, character="botan").whole()
         assert "filler" not in [name for name, _ in told]
-
-
-def _lines(character: str, pool: str) -> set[str]:
-    told = json.loads((kit.DECK / "lines.json").read_text())
-    return {line["text"] for line in told[character][pool]}
 
 
 class _Broken:
