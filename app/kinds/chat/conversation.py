@@ -156,17 +156,25 @@ class Talk:
         if taken is not None:
             return heard._replace(pools=(offered[taken].pool(OPENER),))
         answer = hearing.answer(topic, text) if topic else None
-        if not topic or not answer or (main and not answer.sure and main not in hearing.weak):
+        if not topic or not answer or not (answer.sure or self._gives_way(heard, main)):
             return heard
         kinds = [kind for kind in (answer.kind, OTHER) if kind in topic.answers]
         pools = tuple(topic.pool(kind) for kind in kinds)
         return heard._replace(answer=answer, pools=pools, words={IT: answer.it})
 
+    def _gives_way(self, heard: Heard, main: str) -> bool:
+        """Whether a message has so little of its own that it can be an unsure answer."""
+        if main or any(one.turn == heard.memory.turn for one in heard.memory.told):
+            return main in self.hearing.weak
+        return heard.kind is None or heard.kind.answers
+
     def _at_a_loss(self, heard: Heard, text: str, seed: str, *, again: bool) -> Heard:
         """With the pools for a message that nothing answers."""
         memory, kind, topic = heard.memory, heard.kind, heard.topic
         own = [KIND + kind.id] if kind else []
-        heard = heard._replace(last=tuple(own), words={IT: self.hearing.noun_within(text)})
+        nouns = (one.it for one in memory.told if one.turn == memory.turn)
+        noun = self.hearing.noun_within(text) or next(filter(None, nouns), "")
+        heard = heard._replace(last=tuple(own), words={IT: noun})
         if kind and kind.listens:
             return heard
         if memory.fallbacks >= _OFFERED_AFTER:
@@ -210,10 +218,14 @@ class Talk:
         return not memory.used >> self._places[topic] & 1
 
     def may_ask(self, heard: Heard, topic: str) -> bool:
-        """Whether a line may lead to a topic now: a new one, or the open one once more."""
+        """Whether a line may lead to a topic now: a new one, or the open one once more.
+
+        Not after too many questions, and not before she comes back to what was told.
+        """
         deep = heard.answer is not None and heard.memory.depth >= DEEP
         same = heard.topic is not None and heard.topic.id == topic
-        return (same or self._fresh(heard.memory, topic)) and not deep
+        recalls = heard.then.startswith(RECALL)
+        return (same or self._fresh(heard.memory, topic)) and not deep and not recalls
 
     def _with_told(self, memory: Memory, text: str, intents: Iterable[str]) -> Memory:
         told = {one.what: one for one in memory.told}

@@ -8,7 +8,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
     opens     intents (ids) after which the character opens a topic of her own
     question  what makes a message a question, which answers nothing
     answers   kinds of short answers: yes, no, good, bad, nothing, unknown, back, both, neither,
-              first, second
+              first, second; affirms and denies are how a brief yes and no may end
     nouns     how the noun of an answer is found: `head` and `tail` are taken away again and again,
               `shape` is what may be left, `within` finds a noun inside a story (in a group), in
               which words of `apart` separate others, `reject` is what no noun may contain
@@ -17,8 +17,8 @@ Its members, of which all lists hold expressions unless it says otherwise:
     told      what is remembered: `what`, `expressions` (a group is its noun), `not`, `intents` (ids)
     name      `expressions` by which users say their name (a group), and the intent that answers
     kinds     kinds of messages that nothing else answers, the first that matches counts:
-              `id`, `expressions`, `not`, `least` (characters); if `listens`, another such message
-              is no failure to understand
+              `id`, `expressions`, `not`, `least` (characters); if `listens`, such messages are not
+              counted as not understood; if `answers`, they can be unsure answers
 
 An answer is sure if it is one of the short ones, one of the options, or a known word. A sure answer
 counts more than an intent that is neither strong nor weak, any other answer only more than a weak one.
@@ -39,6 +39,8 @@ from app.kinds.chat.topics import BACK, CHOICE, NO, OPTIONS, UNKNOWN, YES_NO, To
 CONVERSATION_FILE = "conversation.json"
 # An answer that is longer tells a story, of which one word may not be the point.
 _SHORT = 24
+# Characters of an answer to a question of yes or no that has neither word: 「うちは飼ってるよ」.
+_BRIEF = 14
 _ROUNDS = 4
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 # Characters of a message that are searched.
@@ -51,9 +53,22 @@ _MEMBERS = (
 )  # fmt: skip
 _QUESTION = "question"
 _ORDINALS = ("first", "second")
-_ANSWERS = ("yes", NO, "good", "bad", "nothing", UNKNOWN, BACK, "both", "neither", *_ORDINALS)
+_ANSWERS = (
+    "yes",
+    NO,
+    "affirms",
+    "denies",
+    "good",
+    "bad",
+    "nothing",
+    UNKNOWN,
+    BACK,
+    "both",
+    "neither",
+    *_ORDINALS,
+)
 _NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
-_KIND = ("id", "expressions", "not", "least", "listens")
+_KIND = ("id", "expressions", "not", "least", "listens", "answers")
 _TOLD = ("what", "expressions", "not", "intents")
 
 
@@ -81,6 +96,7 @@ class Kind(NamedTuple):
     vetoes: Expression | None
     least: int
     listens: bool
+    answers: bool
 
 
 class Subject(NamedTuple):
@@ -142,15 +158,15 @@ class Hearing:
         if found or self._is(_QUESTION, text):
             return found
         expected = self.expects[topic.expects]
-        word, noun = self._word(expected, text), self.noun(text) if expected.noun else ""
+        word, noun = self._word(expected, text), self.noun(text)
         kind = next((k for k in topic.further if self._is(k, text)), "")
         if kind and not (noun or (word and kind == "yes")):
             return Answer(kind, word)
         if word:
             # 「ポテトサラダ」 is no ポテト.
             return Answer(topic.expects, noun if word in noun else word)
-        if noun or expected.anything:
-            return Answer(topic.expects, noun or self.noun_within(text), sure=False)
+        if expected.anything or (noun and expected.noun):
+            return Answer(topic.expects, noun, sure=False)
         return None
 
     def _short(self, topic: Topic, text: str) -> Answer | None:
@@ -163,8 +179,15 @@ class Hearing:
         if self._is(UNKNOWN, text):
             return Answer(UNKNOWN)
         if topic.expects == YES_NO:
-            return next((Answer(kind) for kind in (NO, "yes") if self._is(kind, text)), None)
+            return self._yes_or_no(text)
         return Answer(NO) if self._is("nothing", text) else None
+
+    def _yes_or_no(self, text: str) -> Answer | None:
+        for kind in (NO, "yes"):
+            if self._is(kind, text):
+                return Answer(kind)
+        endings = ((NO, "denies"), ("yes", "affirms")) if len(text) <= _BRIEF else ()
+        return next((Answer(k, sure=False) for k, name in endings if self._is(name, text)), None)
 
     def _option(self, topic: Topic, text: str) -> Answer | None:
         kinds = [k for k, option in zip(OPTIONS, topic.options, strict=True) if option.search(text)]
@@ -281,6 +304,7 @@ def _kind(reader: PatternReader, raw: Any) -> Kind:
         _any(reader, raw.get("not", []), place),
         int(raw.get("least", 0)),
         bool(raw.get("listens")),
+        bool(raw.get("answers")),
     )
 
 

@@ -102,7 +102,7 @@ CONVERSATION = {
     "name": {"intent": "hello", "expressions": ["my name is ([a-z]{2,8})"]},
     "kinds": [
         {"id": "question", "expressions": [r"\?$"]},
-        {"id": "story", "expressions": ["."], "least": 25, "listens": True},
+        {"id": "story", "expressions": ["."], "least": 25, "listens": True, "answers": True},
     ],
 }
 
