@@ -10,6 +10,8 @@ const token = document.querySelector("#token");
 const help = document.querySelector("#help");
 const contacts = document.querySelector("#contacts");
 
+// For the host: /chat?why shows how each answer was chosen.
+const why = new URLSearchParams(location.search).has("why") || undefined;
 // One history and one conversation for each character.
 const talks = new Map();
 let running = null;
@@ -37,6 +39,10 @@ function label(item, answer) {
   const near = answer.near ? "≈" : "";
   told.textContent = [answer.tier + near, answer.intent, answer.model].filter(Boolean).join(" ・ ");
   item.append(told);
+  if (!answer.why) return;
+  const reasons = document.createElement("pre");
+  reasons.textContent = JSON.stringify(answer.why, null, 1);
+  item.append(reasons);
 }
 
 function link(contact) {
@@ -106,6 +112,7 @@ async function ask(conversation, signal) {
     messages: conversation.messages.slice(-40),
     name: name || undefined,
     stream: true,
+    why,
   };
   return (await post("/api/chat", body, signal)).body;
 }

@@ -190,6 +190,14 @@ def client_address(environ: Mapping[str, Any]) -> str:
     return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
+def on_this_machine(environ: Mapping[str, Any]) -> bool:
+    """Whether the client is on the server's machine."""
+    try:
+        return ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
 def too_many(title: str, seconds: int) -> RequestError:
     """The error (429) for too many requests; `seconds` until the next may be sent."""
     return RequestError(

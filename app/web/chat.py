@@ -18,7 +18,7 @@ from app.errors import RequestError, TsukuriokiError
 from app.kinds.chat.service import Event, ServedChat
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
-from app.web.access import client_address, too_many
+from app.web.access import client_address, on_this_machine, too_many
 from app.web.service import Service, parse_json
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def chat() -> Response:
     service, body = _admitted()
     served = service.chat(_text(body, "deck", MAX_ID))
     turn = read_turn(body, served)
+    _demand_host(service, turn)
     if _switch(body, "stream"):
         return _streamed(service, served, turn)
     *_, reply = served.answer(turn)
@@ -101,6 +102,16 @@ def admit(service: Service) -> None:
     service.access.demand_token(environ)
 
 
+def _demand_host(service: Service, turn: Turn) -> None:
+    """Raise RequestError (403) if somebody asks why who is not at this machine and has no token.
+
+    The reasons say what a conversation remembers.
+    """
+    if turn.explain and not (service.settings.token or on_this_machine(request.environ)):
+        detail = "'why' is for the host: ask on this machine, or set TSUKURIOKI_TOKEN and send it"
+        raise RequestError(403, "For the host", detail, SENTENCE)
+
+
 def _bad(detail: str) -> RequestError:
     return RequestError(400, "Bad request", detail, SENTENCE)
 
@@ -133,6 +144,7 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
         conversation=_text(body, "conversation", MAX_ID) or secrets.token_hex(8),
         name=name,
         at=served.local(),
+        explain=_switch(body, "why"),
     )
     return served.with_care(turn)
 
@@ -171,6 +183,8 @@ def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
         "tier": reply.tier,
     }
     answer |= help_json(turn)
+    if turn.explain:
+        answer["why"] = reply.why
     if reply.near is not None:
         answer["near"] = reply.near
     if reply.importance is not None:

@@ -13,7 +13,7 @@ line that says openly what the character is.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ _RECALLED_AFTER = 2
 DEEP = 2
 # Things that are remembered of a conversation; the oldest is forgotten for a new one.
 _TOLD = 4
+# Characters by which the end of a line is known again in a history.
+_KNOWN_END = 6
 _HEAD = struct.Struct(f"<HIBBQIIQ{NOUN_BYTES}s")
 _ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
 SIZE = _HEAD.size + _TOLD * _ONE.size
@@ -120,6 +122,7 @@ class Talk:
     def __init__(self, hearing: Hearing, topics: Mapping[str, Topic], pools: Pools) -> None:
         self.hearing = hearing
         self.topics = topics
+        self._pools = pools
         self._by_number = {topic.key: topic for topic in topics.values()}
         self._places = {name: place % 64 for place, name in enumerate(topics)}
         told = [subject.what for subject in hearing.subjects]
@@ -145,6 +148,35 @@ class Talk:
         if hearing.name(text):
             return heard._replace(pools=(hearing.greets,))
         return self._at_a_loss(heard, text, seed, again=again == last)
+
+    def replayed(self, said: Iterable[tuple[bool, str]]) -> Memory:
+        """The memory after the messages of a client's history, as far as they show it.
+
+        Each is whether the user said it, with the text that `hear` takes, or hers as it was sent.
+        """
+        memory = Memory()
+        for of_user, text in said:
+            if of_user:
+                memory = self._with_told(memory._replace(turn=memory.turn + 1), text, ())
+            else:
+                memory = self._with_asked(memory, self.topics.get(self._asked(text)))
+        return memory
+
+    def _asked(self, text: str) -> str:
+        """The topic about which a text of hers asks, by the line with which it ends; empty if none."""
+        return next((asks for end, asks in self._asking() if text.endswith(end)), "")
+
+    def _asking(self) -> Iterator[tuple[str, str]]:
+        for pool, lines in self._pools.items():
+            topic, _, answer = pool.partition(".")
+            for line in lines:
+                end = line.text.rpartition("}")[2]
+                if (line.asks or answer == OPENER) and len(end) >= _KNOWN_END:
+                    yield end, topic if answer == OPENER else line.asks
+
+    def _with_asked(self, memory: Memory, asked: Topic | None) -> Memory:
+        used = 1 << self._places[asked.id] if asked else 0
+        return memory._replace(open=asked.key if asked else 0, used=memory.used | used)
 
     def _answered(self, heard: Heard, text: str, main: str) -> Heard:
         """With the pools for the answer to an open question, or for an offer that was taken."""
@@ -249,15 +281,12 @@ class Talk:
         listened = heard.kind is not None and heard.kind.listens
         words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
         offered = [next(t for t in self.topics.values() if t.offer == word) for word in words]
-        used = memory.used
-        for topic in (*offered, *filter(None, [asked])):
-            used |= 1 << self._places[topic.id]
-        return memory._replace(
-            open=asked.key if asked else 0,
+        for topic in offered:
+            memory = self._with_asked(memory, topic)
+        return self._with_asked(memory, asked)._replace(
             depth=(memory.depth if heard.answer else 0) + 1 if asked else 0,
             fallbacks=memory.fallbacks + (not listened) if fallback else 0,
             offers=(offered[0].key, offered[1].key) if offered else (0, 0),
-            used=used,
             told=tuple(
                 one._replace(recalled=one.recalled or self._recalls.get(one.what) in pools)
                 for one in memory.told

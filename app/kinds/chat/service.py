@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -194,8 +194,18 @@ class ServedChat:
             return turn
         text = talk.hearing.text(turn.text, turn.character.mention)
         memory = conversation.unpacked(self._talks.read(self._talk_key(turn)))
+        if not memory.turn and len(turn.messages) > 1:
+            memory = talk.replayed(self._history(turn))
         heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation)
         return replace(turn, heard=heard, name=turn.name or heard.memory.name)
+
+    def _history(self, turn: Turn) -> Iterator[tuple[bool, str]]:
+        """The messages before this one as `Talk.replayed` takes them."""
+        for message in turn.messages[-care.HISTORY : -1]:
+            text, of_user = message["content"], message["role"] == "user"
+            if of_user and turn.talk:
+                text = turn.talk.hearing.text(text, turn.character.mention)
+            yield of_user, text
 
     def _keep(self, turn: Turn, reply: Reply) -> None:
         """Write down what the conversation remembers; an open question lapses with any message."""

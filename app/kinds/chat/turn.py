@@ -27,7 +27,8 @@ class Turn:
 
     `messages` is the whole history with this message last, `name` the user's (empty if unknown),
     `at` the local time. `care` is how the message is answered if somebody may be in danger, `watch`
-    whether something grave was said before. `heard` is how the message was read in its conversation.
+    whether something grave was said before. `heard` is how the message was read in its conversation,
+    `explain` whether the client asks how the answer was chosen.
     `bill` collects the source and the end of each model's
     reply, refused ones too.
     """
@@ -41,6 +42,7 @@ class Turn:
     care: Step | None = None
     watch: bool = False
     heard: Heard | None = None
+    explain: bool = False
     bill: list[tuple[str, Finish]] = field(default_factory=list)
 
     @cached_property

@@ -184,12 +184,15 @@ def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError((server.folder / "server.log").read_text())
 
 
-def command(server_or_environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    """`precompute …`, as a person runs it."""
+def command(
+    server_or_environ: dict[str, str], *words: str, typed: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`precompute …`, as a person runs it, who types `typed`."""
     return subprocess.run(
         [sys.executable, "-m", "precompute", *words],
         cwd=ROOT,
         env=server_or_environ,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=120,

@@ -263,6 +263,64 @@ def test_conversations_are_apart(small: kit.Server) -> None:
     assert talk(small, "nope", conversation="apart two") == LINES["fallback"]
 
 
+def test_a_history_without_a_conversation_is_read_too(small: kit.Server) -> None:
+    """A client that sends only its history is answered in the light of her last question."""
+    history = [
+        {"role": "user", "content": "my name is rob"},
+        {"role": "assistant", "content": "Quite so. Have you a cat?"},
+        {"role": "user", "content": "nope"},
+    ]
+    answer = small.request("POST", "/api/chat", {"deck": "small", "messages": history})
+    assert answer.json["text"] == "Borrow mine."
+    history[1]["content"] = "Quite so."
+    answer = small.request("POST", "/api/chat", {"deck": "small", "messages": history})
+    assert answer.json["text"] == LINES["fallback"][0]
+
+
+def test_the_host_can_ask_why(small: kit.Server) -> None:
+    """With `why` an answer says how it was read and chosen, without it nothing of that."""
+    opened(small, "cat", "why")
+    told = small.say("nope", conversation="why", deck="small", why=True)["why"]
+    assert (told["question"], told["answer"], told["lines"]) == ("cat", "no", ["cat.no"])
+    assert "why" not in small.say("nope", conversation="why", deck="small")
+    stream = kit.Stream(small, "hello", deck="small", why=True)
+    assert stream.whole()[-1][1]["why"]["lines"] == ["hello"]
+    body = {"messages": [{"role": "user", "content": "hello"}], "why": 1}
+    assert small.request("POST", "/api/chat", body).status == 400
+
+
+def test_why_is_for_the_host_only(tmp_path: Path) -> None:
+    """A client elsewhere needs the token: what a conversation remembers is nobody else's."""
+    small_deck(tmp_path / "decks")
+    settings = {"TSUKURIOKI_DECKS": str(tmp_path / "decks"), "TSUKURIOKI_PROXIES": "1"}
+    with kit.started(tmp_path, **settings) as server:
+        body = {"messages": [{"role": "user", "content": "hello"}], "why": True}
+        elsewhere = {"X-Forwarded-For": "203.0.113.7"}
+        assert server.request("POST", "/api/chat", body).status == 200
+        refused = server.request("POST", "/api/chat", body, elsewhere)
+        assert refused.status == 403
+        assert "TSUKURIOKI_TOKEN" in refused.json["detail"]
+        del body["why"]
+        assert server.request("POST", "/api/chat", body, elsewhere).status == 200
+
+
+def test_a_conversation_is_played_in_the_terminal(tmp_path: Path) -> None:
+    """`precompute talk` answers each line, says why if asked, and keeps nothing."""
+    small_deck(tmp_path / "decks")
+    environ = kit.environment(tmp_path, TSUKURIOKI_DECKS=str(tmp_path / "decks"))
+    typed = "hello\nwhat is a cog?\n\nthanks"
+    played = kit.command(environ, "talk", "--deck", "small", "--why", typed=typed)
+    assert played.returncode == 0, played.stderr
+    said = played.stdout.splitlines()
+    assert [json.loads(why)["tier"] for why in said[1::2]] == ["rules", "fallback", "rules"]
+    assert said[2] == LINES["fallback_question"][0]
+    kept = {path.name for path in (tmp_path / "ledger").glob("**/*")}
+    assert kept <= {"local.lock"}
+    wrong = kit.command(environ, "talk", "--deck", "small", "--character", "nobody", typed="")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "hobb" in wrong.stderr
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
     """Any memory fits its row and is read as it was written."""
