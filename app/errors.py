@@ -20,6 +20,7 @@
     ├── ModelFaultError          a model did not answer in time, or at all; the next tier answers
     ├── UpstreamError            an upstream gave no reply that is good enough to be kept
     └── RequestError             a client's request cannot be answered; an HTTP 4xx
+        ├── BadFieldError        a member of its body is missing or wrong
         └── PromptMissError      nothing is recorded for a prompt
 
 The message of an OperatorError says what is wrong and what to do. A RequestError has a status, from
@@ -173,6 +174,14 @@ class RequestError(TsukuriokiError):
         self.detail = detail
         self.sentence = sentence
         self.headers = headers
+
+
+class BadFieldError(RequestError):
+    """A member of a request's body is missing or wrong; `field` is where it stands."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(400, "Bad request", detail)
+        self.field = field
 
 
 class PromptMissError(RequestError):

@@ -24,7 +24,7 @@ from app.kinds.cards.deck import Deck, KnownPick
 from app.kinds.cards.plays import GAME, HAND, Play
 from app.kinds.cards.service import ServedCards
 from app.store.answer import WHOLE_TIERS
-from app.web.app import BALLOT
+from app.web.app import BALLOT, EXPOSED
 from app.web.service import MAX_BODY, Service, stored_answer
 
 # Pairs of a name in lower case and a value.
@@ -130,7 +130,7 @@ class FastPath:
         """The headers of all responses, with those of CORS if `origin` is allowed."""
         if origin and origin in self._origins:
             leave = ("access-control-allow-origin", origin)
-            return [*self._common, leave, ("access-control-expose-headers", BALLOT)]
+            return [*self._common, leave, ("access-control-expose-headers", EXPOSED)]
         return self._common
 
     def _stored(self, path: str) -> Kept | None:

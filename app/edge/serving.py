@@ -18,6 +18,7 @@ import re
 import resource
 import signal
 import sys
+import threading
 import time
 import urllib.parse
 from collections import deque
@@ -26,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+import orjson
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -37,6 +39,7 @@ from app.edge.fastpath import FastPath, RequestHeaders
 from app.settings import Settings
 from app.web.access import client_address
 from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
+from app.web.dialects import GOOGLE, MAX_PROMPT_BODY, codec_of, is_prompt_path
 from app.web.service import MAX_BODY, Service
 
 # Seconds in which running requests must finish when the server is stopped.
@@ -46,9 +49,10 @@ MAX_HEAD = 64 * 1024
 # Open connections of a worker; further ones wait to be accepted.
 MAX_CONNECTIONS = 16_384
 
-# A body of this length is one that Flask refuses: see MAX_CONTENT_LENGTH in `create_app`.
-TOO_LONG = MAX_BODY + 2
+# Bytes of a body that are read and dropped after it is too long.
 THROWN_AWAY = 4 << 20
+# Bytes of bodies longer than MAX_BODY (prompts with images) that a worker holds at a time.
+MOST_HELD = 64 << 20
 # Parts of a body in chunks: each of them costs, whatever its size.
 MOST_PARTS = 4_096
 PARTS_A_TURN = 8
@@ -61,7 +65,6 @@ THREADS = 8
 BACKLOG = 1024
 # Threads of a worker for requests that stream or wait for a model.
 SLOW_THREADS = 64
-CHAT_PATH = "/api/chat"
 
 Transport = Any
 Environ = dict[str, Any]
@@ -116,7 +119,7 @@ class RsgiApplication:
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
         # their own, so that other requests do not wait for them.
         self._slow = InThreads(app, SLOW_THREADS, settings.proxies)
-        self._slow_paths = {CHAT_PATH, *service.slow_paths()}
+        self._slow_paths = set(service.slow_paths())
         # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
@@ -127,7 +130,9 @@ class RsgiApplication:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called in a worker before it serves."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # A server in a thread, as in tests, gets no signals.
+        main = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM) if main else ():
             # Granian's own handler is the loop's, which is called too: it reads signals from a
             # descriptor that Python writes to for any handler.
             signal.signal(number, lambda *_: self._stopping.set())
@@ -155,14 +160,19 @@ class RsgiApplication:
         # Granian makes these anew at each access.
         method, path = scope.method, scope.path
         fast = None if scope.query_string or scope.authority else self._fast
-        answered, body = None, b""
+        answered, body, held = None, b"", Held(self._bodies)
         try:
             if method == "GET":
                 answered = fast.get(path, headers) if fast else None
             elif method != "HEAD":
-                body = await self._bodies.whole(headers, protocol)
+                prompt = is_prompt_path(path)
+                most = MAX_PROMPT_BODY if prompt else MAX_BODY
+                body = await self._bodies.whole(headers, protocol, most, held)
                 if fast and method == "POST":
                     answered = fast.post(path, headers, body)
+                if prompt and not answered:
+                    await self._slow(scope, protocol, body)
+                    return
             if answered:
                 protocol.response_bytes(*answered)
             elif path in self._slow_paths:
@@ -171,16 +181,55 @@ class RsgiApplication:
                 await self._flask(scope, protocol, body)
         except TimeoutError:
             detail = f"a request must be sent within {self._bodies.seconds:g} s"
-            self._refuse(protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
+            self._refuse(scope, protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
+        except NoRoomError:
+            detail = "too many long bodies are being received; ask again in a second"
+            self._refuse(scope, protocol, HTTPStatus.TOO_MANY_REQUESTS, detail)
         except ProtocolClosed:
             # The body was incomplete or not HTTP, or the client is gone.
-            self._refuse(protocol, HTTPStatus.BAD_REQUEST, "the body is not whole")
+            self._refuse(scope, protocol, HTTPStatus.BAD_REQUEST, "the body is not whole")
+        finally:
+            held.give()
 
-    def _refuse(self, protocol: HTTPProtocol, status: HTTPStatus, detail: str) -> None:
+    def _refuse(
+        self, scope: Scope, protocol: HTTPProtocol, status: HTTPStatus, detail: str
+    ) -> None:
         self._counters.refused(status)
-        body = problem_body(status, status.phrase, detail, SENTENCE)
-        headers = [("content-type", "application/problem+json"), *_lower(SECURITY_HEADERS)]
+        google = any(scope.headers.get(name) is not None for name in GOOGLE)
+        codec = codec_of(scope.method, scope.path, google=google)
+        if codec:
+            mime, body = "application/json", orjson.dumps(codec.render_error(status, detail))
+        else:
+            mime = "application/problem+json"
+            body = problem_body(status, status.phrase, detail, SENTENCE)
+        headers = [("content-type", mime), *_lower(SECURITY_HEADERS)]
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            headers.append(("retry-after", "1"))
         protocol.response_bytes(status, headers, body)
+
+
+class NoRoomError(Exception):
+    """The worker holds as much of long bodies as it may."""
+
+
+class Held:
+    """How much of a long body a worker holds for one request."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Hold more. Raises NoRoomError."""
+        if self._bodies.held + size > MOST_HELD:
+            raise NoRoomError
+        self._bodies.held += size
+        self._size += size
+
+    def give(self) -> None:
+        """Hold nothing any more."""
+        self._bodies.held -= self._size
+        self._size = 0
 
 
 class Bodies:
@@ -188,6 +237,8 @@ class Bodies:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        # Bytes of long bodies; see `Held`.
+        self.held = 0
         # `asyncio.timeout` would cost twice as much as everything else that a hit costs here.
         self._begun: dict[asyncio.Task[Any] | None, float] = {}
 
@@ -198,10 +249,13 @@ class Bodies:
             if task and begun < latest:
                 task.cancel(_LATE)
 
-    async def whole(self, headers: RequestHeaders, protocol: HTTPProtocol) -> bytes:
-        """A request's body; of one that is too long, `TOO_LONG` bytes.
+    async def whole(
+        self, headers: RequestHeaders, protocol: HTTPProtocol, most: int, held: Held
+    ) -> bytes:
+        """A request's body of at most `most` bytes; of one that is too long, two bytes more.
 
-        Raises TimeoutError if it is late, ProtocolClosed if it is incomplete.
+        Flask refuses those: see MAX_CONTENT_LENGTH in `create_app`. Raises TimeoutError if it is
+        late, ProtocolClosed if it is incomplete, NoRoomError if too many long ones are here.
         """
         length = headers.get("content-length")
         if length is None and headers.get("transfer-encoding") is None:
@@ -212,7 +266,7 @@ class Bodies:
             # Granian has checked that it is a number.
             if length is not None and int(length) <= MAX_BODY:
                 return await protocol()
-            return await _beginning(protocol)
+            return await _beginning(protocol, most, held)
         except asyncio.CancelledError as error:
             if task is None or error.args != (_LATE,):
                 raise
@@ -222,22 +276,27 @@ class Bodies:
             del self._begun[task]
 
 
-async def _beginning(protocol: HTTPProtocol) -> bytes:
-    """A body that is too long, or of unknown length, up to `TOO_LONG` bytes.
+async def _beginning(protocol: HTTPProtocol, most: int, held: Held) -> bytes:
+    """A body that is long, or of unknown length; `most` + 2 bytes if it is longer than `most`.
 
     The rest is read and dropped up to a limit: if the connection were closed while the client still
     sends, it might lose the response that says why.
     """
-    body, size, parts = b"", 0, 0
+    body, size, parts = bytearray(), 0, 0
     async for part in protocol:
-        body += part[: TOO_LONG - len(body)]
         size, parts = size + len(part), parts + 1
+        if size > MAX_BODY and size <= most:
+            held.take(len(part))
+        if size <= most:
+            body += part
+        else:
+            body.clear()
         if not parts % PARTS_A_TURN:
             # Parts that have arrived are given without a wait: let other tasks run in between.
             await asyncio.sleep(0)
-        if size >= THROWN_AWAY or parts >= MOST_PARTS:
-            return bytes(TOO_LONG)
-    return body
+        if size >= most + THROWN_AWAY or parts >= MOST_PARTS * (1 + most // THROWN_AWAY):
+            return bytes(most + 2)
+    return bytes(body) if size <= most else bytes(most + 2)
 
 
 class Places:

@@ -14,20 +14,28 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.errors import RequestError
+from app.errors import RequestError, UpstreamError
 from app.kinds.cards.plays import GAME, HAND, PlayForm, read_variant
 from app.kinds.cards.service import ServedCards
+from app.kinds.prompts.dialects import openai
 from app.ledger.votes import DOWN, UP
 from app.settings import Settings
 from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
+from app.web.dialects import KEY, MODELS, TIER, codec_of_request, error_response
+from app.web.gemini import gemini_api
 from app.web.line import line_api
+from app.web.models import Models
+from app.web.ollama import ollama_api
+from app.web.openai import openai_api
 from app.web.service import MAX_BODY, Service, parse_json, stored_answer
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
+# The headers of ours that pages of other origins may read.
+EXPOSED = ", ".join((BALLOT, TIER, KEY))
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 SECURITY_HEADERS = (
@@ -52,12 +60,17 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     service = service or Service(settings)
     app.extensions["tsukurioki"] = service
+    app.extensions[MODELS] = Models(service)
     app.before_request(_admit)
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
     app.register_blueprint(booth)
     app.register_blueprint(line_api)
+    app.register_blueprint(openai_api)
+    app.register_blueprint(ollama_api)
+    app.register_blueprint(gemini_api)
     app.register_error_handler(RequestError, _on_request_error)
+    app.register_error_handler(UpstreamError, _on_upstream_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_finish)
     if settings.proxies:
@@ -245,15 +258,25 @@ def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
 
 
 def _on_request_error(error: RequestError) -> Response:
+    if codec := codec_of_request():
+        return error_response(codec, error)
     response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
     for name, value in error.headers:
         response.headers[name] = value
     return response
 
 
+def _on_upstream_error(error: UpstreamError) -> Response:
+    return error_response(codec_of_request() or openai, error)
+
+
 def _on_http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    response = _problem(status, HTTPStatus(status).phrase, error.description or "", SENTENCE)
+    title, detail = HTTPStatus(status).phrase, error.description or ""
+    if codec := codec_of_request():
+        response = error_response(codec, RequestError(status, title, detail))
+    else:
+        response = _problem(status, title, detail, SENTENCE)
     for name, value in error.get_headers():
         if name.lower() in ("allow", "location", "retry-after"):
             response.headers[name] = value
@@ -286,8 +309,16 @@ def _allow_origin(settings: Settings, response: Response) -> None:
     if origin not in settings.cors_origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Expose-Headers"] = BALLOT
+    response.headers["Access-Control-Expose-Headers"] = EXPOSED
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"
+        response.headers["Access-Control-Allow-Headers"] = _allowed_headers()
         response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _allowed_headers() -> str:
+    """The request headers that a page may send; the clients of models send many of their own."""
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    if codec_of_request() and re.fullmatch(r"[A-Za-z0-9, -]{1,2000}", asked):
+        return asked
+    return "Content-Type, Authorization"

@@ -22,6 +22,7 @@ from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
+from app.web import ollama
 from app.web.service import Service, parse_json
 
 if TYPE_CHECKING:
@@ -64,10 +65,15 @@ def _served() -> ServedCards:
 
 @booth.get("/")
 def game() -> Response:
-    """The game; a redirect to the chat if there is no deck of cards."""
+    """The game, or the chat if there is no deck of cards; for programs, what Ollama says here."""
+    if text := ollama.root_text():
+        return text
     if not _service().cards:
-        return Response(status=302, headers={"Location": "/chat"})
-    return _page("game.html", titles=_served().deck.titles)
+        response = Response(status=302, headers={"Location": "/chat"})
+    else:
+        response = _page("game.html", titles=_served().deck.titles)
+    response.vary.add("Accept")
+    return response
 
 
 @booth.get("/wall")

@@ -13,20 +13,19 @@ from typing import Any
 import flask
 import orjson
 from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import RequestError, TsukuriokiError
-from app.kinds.chat.service import Event, ServedChat
+from app.kinds.chat.service import MAX_ID, MAX_MESSAGE, MAX_MESSAGES, Event, ServedChat
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
+from app.web import ollama
 from app.web.access import client_address, on_this_machine, too_many
-from app.web.service import Service, parse_json
+from app.web.service import MAX_BODY, Service, parse_json
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGES = 200
-MAX_MESSAGE = 4000
 MAX_NAME = 20
-MAX_ID = 64
 # Seconds after which a character says something while a model has not begun to answer.
 FILLER_AFTER = 0.6
 # Pieces of a stored line that are streamed in a second.
@@ -49,7 +48,10 @@ def _admitted() -> tuple[Service, dict[str, Any]]:
     """The service and the JSON object of a request that may be answered. Raises RequestError."""
     service = _service()
     admit(service)
-    body = parse_json(request.get_data(cache=False))
+    raw = request.get_data(cache=False)
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    body = parse_json(raw)
     if not isinstance(body, dict):
         raise _bad("expected a JSON object")
     return service, body
@@ -57,7 +59,9 @@ def _admitted() -> tuple[Service, dict[str, Any]]:
 
 @chat_api.post("/api/chat")
 def chat() -> Response:
-    """A character's answer, as JSON or as server-sent events."""
+    """A character's answer, as JSON or as server-sent events; Ollama's chat if a model is named."""
+    if (asked := ollama.chat_body()) is not None:
+        return ollama.chat(asked)
     service, body = _admitted()
     served = service.chat(_text(body, "deck", MAX_ID))
     turn = read_turn(body, served)

@@ -22,6 +22,7 @@ from app.kinds.cards.service import ServedCards
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import load_all, prepare_all
 from app.kinds.kind import Server, Serving
+from app.kinds.prompts.service import ServedPrompts
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
 from app.ledger.rate import RateLimit
@@ -99,6 +100,7 @@ class Service:
         # Those that have routes of their own.
         self.cards = {d: s for d, s in self.decks.items() if isinstance(s, ServedCards)}
         self.chats = {d: s for d, s in self.decks.items() if isinstance(s, ServedChat)}
+        self.prompts = {d: s for d, s in self.decks.items() if isinstance(s, ServedPrompts)}
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self._check_named()
         self.line = self._line_bot(clock) if settings.line_secret else None

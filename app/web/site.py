@@ -18,7 +18,9 @@ from app.web.access import Access
 if TYPE_CHECKING:
     from flask import Flask
 
-OURS = frozenset({"api", "stats", "healthz", "metrics", "dashboard", "wall", "chat", "line"})
+OURS = frozenset(
+    ["api", "v1", "v1beta", "stats", "healthz", "metrics", "dashboard", "wall", "chat", "line"]
+)
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 

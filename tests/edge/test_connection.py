@@ -15,12 +15,12 @@ import httpx
 import orjson
 import pytest
 
-from app.edge.serving import Bodies, RsgiApplication
+from app.edge.serving import Bodies, Held, RsgiApplication
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
-from app.web.service import Service
+from app.web.service import MAX_BODY, Service
 from bench.material import cooked, poem_deck
 from precompute.plan.strategies import plan_stock
 from tests.edge.here import served_here
@@ -239,7 +239,8 @@ def test_a_body_in_many_parts_lets_others_in() -> None:
 
     async def turns_meanwhile() -> int:
         bodies, headers = Bodies(30), httpx.Headers({"transfer-encoding": "chunked"})
-        taken = [asyncio.create_task(bodies.whole(headers, Chunks(2000))) for _ in range(9)]  # type: ignore[arg-type]
+        wholes = [bodies.whole(headers, Chunks(2000), MAX_BODY, Held(bodies)) for _ in range(9)]  # type: ignore[arg-type]
+        taken = [asyncio.create_task(whole) for whole in wholes]
         turns = 0
         while not all(task.done() for task in taken):
             turns += 1

@@ -203,7 +203,7 @@ def test_a_failed_condition_is_a_412(server: Server, client: httpx.Client) -> No
 
 def test_the_page_is_given_with_a_policy(client: httpx.Client) -> None:
     """The page has a content security policy, and everything it loads comes from here."""
-    response = client.get("/")
+    response = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = response.headers["content-security-policy"]
     assert policy.startswith(("default-src 'none'", "default-src 'self'"))

@@ -146,6 +146,11 @@ class Deck:
         phrases = [phrase.id for card in self.cards for phrase in card.phrases]
         return self.pieces.whole(self.card_by_id, phrases)
 
+    @cached_property
+    def squeezed_phrases(self) -> Mapping[tuple[str, str], str]:
+        """The texts of the phrases without blanks, by the ids of card and phrase."""
+        return {ids: squeeze(phrase.text) for ids, phrase in self.phrase_by_id.items()}
+
     def count_hands(self) -> int:
         """The number of legal hands: an elementary symmetric polynomial of category sizes."""
         sizes = [len(cards) for cards in self.cards_by_category.values()]
@@ -258,6 +263,11 @@ class Deck:
                 "見つからない言い換えがあります。",
             )
         return self.phrase_by_id[card, phrase]
+
+
+def squeeze(text: str) -> str:
+    """A text in normal form C without blanks and line ends, which differ between prompts."""
+    return "".join(unicodedata.normalize("NFC", text).split())
 
 
 def nouns_of(condition_text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.errors import RequestError
-from app.kinds.cards.deck import Deck
+from app.kinds.cards.deck import Deck, squeeze
 from app.store.key import Query
 
 # The greatest number of a variant that a client may ask for.
@@ -120,3 +120,24 @@ def _object(value: object, fault: str) -> Mapping[str, object]:
 
 def _bad(detail: str) -> RequestError:
     return RequestError(400, "Bad request", detail)
+
+
+def written_play(deck: Deck, text: str) -> Query:
+    """The play whose phrases stand in a text, as a game puts them into a prompt for a model.
+
+    If more phrases than those of a hand are there, as in an example, the last ones count: a prompt
+    ends with what is asked. Raises RequestError (400).
+    """
+    squeezed = squeeze(text)
+    found = [
+        (squeezed.rfind(written), *ids)
+        for ids, written in deck.squeezed_phrases.items()
+        if written in squeezed
+    ]
+    last = sorted(found)[-deck.hand_size :]
+    if len(last) < deck.hand_size:
+        detail = (
+            f"the prompt has {len(last)} of the {deck.hand_size} phrases of a hand of {deck.id!r}"
+        )
+        raise _bad(detail)
+    return deck.legal_query([(card, phrase) for _, card, phrase in last])

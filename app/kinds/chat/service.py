@@ -34,6 +34,8 @@ from app.store.key import Query
 
 Event = Delta | Discard | Reply
 
+# What a client may send: messages of a conversation, characters of one, and of an id.
+MAX_MESSAGES, MAX_MESSAGE, MAX_ID = 200, 4000, 64
 # Tokens of a reply. The gate refuses lines of more than a sentence or two: with more tokens, a
 # small model's lines would only be refused later. The cloud's tokeniser is not known, so it gets
 # more.

@@ -10,6 +10,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ def _hash(raw: bytes) -> int:
 
 def _words(text: str) -> Iterator[str]:
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
         # A pair of characters says more than one of them.
         yield word + after if len(word) == 1 and len(after) == 1 else word
 

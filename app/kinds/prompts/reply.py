@@ -129,11 +129,11 @@ class Reply:
 class About(NamedTuple):
     """What an answer says of itself, known before its first piece.
 
-    `tier` is exact, near or recorded (just asked upstream); `key` the key of the stored entry;
+    `tier` is exact, near, recorded (just asked upstream), or one of another kind's; `key` the key of the stored entry;
     `distance` how far a near answer's request is from the one asked, from 0 to 1.
     """
 
-    tier: Tier
+    tier: str
     key: str
     distance: float = 0.0
 

@@ -1,0 +1,400 @@
+"""Ollama: chat, generate, embed and embeddings; lists of models.
+
+https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Any
+
+from app.errors import UpstreamError
+from app.kinds.prompts.dialects.openai import read_inputs, vector
+from app.kinds.prompts.dialects.wire import (
+    Lines,
+    Members,
+    ReplyBuilder,
+    Stamp,
+    Wire,
+    arguments_of,
+    bad_field,
+    dumps,
+    events_of,
+    media_part,
+    parsed,
+    system_message,
+    text_part,
+    unreadable,
+    upstream_object,
+)
+from app.kinds.prompts.reply import Piece, Reply, Tokens
+from app.kinds.prompts.request import Message, Part, PromptRequest, Role, Tool, ToolCall
+
+NAME = "ollama"
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+_OPTIONS = {
+    name: name
+    for name in (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "repeat_penalty",
+        "num_ctx",
+        "num_gpu",
+        "num_thread",
+    )
+}
+LATEST = ":latest"
+
+
+def bare_name(model: str) -> str:
+    """A model's name without the tag that is meant if there is none."""
+    return model.removesuffix(LATEST)
+
+
+def tagged_name(model: str) -> str:
+    """A model's name as Ollama lists it."""
+    return model if ":" in model else model + LATEST
+
+
+def read_chat(body: object) -> tuple[PromptRequest, Wire]:
+    """A request to `/api/chat`. Raises BadFieldError. Without messages it only loads the model."""
+    members = Members(body)
+    request = PromptRequest(
+        operation="chat",
+        model=bare_name(members.text("model", None)),
+        messages=tuple(_message(item) for item in members.objects("messages")),
+        tools=tuple(_tool(tool.inner("function")) for tool in members.objects("tools")),
+        format=_format(members),
+        options=_options(members),
+    )
+    return request, _wire("chat", members)
+
+
+def _wire(form: str, members: Members) -> Wire:
+    unload = form != "embed" and str(members.get("keep_alive")) in ("0", "0s", "0m")
+    marks = frozenset(["unload"] if unload else [])
+    return Wire(form, members.text("model"), members.switch("stream", default=True), marks)
+
+
+def _format(members: Members) -> Any:
+    wanted = members.get("format")
+    if wanted in (None, ""):
+        return None
+    if wanted != "json" and not isinstance(wanted, dict):
+        raise bad_field("format", "json or a JSON schema")
+    return wanted
+
+
+def _options(members: Members) -> dict[str, Any]:
+    given = members.inner("options")
+    options = given.options(_OPTIONS)
+    most = given.get("num_predict")
+    if most is not None and most not in (-1, -2):
+        options["max_tokens"] = most
+    if stops := given.stops("stop"):
+        options["stop"] = stops
+    if (think := members.get("think")) is not None:
+        options["reasoning"] = think
+    return options
+
+
+def _message(item: Members) -> Message:
+    role = item.text("role", None)
+    if role not in _ROLES:
+        raise bad_field(item.at("role"), f"one of {', '.join(_ROLES)}")
+    content = item.text("content")
+    parts = tuple([text_part(content)] if content else []) + tuple(_images(item))
+    if role == "tool":
+        name = item.text("tool_name") or item.text("name")
+        return Message("tool", parts, (), item.text("tool_call_id") or name)
+    asked = tuple(_call(call) for call in item.objects("tool_calls"))
+    return Message(_ROLES[role], parts, asked if role == "assistant" else ())
+
+
+def _call(call: Members) -> ToolCall:
+    function = call.inner("function")
+    arguments = arguments_of(function.get("arguments"))
+    return ToolCall(function.text("name"), arguments, call.text("id"))
+
+
+def _images(item: Members) -> Iterator[Part]:
+    for number, image in enumerate(item.items("images")):
+        if not isinstance(image, str):
+            raise bad_field(f"{item.at('images')}[{number}]", "base64")
+        yield media_part("image", "", image)
+
+
+def _tool(function: Members) -> Tool:
+    return Tool(function.text("name"), function.text("description"), function.get("parameters"))
+
+
+def read_generate(body: object) -> tuple[PromptRequest, Wire]:
+    """A request to `/api/generate`. Raises BadFieldError. Without a prompt it loads the model."""
+    members = Members(body)
+    prompt = members.text("prompt")
+    parts = tuple([text_part(prompt)] if prompt else []) + tuple(_images(members))
+    suffix = members.text("suffix")
+    asked = [Message("user", parts)] if parts else []
+    options = _options(members) | ({"suffix": suffix} if suffix else {})
+    request = PromptRequest(
+        # A raw prompt, or one with a suffix, is not wrapped into the model's template.
+        operation="complete" if suffix or members.switch("raw") else "chat",
+        model=bare_name(members.text("model", None)),
+        messages=(*system_message(members.text("system")), *asked),
+        format=_format(members),
+        options=options,
+    )
+    return request, _wire("generate", members)
+
+
+def read_embed(body: object, form: str = "embed") -> tuple[PromptRequest, Wire]:
+    """A request to `/api/embed`, or `/api/embeddings` with that form. Raises BadFieldError."""
+    members = Members(body)
+    if form == "embeddings":
+        inputs: tuple[str, ...] = (members.text("prompt"),)
+    else:
+        inputs = () if members.get("input") in (None, "", []) else read_inputs(members, "input")
+    model = members.text("model", None)
+    request = PromptRequest(
+        operation="embed",
+        model=bare_name(model),
+        inputs=inputs,
+        options=members.options({"dimensions": "dimensions"}),
+    )
+    return request, Wire(form, model)
+
+
+# Rendering.
+
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop", "refused": "stop"}
+
+
+def render(reply: Reply, wire: Wire, stamp: Stamp) -> dict[str, Any]:
+    """The body of a whole reply."""
+    vectors = [list(vector) for vector in reply.embeddings]
+    if wire.form == "embeddings":
+        return {"embedding": vectors[0] if vectors else []}
+    if wire.form == "embed":
+        head = {"model": wire.model, "embeddings": vectors}
+        return {**head, **_durations(), "prompt_eval_count": reply.usage.prompt}
+    choice = reply.choices[0]
+    return _line(wire, stamp, choice.text, choice.tool_calls) | _last(reply)
+
+
+def _durations() -> dict[str, int]:
+    # Nothing is loaded. Clients divide by the durations.
+    return {"total_duration": 1_000_000, "load_duration": 1}
+
+
+def _last(reply: Reply) -> dict[str, Any]:
+    return {
+        "done": True,
+        "done_reason": _FINISH[reply.choices[0].finish],
+        **_durations(),
+        "prompt_eval_count": reply.usage.prompt,
+        "prompt_eval_duration": 500_000,
+        "eval_count": reply.usage.output,
+        "eval_duration": 500_000,
+    }
+
+
+def _line(wire: Wire, stamp: Stamp, text: str, calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
+    head = {"model": wire.model, "created_at": written_time(stamp.created)}
+    if wire.form == "generate":
+        return {**head, "response": text, "done": False}
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    functions = [{"function": {"name": call.name, "arguments": _arguments(call)}} for call in calls]
+    if functions:
+        message["tool_calls"] = functions
+    return {**head, "message": message, "done": False}
+
+
+def _arguments(call: ToolCall) -> Mapping[str, Any]:
+    # Ollama's clients require an object.
+    return call.arguments if isinstance(call.arguments, dict) else {"input": call.arguments}
+
+
+def written_time(seconds: int) -> str:
+    """A time as Ollama writes it."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+
+
+def render_stream(
+    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+) -> Iterator[bytes]:
+    """The lines of a reply. Calls of tools come whole, as Ollama sends them."""
+    for event in events_of(events):
+        if isinstance(event, Piece):
+            if event.choice == 0 and event.call is None:
+                yield _encoded(_line(wire, stamp, event.text))
+            continue
+        choice = event.choices[0]
+        if choice.tool_calls and wire.form == "chat":
+            yield _encoded(_line(wire, stamp, "", choice.tool_calls))
+        yield _encoded(_line(wire, stamp, "") | _last(event))
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return dumps(line).encode() + b"\n"
+
+
+def render_loaded(wire: Wire, stamp: Stamp) -> dict[str, Any]:
+    """The answer to a request that only loads a model, or unloads it."""
+    reason = "unload" if "unload" in wire.marks else "load"
+    return _line(wire, stamp, "") | {"done": True, "done_reason": reason}
+
+
+def render_error(status: int, message: str, code: str = "", field: str = "") -> dict[str, Any]:
+    """The body of an error."""
+    return {"error": message}
+
+
+def render_stream_error(message: str, wire: Wire) -> bytes:
+    """An error that ends a stream."""
+    return _encoded({"error": message})
+
+
+def render_models(names: Iterable[str], created: int) -> dict[str, Any]:
+    """The list of models, for `/api/tags`."""
+    return {"models": [_model(name, created) for name in names]}
+
+
+def _model(name: str, created: int) -> dict[str, Any]:
+    tagged = tagged_name(name)
+    return {
+        "name": tagged,
+        "model": tagged,
+        "modified_at": written_time(created),
+        "size": 0,
+        "digest": hashlib.sha256(tagged.encode()).hexdigest(),
+        "details": _details(),
+    }
+
+
+def _details() -> dict[str, Any]:
+    return {
+        "parent_model": "",
+        "format": "tsukurioki",
+        "family": "tsukurioki",
+        "families": ["tsukurioki"],
+        "parameter_size": "0B",
+        "quantization_level": "",
+    }
+
+
+def render_running(names: Iterable[str], created: int, until: int) -> dict[str, Any]:
+    """The list of models in memory, for `/api/ps`: what is cooked is always there."""
+    return {
+        "models": [
+            {**_model(name, created), "size_vram": 0, "expires_at": written_time(until)}
+            for name in names
+        ]
+    }
+
+
+def render_shown(
+    name: str, about: str, created: int, capabilities: Iterable[str]
+) -> dict[str, Any]:
+    """What `/api/show` says of a model."""
+    return {
+        "modelfile": f"# {about}\nFROM {tagged_name(name)}\n",
+        "parameters": "",
+        "template": "{{ .Prompt }}",
+        "license": "",
+        "details": _details(),
+        "model_info": {"general.architecture": "tsukurioki", "general.parameter_count": 0},
+        "capabilities": list(capabilities),
+        "modified_at": written_time(created),
+    }
+
+
+def render_pulled(*, stream: bool) -> Iterator[bytes]:
+    """The statuses of a pull: what is here need not be fetched."""
+    statuses = ("pulling manifest", "verifying sha256 digest", "success")
+    for status in statuses if stream else statuses[-1:]:
+        yield _encoded({"status": status})
+
+
+# Reading what an upstream answered.
+
+
+class ReplyReader:
+    """Reads replies to chat and generate."""
+
+    def whole(self, body: Any) -> Reply:
+        """Parse a whole reply. Raises UpstreamError."""
+        reader = StreamReader()
+        reader.take(upstream_object(body))
+        return reader.end()
+
+    def stream(self) -> StreamReader:
+        """A reader of the lines of a reply."""
+        return StreamReader()
+
+
+class StreamReader:
+    """Reads the lines of a streamed reply."""
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._built = ReplyBuilder()
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """The pieces that are complete with these bytes. Raises UpstreamError."""
+        lines = [line for line in self._lines.lines(data) if line]
+        return [piece for line in lines for piece in self.take(upstream_object(parsed(line)))]
+
+    def take(self, line: Members) -> list[Piece]:
+        """The pieces of one line. Raises UpstreamError for one that is an error."""
+        if line.get("error") is not None:
+            raise UpstreamError(
+                502, f"the upstream's stream has an error: {line.get('error')}"[:500]
+            )
+        built = self._built
+        built.model = line.text("model") or built.model
+        message = line.inner("message")
+        text = message.text("content") or line.text("response")
+        found = [built.add(Piece(0, text))] if text else []
+        for call in message.objects("tool_calls"):
+            function = call.inner("function")
+            arguments = dumps(arguments_of(function.get("arguments")))
+            number = built.calls_of(0)
+            piece = Piece(0, arguments, 0.0, number, function.text("name"), call.text("id"))
+            found.append(built.add(piece))
+        if line.get("done"):
+            built.usage = Tokens(line.count("prompt_eval_count"), line.count("eval_count"))
+            built.finish(0, "length" if line.get("done_reason") == "length" else "stop")
+        return found
+
+    def end(self) -> Reply:
+        """The whole reply. Raises UpstreamError if the stream was cut."""
+        return self._built.reply()
+
+
+class EmbeddingReader:
+    """Reads replies to embed and embeddings, which do not come as streams."""
+
+    def whole(self, body: Any) -> Reply:
+        """Parse a whole reply. Raises UpstreamError."""
+        members = upstream_object(body)
+        one = members.get("embedding")
+        rows = members.items("embeddings") if one is None else [one]
+        usage = Tokens(members.count("prompt_eval_count"))
+        return Reply((), members.text("model"), usage, tuple(vector(row) for row in rows))
+
+    def stream(self) -> StreamReader:
+        """There is none."""
+        raise unreadable("embeddings are not streamed")

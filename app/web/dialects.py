@@ -1,0 +1,199 @@
+"""What the routes of OpenAI, Ollama and Gemini share: who may ask, bodies, errors, streams."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+import flask
+import orjson
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiError, UpstreamError
+from app.kinds.prompts.dialects import gemini, ollama, openai
+from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
+from app.kinds.prompts.reply import Answer, Asked, Piece, Reply, ReplyReader
+from app.kinds.prompts.request import PromptRequest
+from app.web.access import client_address, too_many
+from app.web.models import Model, Models
+from app.web.service import Service, parse_json
+
+# Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
+MAX_PROMPT_BODY = 20 << 20
+# Levels of lists and objects in a body; orjson writes no more than 254.
+MOST_DEPTH = 100
+TIER, KEY, CONVERSATION = "X-Tsukurioki-Tier", "X-Tsukurioki-Key", "X-Tsukurioki-Conversation"
+MODELS = "tsukurioki-models"
+# Headers that only Gemini's clients send.
+GOOGLE = ("x-goog-api-key", "x-goog-api-client")
+_VERSIONS = ("/v1/", "/v1beta/")
+_OLLAMA = frozenset(
+    f"/api/{name}"
+    for name in (
+        "version", "tags", "show", "ps", "generate", "embed", "embeddings", "pull", "push",
+        "create", "copy", "delete",
+    )
+)  # fmt: skip
+# A codec of `app.kinds.prompts.dialects`.
+Codec = ModuleType
+
+
+def service() -> Service:
+    found: Service = flask.current_app.extensions["tsukurioki"]
+    return found
+
+
+def models() -> Models:
+    found: Models = flask.current_app.extensions[MODELS]
+    return found
+
+
+def started() -> int:
+    """When this server was started, in seconds of the epoch."""
+    return int(datetime.fromisoformat(service().started).timestamp())
+
+
+def is_prompt_path(path: str) -> bool:
+    """Whether requests to a path may have long bodies and slow answers."""
+    return path.startswith(_VERSIONS) or path in _OLLAMA or path == "/api/chat"
+
+
+def codec_of(method: str, path: str, *, google: bool) -> Codec | None:
+    """The dialect whose errors a client reads; None for our own routes, and for /api/chat.
+
+    `google`: the request has a header of Gemini's clients. OpenAI's have /v1 too.
+    """
+    if path in _OLLAMA:
+        return ollama
+    if not path.startswith(_VERSIONS):
+        return None
+    called = method == "POST" and path.startswith("/v1/models/")
+    return gemini if google or called or path.startswith("/v1beta/") else openai
+
+
+def codec_of_request() -> Codec | None:
+    """The same for the request that is answered now."""
+    if "codec" in flask.g:
+        found: Codec = flask.g.codec
+        return found
+    return codec_of(request.method, request.path, google=is_gemini())
+
+
+def is_gemini() -> bool:
+    """Whether a client is Gemini's, by its headers."""
+    return any(name in request.headers for name in GOOGLE)
+
+
+def admit() -> None:
+    """Raise RequestError (401, 429) unless the client shows the token, if one is set.
+
+    Gemini's clients show it as their API key.
+    """
+    environ: Mapping[str, Any] = request.environ
+    key = request.headers.get("x-goog-api-key") or request.args.get("key")
+    if key and "HTTP_AUTHORIZATION" not in environ:
+        environ = {**environ, "HTTP_AUTHORIZATION": f"Bearer {key}"}
+    service().access.demand_token(environ)
+
+
+def limit_chats(model: Model) -> None:
+    """Raise RequestError (429) if a client chats too fast."""
+    rate = service().rate_limit
+    wait = rate.wait(client_address(request.environ)) if rate and model.chats else 0.0
+    if wait > 0:
+        raise too_many("Too many messages", max(1, math.ceil(wait)))
+
+
+def read_body(most: int = MAX_PROMPT_BODY) -> Any:
+    """The JSON of a request's body, whatever its content type. Raises RequestError."""
+    request.max_content_length = most + 1
+    raw = request.get_data(cache=True)
+    if len(raw) > most:
+        raise RequestEntityTooLarge
+    value = parse_json(raw)
+    if deepest(value, MOST_DEPTH) > MOST_DEPTH:
+        raise RequestError(400, "Bad request", f"the body is nested over {MOST_DEPTH} levels deep")
+    return value
+
+
+def conversation() -> str:
+    """What the client names the conversation, else its address."""
+    return request.headers.get(CONVERSATION, "")
+
+
+def answer(
+    codec: Codec,
+    name: str,
+    asked: PromptRequest,
+    wire: Wire,
+    *,
+    path: str,
+    reader: ReplyReader,
+    mime: str = "",
+) -> Response:
+    """The response to a request of a dialect: whole, or a stream of the media type `mime`.
+
+    `path` is the one at the upstream's base URL. Raises RequestError and UpstreamError.
+    """
+    model = models().find(asked.model)
+    limit_chats(model)
+    told = conversation() or ("" if model.chats else client_address(request.environ))
+    raw = request.get_data()
+    given = models().answer(model, Asked(asked, name, path, raw, wire.stream, reader, told))
+    stamp = Stamp(given.about.key, int(time.time()))
+    if wire.stream:
+        response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
+        # Keeps nginx from buffering the stream.
+        response.headers["X-Accel-Buffering"] = "no"
+    else:
+        response = json_response(codec.render(given.whole(), wire, stamp))
+    return with_origin(response, given)
+
+
+def with_origin(response: Response, given: Answer) -> Response:
+    """A response with the headers that say where the answer is from."""
+    response.headers[TIER] = given.about.tier
+    response.headers[KEY] = given.about.key
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+Events = Generator[Piece, None, Reply]
+
+
+def _streamed(codec: Codec, events: Events, wire: Wire, stamp: Stamp) -> Iterator[bytes]:
+    try:
+        yield from codec.render_stream(events, wire, stamp)
+    except TsukuriokiError as error:
+        yield codec.render_stream_error(str(error), wire)
+    finally:
+        events.close()
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, content_type="application/json")
+
+
+def error_response(codec: Codec, error: RequestError | UpstreamError) -> Response:
+    """An error as the dialect's clients read it."""
+    if isinstance(error, UpstreamError):
+        if error.body:
+            return Response(error.body, error.status, content_type=error.mime)
+        return json_response(codec.render_error(error.status, str(error), "upstream"), error.status)
+    field, code = "", ""
+    if isinstance(error, BadFieldError):
+        field, code = error.field, "invalid_value"
+    elif isinstance(error, PromptMissError):
+        field, code = error.differs, "not_recorded"
+    elif error.title == "Unknown model":
+        code = "model_not_found"
+    body = codec.render_error(error.status, error.detail, code, field)
+    response = json_response(body, error.status)
+    for name, value in error.headers:
+        response.headers[name] = value
+    return response
