@@ -106,8 +106,10 @@ def write_deck(
     size: int = 5,
     **rest: object,
 ) -> Path:
-    """Write a deck in the game's own form: cards, titles and a minimal deck.json."""
+    """Write a deck in the game's own form: cards, titles and a minimal deck.json with frames."""
     name = folder.name
+    frames = orjson.loads((DECKS / "poem" / "deck.json").read_bytes())["template"]
+    rest = {"template": frames, **rest}
     write_json(folder / "deck.json", {"id": name, "hand": {"size": size}, **rest})
     write_json(folder / "cards.json", list(cards))
     write_json(folder / "titles.json", list(titles))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from app.errors import DeckError
+from app.kinds.language import nearest
 
 DECK_FILE = "deck.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -27,23 +29,46 @@ def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def text_of(path: Path) -> str:
+    """The text of a file of a deck, without a byte-order mark. Raises DeckError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DeckError(str(path), "", "the file is missing") from None
+    except OSError as error:
+        raise DeckError(str(path), "", f"cannot be read: {error.strerror}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = "UTF-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "not UTF-8"
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DeckError(str(path), f"line {line}", f"is {what}: save it as UTF-8") from None
+
+
 class Reader:
     """Reads one JSON file of a deck; `value` is its content. All methods raise DeckError."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.file = str(folder / name)
+        text = text_of(folder / name)
         try:
-            self.value: Any = orjson.loads((folder / name).read_bytes())
-        except FileNotFoundError:
-            raise DeckError(self.file, "", "the file is missing") from None
-        except OSError as error:
-            raise DeckError(self.file, "", f"cannot be read: {error.strerror}") from None
+            self.value: Any = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise DeckError(self.file, f"line {error.lineno}", f"not JSON: {error.msg}") from None
 
     def fail(self, place: str, fault: str) -> DeckError:
         """Make the error to raise for a place in this file."""
         return DeckError(self.file, place, fault)
+
+    def only(self, value: Any, place: str, known: Iterable[str], what: str = "member") -> None:
+        """Refuse other members than the known ones: a misspelt one would have no effect."""
+        if not isinstance(value, dict):
+            raise self.fail(place, "expected an object")
+        names = list(known)
+        for name in value:
+            if name not in names:
+                hint = nearest(name, names) or f"; there is {', '.join(names)}"
+                raise self.fail(place, f"no such {what}: {name!r}{hint}")
 
     def items(self, value: Any, place: str) -> list[Any]:
         """A value that must be a list."""

@@ -12,6 +12,7 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.prompts import has_prompts
 from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.cards.written import SOURCE as WRITTEN
 from app.kinds.cards.written import WrittenFirst, WrittenProvider, written_answers
@@ -81,17 +82,19 @@ class CardsCooking:
             if choice.written_first and written_answers(deck):
                 return Cook(WrittenFirst(WrittenProvider(deck), composer), None)
             return Cook(composer, None)
-        lengths = deck.rules.characters
+        length = deck.rules.length
+        sample = "x" if deck.lang.spaced else "字"
+        sample = "words " if deck.rules.words and deck.lang.spaced else sample
         if choice.prompt == "small":
             small = SmallWriter(deck, model)
-            return Cook(small, estimator(lengths, small.prompt, steps=2))
+            return Cook(small, estimator(length, small.prompt, 2, sample))
         writer = WholeWriter(deck, model)
-        return Cook(writer, estimator(lengths, writer.prompt), writer)
+        return Cook(writer, estimator(length, writer.prompt, sample=sample), writer)
 
     @contextmanager
     def judge(self, store: Path) -> Iterator[CardsJudge]:
         """The gate, and the search for near copies of entries in the log."""
-        with NearCopies(store, self.deck.id) as copies:
+        with NearCopies(store, self.deck.id, language=self.deck.lang) as copies:
             yield CardsJudge(self._gate, copies)
 
     def before(
@@ -122,6 +125,8 @@ class CardsCooking:
         if written_answers(self.deck):
             known[WRITTEN] = WrittenProvider(self.deck).fingerprint
         planned = NamedModel("gemini", "")
+        if not has_prompts(self.deck):
+            return known
         for kind in (WholeWriter, SmallWriter):
             fingerprint = kind(self.deck, planned).fingerprint
             known[fingerprint.partition(":")[0]] = fingerprint
@@ -167,7 +172,7 @@ class CardsJudge:
         task = draft.task
         if self._gate.examine(task.query, draft.response):
             return self._gate.refusals(task.query, draft.response)
-        packed = sketch(str(draft.response["poem"]))
+        packed = sketch(str(draft.response["poem"]), self._gate.deck.lang)
         copy = self._copies.examine(packed, task.name)
         if copy:
             return (copy,)

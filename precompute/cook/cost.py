@@ -51,15 +51,18 @@ Estimator = Callable[[Sequence[Task]], Estimate]
 
 
 def estimator(
-    characters: tuple[int, int], prompt_of: Callable[[Sequence[Task]], Prompt], steps: int = 0
+    length: tuple[int, int],
+    prompt_of: Callable[[Sequence[Task]], Prompt],
+    steps: int = 0,
+    sample: str = "字",
 ) -> Estimator:
     """A function that estimates the cost of tasks from their prompt.
 
-    `characters` is the least and greatest length of an answer. `steps` is the number of requests
+    `length` is the least and greatest length of an answer, in units like `sample`. `steps` is the number of requests
     for each answer, 0 if one request is for all of them.
     """
-    least, most = characters
-    answer = estimate_tokens("字" * ((least + most) // 2 + 14)) + estimate_tokens("x" * _AROUND)
+    least, most = length
+    answer = estimate_tokens(sample * ((least + most) // 2 + 14)) + estimate_tokens("x" * _AROUND)
 
     def estimate(tasks: Sequence[Task]) -> Estimate:
         prompt = prompt_of(tasks)

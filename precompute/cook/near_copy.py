@@ -1,6 +1,7 @@
 """Near copies: a check at build time that compares a text with all accepted ones.
 
-Texts are sketched by one-permutation MinHash: each run of four characters is hashed, the hash
+Texts are sketched by one-permutation MinHash: each run of four characters (of three words, in a
+language with spaces) is hashed, the hash
 determines a bin, and a bin keeps the least of its hashes. The share of bins in which two sketches
 agree estimates the Jaccard similarity of the runs of two texts. Only texts whose sketches agree in
 a whole band of bins are compared (locality-sensitive hashing), so a text is compared with a few
@@ -32,6 +33,7 @@ import lmdb
 import xxhash
 
 from app.errors import IndexUnusableError, StoreWriteError
+from app.kinds.language import JAPANESE, Language
 from app.kinds.refusal import Refusal
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
@@ -41,6 +43,7 @@ from app.store.sealed import empty_copy, environment, private_copy, publish
 CHECK = "near-copy"
 LIMIT = 0.6
 RUN = 4
+WORD_RUN = 3
 BINS = 64
 # Eight bands of three bins, of the first 24: texts that share 60 % of their runs agree in a band
 # with probability 0.86, those that share 80 % with 0.997. Each further band would mean writing one
@@ -60,11 +63,16 @@ _NOTHING = _SKETCH.pack(*[_EMPTY] * BINS)
 _EMPTY_BAND = _NOTHING[: ROWS * 4]
 
 
-def sketch(text: str) -> bytes:
+def sketch(text: str, language: Language = JAPANESE) -> bytes:
     """The sketch of a text without its white space: its bins, packed."""
-    runs = "".join(text.split()).encode("utf-16-le", "surrogatepass")
     hashed = xxhash.xxh3_64_intdigest
-    values = [hashed(runs[i : i + 2 * RUN]) for i in range(0, len(runs) - 2 * RUN + 2, 2)]
+    if language.spaced:
+        words = language.words(text)
+        runs_of_words = zip(*(words[at:] for at in range(WORD_RUN)), strict=False)
+        values = [hashed(" ".join(run).encode()) for run in runs_of_words]
+    else:
+        runs = "".join(text.split()).encode("utf-16-le", "surrogatepass")
+        values = [hashed(runs[i : i + 2 * RUN]) for i in range(0, len(runs) - 2 * RUN + 2, 2)]
     # Sorted in descending order, so that the least hash of each bin is put there last.
     bins = {value & (BINS - 1): value >> 32 for value in sorted(values, reverse=True)}
     return _SKETCH.pack(*(bins.get(place, _EMPTY) for place in range(BINS)))
@@ -103,7 +111,9 @@ class NearCopies:
         deck: str,
         field: str = "poem",
         progress: Callable[[int], None] = lambda offset: None,
+        language: Language = JAPANESE,
     ) -> None:
+        self._language = language
         self._log = log_path(store, deck)
         self._field = field
         self._path = store / f"{deck}.copies.lmdb"
@@ -139,7 +149,9 @@ class NearCopies:
     def _first(self) -> bytes:
         try:
             with open_file(self._log, "rb") as file:
-                return FORMAT + xxhash.xxh3_64_digest(file.readline())
+                # Words and characters make different sketches.
+                spaced = b"words" if self._language.spaced else b""
+                return FORMAT + spaced + xxhash.xxh3_64_digest(file.readline())
         except FileNotFoundError:
             return b""
 
@@ -191,7 +203,9 @@ class NearCopies:
 
     def add(self, entries: Sequence[Entry], end: int) -> None:
         """Add entries that are in the log, which ends at byte `end`."""
-        self.remember([(e, sketch(e.response.get(self._field, ""))) for e in entries], end)
+        self.remember(
+            [(e, sketch(e.response.get(self._field, ""), self._language)) for e in entries], end
+        )
         self.flush()
 
     def remember(self, sketched: Iterable[tuple[Entry, bytes]], end: int) -> None:

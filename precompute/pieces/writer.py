@@ -18,6 +18,7 @@ from app.kinds.cards.prompts import (
     prompts_folder,
     refusal_notes,
     rule_values,
+    rules_fingerprint,
 )
 from app.kinds.cards.writer import named_tasks
 from app.kinds.tasks import Draft, Drafts, Task
@@ -78,11 +79,13 @@ class PieceWriter:
             **rule_values(deck),
             "titles": "\n".join(f"{n}. {title}" for n, title in enumerate(deck.titles, 1)),
             "titles_each": TITLES,
-            "forms": "\n".join(_asked(f.id, f.name, f.wanted) for f in deck.pieces.forms),
-            "endings": "\n".join(_asked(n, "", one) for n, one in deck.pieces.endings.items()),
+            "forms": "\n".join(_asked(deck, f.id, f.name, f.wanted) for f in deck.pieces.forms),
+            "endings": "\n".join(
+                _asked(deck, n, "", one) for n, one in deck.pieces.endings.items()
+            ),
         }
         self.fingerprint = "pieces:" + prompt_fingerprint(
-            self._prompt.sections, sorted(self._values.items())
+            self._prompt.sections, rules_fingerprint(self._values)
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
@@ -117,9 +120,9 @@ class PieceWriter:
             "id": name,
             "category": card.category,
             "condition": card.text,
-            "tells": "、".join(card.telling_words),
+            "tells": self._deck.lang.comma.join(card.telling_words),
             "phrases": "\n".join(f"　{n} {phrase.text}" for n, phrase in phrase_names(card)),
-            "again": refusal_notes(self._reasons, task.refusals),
+            "again": refusal_notes(self._reasons, task.refusals, self._deck.lang),
         }
         return self._prompt.fill(2, values)
 
@@ -146,10 +149,13 @@ def phrase_names(card: Card) -> Iterator[tuple[str, Any]]:
     return ((f"p{number}", phrase) for number, phrase in enumerate(card.phrases, 1))
 
 
-def _asked(name: str, title: str, wanted: Wanted) -> str:
+def _asked(deck: Deck, name: str, title: str, wanted: Wanted) -> str:
+    writing = deck.lang.writing
     least, most = wanted.length
-    named = f"{name}（{title}）" if title else name
-    return f"・{named}：{wanted.each}つ、{least}字以上{most}字以下。{wanted.guide}"
+    named = writing.idea.format(idea=name, note=title) if title else name
+    return writing.wanted.format(
+        named=named, each=wanted.each, least=least, most=most, guide=wanted.guide
+    )
 
 
 def _tokens(wanted: Wanted) -> int:

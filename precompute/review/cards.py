@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +131,7 @@ def _check_composed(deck: Deck) -> Iterator[Finding]:
     for fragment, card in leaks(deck, found):
         if (fragment.where, card.id) not in seen:
             seen.add((fragment.where, card.id))
-            word = leak_in(unicodedata.normalize("NFKC", fragment.text), card)
+            word = leak_in(deck.lang.plain(fragment.text), card, deck.lang)
             fault = f"tells {card.id} ({word}), which may lie beside it: {fragment.text}"
             yield Finding(f"{deck.id}: {fragment.where}", fault)
     if not texts_pass(deck, [fragment.text for fragment in found]):
@@ -151,8 +150,9 @@ def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
     phrases = [phrase.text for card in deck.cards for phrase in card.phrases]
     seen: set[str] = set()
     for fragment in found:
-        # A kana is added, because an answer must have one but a single text need not.
-        refusal = next(iter(gate.examine_text(f"{fragment.text}\nの", (), phrases)), None)
+        # A letter is added, because an answer must have one but a single text need not.
+        text = f"{fragment.text}\n{deck.lang.letters[0]}"
+        refusal = next(iter(gate.examine_text(text, (), phrases)), None)
         if refusal and fragment.where not in seen:
             seen.add(fragment.where)
             yield Finding(f"{deck.id}: {fragment.where}", f"{refusal}: {fragment.text}")

@@ -113,10 +113,10 @@ class Composer:
         said = self._placed(form, said) if form.places else self._led(form, said, lead)
         own = self._pieces.cards[lead]
         lent = {name: choices.one(texts) for name, texts in own.endings.items()}
-        length = sum([len(one.word) + len(one.sentence.text) for one in said])
-        least, most = self.deck.rules.characters
+        size, (least, most) = self.deck.measure, self.deck.rules.length
+        length = sum([size(one.word) + size(one.sentence.text) for one in said])
         for frame in choices.turned(form.frames):
-            rest = frame_length(frame) + sum([len(lent[name]) for name in frame.endings])
+            rest = frame_length(frame, size) + sum([size(lent[name]) for name in frame.endings])
             if least <= length + rest <= most:
                 texts = tuple([linked(frame.link, one.word, one.sentence) for one in said])
                 return Composition(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +24,28 @@ import xxhash
 
 from app.errors import RequestError
 from app.kinds.cards.pieces import NO_PIECES, Pieces, load_forms, load_pieces
+from app.kinds.language import ANY, JAPANESE, LANGUAGES, SCRIPTS, Language
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.store.coverage import elementary
 from app.store.key import HAND, Pick, Query, pick
 
 CARDS_FILE = "cards.json"
 TITLES_FILE = "titles.json"
-
-# If a card names no telling words, its runs of kanji or katakana count as such.
-_NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
+# The units of an answer's length.
+CHARACTERS, WORDS = "characters", "words"
+FRAMES = ("openings", "links", "closings")
+# The members of `deck.json`, with what they mean; `docs/your-own-deck.md` lists them.
+MEMBERS: Mapping[str, str] = {
+    "id": "small letters, digits and hyphens; the same as the folder's name",
+    "kind": "`cards`, `pattern` (characters) or `prompts`; `cards` if it is missing",
+    "name": "the name that people see; the id if it is missing",
+    "language": f"one of {', '.join(LANGUAGES)}; `ja` if it is missing",
+    "hand": '`{"size": 3}`: how many cards a hand has, each of another category',
+    "answer": "the rules for answers, see below",
+    "groups": "names for groups of categories, which a plan balances",
+    "template": "`openings`, `links` and `closings`: the sentences of the template tier",
+    "theme": "colours and type of the pages, see below",
+}
 
 
 class Phrase(NamedTuple):
@@ -61,12 +73,9 @@ class Card(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The rules for answers, see `app.kinds.cards.gate`. Lengths are in characters.
+    """The rules for answers, see `app.kinds.cards.gate`. `RULE_MEANINGS` says what each means.
 
-    `characters` and `paragraphs` are the least and greatest number; `sentence` is the greatest
-    length of a sentence, `wording` of a literal quotation from a phrase. `forbidden`, `address` and
-    `echo` are words that must not occur, `polite` endings of sentences; `showcase` words may occur
-    once.
+    The defaults are those of a deck in Japanese; `default_rules` has those of other languages.
     """
 
     characters: tuple[int, int] = (180, 240)
@@ -87,7 +96,52 @@ class Rules(NamedTuple):
         "条件",
         "出力",
     )
-    script: str = "ja"
+    script: tuple[str, ...] = (JAPANESE.id,)
+    words: tuple[int, int] | None = None
+
+    @property
+    def unit(self) -> str:
+        """The unit of an answer's length."""
+        return WORDS if self.words else CHARACTERS
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """The least and greatest length of an answer, in `unit`."""
+        return self.words or self.characters
+
+
+RULE_MEANINGS: Mapping[str, str] = {
+    "characters": "`[least, most]`: the length of an answer in characters, without line breaks",
+    "words": "`[least, most]`: its length in words, instead of `characters`",
+    "paragraphs": "`[least, most]`: the number of paragraphs",
+    "sentence": "the greatest length of a sentence, in characters",
+    "wording": "how many characters of a phrase in a row an answer may repeat",
+    "forbidden": "words that must not occur",
+    "polite": "endings that no sentence may have",
+    "address": "words that address the reader, which must not occur",
+    "showcase": "words that may occur once",
+    "echo": "words of a model that talks about its task, which must not occur",
+    "script": f"in which letters: one or several of {', '.join(SCRIPTS)}",
+}
+
+
+def default_rules(language: Language) -> Rules:
+    """The rules of a deck in a language that names none itself."""
+    if language is JAPANESE:
+        return Rules()
+    long = 2 if language.spaced else 1
+    return Rules(
+        characters=(180 * long, 240 * long),
+        paragraphs=(1, 4),
+        sentence=100 * long,
+        wording=20 * long,
+        forbidden=(),
+        polite=language.polite,
+        address=(),
+        showcase=(),
+        echo=language.echoes,
+        script=(language.id,),
+    )
 
 
 # A pick, and the category of its card.
@@ -111,6 +165,15 @@ class Deck:
     folder: Path | None = None
 
     kind = "cards"
+
+    @property
+    def lang(self) -> Language:
+        """The rules of the deck's language."""
+        return LANGUAGES[self.language]
+
+    def measure(self, text: str) -> int:
+        """The length of a text in the unit of the deck's rules."""
+        return len(self.lang.words(text)) if self.rules.words else len(text)
 
     @property
     def coverage(self) -> Deck:
@@ -270,15 +333,11 @@ def squeeze(text: str) -> str:
     return "".join(unicodedata.normalize("NFC", text).split())
 
 
-def nouns_of(condition_text: str) -> tuple[str, ...]:
-    """The telling words of a card that names none: its runs of kanji or katakana."""
-    return tuple(dict.fromkeys(_NOUN.findall(condition_text)))
-
-
 def load_deck(folder: Path) -> Deck:
     """Read and check a deck of cards. Raises DeckError."""
     reader = Reader(folder, DECK_FILE)
     root = reader.value
+    reader.only(root, "", MEMBERS)
     hand = reader.member(root, "hand", dict, "")
     hand_size = reader.member(hand, "size", int, "hand")
     if not 1 <= hand_size <= 12:
@@ -288,7 +347,8 @@ def load_deck(folder: Path) -> Deck:
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
-    cards = _load_cards(folder)
+    language = _language(reader, root)
+    cards = _load_cards(folder, language)
     categories = {card.category for card in cards}
     if len(categories) < hand_size:
         raise reader.fail(
@@ -299,11 +359,11 @@ def load_deck(folder: Path) -> Deck:
     return Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
-        language=str(root.get("language", "ja")),
+        language=language.id,
         hand_size=hand_size,
         cards=cards,
         titles=titles,
-        rules=_load_rules(reader, root),
+        rules=_load_rules(reader, root, language),
         groups=_load_groups(reader, root, categories),
         pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size, categories)),
         template=_load_template(reader, root),
@@ -311,13 +371,21 @@ def load_deck(folder: Path) -> Deck:
     )
 
 
-def _load_cards(folder: Path) -> tuple[Card, ...]:
+def _language(reader: Reader, root: Any) -> Language:
+    name = root.get("language", JAPANESE.id)
+    if not isinstance(name, str) or name not in LANGUAGES:
+        fault = f"expected one of {', '.join(LANGUAGES)}, not {name!r}"
+        raise reader.fail("language", fault)
+    return LANGUAGES[name]
+
+
+def _load_cards(folder: Path, language: Language) -> tuple[Card, ...]:
     reader = Reader(folder, CARDS_FILE)
     cards = []
     seen: set[str] = set()
     for number, raw in enumerate(reader.items(reader.value, ""), 1):
         place = f"card {raw['id']}" if isinstance(raw, dict) and "id" in raw else f"card {number}"
-        card = _load_card(reader, raw, place)
+        card = _load_card(reader, raw, place, language)
         if card.id in seen:
             raise reader.fail(place, "the id stands twice")
         seen.add(card.id)
@@ -327,7 +395,7 @@ def _load_cards(folder: Path) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _load_card(reader: Reader, raw: Any, place: str) -> Card:
+def _load_card(reader: Reader, raw: Any, place: str, language: Language) -> Card:
     card_id = unicodedata.normalize("NFC", reader.member(raw, "id", str, place))
     phrases: list[Phrase] = []
     for number, item in enumerate(reader.member(raw, "poems", list, place), 1):
@@ -338,11 +406,15 @@ def _load_card(reader: Reader, raw: Any, place: str) -> Card:
             raise reader.fail(at, f"the id {phrase_id!r} stands twice")
         # A poem's paragraphs are its own: a phrase that the game breaks over lines is one line
         # here.
-        phrases.append(Phrase(phrase_id, "".join(text.splitlines()).strip(), card_id))
+        phrases.append(Phrase(phrase_id, _one_line(text, language), card_id))
     if not phrases:
         raise reader.fail(place, "the card has no phrase")
     text = reader.member(raw, "condition_text", str, place)
-    words = reader.strings(raw["tells"], f"{place} tells") if "tells" in raw else nouns_of(text)
+    words = (
+        reader.strings(raw["tells"], f"{place} tells")
+        if "tells" in raw
+        else language.content_words(text)
+    )
     return Card(
         id=card_id,
         category=reader.member(raw, "category", str, place),
@@ -352,6 +424,12 @@ def _load_card(reader: Reader, raw: Any, place: str) -> Card:
         telling_words=words,
         raw=raw,
     )
+
+
+def _one_line(text: str, language: Language) -> str:
+    if not language.spaced:
+        return "".join(text.splitlines()).strip()
+    return " ".join(line.strip() for line in text.splitlines()).strip()
 
 
 def _load_titles(folder: Path) -> tuple[str, ...]:
@@ -365,27 +443,37 @@ def _load_titles(folder: Path) -> tuple[str, ...]:
     return titles
 
 
-def _load_rules(reader: Reader, root: Any) -> Rules:
+def _load_rules(reader: Reader, root: Any, language: Language) -> Rules:
     answer = root.get("answer", {})
     if not isinstance(answer, dict):
         raise reader.fail("answer", "expected an object")
-    known = set(Rules._fields)
-    unknown = set(answer) - known
-    if unknown:
-        raise reader.fail("answer", f"unknown rule {sorted(unknown)[0]!r}; known: {sorted(known)}")
+    reader.only(answer, "answer", Rules._fields, "rule")
+    if "characters" in answer and "words" in answer:
+        raise reader.fail("answer", "give the length in 'characters' or in 'words', not in both")
+    defaults = default_rules(language)
     values: dict[str, Any] = {}
     for name, value in answer.items():
-        default = getattr(Rules(), name)
         place = f"answer {name}"
-        if isinstance(default, str):
-            values[name] = reader.member(answer, name, str, "answer")
-        elif isinstance(default, int):
+        if name == "script":
+            values[name] = _scripts(reader, value)
+        elif isinstance(getattr(defaults, name), int):
             values[name] = reader.member(answer, name, int, "answer")
-        elif name in ("characters", "paragraphs"):
+        elif name in ("characters", "words", "paragraphs"):
             values[name] = reader.range(value, place)
         else:
             values[name] = reader.strings(value, place)
-    return Rules(**values)
+    return defaults._replace(**values)
+
+
+def _scripts(reader: Reader, value: Any) -> tuple[str, ...]:
+    scripts = reader.strings(value if isinstance(value, list) else [value], "answer script")
+    strange = [script for script in scripts if script not in SCRIPTS]
+    if strange or not scripts:
+        fault = f"expected some of {', '.join(SCRIPTS)}, not {', '.join(strange) or 'none'}"
+        raise reader.fail("answer script", fault)
+    if ANY in scripts and len(scripts) > 1:
+        raise reader.fail("answer script", f"{ANY!r} stands alone")
+    return scripts
 
 
 def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
@@ -405,7 +493,7 @@ def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, t
 def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     """A deck's own frames for the template tier, if it has any."""
     given = root.get("template", {})
-    if not isinstance(given, dict) or set(given) - {"openings", "links", "closings"}:
+    if not isinstance(given, dict) or set(given) - set(FRAMES):
         raise reader.fail("template", "expected openings, links and closings")
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
 

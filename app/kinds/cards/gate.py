@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from app.kinds.cards.deck import Card, Deck
+from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
+from app.kinds.language import ANY, JAPANESE, Language, declined, foreign_letter, own_letter
 from app.kinds.refusal import Refusal
 from app.store.key import Query
 
 FIELDS = ("title", "poem")
-_SENTENCE_END = re.compile(r"[。！？!?\r\n]+")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
@@ -111,14 +111,21 @@ def check_title(titles: Iterable[str]) -> Rule:
     return title
 
 
-def check_length(least: int, most: int) -> Rule:
-    """The flyer has room for a limited number of characters, without line breaks."""
+def check_declined(answer: ProposedAnswer) -> Refusal | None:
+    """The answer is no sentence with which a model declines to write one, in any language."""
+    found = declined(answer.own)
+    return Refusal("declined", found[:40], "an answer") if found else None
+
+
+def check_length(least: int, most: int, unit: str, measure: Callable[[str], int]) -> Rule:
+    """The flyer has room for a limited number of characters (without line breaks) or words."""
 
     def length(answer: ProposedAnswer) -> Refusal | None:
-        count = len(answer.flat)
+        # In words, a line break parts two of them.
+        count = measure(answer.flat if unit == CHARACTERS else answer.poem)
         if least <= count <= most:
             return None
-        return Refusal("length", str(count), f"{least}-{most} characters")
+        return Refusal("length", str(count), f"{least}-{most} {unit}")
 
     return length
 
@@ -135,24 +142,19 @@ def check_paragraphs(least: int, most: int) -> Rule:
     return paragraphs
 
 
-def check_sentences(most: int) -> Rule:
+def check_sentences(most: int, language: Language) -> Rule:
     """Sentences are short enough to be read aloud in one breath."""
 
     def sentence(answer: ProposedAnswer) -> Refusal | None:
-        longest = max(map(len, _SENTENCE_END.split(answer.own)))
+        longest = max(map(len, language.sentences(answer.own)), default=0)
         return Refusal("sentence", str(longest), f"{most} characters") if longest > most else None
 
     return sentence
 
 
-def any_of(words: Iterable[str]) -> re.Pattern[str] | None:
-    ordered = sorted(set(words), key=lambda word: (-len(word), word))
-    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-
-def check_words(name: str, words: Iterable[str]) -> Rule:
+def check_words(name: str, words: Iterable[str], language: Language) -> Rule:
     """None of these words occurs, except in quoted phrases."""
-    pattern = any_of(words)
+    pattern = language.any_of(words)
     limit = f"no {name} word"
 
     def check(answer: ProposedAnswer) -> Refusal | None:
@@ -162,10 +164,9 @@ def check_words(name: str, words: Iterable[str]) -> Rule:
     return check
 
 
-def check_polite(endings: Iterable[str]) -> Rule:
+def check_polite(endings: Iterable[str], language: Language) -> Rule:
     """Sentences have plain endings, as is usual in advertisements of this kind."""
-    pattern = any_of(endings)
-    at_end = re.compile(f"(?:{pattern.pattern})(?=[。、！？!?」\r\n]|$)") if pattern else None
+    at_end = language.at_end(endings)
 
     def polite(answer: ProposedAnswer) -> Refusal | None:
         found = at_end.search(answer.own) if at_end else None
@@ -174,12 +175,12 @@ def check_polite(endings: Iterable[str]) -> Rule:
     return polite
 
 
-def check_showcase(words: Iterable[str]) -> Rule:
+def check_showcase(words: Iterable[str], language: Language) -> Rule:
     """A showcase word loses its effect if it is repeated."""
-    pattern = any_of(words)
+    pattern = language.any_of(words)
 
     def showcase(answer: ProposedAnswer) -> Refusal | None:
-        found = pattern.findall(answer.own) if pattern else ()
+        found = [word.casefold() for word in pattern.findall(answer.own)] if pattern else []
         if len(found) == len(set(found)):
             return None
         twice = next(word for word in found if found.count(word) > 1)
@@ -188,56 +189,44 @@ def check_showcase(words: Iterable[str]) -> Rule:
     return showcase
 
 
-def kanji_numerals(digits: str) -> tuple[str, ...]:
-    """The notations of a number in kanji, for numbers from 10 to 9999.
-
-    Kanji numerals below ten are too common in ordinary words to give a card away.
-    """
-    number = int(digits)
-    if not 10 <= number <= 9999:
-        return ()
-    plain = "".join("〇一二三四五六七八九"[int(d)] for d in str(number))
-    parts = ""
-    for unit, sign in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
-        count, number = divmod(number, unit)
-        if count:
-            parts += ("" if count == 1 and sign else "一二三四五六七八九"[count - 1]) + sign
-    return (parts, plain)
-
-
 @lru_cache(maxsize=4096)
-def telling(condition_text: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """What gives a card away: words (its text, telling words, numbers in kanji), and numbers."""
-    text, *telling = (unicodedata.normalize("NFKC", word) for word in (condition_text, *words))
-    numbers = _DIGITS.findall(text)
-    written = [word for digits in numbers for word in kanji_numerals(digits)]
-    every = tuple(dict.fromkeys((text, *telling, *written)))
-    return every, frozenset(str(int(digits)) for digits in numbers)
+def telling(
+    condition_text: str, words: tuple[str, ...], language: Language
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """What gives a card away in a plain text: words (its text, telling words, written numbers),
+    and numbers.
+    """
+    found = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+    written = [word for digits in found for word in language.numerals(int(digits))]
+    needles = (
+        needle for word in (condition_text, *words, *written) for needle in language.needles(word)
+    )
+    return tuple(dict.fromkeys(needles)), frozenset(str(int(digits)) for digits in found)
 
 
-def leak_in(text: str, card: Card) -> str:
-    """The word in an NFKC-normalised text that gives a card away; empty if there is none."""
+def leak_in(text: str, card: Card, language: Language) -> str:
+    """The word in a plain text of a language that gives a card away; empty if there is none."""
     # `in` for each word is much faster than one regular expression for all of them.
-    words, digits = telling(card.text, card.telling_words)
+    words, digits = telling(card.text, card.telling_words, language)
     for word in words:
         if word in text:
-            return word
+            return word.strip()
     if digits:
         return next((n for n in _DIGITS.findall(text) if str(int(n)) in digits), "")
     return ""
 
 
-def cards_given_away(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
+def cards_given_away(texts: Texts, cards: Sequence[Card], language: Language) -> dict[str, int]:
     """The cards that each text gives away, as bits by the cards' places.
 
     The same as `leak_in` for many texts at once.
     """
-    plain = {text: unicodedata.normalize("NFKC", text) for text in texts}
+    plain = {text: language.plain(text) for text in texts}
     found = texts if all(map(operator.is_, plain, plain.values())) else Texts(plain.values())
     bits = dict.fromkeys(plain.values(), 0)
     by_number: dict[str, int] = {}
     for place, card in enumerate(cards):
-        words, numbers = telling(card.text, card.telling_words)
+        words, numbers = telling(card.text, card.telling_words, language)
         for text in found.holding(words):
             bits[text] |= 1 << place
         for number in numbers:
@@ -248,14 +237,18 @@ def cards_given_away(texts: Texts, cards: Sequence[Card]) -> dict[str, int]:
     return {text: bits[same] for text, same in plain.items()}
 
 
-def check_leak(answer: ProposedAnswer) -> Refusal | None:
+def check_leak(language: Language) -> Rule:
     """The answer does not reveal the condition on a card: hiding it is the game."""
-    own = unicodedata.normalize("NFKC", answer.own)
-    for card in answer.cards:
-        found = leak_in(own, card)
-        if found:
-            return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
-    return None
+
+    def leak(answer: ProposedAnswer) -> Refusal | None:
+        own = language.plain(answer.own)
+        for card in answer.cards:
+            found = leak_in(own, card, language)
+            if found:
+                return Refusal("leak", f"{found} of {card.id}", "no word that tells a card")
+        return None
+
+    return leak
 
 
 def check_wording(most: int) -> Rule:
@@ -327,9 +320,23 @@ def check_japanese(answer: ProposedAnswer) -> Refusal | None:
     return Refusal("script", latin.group(), "no Latin run") if latin else None
 
 
-def check_echo(words: Iterable[str]) -> Rule:
+def check_scripts(scripts: tuple[str, ...]) -> Rule:
+    """All letters are of the deck's scripts, and there is one of the first."""
+    foreign, own = foreign_letter(scripts), own_letter(scripts[0])
+    wanted = " and ".join(scripts)
+
+    def script(answer: ProposedAnswer) -> Refusal | None:
+        if not own.search(answer.poem):
+            return Refusal("script", f"no letter of {scripts[0]}", wanted)
+        found = foreign.search(answer.own)
+        return Refusal("script", found.group(), f"letters of {wanted}") if found else None
+
+    return script
+
+
+def check_echo(words: Iterable[str], language: Language) -> Rule:
     """The answer comes without explanations, parts of the prompt and markup."""
-    check_echoed = check_words("echo", words)
+    check_echoed = check_words("echo", words, language)
 
     def echo(answer: ProposedAnswer) -> Refusal | None:
         markup = _MARKUP.search(answer.own)
@@ -349,23 +356,29 @@ class Gate:
 
     @classmethod
     def of(cls, deck: Deck) -> Gate:
-        rules = deck.rules
+        rules, language = deck.rules, deck.lang
+        least, most = rules.length
         checks = [
+            Check("declined", check_declined, of_texts=True),
             Check("title", check_title(deck.titles)),
             Check("printable", check_printable, of_texts=True),
-            Check("length", check_length(*rules.characters)),
+            Check("length", check_length(least, most, rules.unit, deck.measure)),
             Check("paragraphs", check_paragraphs(*rules.paragraphs)),
-            Check("sentence", check_sentences(rules.sentence), of_texts=True),
-            Check("forbidden", check_words("forbidden", rules.forbidden), of_texts=True),
-            Check("address", check_words("address", rules.address), of_texts=True),
-            Check("polite", check_polite(rules.polite), of_texts=True),
-            Check("showcase", check_showcase(rules.showcase), of_texts=True),
-            Check("echo", check_echo(rules.echo), of_texts=True),
-            Check("leak", check_leak, of_texts=True),
+            Check("sentence", check_sentences(rules.sentence, language), of_texts=True),
+            *(
+                Check(name, check_words(name, words, language), of_texts=True)
+                for name, words in (("forbidden", rules.forbidden), ("address", rules.address))
+            ),
+            Check("polite", check_polite(rules.polite, language), of_texts=True),
+            Check("showcase", check_showcase(rules.showcase, language), of_texts=True),
+            Check("echo", check_echo(rules.echo, language), of_texts=True),
+            Check("leak", check_leak(language), of_texts=True),
             Check("wording", check_wording(rules.wording), of_texts=True),
         ]
-        if rules.script == "ja":
+        if rules.script == (JAPANESE.id,):
             checks.append(Check("script", check_japanese, of_texts=True))
+        elif ANY not in rules.script:
+            checks.append(Check("script", check_scripts(rules.script), of_texts=True))
         return cls(deck, tuple(checks))
 
     def examine_text(

@@ -21,7 +21,7 @@ pieces.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,10 +120,10 @@ def linked(link: str, word: str, sentence: Sentence) -> str:
     return link.replace(WORD, word) + sentence.text
 
 
-def frame_length(frame: Frame) -> int:
+def frame_length(frame: Frame, size: Callable[[str], int]) -> int:
     """The length of a frame and its links, without words, sentences and endings."""
-    own = sum([len(part) - part.count("\n") for part in frame.parts[::2]])
-    return own + len(frame.sentences) * len(frame.link.replace(WORD, ""))
+    own = sum([size(part.replace("\n", "")) for part in frame.parts[::2]])
+    return own + len(frame.sentences) * size(frame.link.replace(WORD, ""))
 
 
 def words_of(form: Form, category: str, sentence: Sentence) -> tuple[str, ...]:

@@ -23,19 +23,22 @@ import xxhash
 
 from app.errors import DeckError
 from app.kinds.cards.deck import Deck
+from app.kinds.language import Language, Writing
+from app.kinds.reading import text_of
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Refusals
 
 FOLDER = "prompts"
-# A deck without prompts of its own uses those of this deck: everything particular to a deck (cards,
-# titles, rules) is in the places.
-FALLBACK_DECK = "poem"
 
 _SECTION = re.compile(r"^----\n", re.MULTILINE)
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
-RULES = ("least", "most", "fewest", "paragraphs", "sentence", "wording", "forbidden", "polite")
-_RULES = frozenset((*RULES, "address", "showcase"))
+_RULES = frozenset(
+    {
+        "least", "most", "unit", "fewest", "paragraphs", "sentence", "wording", "forbidden",
+        "polite", "address", "showcase",
+    }
+)  # fmt: skip
 # What each file's sections must hold; more than that is a mistake, apart from the rules' places.
 PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
     "poem.txt": (
@@ -67,19 +70,28 @@ class PromptFile:
         return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), self.sections[section])
 
 
+def has_prompts(deck: Deck) -> bool:
+    """Whether a deck has prompts of its own; it never borrows another's."""
+    return deck.folder is not None and (deck.folder / FOLDER).is_dir()
+
+
 def prompts_folder(deck: Deck) -> Path:
     """The folder with the prompts of a deck. Raises DeckError if there is none."""
     assert deck.folder is not None
-    for folder in (deck.folder / FOLDER, deck.folder.parent / FALLBACK_DECK / FOLDER):
-        if folder.is_dir():
-            return folder
-    raise DeckError(str(deck.folder / FOLDER), "", "the folder is missing; a model needs prompts")
+    if has_prompts(deck):
+        return deck.folder / FOLDER
+    raise DeckError(
+        str(deck.folder / FOLDER),
+        "",
+        "the folder is missing; a model needs prompts in the deck's language: take those of a "
+        f"folder that `precompute new-deck NAME --language {deck.language}` makes",
+    )
 
 
 def load_prompt(folder: Path, name: str) -> PromptFile:
     """Read and check a prompt file. Raises DeckError."""
     path = folder / name
-    text = _read(path)
+    text = text_of(path).replace("\r\n", "\n")
     sections = tuple(part.strip("\n") for part in _SECTION.split(text))
     expected = PLACES[name]
     if len(sections) != len(expected):
@@ -99,40 +111,36 @@ def _named(places: Iterable[str]) -> str:
     return "{" + min(places) + "}"
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DeckError(str(path), "", "the file is missing") from None
-    except UnicodeDecodeError:
-        raise DeckError(str(path), "", "is not UTF-8") from None
-    except OSError as error:
-        raise DeckError(str(path), "", f"cannot be read: {error.strerror}") from None
-
-
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises DeckError."""
     try:
-        return orjson.loads(_read(path))
+        return orjson.loads(text_of(path))
     except orjson.JSONDecodeError as error:
         raise DeckError(str(path), f"line {error.lineno}", f"not JSON: {error.msg}") from None
 
 
 def rule_values(deck: Deck) -> dict[str, object]:
     """The values of the places that are named after a deck's rules."""
-    rules = deck.rules
+    rules, language = deck.rules, deck.lang
+    least, most = rules.length
     return {
-        "least": rules.characters[0],
-        "most": rules.characters[1],
+        "least": least,
+        "most": most,
         "fewest": rules.paragraphs[0],
         "paragraphs": rules.paragraphs[1],
         "sentence": rules.sentence,
         "wording": rules.wording,
-        "forbidden": "、".join(rules.forbidden),
-        "polite": "、".join(rules.polite),
-        "address": "、".join(rules.address),
-        "showcase": "、".join(rules.showcase),
+        "forbidden": language.comma.join(rules.forbidden),
+        "polite": language.comma.join(rules.polite),
+        "address": language.comma.join(rules.address),
+        "showcase": language.comma.join(rules.showcase),
+        "unit": language.writing.words if rules.words else language.writing.unit,
     }
+
+
+def rules_fingerprint(values: Mapping[str, object]) -> list[tuple[str, object]]:
+    """The values of the rules for a fingerprint: the unit is known by the figures."""
+    return sorted((name, value) for name, value in values.items() if name != "unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +214,24 @@ def load_reasons(folder: Path) -> dict[str, str]:
     return value
 
 
-def refusal_notes(reasons: Mapping[str, str], refusals: Iterable[Refusals]) -> str:
+def refusal_notes(
+    reasons: Mapping[str, str], refusals: Iterable[Refusals], language: Language
+) -> str:
     """The lines of a prompt about earlier refusals, each given once; empty if there were none."""
+    writing = language.writing
     single = (refusal for of_one_try in refusals for refusal in of_one_try)
-    notes = dict.fromkeys(_note(reasons, refusal) for refusal in single)
-    return "\n　前回の不合格：" + "。".join(notes) + "。" if notes else ""
+    notes = dict.fromkeys(_note(reasons, refusal, writing) for refusal in single)
+    return writing.again.replace("{notes}", writing.between.join(notes)) if notes else ""
 
 
-def _note(reasons: Mapping[str, str], refusal: Refusal) -> str:
+def _note(reasons: Mapping[str, str], refusal: Refusal, writing: Writing) -> str:
     known = reasons.get(refusal.check)
     if known is None:
         return str(refusal)
-    limit = refusal.limit.replace(" characters", "字")
+    limit = refusal.limit
+    for name, unit in (("characters", writing.unit), ("words", writing.words)):
+        # A unit of one sign stands close to its figure.
+        limit = limit.replace(f" {name}", unit if len(unit) == 1 else f" {unit}")
     return known.replace("{figure}", refusal.figure).replace("{limit}", limit)
 
 

@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.gate import Gate, any_of, cards_given_away, telling
+from app.kinds.cards.gate import Gate, cards_given_away, telling
 from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
 from app.kinds.cards.texts import Texts
 
-_END = "。"
 # Stands for an ending; no word that the gate looks for contains it.
 _HOLE = "〓"
 
@@ -84,11 +83,11 @@ def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
 def _links_are_short(deck: Deck) -> bool:
     """Whether no link is too long together with the sentence that continues it."""
     return all(
-        len(frame.link.replace(WORD, word)) + len(sentence.text.split(_END)[0])
+        len(frame.link.replace(WORD, word)) + len(deck.lang.sentences(sentence.text)[0])
         <= deck.rules.sentence
         for form in deck.pieces.forms
         for frame in form.frames
-        if not frame.link.endswith(_END)
+        if not _closed(frame.link, deck)
         for word in [max(_words(form), key=len)]
         for by_form in deck.pieces.phrases.values()
         for sentence in by_form[form.id]
@@ -144,7 +143,7 @@ def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
     for form in deck.pieces.forms:
         links = {frame.link.replace(WORD, word) for frame in form.frames for word in _words(form)}
         said = [one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id]]
-        yield _open(links), set(said)
+        yield _open(links, deck), set(said)
         for parts in (frame.parts for frame in form.frames):
             for text, hole, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
                 if not hole.isdigit():
@@ -152,18 +151,23 @@ def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
                     after[hole].add(rest.split("\n")[0])
     for name in deck.pieces.endings:
         lent = {text for own in deck.pieces.cards.values() for text in own.endings[name]}
-        yield _open(before[name]), lent
-        yield _open(lent), after[name] - {""}
+        yield _open(before[name], deck), lent
+        yield _open(lent, deck), after[name] - {""}
 
 
-def _open(texts: set[str]) -> set[str]:
-    return {text for text in texts if text and not text.endswith(_END)}
+def _open(texts: set[str], deck: Deck) -> set[str]:
+    return {text for text in texts if text and not _closed(text, deck)}
+
+
+def _closed(text: str, deck: Deck) -> bool:
+    """Whether a text ends with a stop, over which no word that the gate looks for can lie."""
+    return text.rstrip(" ").endswith(tuple(deck.lang.stops))
 
 
 def leaks(deck: Deck, found: Iterable[Fragment]) -> list[tuple[Fragment, Card]]:
     """Each fragment with a card that it gives away and that can be in the same hand."""
     found = list(found)
-    given_away = cards_given_away(Texts(fragment.text for fragment in found), deck.cards)
+    given_away = cards_given_away(Texts(fragment.text for fragment in found), deck.cards, deck.lang)
     return [
         (fragment, card)
         for fragment in found
@@ -180,10 +184,11 @@ def _together(own: Card | None, other: Card) -> bool:
 def form_fits(deck: Deck, form: Form) -> bool:
     """Whether there is a frame of the right length for the sentences of every hand."""
     shortest, longest = _range(deck, form)
-    least, most = deck.rules.characters
-    frames = [(frame_length(frame), frame.endings) for frame in form.frames]
+    least, most = deck.rules.length
+    size = deck.measure
+    frames = [(frame_length(frame, size), frame.endings) for frame in form.frames]
     lengths = {
-        tuple(zip(own.endings, map(len, chosen), strict=True))
+        tuple(zip(own.endings, map(size, chosen), strict=True))
         for own in deck.pieces.cards.values()
         for chosen in itertools.product(*own.endings.values())
     }
@@ -204,7 +209,7 @@ def _range(deck: Deck, form: Form) -> tuple[int, int]:
     lengths = []
     for cards in deck.cards_by_category.values():
         found = [
-            len(word) + len(sentence.text)
+            deck.measure(word) + deck.measure(sentence.text)
             for card in cards
             for phrase in card.phrases
             for sentence in deck.pieces.phrases[phrase.id][form.id]
@@ -235,7 +240,7 @@ def _looked_for(deck: Deck) -> Iterator[str]:
     yield from itertools.chain(rules.forbidden, rules.polite, rules.address, rules.echo)
     yield from itertools.chain(rules.showcase, _phrases(deck))
     for card in deck.cards:
-        yield from telling(card.text, card.telling_words)[0]
+        yield from telling(card.text, card.telling_words, deck.lang)[0]
 
 
 def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
@@ -246,7 +251,7 @@ def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
     joined = "\n".join(texts)
     if Gate.of(replace(deck, rules=rules)).examine_text(joined):
         return False
-    shown = any_of(deck.rules.showcase)
+    shown = deck.lang.any_of(deck.rules.showcase)
     return not (shown and shown.search(joined))
 
 

@@ -1,19 +1,15 @@
-"""Frames the phrases of a play with fixed sentences, for any deck.
-
-The sentences below avoid runs of two kanji: if a card names no telling words, its runs of two kanji
-count as such, and these sentences cannot give it away.
-"""
+"""Frames the phrases of a play with a deck's own sentences: its openings, links and closings."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import xxhash
 
 from app.kinds.cards.composing import BREAK
-from app.kinds.cards.deck import Deck, Phrase
+from app.kinds.cards.deck import FRAMES, Deck, Phrase
 from app.kinds.cards.gate import Gate, cards_given_away
 from app.kinds.cards.texts import Texts
 from app.store.key import Query
@@ -21,99 +17,54 @@ from app.store.key import Query
 SOURCE = "template"
 MODEL = "template-1"
 
-OPENINGS = (
-    "朝が、ひとつの窓から始まる。",
-    "街の灯がひとつずつ消えて、空だけが残る。",
-    "風の来る方へ、そっと窓をひらく。",
-    "遠くで誰かが笑い、やがて声は空に溶ける。",
-    "夜と朝のあいだに、まだ名のない色がある。",
-    "水の音に耳を澄ませば、街は少しだけ遠くなる。",
-    "雲はゆっくりと形を変え、光の居どころを選び直す。",
-    "靴を脱ぐ。それだけで、世の中の音がひとつ遠のく。",
-    "空の色が変わるたび、窓の色も変わってゆく。",
-    "土の匂い、雨の気まぐれ、灯の温もり。",
-    "長い道の終わりに、灯がひとつ待っている。",
-    "春は窓から、秋は扉から入ってくる。",
-    "街が急ぐほど、ここを流れる時はゆるやかになる。",
-    "扉をひとつ隔てて、街の声は遠い波になる。",
-)
-LINKS = (
-    "風が通る。",
-    "光が満ちる。",
-    "言葉はいらない。",
-    "時はここで、歩みをゆるめる。",
-    "誰にも急かされない朝がある。",
-    "夜ごと、灯は静かに深まる。",
-    "耳を澄ませば、空が近い。",
-    "すべては、あるべきところに。",
-    "窓のむこうで、雲がほどける。",
-    "そして、扉の内へ。",
-    "手をのばせば、光に届く。",
-    "足を止めれば、風の名がわかる。",
-    "暮らしは、静かに形を得てゆく。",
-    "今日もまた、空が高い。",
-    "急ぐわけは、ここにはない。",
-    "影さえも、美しい線をひく。",
-    "ひと息おいて、夜が始まる。",
-    "雨の日には、雨の日の色がある。",
-    "見上げれば、星がひとつ増えている。",
-    "床に落ちた光が、少しずつ歩いてゆく。",
-    "湯の沸く音が、夜の始まりを告げる。",
-    "花をひとつ置けば、そこが春になる。",
-    "眠りは深く、目ざめは軽い。",
-    "遠くの灯に、そっと手を振りたくなる。",
-)
-CLOSINGS = (
-    "帰るたびに、好きになる。",
-    "あすの朝も、この窓から始まる。",
-    "鍵をひとつ持つ。それだけで、空の見え方が変わる。",
-    "選ぶとは、静かに決めること。",
-    "住まうとは、光の側に立つことである。",
-    "やがて、帰る道までが好きになる。",
-    "手に入れるのは、広さではなく深さ。",
-    "長く住むほど、言葉は少なくなる。",
-    "扉が閉じて、物の音がやむ。そこから先は、住む人の時。",
-    "ここに住む。その短い答えに、長い夢がいる。",
-    "灯をともす。街に、帰るところがひとつ増える。",
-    "まだ見ぬ朝のために、席はもう空けてある。",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """The least and greatest number of characters that frames may add to a poem."""
+    """The least and greatest length that frames may add to a poem."""
 
     least: int
     most: int
 
 
 class Template:
-    """Frames the phrases of a deck's plays."""
+    """Frames the phrases of a deck's plays. The deck must have frames."""
 
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
         self._gate = Gate.of(deck)
-        given = deck.template
-        self._openings = self._usable(given.get("openings", OPENINGS))
-        self._links = self._usable(given.get("links", LINKS))
-        self._closings = self._usable(given.get("closings", CLOSINGS))
+        self._openings, self._links, self._closings = (
+            self._usable(deck.template.get(name, ())) for name in FRAMES
+        )
         frames = (*self._openings, *self._links, *self._closings)
-        self._given_away = cards_given_away(Texts((*frames, *deck.titles)), deck.cards)
+        self._given_away = cards_given_away(Texts((*frames, *deck.titles)), deck.cards, deck.lang)
         self._card_bit = {card.id: 1 << place for place, card in enumerate(deck.cards)}
 
     def _usable(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The texts that break none of the deck's rules by themselves."""
-        rules = self._deck.rules
-        banned = (*rules.forbidden, *rules.address, *rules.showcase, *rules.echo)
+        rules, language = self._deck.rules, self._deck.lang
+        words = (*rules.forbidden, *rules.address, *rules.showcase, *rules.echo)
+        banned = language.any_of(words)
         return tuple(
             text
             for text in texts
-            if not any(word in text for word in banned)
-            and all(len(part) <= rules.sentence for part in text.split("。"))
+            if not (banned and banned.search(text))
+            and all(len(part) <= rules.sentence for part in language.sentences(text))
         )
 
     def frame(self, query: Query, variant: int = 0) -> dict[str, str] | None:
         """Title and poem with the phrases verbatim; None if no attempt passes the gate."""
+        return next((made for made, why in self._attempts(query, variant) if not why), None)
+
+    def why_not(self, query: Query) -> str:
+        """Why there is no answer to a play; empty if there is one."""
+        why = ""
+        for _, why in self._attempts(query, 0):
+            if not why:
+                return ""
+        return why
+
+    def _attempts(self, query: Query, variant: int) -> Iterator[tuple[dict[str, str], str]]:
+        """Answers with the reason for which they cannot be given, empty if there is none."""
         phrases = self._deck.phrases(query)
         hand = sum([self._card_bit[phrase.card] for phrase in phrases])
         seed = xxhash.xxh3_64_intdigest(query.canonical, variant)
@@ -124,16 +75,22 @@ class Template:
         for title in (hiding, *titles[:7]):
             poem = self._poem(phrases, hand, rng)
             if poem is None:
-                return None
+                least, most = self._deck.rules.length
+                fault = f"no frames bring the phrases to {least}-{most} {self._deck.rules.unit}"
+                yield {}, fault
+                return
             response = {"title": title, "poem": poem}
-            if self._gate.examine(query, response, quoted) is None:
-                return response
-        return None
+            refusal = self._gate.examine(query, response, quoted)
+            yield response, str(refusal or "")
 
     def _poem(self, phrases: Sequence[Phrase], hand: int, rng: random.Random) -> str | None:
-        lines = _shuffled([p.text.rstrip("。") + "。" for p in phrases], rng)
-        said = sum(map(len, lines))
-        least, most = self._deck.rules.characters
+        language = self._deck.lang
+        lines = _shuffled([language.ended(p.text) for p in phrases], rng)
+        said = sum(map(self._cost, lines))
+        least, most = self._deck.rules.length
+        # Each sentence is counted with the space after it, which the last of a paragraph lacks.
+        space = self._cost("")
+        least, most = least + space * self._deck.rules.paragraphs[1], most + space
         room = _Room(max(0, least - said), most - said)
         openings, links, closings = (
             _shuffled([text for text in texts if not self._given_away[text] & hand], rng)
@@ -141,10 +98,14 @@ class Template:
         )
         # An opening, a closing and some links first, then the rest.
         stock = [*openings[:1], *closings[:1], *links[:3], *openings[1:], *closings[1:], *links[3:]]
-        chosen = _fill(stock, room)
+        chosen = _fill([(text, self._cost(text)) for text in stock], room)
         if chosen is None:
             return None
         return self._layout(lines, chosen, rng)
+
+    def _cost(self, text: str) -> int:
+        deck = self._deck
+        return deck.measure(text) + (0 if deck.rules.words else len(deck.lang.space))
 
     def _layout(self, lines: Sequence[str], chosen: Sequence[str], rng: random.Random) -> str:
         first = [t for t in chosen if t in self._openings]
@@ -155,7 +116,8 @@ class Template:
         half = (len(middle) + 1) // 2
         blocks = [first, middle[:half], middle[half:], last]
         return BREAK.join(
-            "".join(block) for block in _paragraphs(blocks, self._deck.rules.paragraphs)
+            self._deck.lang.space.join(block)
+            for block in _paragraphs(blocks, self._deck.rules.paragraphs)
         )
 
 
@@ -173,27 +135,27 @@ def _paragraphs(blocks: Sequence[Sequence[str]], limits: tuple[int, int]) -> lis
     return parts
 
 
-def _fill(stock: Sequence[str], room: _Room) -> list[str] | None:
+def _fill(stock: Sequence[tuple[str, int]], room: _Room) -> list[str] | None:
     """Frames whose lengths add up to the room: the first ones that fit, or any subset."""
     if room.most < 0:
         return None
     chosen: list[str] = []
     length = 0
-    for text in stock:
+    for text, cost in stock:
         if length >= room.least:
             return chosen
-        if length + len(text) <= room.most:
+        if length + cost <= room.most:
             chosen.append(text)
-            length += len(text)
+            length += cost
     return chosen if length >= room.least else _add_up(stock, room)
 
 
-def _add_up(stock: Sequence[str], room: _Room) -> list[str] | None:
+def _add_up(stock: Sequence[tuple[str, int]], room: _Room) -> list[str] | None:
     """A subset whose lengths add up to the room, by dynamic programming (subset sum)."""
     reached: dict[int, tuple[str, ...]] = {0: ()}
-    for text in stock:
+    for text, cost in stock:
         for length, texts in sorted(reached.items(), reverse=True):
-            total = length + len(text)
+            total = length + cost
             if total <= room.most and total not in reached:
                 reached[total] = (*texts, text)
                 if total >= room.least:

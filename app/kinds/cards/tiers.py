@@ -148,7 +148,7 @@ def build_ladder(
     composer: Composer | None = None,
     models: Mapping[str, Callable[[], CardTier]] | None = None,
 ) -> CardLadder:
-    """The ladder with the tiers in `names`.
+    """The ladder with the tiers in `names`; a deck without frames has no template tier.
 
     `composer` is the deck's, if it was made before. `models` make the tiers that ask a model; those
     that it lacks are left out.
@@ -160,7 +160,7 @@ def build_ladder(
         "exact": lambda: AtOnce(ExactTier(index)),
         "same_hand": lambda: AtOnce(SameHandTier(index, radius)),
         "composed": lambda: AtOnce(ComposedTier(deck, gate, composer)),
-        "template": lambda: AtOnce(TemplateTier(deck)),
+        **({"template": lambda: AtOnce(TemplateTier(deck))} if deck.template else {}),
         **(models or {}),
     }
     return Ladder(makers[name]() for name in names if name in makers)

@@ -24,7 +24,9 @@ from app.kinds.cards.prompts import (
     prompts_folder,
     refusal_notes,
     rule_values,
+    rules_fingerprint,
 )
+from app.kinds.language import declined
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
 from app.providers.reply import UnreadableError, answers_in, read_object
@@ -34,6 +36,8 @@ TITLE_CANDIDATES = 20
 # Tokens of JSON and title around a poem, and the factor by which an answer may exceed its length.
 _TOKENS_AROUND = 160
 _ROOM = 2.0
+# Of a long word with its space, to reckon with words as with characters.
+LETTERS_A_WORD = 8
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 WHOLE_SCHEMA: Mapping[str, Any] = {
@@ -75,7 +79,8 @@ def seed_of(task: Task) -> int:
 
 def answer_tokens(deck: Deck) -> int:
     """The greatest number of tokens for one answer, generously."""
-    return round(_ROOM * (deck.rules.characters[1] + _TOKENS_AROUND) / 1.3)
+    most = deck.rules.length[1] * (LETTERS_A_WORD if deck.rules.words else 1)
+    return round(_ROOM * (most + _TOKENS_AROUND) / 1.3)
 
 
 def title_candidates(deck: Deck, seed: int) -> list[str]:
@@ -83,6 +88,16 @@ def title_candidates(deck: Deck, seed: int) -> list[str]:
     titles = list(deck.titles)
     Random(seed).shuffle(titles)
     return titles[:TITLE_CANDIDATES]
+
+
+def _fault(fault: str, reply: str) -> str:
+    """A fault of a reply; "declined" if the model says instead that it will not write."""
+    return "declined" if fault == "unreadable" and declined(reply) else fault
+
+
+def quoted_phrases(deck: Deck, phrases: Sequence[Phrase]) -> str:
+    """The phrases of a play in quotation marks, as a prompt gives them."""
+    return deck.lang.space.join(deck.lang.quoted(phrase.text) for phrase in phrases)
 
 
 def joined_poem(value: object) -> object:
@@ -105,7 +120,7 @@ class WholeWriter:
         self._reasons = load_reasons(folder)
         self._rules = rule_values(deck)
         self.fingerprint = "poem:" + prompt_fingerprint(
-            self._file.sections, self._variety, sorted(self._rules.items())
+            self._file.sections, self._variety, rules_fingerprint(self._rules)
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
@@ -147,7 +162,11 @@ class WholeWriter:
         """Each card of the request once, to save tokens: answers share cards."""
         ids = dict.fromkeys(card for task in tasks for card, _ in task.query.picks)
         cards = [self._deck.card_by_id[card] for card in ids]
-        return [f"・裏の事情：{c.text}　禁句：{'、'.join(c.telling_words)}" for c in cards]
+        language = self._deck.lang
+        return [
+            language.writing.card.format(text=c.text, tells=language.comma.join(c.telling_words))
+            for c in cards
+        ]
 
     def _answer(self, name: str, task: Task, manner: Manner) -> str:
         phrases = self._deck.phrases(task.query)
@@ -156,16 +175,17 @@ class WholeWriter:
             {
                 "id": name,
                 "idea": manner.idea,
-                "build": f"{manner.note}。{manner.build}",
+                "build": self._deck.lang.writing.build.format(note=manner.note, build=manner.build),
                 "opening": manner.opening,
-                "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
-                "again": refusal_notes(self._reasons, task.refusals),
+                "phrases": quoted_phrases(self._deck, phrases),
+                "again": refusal_notes(self._reasons, task.refusals, self._deck.lang),
             },
         )
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
         """Parse a reply to the prompt for the same tasks."""
         answers, fault = answers_in(completion, len(tasks))
+        fault = _fault(fault, completion.text)
         drafts, lost, strays = self._matched(tasks, answers)
         if not answers and not fault:
             fault = "empty"
@@ -224,7 +244,7 @@ class SmallWriter:
         self._reasons = load_reasons(folder)
         self._rules = rule_values(deck)
         self.fingerprint = "small:" + prompt_fingerprint(
-            self._file.sections, self._variety, sorted(self._rules.items())
+            self._file.sections, self._variety, rules_fingerprint(self._rules)
         )
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
@@ -242,7 +262,7 @@ class SmallWriter:
             try:
                 response = read_poem(completion.text)
             except UnreadableError:
-                fault = completion.fault or "unreadable"
+                fault = _fault(completion.fault or "unreadable", completion.text)
                 reply = completion.text
                 lost[task.name] = "missing"
                 continue
@@ -259,15 +279,16 @@ class SmallWriter:
 
     def poem_prompt(self, task: Task, keywords: Sequence[str]) -> Prompt:
         """The prompt of the second step."""
-        values = {**self._values(task), "keywords": "、".join(keywords)}
+        values = {**self._values(task), "keywords": self._deck.lang.comma.join(keywords)}
         return Prompt("", self._file.fill(1, values), POEM_SCHEMA, answer_tokens(self._deck))
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         """The prompts of both steps as one, to estimate costs."""
+        example = self._deck.lang.writing.example
         steps = [
             prompt.asked
             for task in tasks
-            for prompt in (self.keywords_prompt(task), self.poem_prompt(task, ("言葉",) * 10))
+            for prompt in (self.keywords_prompt(task), self.poem_prompt(task, (example,) * 10))
         ]
         return Prompt(
             "", "\n".join(steps), POEM_SCHEMA, (answer_tokens(self._deck) + 200) * len(tasks)
@@ -276,15 +297,16 @@ class SmallWriter:
     def _values(self, task: Task) -> dict[str, object]:
         phrases = self._deck.phrases(task.query)
         manner = self._variety.manners([seed_of(task)])[0]
+        language = self._deck.lang
         return {
             **self._rules,
-            "phrases": "".join(f"「{phrase.text}」" for phrase in phrases),
-            "tells": "、".join(self._telling_words(phrases)),
+            "phrases": quoted_phrases(self._deck, phrases),
+            "tells": language.comma.join(self._telling_words(phrases)),
             # Twenty candidates would be too many for a small model.
-            "titles": "／".join(title_candidates(self._deck, seed_of(task))[:5]),
-            "idea": f"{manner.idea}（{manner.note}）",
+            "titles": language.writing.titles.join(title_candidates(self._deck, seed_of(task))[:5]),
+            "idea": language.writing.idea.format(idea=manner.idea, note=manner.note),
             "opening": manner.opening,
-            "again": refusal_notes(self._reasons, task.refusals[-1:]),
+            "again": refusal_notes(self._reasons, task.refusals[-1:], language),
         }
 
     def _telling_words(self, phrases: Sequence[Phrase]) -> dict[str, None]:

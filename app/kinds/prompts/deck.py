@@ -118,13 +118,6 @@ _MEMBERS = (
 class _Reader(Reader):
     """Reads members that may be missing. All methods raise DeckError."""
 
-    def only(self, value: Any, place: str, known: tuple[str, ...]) -> None:
-        """Refuse other members than the known ones: a misspelt one would have no effect."""
-        if not isinstance(value, dict):
-            raise self.fail(place, "expected an object")
-        if strange := sorted(value.keys() - set(known)):
-            raise self.fail(place, f"no such member: {strange[0]!r}; there is {', '.join(known)}")
-
     def inner(self, root: Any, name: str, known: tuple[str, ...]) -> dict[str, Any]:
         """An object with known members; empty if it is missing."""
         value: dict[str, Any] = root.get(name, {})

@@ -16,8 +16,9 @@ import pytest
 
 from app.errors import DeckError, RequestError
 from app.kinds.cards.dealing import deal, random_play
-from app.kinds.cards.deck import Deck, deal_probabilities, load_deck, nouns_of
+from app.kinds.cards.deck import Deck, deal_probabilities, load_deck
 from app.kinds.decks import load_all
+from app.kinds.language import ENGLISH, JAPANESE
 from app.store.key import Query
 from tests.making import DECKS, card, small_cards, small_deck, write_deck, write_json
 
@@ -70,7 +71,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("deck.json", put("id", value="Ä"), "id", "use 1 to 40 small letters, digits and hyphens"),
     ("deck.json", put("id", value="../x"), "id", "use 1 to 40 small letters, digits and hyphens"),
     ("deck.json", put("answer", value=[]), "answer", "expected an object"),
-    ("deck.json", put("answer", "lenght", value=1), "answer", "unknown rule 'lenght'"),
+    ("deck.json", put("answer", "lenght", value=1), "answer", "no such rule: 'lenght'; there is characters"),
     ("deck.json", put("answer", "characters", value=[240, 180]), "answer characters", "expected [least, most]"),
     ("deck.json", put("answer", "characters", value=[180]), "answer characters", "expected [least, most]"),
     ("deck.json", put("answer", "paragraphs", value=[0, 4]), "answer paragraphs", "expected [least, most]"),
@@ -78,7 +79,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("deck.json", put("answer", "sentence", value="60"), "answer", "'sentence' must be a whole number"),
     ("deck.json", put("answer", "forbidden", value="最高"), "answer forbidden", "expected a list"),
     ("deck.json", put("answer", "forbidden", value=["最高", ""]), "answer forbidden 2", "expected a text"),
-    ("deck.json", put("answer", "script", value=7), "answer", "'script' must be a text, not 7"),
+    ("deck.json", put("answer", "script", value=7), "answer script 1", "expected a text"),
     ("deck.json", put("groups", value=[]), "groups", "expected an object"),
     ("deck.json", drop("groups", "立地"), "groups", "category '交通アクセス' must stand in exactly one group"),
     ("deck.json", put("template", value={"verses": []}), "template", "expected openings, links and closings"),
@@ -161,8 +162,11 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path, file: str) -> None:
     with pytest.raises(DeckError, match=r"line 3: not JSON") as told:
         load_deck(folder)
     assert told.value.file == str(path)
-    path.write_bytes(b'"\xff"')
-    with pytest.raises(DeckError, match="not JSON"):
+    path.write_bytes('"é"'.encode("latin-1"))
+    with pytest.raises(DeckError, match="line 1: is not UTF-8: save it as UTF-8"):
+        load_deck(folder)
+    path.write_bytes('"é"'.encode("utf-16"))
+    with pytest.raises(DeckError, match="line 1: is UTF-16: save it as UTF-8"):
         load_deck(folder)
     path.unlink()
     with pytest.raises(DeckError, match="the file is missing"):
@@ -272,9 +276,12 @@ def test_ids_are_found_in_either_normal_form(tmp_path: Path) -> None:
     assert deck.legal_query(picks).key == next(deck.plays_of_hand(deck.cards)).key
 
 
-def test_nouns_of() -> None:
-    """Where a card does not name them, its runs of kanji and of katakana tell it."""
-    assert nouns_of("駅まで徒歩47分、バスなし（コンビニ無し）") == ("徒歩", "バス", "コンビニ")
+def test_words_that_tell_a_card_which_names_none() -> None:
+    """They are its runs of kanji and of katakana in Japanese, its longer words in English."""
+    found = JAPANESE.content_words("駅まで徒歩47分、バスなし（コンビニ無し）")
+    assert found == ("徒歩", "バス", "コンビニ")
+    words = ENGLISH.content_words("A stuffed owl that has lost its left eye, from 1875")
+    assert words == ("stuffed", "lost", "left")
 
 
 # Counting and dealing

@@ -19,6 +19,7 @@ from app.kinds.cards.prompts import (
     refusal_notes,
 )
 from app.kinds.cards.writer import SmallWriter, WholeWriter
+from app.kinds.language import JAPANESE
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Task
 from app.providers import NamedModel
@@ -112,7 +113,7 @@ def test_every_check_has_its_reason() -> None:
     reasons = load_reasons(prompts_folder(poem_deck()))
     names = {check.name for check in Gate.of(poem_deck()).checks} | {CHECK, "swapped", "missing"}
     assert names <= set(reasons)
-    assert refusal_notes(reasons, [(Refusal("blocked: SAFETY"),)])
+    assert refusal_notes(reasons, [(Refusal("blocked: SAFETY"),)], JAPANESE)
 
 
 def test_a_prompt_is_filled_the_same_every_time() -> None:
@@ -161,12 +162,10 @@ def test_variety_with_a_fault_is_named(text: str, folder: Path) -> None:
         load_variety(folder)
 
 
-def test_a_deck_without_prompts_is_cooked_with_those_in_the_box(tmp_path: Path) -> None:
-    """What is particular to a deck stands in the places."""
+def test_a_deck_without_prompts_borrows_none(tmp_path: Path) -> None:
+    """Another deck's prompts, perhaps in another language, are never used for it."""
     shutil.copytree(POEM, tmp_path / "poem")
     shutil.copytree(POEM, tmp_path / "mine", ignore=shutil.ignore_patterns("prompts"))
     deck = replace(poem_deck(), folder=tmp_path / "mine")
-    assert prompts_folder(deck) == tmp_path / "poem" / "prompts"
-    shutil.rmtree(tmp_path / "poem")
     with pytest.raises(DeckError, match="a model needs prompts"):
         prompts_folder(deck)

@@ -91,7 +91,7 @@ def test_a_length_that_no_frame_fits_proves_nothing(poem: Deck) -> None:
     """A sentence too long for every frame, or a form with one frame, is judged."""
     assert not always_passes(with_sentence(poem, "灯がともる。" * 20))
     first, *others = poem.pieces.forms
-    longest = max(first.frames, key=frame_length)
+    longest = max(first.frames, key=lambda frame: frame_length(frame, len))
     alone: Form = first._replace(frames=(longest,))
     assert not always_passes(with_pieces(poem, forms=(alone, *others)))
 
