@@ -211,7 +211,7 @@ class LineBot:
             # What was taken back, or by whom we are no longer wanted, is not kept.
             self._history.forget(self._conversation(source))
         token = getattr(event, "reply_token", None)
-        found = _said(event, self._served.deck.characters)
+        found = _said(event, (self._only,) if self._only else self._served.deck.characters)
         if not token or not source or str(event.mode.value) != "active" or not found:
             self._counted.inc("ignored")
             return None
@@ -227,7 +227,7 @@ class LineBot:
         Each member of a group has a conversation of her own.
         """
         group = getattr(source, "group_id", None) or getattr(source, "room_id", None) or ""
-        ids = f"{group} {source.user_id or ''}".encode()
+        ids = f"{group} {getattr(source, 'user_id', None) or ''}".encode("utf-8", "replace")
         return hmac.new(self._secret.encode(), b"conversation " + ids, hashlib.sha256).hexdigest()[
             :32
         ]

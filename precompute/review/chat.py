@@ -50,7 +50,7 @@ def stats(
         "space": chat_figures.space(deck),
         "store": store(index.meta() if index else None),
         "layers": chat_figures.layers(deck, rows),
-        "cost": chat_figures.cost(deck, rows, prices, settings.cloud.strong, today),
+        "cost": chat_figures.cost(deck, rows, prices, settings.cloud, today),
         "candidates": len(candidates),
     }
 

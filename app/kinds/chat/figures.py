@@ -14,7 +14,7 @@ from typing import Any
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.lines import FALLBACK
 from app.ledger.tally import DaySum
-from app.providers import ModelName
+from app.providers import CloudModels, ModelName
 from app.providers.prices import PriceTable, load_prices
 from app.providers.transport import is_local
 from app.settings import Settings
@@ -78,19 +78,25 @@ def _compared(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dic
 
 
 def cost(
-    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, strong: ModelName, today: str
+    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, cloud: CloudModels, today: str
 ) -> dict[str, Any]:
     """USD spent, and what the strong model alone would have cost; both also for 30 days.
 
+    `unpriced` are the models whose price is not known: what they wrote counts as nothing.
     `today` is an ISO 8601 date.
     """
     spent = sum(row.usd for row in rows)
-    baseline = _baseline(deck, rows, prices, strong)
+    baseline = _baseline(deck, rows, prices, cloud.strong)
     days = _days(rows, today)
     return {
         "spent_usd": round(spent, 6),
         "baseline_usd": None if baseline is None else round(baseline, 6),
-        "baseline": f"every answer from {strong}, estimated from characters",
+        "unpriced": [
+            str(name)
+            for name in dict.fromkeys(cloud)
+            if prices.price(name.provider, name.model, today) is None
+        ],
+        "baseline": f"every answer from {cloud.strong}, estimated from characters",
         "prices_of": prices.dated or None,
         "days": days,
         "month_usd": round(spent / days * MONTH, 6) if days else None,

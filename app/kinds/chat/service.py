@@ -132,7 +132,7 @@ class ServedChat:
             "answers": {"total": answers["total"], "by_tier": answers["by_tier"]},
             "passed": self._counters.passes(deck.id),
             "layers": figures.layers(deck, rows),
-            "cost": figures.cost(deck, rows, self.prices, settings.cloud.strong, today),
+            "cost": figures.cost(deck, rows, self.prices, settings.cloud, today),
             "conversations": self.conversations.count(),
             "texts_kept": settings.chat_learn and "cloud" in settings.chat_tiers,
         }

@@ -168,7 +168,9 @@ class CloudTier(ModelTier):
         strong = importance >= turn.deck.importance.threshold
         limits = self._limits
         messages = turn.history(limits.messages, limits.characters)
-        by = self._strong if strong else self._cheap
+        # A strong model that does not work (a server of one's own that is off) is stood in for.
+        resting = self._strong.engine.breaker.open
+        by = self._strong if strong and not resting else self._cheap
         written = yield from self._written(turn, by, messages, self._facts(turn, free=True))
         if written is None:
             return None

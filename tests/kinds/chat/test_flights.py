@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.kinds.chat import figures
+from app.kinds.chat.deck import PatternDeck
 from app.settings import Settings
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import OpenAI, openai_handler, served
@@ -177,6 +179,11 @@ def test_gemini_and_a_server_of_ones_own_can_be_mixed(tmp_path: Path) -> None:
             assert (answer["tier"], answer["model"]) == ("cloud", "local-70b")
             assert ask(server, "エビはどうして赤くなるの")["tier"] == "fallback"
             assert server.passed("cloud") == {"fault": {"no_key": 1}}
+            # The strong one is switched off: after three failures the cheap one is asked.
+            state.status = 500
+            for number in range(4):
+                server.say(f"{number}本目の足はどこ", character="botan")
+            assert server.passed("cloud") == {"fault": {"no_key": 2, "server": 3}}
 
 
 @pytest.mark.parametrize(
@@ -196,3 +203,11 @@ def test_prices_of_the_documents_own_plan_are_in_the_table() -> None:
     cloud = Settings.read({"TSUKURIOKI_CLOUD": "openai:gpt-4o-mini,openai:gpt-4o"}).cloud
     table = json.loads((kit.ROOT / "app" / "providers" / "prices.json").read_text())
     assert {model.model for model in cloud} <= set(table["models"])
+
+
+def test_a_model_without_a_price_is_named(deck: PatternDeck) -> None:
+    """What it writes counts as nothing in the bill, and the figures say so."""
+    models = "openai:gpt-4o-mini-2024-07-18,openai:unheard-of"
+    settings = Settings.read({"TSUKURIOKI_CLOUD": models})
+    told = figures.cost(deck, [], figures.price_table(settings), settings.cloud, "2026-11-27")
+    assert told["unpriced"] == ["unheard-of"]

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.decks import prepare_all
+from app.kinds.kind import Server
 from app.settings import TABLE, Settings
 from app.web.line_bot import Queue, is_called
 from app.web.service import Service
@@ -351,6 +353,11 @@ def clock() -> Clock:
     return Clock()
 
 
+@cache
+def _decks() -> dict[str, Server]:
+    return dict(prepare_all({"chat": deck_in_the_box()}))
+
+
 @pytest.fixture
 def within(tmp_path: Path, clock: Clock) -> Iterator[tuple[Line, Service, Ollama]]:
     """A service in this process, whose time is the clock's; Ollama hangs."""
@@ -363,7 +370,7 @@ def within(tmp_path: Path, clock: Clock) -> Iterator[tuple[Line, Service, Ollama
             OLLAMA_HOST=here,
             TSUKURIOKI_CHAT_DEADLINE="600",
         )
-        service = Service(Settings.read(environ), clock=clock)
+        service = Service(Settings.read(environ), clock=clock, servers=_decks())
         yield line, service, ollama
         line.hold.set()
         ollama.release.set()

@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors import ProviderRetryError
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.turn import Reply, Turn
+from app.kinds.engine import Engine, Judges
 from app.kinds.ladder import Delta, Discard
-from app.providers.relay import Finish, whole_characters
+from app.providers.guards import Breaker, SomeAtATime
+from app.providers.relay import Abort, Ask, Finish, Flights, whole_characters
 from app.web.chat import events
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
@@ -106,6 +109,53 @@ def test_nothing_is_said_before_an_answer_that_is_there(local: kit.Server, ollam
     for text in ("こんにちは", UNKNOWN):
         told = kit.Stream(local, text, character="botan").whole()
         assert "filler" not in [name for name, _ in told]
+
+
+class _Model:
+    """Writes what it is given, and raises what is an error."""
+
+    name = "model"
+
+    def __init__(self, pieces: Iterable[str | Finish | Exception]) -> None:
+        self._pieces = pieces
+
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+        """The pieces."""
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+ERRORS = (ValueError("x"), ProviderRetryError("x"), UnicodeError("\ud800"), KeyError(1), OSError(5))
+PIECES = st.one_of(st.sampled_from(SIGNS), st.builds(Finish, st.just("m")), st.sampled_from(ERRORS))
+
+
+@given(st.lists(PIECES, max_size=6), st.sampled_from([None, "part", "whole"]))
+def test_whatever_a_model_and_a_gate_do_the_tier_ends(
+    pieces: list[str | Finish | Exception], broken: str | None
+) -> None:
+    """A reply, or none and one reason, whatever is written or raised; what is shown can be sent."""
+
+    def judge(text: str) -> None:
+        raise ZeroDivisionError
+
+    judges = Judges(**({broken: judge} if broken else {}))
+    notes: list[tuple[str, str, str]] = []
+    clock = iter(range(10_000)).__next__
+    guards = SomeAtATime(1), Breaker(3, 30.0, clock), Flights(clock, 30.0)
+    engine = Engine(_Model(pieces), *guards, lambda *note: notes.append(note), clock)
+    shown, written = [], None
+    writing = engine.write("local", Ask("m", "", (), 10, 5_000.0), "key", judges)
+    try:
+        while True:
+            shown.append(next(writing))
+    except StopIteration as stop:
+        written = stop.value
+    assert len(notes) == (written is None)
+    "".join(shown).encode()
+    if written:
+        assert "".join(shown).strip() == written.text
 
 
 class _Broken:
