@@ -26,6 +26,7 @@ counts more than an intent that is neither strong nor weak, any other answer onl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -319,11 +320,18 @@ def _captured(found: Any) -> str:
 
 
 def _shared(one: str, other: str) -> int:
-    """The characters of the longest run that two texts share, 0 if it is a single sign."""
+    """The characters of the longest telling run that two texts share, 0 if there is none."""
     runs = (
         length
         for length in range(min(len(one), len(other)), 1, -1)
         for start in range(len(one) - length + 1)
-        if one[start : start + length] in other
+        if (run := one[start : start + length]) in other and length >= _least(run)
     )
     return next(runs, 0)
+
+
+def _least(run: str) -> int:
+    """The characters from which a run tells something: two kanji do, two kana or letters do not."""
+    if run.isascii():
+        return 4
+    return 2 if re.search("[一-龥々ァ-ヶ]", run) else 3

@@ -340,6 +340,61 @@ def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
     assert conversation.unpacked(bytes(conversation.SIZE)) == conversation.Memory()
 
 
+# What a user says to open a topic, and how she answers each kind of question.
+TALKS = {
+    "chat": {
+        "": "ひま",
+        "yes_no": "うん",
+        "food": "カレー食べた",
+        "drink": "コーヒー",
+        "did": "ゲームしてた",
+        "place": "京都かな",
+        "thing": "ドラマ",
+        "feeling": "楽しかった",
+        "time": "7時くらい",
+        "choice": "どっちも",
+        "open": "ギター",
+    },
+    "harbour": {
+        "": "Thank you",
+        "yes_no": "Yes, I do.",
+        "food": "Fish and chips",
+        "drink": "Coffee, mostly.",
+        "place": "By the sea, in Norway",
+        "thing": "Treasure Island",
+        "feeling": "Quite happy",
+        "time": "Around midnight",
+        "choice": "Both",
+        "open": "My brother came home.",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("deck", "character"),
+    [("chat", "botan"), ("chat", "kasho"), ("chat", "yuri"), ("harbour", "hobb")],
+)
+def test_she_understands_the_answers_to_what_she_asks(
+    plain: kit.Server, deck: str, character: str
+) -> None:
+    """In a talk of twelve turns each answer to a question of hers gets one of that question's lines."""
+    says = TALKS[deck]
+    topics = load_pattern_deck(kit.ROOT / "data" / "decks" / deck).talks[character].topics
+    about, asks = {"deck": deck, "character": character, "conversation": f"twelve {character}"}, ""
+    asked = []
+    for _ in range(12):
+        text = says[topics[asks].expects if asks else ""]
+        why = plain.say(text, why=True, **about)["why"]
+        if asks:
+            asked.append(asks)
+            assert why["lines"][0].partition(".")[0] == asks, (text, why)
+            assert why["answer"] not in ("other", "unknown"), (text, why)
+        assert why["tier"] == "rules", (text, why)
+        asks = why.get("asks", "")
+    assert len(asked) >= 5
+    assert len(set(asked)) == len(asked)
+
+
 def _without(*path: Any) -> Callable[[dict[str, Any]], None]:
     def change(files: dict[str, Any]) -> None:
         value = files
