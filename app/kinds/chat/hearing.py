@@ -46,8 +46,8 @@ _ROUNDS = 4
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 # Characters of a message that are searched.
 _SEARCHED = 300
-# Characters of a noun, and bytes, for it is remembered in a row of fixed size.
-NOUN_SIGNS, NOUN_BYTES = 12, 30
+# Bytes of a noun, for it is remembered in a row of fixed size: ten kana.
+NOUN_BYTES = 30
 _MEMBERS = (
     "you", "strong", "weak", "opens", "question", "answers", "nouns", "expects", "told", "name",
     "kinds",
@@ -231,8 +231,7 @@ class Hearing:
         return next((noun for noun in nouns if self._sure(noun)), "")
 
     def _sure(self, noun: str) -> str:
-        long = len(noun) > NOUN_SIGNS or len(noun.encode()) > NOUN_BYTES
-        return "" if long or self._is("reject", noun) else noun
+        return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
 
     def kind(self, text: str) -> Kind | None:
         """The kind of a message that nothing else answers."""
