@@ -48,7 +48,10 @@ class AnyGate(Protocol):
 
 
 class Serving(NamedTuple):
-    """What the decks of a worker share. `clock` and `timer` give seconds, `now` UTC in ISO 8601."""
+    """What the decks of a worker share. `clock` and `timer` give seconds, `now` UTC in ISO 8601.
+
+    `run` names the run of the server, which its workers share.
+    """
 
     settings: Settings
     state: State
@@ -58,6 +61,7 @@ class Serving(NamedTuple):
     timer: Callable[[], float]
     now: Callable[[], str]
     rng: Random
+    run: str = ""
 
 
 class Served(Protocol):

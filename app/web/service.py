@@ -93,6 +93,7 @@ class Service:
             timer,
             now,
             rng or Random(secrets.randbits(64)),
+            run,
         )
         servers = servers or prepare_all(load_all(settings.decks))
         # A key is looked up in their order if the request names no deck.

@@ -14,7 +14,8 @@ A deck is a folder with `deck.json`; every member but `kind` and `id` may be mis
      "miss": {"status": 404, "keep": true},
      "checks": {"characters": [80, 300], "schema": {}, "must": [], "must_not": [], "script": ["Latin"]}}
 
-The deck `recorded` exists without a folder.
+Beside it there may be `template.json` (see `app.kinds.prompts.template`) and `prompts.jsonl`, whose
+prompts are cooked. The deck `recorded` exists without a folder.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 from app.kinds.chat.expressions import ExpressionError, compiled
 from app.kinds.prompts.gate import NO_CHECKS, Checks, validator
 from app.kinds.prompts.key import DEFAULT_RULES, KEY_OPTIONS, OPTIONS, STEPS, KeyRules
+from app.kinds.prompts.template import Template, load_template
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.settings import PROMPT_MODES
 
@@ -55,7 +57,8 @@ class PromptDeck:
     addresses by dialect, in place of the settings'. `answers` says which of several answers to one
     request is replayed: in order for each conversation, then the last; or at random by `seed`.
     `pace` is how many times as fast as recorded a stream is replayed, 0 for at once. `near` is how
-    like another prompt must be, from 0 to 1, for its answer to be given; None: never.
+    like another prompt must be, from 0 to 1, for its answer to be given; None: never, and a
+    template's prompts must be spelled as it is.
     """
 
     id: str
@@ -70,6 +73,7 @@ class PromptDeck:
     near: float | None = None
     miss: Miss = Miss()
     checks: Checks = NO_CHECKS
+    template: Template | None = None
     folder: Path | None = None
 
     kind = "prompts"
@@ -105,6 +109,7 @@ def load_prompt_deck(folder: Path) -> PromptDeck:
             reader.optional(miss, "keep", bool, default=False),
         ),
         checks=_checks(reader, root),
+        template=load_template(folder),
         folder=folder,
     )
 

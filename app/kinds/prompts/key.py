@@ -150,6 +150,16 @@ def query_of(deck: str, request: PromptRequest, rules: KeyRules) -> Query:
     return Query.prompt(deck, canonical(request, rules))
 
 
+def for_any_model(request: PromptRequest) -> PromptRequest | None:
+    """The request without model and options, as entries that are for any model have it.
+
+    None if it asks for several choices, which such an entry does not have.
+    """
+    if request.options.get("n", 1) != 1:
+        return None
+    return replace(request, model="", options={})
+
+
 def normalised(request: PromptRequest, rules: KeyRules) -> PromptRequest:
     """The request as it stands in the key."""
     options = {name: value for name, value in request.options.items() if name in rules.options}

@@ -20,10 +20,12 @@ from app.kinds.kind import Serving
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.flights import Flights
 from app.kinds.prompts.gate import REPLY, PromptGate
-from app.kinds.prompts.key import query_of, without
+from app.kinds.prompts.key import for_any_model, query_of, without
 from app.kinds.prompts.nearest import Nearest, Neighbour
 from app.kinds.prompts.recordings import Recordings, recordings_folder
-from app.kinds.prompts.reply import ASKED, EXACT, About, Answer, Asked, Piece, Reply
+from app.kinds.prompts.replies import Replies
+from app.kinds.prompts.reply import ASKED, EXACT, NEAR, About, Answer, Asked, Piece, Reply, Tier
+from app.kinds.prompts.request import PromptRequest
 from app.kinds.refusal import Refusal
 from app.ledger.counters import answer_summary
 from app.ledger.misses import Ledger
@@ -32,7 +34,7 @@ from app.providers.secret import Secret
 from app.providers.transport import is_local
 from app.providers.upstream import BAD_GATEWAY, Address, Upstream
 from app.settings import Settings
-from app.store.entry import MAX_VARIANT, Entry, Usage
+from app.store.entry import Entry, Usage
 from app.store.holder import IndexHolder
 from app.store.key import Query
 from app.store.log import log_path
@@ -89,8 +91,9 @@ class ServedPrompts:
         self._timer = serving.timer
         self._now = serving.now
         self._sleep = sleep
+        self._run = serving.run
         self._gate = PromptGate(deck.checks)
-        self._recordings = Recordings(settings.ledger, deck.id)
+        self._replies = Replies(self.index, Recordings(settings.ledger, deck.id))
         folder = recordings_folder(settings.ledger)
         self._flights = Flights(folder / f"{deck.id}.flights")
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
@@ -139,51 +142,57 @@ class ServedPrompts:
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
             raise self._missed(query)
-        events = _primed(self._recorded(query, asked, self._count(query)))
+        events = _primed(self._recorded(query, asked, self._replies.count(query.key)))
         self._counters.answered(self.deck.id, ASKED, self._timer() - begun)
         return Answer(About(ASKED, query.key), events)
 
     # Replaying.
 
     def _found(self, query: Query, asked: Asked) -> _Found | None:
-        reply = self._turn_of(query, asked.conversation)
+        """What is recorded for the request itself, for any model, or for one much like it."""
+        reply = self._turn_of(query.key, asked.conversation)
         if reply is not None:
             return _Found(reply, About(EXACT, query.key))
-        return None
+        request = for_any_model(asked.request)
+        found = self._cooked(request, asked, EXACT)
+        if found is None and self.deck.near is not None:
+            found = self._by_slots(asked) or self._by_wording(query, asked, self.deck.near)
+        return found
 
-    def _turn_of(self, query: Query, conversation: str) -> Reply | None:
-        """The reply whose turn it is in this conversation; None if none is recorded."""
-        first = self._reply(query, 0)
-        if first is None or self._reply(query, 1) is None:
-            return first
-        count = self._count(query)
-        turn = self._turns.change(f"{conversation} {query.key}", _next_turn)
-        if self.deck.answers == "random":
-            rng = Random(f"{self.deck.seed} {query.key} {conversation} {turn}")
-            return self._reply(query, rng.randrange(count))
-        return self._reply(query, min(turn, count - 1))
-
-    def _count(self, query: Query) -> int:
-        """The number of replies that are recorded for a request."""
-        return next(n for n in range(MAX_VARIANT + 2) if self._text(query, n) is None)
-
-    def _reply(self, query: Query, variant: int) -> Reply | None:
-        text = self._text(query, variant)
-        try:
-            return None if text is None else Reply.from_text(text)
-        except (ValueError, KeyError, TypeError):
-            # Nothing that this program has written.
+    def _cooked(self, request: PromptRequest | None, asked: Asked, tier: Tier) -> _Found | None:
+        """What is stored for a request of any model."""
+        if request is None:
             return None
+        key = query_of(self.deck.id, request, self.deck.rules).key
+        reply = self._turn_of(key, asked.conversation)
+        return None if reply is None else _Found(reply, About(tier, key))
 
-    def _text(self, query: Query, variant: int) -> str | None:
-        """A reply as it is stored, from the store or else from the recordings."""
-        index = self.index()
-        body = index.get(query.raw_key, variant) if index else None
-        if body is not None:
-            text: str | None = orjson.loads(body).get(REPLY)
-            return text
-        entry = self._recordings.find(query.key, variant)
-        return None if entry is None else entry.response.get(REPLY)
+    def _by_slots(self, asked: Asked) -> _Found | None:
+        template = self.deck.template
+        values = template.read(asked.request) if template else None
+        if template is None or values is None:
+            return None
+        return self._cooked(template.filled(values), asked, NEAR)
+
+    def _by_wording(self, query: Query, asked: Asked, least: float) -> _Found | None:
+        like = self._nearest.find(query.picks[0][1])
+        if like is None or not like.may_answer or 1 - like.distance < least:
+            return None
+        reply = self._turn_of(like.key, asked.conversation)
+        return None if reply is None else _Found(reply, About(NEAR, like.key, like.distance))
+
+    def _turn_of(self, key: str, conversation: str) -> Reply | None:
+        """The reply whose turn it is in this conversation; None if none is recorded."""
+        first = self._replies.find(key, 0)
+        if first is None or not self._replies.has(key, 1):
+            return first
+        count = self._replies.count(key)
+        # Every run of the server begins the sequences anew.
+        turn = self._turns.change(f"{self._run} {conversation} {key}", _next_turn)
+        if self.deck.answers == "random":
+            rng = Random(f"{self.deck.seed} {key} {conversation} {turn}")
+            return self._replies.find(key, rng.randrange(count))
+        return self._replies.find(key, min(turn, count - 1))
 
     def _played(
         self, reply: Reply, stream: bool, pace: float
@@ -216,8 +225,8 @@ class ServedPrompts:
         """
         while True:
             with self._flights.alone(query.key) as leads:
-                count = self._count(query)
-                newest = self._reply(query, count - 1) if count > before else None
+                count = self._replies.count(query.key)
+                newest = self._replies.find(query.key, count - 1) if count > before else None
                 if newest is not None:
                     return (yield from self._played(newest, asked.stream, 0.0))
                 if leads:
@@ -273,11 +282,8 @@ class ServedPrompts:
                 usage=Usage(*map(float, reply.usage)),
             )
 
-        index = self.index()
         try:
-            self._recordings.keep(
-                entry, lambda n: index is None or index.get(query.raw_key, n) is None
-            )
+            self._replies.recordings.keep(entry, lambda n: not self._replies.stored(query.key, n))
         except StoreWriteError as error:
             log.warning("deck %s: a reply is not kept: %s", self.deck.id, error)
             self._counters.passed(self.deck.id, ASKED, "fault", "disk")
@@ -354,7 +360,7 @@ def miss_error(status: int, deck: str, key: str, nearest: Neighbour | None) -> P
     if nearest is None:
         return PromptMissError(status, f"nothing is recorded in deck {deck!r}", key, "", "")
     detail = (
-        f"nothing is recorded for this prompt in deck {deck!r} under {key}; the nearest is "
-        f"{nearest.key}, which differs in {nearest.differs} (distance {nearest.distance:.2f})"
+        f"nothing is recorded for this prompt in deck {deck!r} under {key}; did you mean "
+        f"{nearest.key}? It differs in {nearest.differs} (distance {nearest.distance:.2f})"
     )
     return PromptMissError(status, detail, key, nearest.key, nearest.differs)
