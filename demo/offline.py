@@ -1,19 +1,16 @@
 """`make offline-demo`: the whole event with no network, and proof that nobody tried to use one.
 
 Outside: cook, pack, verify. Then in a network namespace that has a loopback and nothing else:
-unpack, serve, play 1,000 visitors, chat, stop, start again. The kernel counts what finds no route
-out of a namespace; a single one fails the demo. Where namespaces are not allowed, every Python
-process runs with sockets that refuse to leave the machine and write down who tried.
+unpack, serve, play 1,000 visitors, chat, stop, start again. A single try to leave the machine fails
+the demo.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,43 +20,16 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import orjson
 
+from precompute.prompts.isolation import isolate, raise_loopback, tries_to_leave
+
 VISITORS = 1000
 PATIENCE = 60.0
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_NAMESPACES = (
-    ("unshare", "--net"),
-    ("unshare", "--user", "--map-root-user", "--net"),
-)
-# Put before everything else on the path of every Python process where there is no namespace.
-_GUARD = """
-import os, socket
-_connect = socket.socket.connect
-def _guarded(self, address):
-    host = address[0] if isinstance(address, tuple) else "local"
-    if host not in ("local", "localhost", "::1") and not host.startswith("127."):
-        with open(os.environ["OFFLINE_DEMO_TRIES"], "a") as file:
-            file.write(f"{os.getpid()} {host}\\n")
-        raise OSError(101, "Network is unreachable")
-    return _connect(self, address)
-socket.socket.connect = _guarded
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Isolation:
-    """How the network is taken away: words before a command, and settings for it."""
-
-    told: str
-    words: tuple[str, ...]
-    settings: Mapping[str, str]
-    tries: Path
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _say("cooking and packing")
         bundle = _packed(folder)
-        isolation = isolate(folder)
+        isolation = isolate(folder, os.environ)
         _say(f"network taken away: {isolation.told}")
         words = [*isolation.words, sys.executable, "-m", "demo.offline", "--inside"]
         environment = {**_environment(), **isolation.settings}
@@ -108,48 +78,6 @@ def _packed(folder: Path) -> Path:
     _precompute("bundle", bundle, **settings)
     _precompute("verify", bundle)
     return bundle
-
-
-def isolate(folder: Path) -> Isolation:
-    """The strongest isolation that this system allows."""
-    tries = folder / "tries"
-    for words in _NAMESPACES:
-        try:
-            done = subprocess.run([*words, "true"], check=False, capture_output=True)
-        except FileNotFoundError:
-            break
-        if done.returncode == 0:
-            return Isolation("a namespace with a loopback only", words, {}, tries)
-    guard = folder / "guard"
-    guard.mkdir()
-    (guard / "sitecustomize.py").write_text(_GUARD)
-    path = os.pathsep.join(filter(None, (str(guard), os.environ.get("PYTHONPATH"))))
-    settings = {"PYTHONPATH": path, "OFFLINE_DEMO_TRIES": str(tries)}
-    return Isolation("sockets that refuse to leave (no namespaces here)", (), settings, tries)
-
-
-def raise_loopback() -> bool:
-    """Bring the loopback up, in a namespace where it is down; True where we are in a namespace."""
-    if [name for _, name in socket.if_nameindex()] != ["lo"]:
-        return False
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        request = struct.pack("16sH14x", b"lo", 0)
-        (flags,) = struct.unpack_from("H", fcntl.ioctl(handle, _SIOCGIFFLAGS, request), 16)
-        fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
-    return True
-
-
-def tries_to_leave() -> int:
-    """How many packets or connections of this namespace found no route, by the kernel's count."""
-    count = 0
-    lines = Path("/proc/self/net/snmp").read_text().splitlines()
-    names, values = [line.split()[1:] for line in lines if line.startswith("Ip:")]
-    count += int(dict(zip(names, values, strict=True))["OutNoRoutes"])
-    six = Path("/proc/self/net/snmp6")
-    if six.exists():
-        rows = (line.split() for line in six.read_text().splitlines())
-        count += int({row[0]: row[1] for row in rows}.get("Ip6OutNoRoutes", "0"))
-    return count
 
 
 def _inside(bundle: Path, folder: Path) -> int:

@@ -21,6 +21,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
+from app.kinds.prompts.deck import PromptDeck
 from app.settings import Settings, read_bundled, unknown_settings
 from app.store.holder import publish
 from app.store.index import IndexWriter
@@ -34,6 +35,7 @@ from precompute.commands.common import (
     read_settings,
 )
 from precompute.commands.models import models
+from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
 from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
@@ -45,6 +47,7 @@ from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
 from precompute.learn.lines import build_learned
+from precompute.learn.recordings import take_deck_in
 from precompute.plan.strategies import STRATEGIES
 from precompute.rehearse import rehearsal
 from precompute.rehearse.picture import draw
@@ -87,20 +90,22 @@ def cli() -> None:
         click.echo(f"precompute: {note}", err=True)
 
 
-for command in (export, train, evaluate, models, talk):
+for command in (export, train, evaluate, models, talk, *PROMPT_COMMANDS):
     cli.add_command(command)
 
 
 def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
     deck = named_deck(settings, name)
     if not isinstance(deck, Deck):
-        raise PlanError(f"{deck.id!r} is a deck of patterns; this is for decks of cards")
+        raise PlanError(f"{deck.id!r} is no deck of cards, which this is for")
     return deck
 
 
 # The kinds of build that accept an option, by its parameter's name; options that are missing here
 # are for decks of cards only. A chat deck cooks lines (stock) or stores learned answers (misses).
 CARDS, _COOK, _LEARN = Deck.kind, f"{PatternDeck.kind} stock", f"{PatternDeck.kind} misses"
+_NAMED = {PatternDeck.kind: "a chat deck", PromptDeck.kind: "a deck of prompts"}
+_MATRIX = (f"{PromptDeck.kind} stock", f"{PromptDeck.kind} misses")
 _CHAT_COOKING = frozenset(
     {
         "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
@@ -108,12 +113,13 @@ _CHAT_COOKING = frozenset(
     }
 )  # fmt: skip
 _BUILDS_THAT_TAKE: Mapping[str, tuple[str, ...]] = {
-    "deck_name": (CARDS, _COOK, _LEARN),
-    "wanted": (CARDS, _COOK, _LEARN),
-    "strategy": (CARDS, _COOK, _LEARN),
-    "dry_run": (CARDS, _COOK, _LEARN),
+    "deck_name": (CARDS, _COOK, _LEARN, *_MATRIX),
+    "wanted": (CARDS, _COOK, _LEARN, *_MATRIX),
+    "strategy": (CARDS, _COOK, _LEARN, *_MATRIX),
+    "dry_run": (CARDS, _COOK, _LEARN, *_MATRIX),
+    "seed": (CARDS, *_MATRIX),
     "review": (_LEARN,),
-    **dict.fromkeys(_CHAT_COOKING, (CARDS, _COOK)),
+    **dict.fromkeys(_CHAT_COOKING, (CARDS, _COOK, *_MATRIX)),
 }
 
 
@@ -194,6 +200,14 @@ def build(deck_name: str | None, **asked: Any) -> int:
     try:
         if isinstance(deck, PatternDeck) and options.strategy == "misses":
             return build_learned(options, context, deck, review=review)
+        if (
+            isinstance(deck, PromptDeck)
+            and options.strategy == "stock"
+            and not (options.wanted or options.refresh)
+        ):
+            taken = take_deck_in(settings, deck)
+            click.echo(f"deck {deck.id}: {taken:,} recordings taken in; --n cooks")
+            return 0
         return cook(options, context)
     finally:
         # Also after an error: what was cooked until then is served too.
@@ -202,8 +216,8 @@ def build(deck_name: str | None, **asked: Any) -> int:
 
 def _refuse_foreign_options(build_of: str) -> None:
     """Raise PlanError for an option on the command line that this kind of build does not accept."""
-    if build_of not in (CARDS, _COOK, _LEARN):
-        raise PlanError("--strategy: a chat deck takes stock (the default) or misses")
+    if build_of not in (CARDS, _COOK, _LEARN, *_MATRIX):
+        raise PlanError("--strategy: this kind of deck takes stock (the default) or misses")
     context = click.get_current_context()
     for option in context.command.params:
         name = str(option.name)
@@ -215,7 +229,11 @@ def _refuse_foreign_options(build_of: str) -> None:
                 "--review is for what a chat has learned: use it with --strategy misses and the "
                 "chat's --deck"
             )
-        what = "a chat deck" if name not in _CHAT_COOKING else "learning from misses"
+        what = (
+            "learning from misses"
+            if name in _CHAT_COOKING
+            else _NAMED[build_of.split(maxsplit=1)[0]]
+        )
         raise PlanError(f"{option.opts[0]} means nothing for {what}; leave it out")
 
 

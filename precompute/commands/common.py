@@ -25,6 +25,11 @@ def read_settings() -> Settings:
     return Settings.read(os.environ)
 
 
+def environment() -> dict[str, str]:
+    """The environment of this process, for programs that it starts."""
+    return dict(os.environ)
+
+
 def named_deck(settings: Settings, name: str | None) -> AnyDeck:
     """The deck with this id, or the settings'; other decks may be wrong. Raises PlanError."""
     wanted = name or settings.deck

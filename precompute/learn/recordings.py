@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import PromptGate
 from app.kinds.prompts.recordings import recordings_folder
+from app.settings import Settings
 from app.store.entry import Entry
+from app.store.index import IndexWriter
 from app.store.log import LogWriter, Record, log_path, read_log
 
 
@@ -27,6 +30,19 @@ def take_in(ledger: Path, deck: str, gate: PromptGate, log: LogWriter) -> int:
     if fresh:
         log.append(fresh)
     return len(fresh)
+
+
+def take_deck_in(settings: Settings, deck: PromptDeck) -> int:
+    """Take a deck's recordings into its store and index; returns how many were new."""
+    if not log_path(recordings_folder(settings.ledger), deck.id).exists():
+        return 0
+    with (
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+    ):
+        taken = take_in(settings.ledger, deck.id, PromptGate(deck.checks), log)
+        index.catch_up()
+    return taken
 
 
 def _name(entry: Entry) -> tuple[str, int, str, str]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
+
+import orjson
 
 from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.recordings import recordings_folder
+from app.kinds.prompts.request import PromptRequest
+from app.kinds.prompts.template import Template
+from app.kinds.reading import shorten
 from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
+from precompute.cook.prompts import request_of
 from precompute.cook.report import counts
 from precompute.review.check import Finding
 
@@ -36,20 +43,56 @@ def stats(
         "mode": settings.mode or deck.mode,
         "store": store(index.meta() if index else None),
         "recordings": sum(isinstance(item, Record) for item in recorded),
+        "matrix": _matrix(settings, deck, deck.template) if deck.template else None,
         "misses": _misses(settings, deck, most),
     }
 
 
+def _matrix(settings: Settings, deck: PromptDeck, template: Template) -> dict[str, Any]:
+    """How many prompts of the template have a reply, and how many pairs of values are among them."""
+    names = list(template.slots)
+    cells: set[tuple[str, ...]] = set()
+    for item in read_log(log_path(settings.store, deck.id)):
+        request = request_of(item.entry.query) if isinstance(item, Record) else None
+        values = template.read(request) if request else None
+        if values is not None:
+            cells.add(tuple(values[name] for name in names))
+    pairs = {
+        (a, cell[a], b, cell[b]) for cell in cells for a, b in combinations(range(len(names)), 2)
+    }
+    sizes = [len(values) for values in template.slots.values()]
+    return {
+        "count": len(cells),
+        "of": template.size,
+        "share": len(cells) / template.size,
+        "pairs": len(pairs),
+        "of_pairs": sum(a * b for a, b in combinations(sizes, 2)),
+    }
+
+
 def _misses(settings: Settings, deck: PromptDeck, most: int) -> dict[str, Any]:
-    """Missed prompts by how often; a prompt of which the ledger has the key alone is that key."""
+    """Missed prompts by how often; one of which the ledger has the key alone is that key."""
     wanted: Counter[str] = Counter()
     for line in read_ledger(settings.ledger, deck.id):
         pattern = line.get("pattern")
         prompt = line.get("prompt") or (pattern.get("key") if isinstance(pattern, dict) else None)
         if isinstance(prompt, str):
             wanted[prompt] += 1
-    rows = [{"phrases": [prompt], "times": times} for prompt, times in wanted.most_common(most)]
+    rows = [
+        {"phrases": [_last_text(prompt)], "times": times}
+        for prompt, times in wanted.most_common(most)
+    ]
     return {"total": wanted.total(), "distinct": len(wanted), "most_wanted": rows}
+
+
+def _last_text(prompt: str) -> str:
+    """The last text of a prompt, on one line; a key as it is."""
+    try:
+        request = PromptRequest.from_json(orjson.loads(prompt))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return prompt
+    texts = [*request.inputs, *(message.text for message in request.messages)]
+    return shorten(" ".join((texts or [""])[-1].split()), 200)
 
 
 def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
@@ -57,6 +100,9 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "mode", figures["mode"]
     yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
     yield "recorded by the server", f"{figures['recordings']:,}"
+    if matrix := figures["matrix"]:
+        yield "prompts of the template", f"{matrix['count']:,} of {matrix['of']:,}"
+        yield "pairs of values", f"{matrix['pairs']:,} of {matrix['of_pairs']:,}"
     misses = figures["misses"]
     yield "misses", f"{misses['total']:,}, {misses['distinct']:,} different ones"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from demo.offline import isolate
+from precompute.prompts.isolation import isolate
 from tests.making import REPO, environment
 
 # An address of TEST-NET-1 (RFC 5737), to which a namespace with a loopback only has no route.
 NOWHERE = "192.0.2.1"
 TRY = f"""
 import socket
-from demo.offline import raise_loopback, tries_to_leave
+from precompute.prompts.isolation import raise_loopback, tries_to_leave
 assert raise_loopback()
 assert tries_to_leave() == 0
 try:
@@ -33,7 +33,7 @@ socket.create_connection(("{NOWHERE}", 9), timeout=1)
 
 def in_namespace(folder: Path) -> tuple[str, ...]:
     """The words that put a command into a namespace of its own."""
-    words = isolate(folder).words
+    words = isolate(folder, os.environ).words
     if not words:
         pytest.skip("network namespaces are not allowed here")
     return words
@@ -69,8 +69,8 @@ def test_a_try_under_guarded_sockets_is_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without namespaces, a socket that would leave the machine refuses, and its process is named."""
-    monkeypatch.setattr("demo.offline._NAMESPACES", ())
-    isolation = isolate(tmp_path)
+    monkeypatch.setattr("precompute.prompts.isolation.NAMESPACES", ())
+    isolation = isolate(tmp_path, os.environ)
     done = subprocess.run(
         [sys.executable, "-c", GUARDED],
         env={**os.environ, **isolation.settings},

@@ -1,0 +1,133 @@
+"""Commands around prompts: why, record, replay, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import orjson
+
+from app.errors import PlanError
+from app.kinds.chat.expressions import ExpressionError, compiled
+from app.kinds.prompts.deck import RECORDED, PromptDeck
+from app.settings import Settings
+from precompute.commands.common import environment, json_option, named_deck, read_settings
+from precompute.prompts import importers, sessions
+from precompute.prompts import why as explaining
+
+prompts_option = click.option(
+    "--deck", "deck_name", metavar="ID", default=RECORDED, show_default=True, help="Which deck."
+)
+command_argument = click.argument("command", nargs=-1, required=True, metavar="-- COMMAND…")
+
+
+def _deck_of_prompts(settings: Settings, name: str) -> PromptDeck:
+    deck = named_deck(settings, name)
+    if not isinstance(deck, PromptDeck):
+        raise PlanError(f"{deck.id!r} is not a deck of prompts; this is for those")
+    return deck
+
+
+@click.command()
+@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@prompts_option
+@click.option("--path", "sent_to", help="Where it is sent, as in /v1/responses; else as it looks.")
+@json_option
+def why(request: Path, deck_name: str, sent_to: str | None, as_json: bool) -> int:
+    """Say which recording answers a request, or why none does; exit status 1 for a miss."""
+    settings = read_settings()
+    deck = _deck_of_prompts(settings, deck_name)
+    told = explaining.explain(settings, deck, explaining.read_request(request, sent_to))
+    if as_json:
+        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    else:
+        for line in explaining.lines(told):
+            click.echo(line)
+    return 0 if told["hit"] else 1
+
+
+@click.command()
+@prompts_option
+@click.option("--missing", is_flag=True, help="Ask upstream only for what is not recorded yet.")
+@click.option(
+    "--redact",
+    "patterns",
+    multiple=True,
+    metavar="RE2",
+    help="Write *** for what matches, in prompts and replies; kept in the deck's file.",
+)
+@command_argument
+def record(
+    deck_name: str, missing: bool, patterns: tuple[str, ...], command: tuple[str, ...]
+) -> int:
+    """Run a program against a server that asks the real models and keeps their replies."""
+    settings = read_settings()
+    sessions.ensure_decks(settings.decks)
+    if patterns:
+        _check_patterns(patterns)
+        path = sessions.write_redactions(settings, _deck_of_prompts(settings, deck_name), patterns)
+        click.echo(f"precompute: {path} has the patterns, so that a replay knows them", err=True)
+    done = sessions.run("auto" if missing else "record", command, environment())
+    taken = sessions.take_all_in(settings)
+    click.echo(f"precompute: {taken} replies recorded; {_counted(done)}", err=True)
+    return done.status
+
+
+def _check_patterns(patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        try:
+            found = compiled(pattern)
+        except ExpressionError as error:
+            raise PlanError(f"--redact {pattern!r}: {error}") from None
+        if found.search(""):
+            raise PlanError(f"--redact {pattern!r} matches what is empty")
+
+
+def _counted(done: sessions.Outcome) -> str:
+    answers = ", ".join(f"{count} {tier}" for tier, count in done.answers.items() if count)
+    kept = ", ".join(f"{count} {reason}" for reason, count in done.refused.items())
+    return f"answers: {answers or 'none'}" + (f"; not kept: {kept}" if kept else "")
+
+
+@click.command()
+@click.option("--here", is_flag=True, hidden=True)
+@command_argument
+def replay(here: bool, command: tuple[str, ...]) -> int:
+    """Run a program against what is recorded, with the network forbidden to it.
+
+    The exit status is the program's; 1 if it ended well although something was not recorded.
+    """
+    if not here:
+        return sessions.run_isolated(command, environment())
+    done = sessions.replay_here(command, environment())
+    click.echo(f"precompute: {_counted(done)}", err=True)
+    return done.status or (1 if done.answers.get("missed") else 0)
+
+
+@click.command("import")
+@prompts_option
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(importers.FORMS),
+    required=True,
+    help="What the file is of.",
+)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> int:
+    """Take in replies that other tools have recorded."""
+    settings = read_settings()
+    deck = _deck_of_prompts(settings, deck_name)
+    report = importers.take(settings, deck, importers.FORMS[form](files))
+    for why_not, count in report.left_out.items():
+        click.echo(f"precompute: {count} left out: {why_not}", err=True)
+    click.echo(f"{report.taken} replies taken into deck {deck.id}, {report.already} were there")
+    return 0
+
+
+COMMANDS = (why, record, replay, import_)

@@ -1,0 +1,1 @@
+"""Prompts of other programs: reading them, explaining hits and misses, recording and replaying."""

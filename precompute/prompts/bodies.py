@@ -1,0 +1,115 @@
+"""Requests as applications send them, in files: which dialect they are of, and what they ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import orjson
+
+from app.errors import DeckError, RequestError
+from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
+from app.kinds.prompts.reply import ReplyReader
+from app.kinds.prompts.request import PromptRequest
+
+PROMPTS_FILE = "prompts.jsonl"
+_GEMINI = re.compile(r"/models/([^/:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")  # fmt: skip
+
+
+class Sent(NamedTuple):
+    """A request, the dialect that it is of, and what reads its reply."""
+
+    request: PromptRequest
+    dialect: str
+    reader: ReplyReader
+
+
+def _openai(read: Callable[[Any], tuple[PromptRequest, Any]], reader: Any) -> Any:
+    return lambda body: Sent(read(body)[0], openai.NAME, reader())
+
+
+def _ollama(read: Callable[[Any], tuple[PromptRequest, Any]], reader: Any) -> Any:
+    return lambda body: Sent(read(body)[0], ollama.NAME, reader())
+
+
+# How bodies are read, by the end of the path to which they are sent.
+_READERS: Mapping[str, Callable[[Any], Sent]] = {
+    "/chat/completions": _openai(openai.read_chat, openai.ReplyReader),
+    "/completions": _openai(openai.read_completion, openai.ReplyReader),
+    "/responses": _openai(openai_responses.read, openai_responses.ReplyReader),
+    "/v1/embeddings": _openai(openai.read_embedding, openai.EmbeddingReader),
+    "/api/chat": _ollama(ollama.read_chat, ollama.ReplyReader),
+    "/api/generate": _ollama(ollama.read_generate, ollama.ReplyReader),
+    "/api/embed": _ollama(ollama.read_embed, ollama.EmbeddingReader),
+    "/api/embeddings": _ollama(ollama.read_embed, ollama.EmbeddingReader),
+}
+
+
+def read_sent(path: str, body: Any) -> Sent:
+    """The request in a body that was sent to a path, or to an address.
+
+    Raises RequestError; also for a path that is none of the dialects'.
+    """
+    bare = path.partition("?")[0]
+    found = _GEMINI.search(bare)
+    if found and "mbed" in found[2]:
+        request, _ = gemini.read_embed(body, unquote(found[1]))
+        return Sent(request, gemini.NAME, gemini.EmbeddingReader())
+    if found:
+        request, _ = gemini.read_generate(body, unquote(found[1]))
+        return Sent(request, gemini.NAME, gemini.ReplyReader())
+    for end, read in _READERS.items():
+        if bare.endswith(end):
+            return read(body)
+    raise RequestError(400, "Unknown path", f"{bare[:80]!r} is no path of OpenAI, Ollama or Gemini")
+
+
+def path_of(body: Any) -> str:
+    """The path to which a body without one is sent, by its members."""
+    names = body.keys() if isinstance(body, Mapping) else set[str]()
+    if "contents" in names:
+        return f"/models/{body.get('model') or 'any'}:generateContent"
+    if "messages" in names:
+        return (
+            "/api/chat"
+            if names & {"keep_alive", "format"} or "options" in names
+            else "/chat/completions"
+        )
+    if "prompt" in names:
+        ours = {"options", "system", "keep_alive", "format", "raw", "template"}
+        return "/api/generate" if names & ours else "/completions"
+    if "input" in names:
+        embeds = "embed" in str(body.get("model")) or names & {"encoding_format", "dimensions"}
+        return "/v1/embeddings" if embeds else "/responses"
+    return ""
+
+
+def read_line(value: Any) -> PromptRequest:
+    """The request in a line of a file: a body alone, or {"url": path, "body": …} as in batch files.
+
+    Raises RequestError.
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("body"), Mapping):
+        path = value.get("url") or value.get("path") or path_of(value["body"])
+        return read_sent(str(path), value["body"]).request
+    return read_sent(path_of(value), value).request
+
+
+def read_prompts(folder: Path | None) -> Iterator[PromptRequest]:
+    """The requests of a deck's file of prompts; none if it has no such file. Raises DeckError."""
+    path = folder / PROMPTS_FILE if folder else None
+    if path is None or not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                yield read_line(orjson.loads(line))
+            except orjson.JSONDecodeError as error:
+                raise DeckError(str(path), f"line {number}", f"not JSON: {error.msg}") from None
+            except RequestError as error:
+                raise DeckError(str(path), f"line {number}", error.detail) from None

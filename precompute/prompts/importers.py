@@ -1,0 +1,309 @@
+"""Taking in what other tools have recorded: aimock, VCR.py, llm, and OpenAI's batch files.
+
+aimock   fixtures: {"fixtures": [{"match": {"userMessage": …}, "response": {"content": …}}]}
+vcrpy    cassettes, YAML or JSON
+llm      the database logs.db of https://llm.datasette.io
+batch    the input and the output file of a batch, in any order
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.errors import PlanError, RequestError, UpstreamError
+from app.kinds.prompts.deck import PromptDeck
+from app.kinds.prompts.gate import REPLY, PromptGate
+from app.kinds.prompts.key import OPTIONS, query_of
+from app.kinds.prompts.reply import Choice, Reply, Tokens
+from app.kinds.prompts.request import Message, PromptRequest, ToolCall
+from app.kinds.prompts.service import redacted
+from app.settings import Settings
+from app.store.entry import Entry
+from app.store.index import IndexWriter
+from app.store.log import LogWriter, Record, read_log
+from precompute.prompts.bodies import read_sent
+
+
+class Exchange(NamedTuple):
+    """A request and its reply. `source` is a provider's name, or the tool's if that is not known."""
+
+    request: PromptRequest
+    reply: Reply
+    source: str
+    created: str = ""
+
+
+class LeftOut(NamedTuple):
+    """Something in a file that is no good reply to a request, and why."""
+
+    why: str
+
+
+@dataclass
+class ImportReport:
+    """How many replies were taken, were there already, and were left out, by reason."""
+
+    taken: int = 0
+    already: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def take(settings: Settings, deck: PromptDeck, found: Iterable[Exchange | LeftOut]) -> ImportReport:
+    """Store exchanges that pass the deck's gate; each once, however often they are imported."""
+    gate = PromptGate(deck.checks)
+    report = ImportReport()
+    with (
+        LogWriter(settings.store, deck.id) as log,
+        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+    ):
+        known = {
+            (item.entry.key, item.entry.response.get(REPLY)): item.entry.variant
+            for item in read_log(log.path)
+            if isinstance(item, Record)
+        }
+        variants = Counter(key for key, _ in known)
+        fresh: list[Entry] = []
+        for item in found:
+            entry = _entry(deck, gate, item, report)
+            if entry is None:
+                continue
+            if (entry.key, entry.response[REPLY]) in known:
+                report.already += 1
+                continue
+            known[entry.key, entry.response[REPLY]] = variants[entry.key]
+            fresh.append(_numbered(entry, variants[entry.key]))
+            variants[entry.key] += 1
+        if fresh:
+            log.append(fresh)
+        report.taken = len(fresh)
+        index.catch_up()
+    return report
+
+
+def _numbered(entry: Entry, variant: int) -> Entry:
+    return Entry(
+        entry.key, variant, entry.query, entry.response, entry.source, entry.model,
+        entry.fingerprint, entry.created,
+    )  # fmt: skip
+
+
+def _entry(
+    deck: PromptDeck, gate: PromptGate, item: Exchange | LeftOut, report: ImportReport
+) -> Entry | None:
+    if isinstance(item, LeftOut):
+        report.left_out[item.why] += 1
+        return None
+    query = query_of(deck.id, item.request, deck.rules)
+    response = {REPLY: redacted(item.reply, deck.rules.redact).to_text()}
+    refusal = gate.examine(query, response)
+    if refusal:
+        report.left_out[f"refused: {refusal}"] += 1
+        return None
+    created = item.created or datetime.now(UTC).isoformat()[:19] + "Z"
+    return Entry(query.key, 0, query, response, item.source, item.reply.model, "imported", created)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise PlanError(f"{path}: not JSON: {error.msg}") from None
+
+
+def aimock(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+    """Fixtures of aimock. A message that was matched as a part of another is taken as the whole."""
+    for path in files:
+        value = _json(path)
+        fixtures = value.get("fixtures") if isinstance(value, dict) else value
+        if not isinstance(fixtures, list):
+            raise PlanError(f"{path}: expected a list of fixtures")
+        for one in fixtures:
+            yield _fixture(one)
+
+
+def _fixture(value: Any) -> Exchange | LeftOut:
+    try:
+        match, response = value["match"], value["response"]
+        text = match["userMessage"]
+        calls = tuple(
+            ToolCall(one["name"], _parsed(one["arguments"]), one.get("id", ""))
+            for one in response.get("toolCalls", ())
+        )
+        said = response.get("content", "")
+    except (KeyError, TypeError, AttributeError):
+        return LeftOut("a fixture without a userMessage, or without a content")
+    if not isinstance(text, str) or not isinstance(said, str) or not (said or calls):
+        return LeftOut("a fixture that is matched by an expression, or is an error")
+    model = match.get("model", "")
+    request = PromptRequest("chat", str(model), (Message.of("user", text),))
+    choice = Choice(said, calls, "tool_calls" if calls else "stop")
+    return Exchange(request, Reply((choice,), str(model)), "aimock")
+
+
+def _parsed(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value
+
+
+def vcrpy(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+    """Cassettes of VCR.py."""
+    for path in files:
+        value = _json(path) if path.suffix == ".json" else _yaml(path)
+        interactions = value.get("interactions") if isinstance(value, dict) else None
+        if not isinstance(interactions, list):
+            raise PlanError(f"{path}: expected a cassette with interactions")
+        for one in interactions:
+            yield _interaction(one)
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise PlanError("cassettes in YAML need PyYAML; run: pip install PyYAML") from None
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise PlanError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def _interaction(value: Any) -> Exchange | LeftOut:
+    try:
+        asked, answered = value["request"], value["response"]
+        if int(answered["status"]["code"]) != 200:
+            return LeftOut("a response that is an error")
+        headers = {name.lower(): _first(v) for name, v in answered.get("headers", {}).items()}
+        raw = _bytes(answered["body"])
+        encoding = headers.get("content-encoding", "")
+        if encoding in ("gzip", "deflate") and not raw.lstrip().startswith((b"{", b"[", b"data")):
+            raw = gzip.decompress(raw) if encoding == "gzip" else zlib.decompress(raw)
+        sent = read_sent(asked["uri"], orjson.loads(_bytes(asked["body"])))
+        return Exchange(sent.request, _reply(sent.reader, headers, raw), sent.dialect)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, zlib.error):
+        return LeftOut("an interaction that cannot be read")
+    except RequestError as error:
+        return LeftOut(error.detail)
+    except UpstreamError as error:
+        return LeftOut(f"a reply that is not whole: {error}")
+
+
+def _first(value: Any) -> str:
+    return str(value[0] if isinstance(value, list) and value else value)
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, Mapping):
+        if "base64_string" in value:
+            return base64.b64decode(value["base64_string"])
+        value = value["string"]
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _reply(reader: Any, headers: Mapping[str, str], raw: bytes) -> Reply:
+    streamed = headers.get("content-type", "").partition(";")[0].strip()
+    if streamed in ("text/event-stream", "application/x-ndjson"):
+        stream = reader.stream()
+        stream.feed(raw)
+        reply: Reply = stream.end()
+        return reply
+    whole: Reply = reader.whole(orjson.loads(raw))
+    return whole
+
+
+def llm(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+    """The responses in a logs.db of llm; those before them in a conversation are their history."""
+    for path in files:
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+                file.row_factory = sqlite3.Row
+                rows = [dict(row) for row in file.execute("SELECT * FROM responses ORDER BY id")]
+                others = _with_more(file)
+        except sqlite3.Error as error:
+            raise PlanError(f"{path}: is no database of llm: {error}") from None
+        histories: dict[str, list[Message]] = {}
+        for row in rows:
+            history = histories.setdefault(row.get("conversation_id") or row["id"], [])
+            yield _response(row, history, others)
+            history.append(Message.of("user", row["prompt"] or ""))
+            history.append(Message.of("assistant", row["response"] or ""))
+
+
+def _with_more(file: sqlite3.Connection) -> frozenset[str]:
+    """The ids of responses with attachments or calls of tools."""
+    tables = {row[0] for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    found: set[str] = set()
+    for table in tables & {"prompt_attachments", "tool_calls", "tool_results", "tool_responses"}:
+        columns = [row[1] for row in file.execute(f"PRAGMA table_info({table})")]
+        if "response_id" in columns:
+            found |= {row[0] for row in file.execute(f"SELECT response_id FROM {table}")}  # noqa: S608  # names of our own
+    return frozenset(found)
+
+
+def _response(
+    row: Mapping[str, Any], history: Sequence[Message], others: frozenset[str]
+) -> Exchange | LeftOut:
+    if row["id"] in others or row.get("schema_id"):
+        return LeftOut("a response with attachments, tools or a schema")
+    try:
+        given = orjson.loads(row["options_json"] or "{}")
+    except orjson.JSONDecodeError:
+        return LeftOut("a response that cannot be read")
+    if given.keys() - OPTIONS.keys():
+        return LeftOut(f"options that are not known: {', '.join(sorted(given))}")
+    system = [Message.of("system", row["system"])] if row.get("system") else []
+    messages = (*system, *history, Message.of("user", row["prompt"] or ""))
+    request = PromptRequest("chat", row["model"], messages, options=given)
+    tokens = Tokens(row.get("input_tokens") or 0, row.get("output_tokens") or 0)
+    reply = Reply((Choice(row["response"] or ""),), row["model"], tokens)
+    return Exchange(request, reply, "llm", str(row.get("datetime_utc") or "")[:19])
+
+
+def batch(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+    """The lines of batch files: requests and responses, which belong together by their custom_id."""
+    requests: dict[str, Mapping[str, Any]] = {}
+    responses: dict[str, Mapping[str, Any]] = {}
+    for path in files:
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                value = orjson.loads(line)
+                (responses if "response" in value else requests)[value["custom_id"]] = value
+            except (orjson.JSONDecodeError, TypeError, KeyError):
+                raise PlanError(f"{path}: line {number}: is no line of a batch file") from None
+    if not requests or not responses:
+        raise PlanError("name both files of the batch: the requests and the responses")
+    for name, asked in requests.items():
+        yield _batched(asked, responses[name]) if name in responses else LeftOut("no response")
+
+
+def _batched(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> Exchange | LeftOut:
+    response = answered["response"]
+    if not isinstance(response, Mapping) or response.get("status_code") != 200:
+        return LeftOut("a response that is an error")
+    try:
+        sent = read_sent(str(asked.get("url", "")), asked.get("body"))
+        return Exchange(sent.request, sent.reader.whole(response.get("body")), sent.dialect)
+    except RequestError as error:
+        return LeftOut(error.detail)
+    except UpstreamError as error:
+        return LeftOut(f"a reply that is not whole: {error}")
+
+
+FORMS: Mapping[str, Callable[[Sequence[Path]], Iterator[Exchange | LeftOut]]] = {
+    "aimock": aimock,
+    "vcrpy": vcrpy,
+    "llm": llm,
+    "batch": batch,
+}

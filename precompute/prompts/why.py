@@ -1,0 +1,126 @@
+"""`precompute why`: which recording answers a request, or why none does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.errors import IndexUnusableError, PlanError, RequestError
+from app.kinds.prompts.deck import PromptDeck
+from app.kinds.prompts.key import for_any_model, query_of
+from app.kinds.prompts.nearest import Nearest, differing, fields_of
+from app.kinds.prompts.recordings import Recordings, recordings_folder
+from app.kinds.prompts.replies import Replies
+from app.kinds.prompts.request import PromptRequest
+from app.settings import Settings
+from app.store.entry import Entry
+from app.store.index import Index
+from app.store.log import Record, log_path, read_log
+from precompute.prompts.bodies import path_of, read_sent
+
+# Characters of a value that are shown.
+_SHOWN = 300
+
+
+def read_request(path: Path, sent_to: str | None) -> PromptRequest:
+    """The request in a file, a body as a client sends it. Raises PlanError."""
+    try:
+        body = orjson.loads(path.read_bytes())
+        return read_sent(sent_to or path_of(body), body).request
+    except orjson.JSONDecodeError as error:
+        raise PlanError(f"{path}: not JSON: {error.msg}") from None
+    except RequestError as error:
+        hint = "" if sent_to else "; if it is of another dialect, say --path"
+        raise PlanError(f"{path}: {error.detail}{hint}") from None
+
+
+def explain(settings: Settings, deck: PromptDeck, request: PromptRequest) -> dict[str, Any]:
+    """What a deck has for a request, and how it was found or missed."""
+    query = query_of(deck.id, request, deck.rules)
+    told: dict[str, Any] = {"deck": deck.id, "key": query.key, "hit": False}
+    left_out = sorted(request.options.keys() - deck.rules.options)
+    told["not in the key"] = [*left_out, *([] if deck.rules.model else ["model"])]
+    replies = Replies(_index(settings, deck), Recordings(settings.ledger, deck.id))
+    if count := replies.count(query.key):
+        return {**told, "hit": True, "by": "the prompt itself", "replies": count}
+    bare = for_any_model(request)
+    if bare and (count := replies.count(query_of(deck.id, bare, deck.rules).key)):
+        return {**told, "hit": True, "by": "a reply for any model", "replies": count}
+    values = deck.template.read(request) if deck.template else None
+    if deck.template and values is not None:
+        filled = query_of(deck.id, deck.template.filled(values), deck.rules).key
+        told["slots"] = values
+        if count := replies.count(filled):
+            near = deck.near is not None
+            by = "the template's slots" if near else "only its spelling differs; 'near' is off"
+            return {**told, "hit": near, "by": by, "replies": count}
+    return {**told, **_nearest(settings, deck, query.picks[0][1])}
+
+
+def _index(settings: Settings, deck: PromptDeck) -> Any:
+    try:
+        index: Index | None = Index(settings.store, deck.id)
+    except IndexUnusableError:
+        index = None
+    return lambda: index
+
+
+def _nearest(settings: Settings, deck: PromptDeck, canonical: str) -> dict[str, Any]:
+    logs = [
+        log_path(settings.store, deck.id),
+        log_path(recordings_folder(settings.ledger), deck.id),
+    ]
+    like = Nearest(*logs).find(canonical)
+    if like is None:
+        return {"nearest": None}
+    entry = next(found for path in logs for found in _entries(path) if found.key == like.key)
+    asked, recorded = fields_of(canonical), fields_of(entry.query.picks[0][1])
+    near = deck.near is not None and like.may_answer and 1 - like.distance >= deck.near
+    differences = {
+        name: {"asked": asked.get(name), "recorded": recorded.get(name)}
+        for name in differing(asked, recorded)
+    }
+    return {
+        "hit": near,
+        "by": "a near prompt" if near else "",
+        "nearest": like.key,
+        "distance": round(like.distance, 3),
+        "differs in": differences,
+    }
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    return (item.entry for item in read_log(path) if isinstance(item, Record))
+
+
+def lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """The explanation for a person."""
+    if told["hit"]:
+        yield f"hit: deck {told['deck']} answers by {told['by']}"
+    else:
+        yield f"miss: deck {told['deck']} has nothing for this request" + (
+            f": {told['by']}" if told.get("by") else ""
+        )
+    yield f"key: {told['key']}"
+    if told["not in the key"]:
+        yield f"not in the key: {', '.join(told['not in the key'])}"
+    if "replies" in told:
+        yield f"replies: {told['replies']}"
+    for name, value in told.get("slots", {}).items():
+        yield f"slot {name}: {value}"
+    if told.get("nearest"):
+        yield f"nearest: {told['nearest']} (distance {told['distance']})"
+        for name, pair in told["differs in"].items():
+            yield f"  {name}"
+            yield f"    asked:    {_shown(pair['asked'])}"
+            yield f"    recorded: {_shown(pair['recorded'])}"
+    elif "nearest" in told:
+        yield "nearest: nothing is recorded in this deck"
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else orjson.dumps(value).decode()
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
