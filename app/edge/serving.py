@@ -40,6 +40,7 @@ from app.settings import Settings
 from app.web.access import client_address
 from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
 from app.web.dialects import GOOGLE, MAX_PROMPT_BODY, codec_of, is_prompt_path
+from app.web.line import MAX_DELIVERY, WEBHOOK
 from app.web.service import MAX_BODY, Service
 
 # Seconds in which running requests must finish when the server is stopped.
@@ -51,6 +52,8 @@ MAX_CONNECTIONS = 16_384
 
 # Bytes of a body that are read and dropped after it is too long.
 THROWN_AWAY = 4 << 20
+# Paths, besides those of prompts, whose bodies may be longer than MAX_BODY.
+LONGER = {WEBHOOK: MAX_DELIVERY}
 # Bytes of bodies longer than MAX_BODY (prompts with images) that a worker holds at a time.
 MOST_HELD = 64 << 20
 # Parts of a body in chunks: each of them costs, whatever its size.
@@ -166,7 +169,7 @@ class RsgiApplication:
                 answered = fast.get(path, headers) if fast else None
             elif method != "HEAD":
                 prompt = is_prompt_path(path)
-                most = MAX_PROMPT_BODY if prompt else MAX_BODY
+                most = MAX_PROMPT_BODY if prompt else LONGER.get(path, MAX_BODY)
                 body = await self._bodies.whole(headers, protocol, most, held)
                 if fast and method == "POST":
                     answered = fast.post(path, headers, body)

@@ -222,9 +222,17 @@ def test_a_delivery_of_very_many_events_is_refused_whole(server: kit.Server, lin
     """10,000 events are refused before any is read, and so is a body that is too long."""
     many = json.dumps({"events": [{}] * 10_000}).encode()
     assert post(server, many, sign(many)).status == 413
-    long = json.dumps({"events": [text("あ" * 5000) for _ in range(20)]}).encode()
+    long = json.dumps({"events": [text("あ" * 5000) for _ in range(40)]}).encode()
     assert post(server, long, sign(long)).status == 413
     assert line.asked == []
+
+
+def test_a_delivery_of_long_messages_is_taken(server: kit.Server, line: Line) -> None:
+    """Some of the longest messages that LINE allows fit into one delivery."""
+    events = [text("疲れた。" * 1250, user=f"U{number:032x}") for number in range(20)]
+    assert deliver(server, *events).status == 200
+    line.wait_for(20)
+    assert {token for token, _ in line.replies} == {one["replyToken"] for one in events}
 
 
 def test_a_hundred_users_at_once_are_all_answered(server: kit.Server, line: Line) -> None:
