@@ -140,6 +140,52 @@ def small_deck(folder: Path, **wanted: Any) -> Deck:
     return load_deck(write_deck(folder, cards=cards, size=size, **rest))
 
 
+MUSEUM_OBJECTS = (
+    "stuffed owl",
+    "brass telescope",
+    "wedding shoe",
+    "tin robot",
+    "church bell",
+    "tea urn",
+)
+MUSEUM_FRAMES = {
+    "openings": ["Step closer.", "Nobody asked for this.", "The light is kind here."],
+    "links": ["So it is.", "Look twice.", "And nobody minds.", "That is the whole story, almost."],
+    "closings": ["Please come again.", "The door stays open until five.", "We are proud of it."],
+}
+MUSEUM_PHRASES = (
+    "It has kept its dignity for {n} winters",
+    "It waits for you by window {n}!",
+    "Owner number {n} would know it again",
+)
+MUSEUM_ANSWER = {"characters": [200, 400], "paragraphs": [2, 4]}
+
+
+def museum(folder: Path, **rest: Any) -> Deck:
+    """A deck in English: 30 cards in six categories, a hand of three."""
+    cards = [
+        {
+            "id": f"c{n}{twin}",
+            "category": f"room {n}",
+            "condition_text": f"A {name} with {n + 12} holes",
+            "strength": -2,
+            "tells": [name, name.split()[1]],
+            "poems": [
+                {
+                    "id": f"p{n}{twin}{i}",
+                    "poem_text": text.format(n=100 + 5 * n + "abcde".index(twin)),
+                }
+                for i, text in enumerate(MUSEUM_PHRASES)
+            ],
+        }
+        for n, name in enumerate(MUSEUM_OBJECTS)
+        for twin in "abcde"
+    ]
+    titles = ["The Quiet Room", "Number Nine"]
+    rest = {"language": "en", "answer": MUSEUM_ANSWER, "template": MUSEUM_FRAMES, **rest}
+    return load_deck(write_deck(folder, cards=cards, titles=titles, size=3, **rest))
+
+
 def entry(query: Query, poem: str = "詩", variant: int = 0, source: str = "composer") -> Entry:
     """An entry for a query."""
     return Entry(

@@ -330,6 +330,33 @@ def declined(text: str) -> str:
     return found.group().strip() if found else ""
 
 
+def likely(text: str) -> Language | None:
+    """The language in which a text seems to be written; None if that is not clear.
+
+    By its letters; languages of the same letters are told apart by their common short words.
+    """
+    letters = sum(map(str.isalpha, text))
+    if not letters:
+        return None
+    if own_letter(KOREAN.id).search(text) and _share(KOREAN, text, letters) > 0.5:
+        return KOREAN
+    if _share(JAPANESE, text, letters) > 0.5:
+        return JAPANESE if re.search("[ぁ-ゖァ-ヺ]", text) else CHINESE
+    words = ENGLISH.words(text)
+    hits = {
+        row.id: sum(word in row.stopwords for word in words)
+        for row in LANGUAGES.values()
+        if row.stopwords
+    }
+    best, second = sorted(hits, key=lambda name: -hits[name])[:2]
+    clear = hits[best] >= 5 and hits[best] >= 2 * hits[second]
+    return LANGUAGES[best] if clear else None
+
+
+def _share(language: Language, text: str, letters: int) -> float:
+    return len(own_letter(language.id).findall(text)) / letters
+
+
 @lru_cache(maxsize=64)
 def _pattern(expression: str) -> re.Pattern[str]:
     return re.compile(expression)

@@ -21,7 +21,10 @@ from app.settings import Settings
 from app.store.index import Index
 from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
+from precompute.review.agreement import check_agreement
 from precompute.review.check import Finding
+from precompute.review.sizes import cost_of_one, entries_within, size_lines
+from precompute.review.tiers import check_tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def check(deck: Deck) -> Iterator[Finding]:
     yield from _check_deal(deck)
     yield from _check_pieces(deck)
     yield from _check_written(deck)
+    yield from check_agreement(deck)
+    yield from check_tiers(deck)
 
 
 def _check_written(deck: Deck) -> Iterator[Finding]:
@@ -167,6 +172,7 @@ def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
         f"{counted.forms} forms with {counted.frames} frames; a card is dealt "
         f"{counted.least_dealt:.2f} to {counted.most_dealt:.2f} times as often as the mean"
     )
+    yield from size_lines(settings, deck, today)
     if ages := age_summary(settings, deck, today):
         yield ages
 
@@ -184,6 +190,7 @@ def stats(
     return {
         "deck": deck.id,
         "space": space(deck),
+        "whole": _whole(settings, deck, today),
         "store": store(meta),
         "coverage": coverage(deck, meta),
         "answers": answers,
@@ -194,12 +201,25 @@ def stats(
     }
 
 
+def _whole(settings: Settings, deck: Deck, today: str) -> dict[str, Any]:
+    """The entries that answer every play, within the radius and exactly, and the price of one."""
+    each = cost_of_one(settings, deck, today)
+    return {
+        "radius": settings.radius,
+        "entries_within": entries_within(deck, min(settings.radius, deck.hand_size)),
+        "entries_exact": deck.count_plays(),
+        "usd_each": round(each[1], 8) if each else None,
+        "model": each[0].model if each else None,
+    }
+
+
 def stats_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     sizes, stored, covers = figures["space"], figures["store"], figures["coverage"]
     misses, votes = figures["misses"], figures["feedback"]
     yield "cards, phrases, titles", f"{sizes['cards']}, {sizes['phrases']}, {sizes['titles']}"
     yield "hands, plays", f"{sizes['hands']:,}, {sizes['plays']:,}"
     yield "entries", f"{stored['entries']:,}"
+    yield from _needed(figures["whole"])
     yield "by source", counts(stored["by_source"])
     yield "by model", counts(stored["by_model"])
     yield "exact plays", one_in(covers["exact"])
@@ -210,6 +230,17 @@ def stats_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "misses, distinct", f"{misses['total']:,}, {misses['distinct']:,}"
     yield "votes up", f"{votes['up']:,} of {votes['of']:,}"
     yield from _spent(figures["money"])
+
+
+def _needed(whole: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, count in (
+        (f"entries for all within {whole['radius']}", whole["entries_within"]),
+        ("entries for all exactly", whole["entries_exact"]),
+    ):
+        if count is not None:
+            each = whole["usd_each"]
+            price = f", about {count * each:,.2f} USD with {whole['model']}" if each else ""
+            yield name, f"{count:,}{price}"
 
 
 def _answered(

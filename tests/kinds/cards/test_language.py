@@ -10,47 +10,14 @@ import pytest
 
 from app.errors import DeckError
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.template import Template
 from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined
 from precompute.cook.near_copy import LIMIT, likeness, sketch
-from tests.making import write_deck
-
-OBJECTS = ("stuffed owl", "brass telescope", "wedding shoe", "tin robot", "church bell", "tea urn")
-FRAMES = {
-    "openings": ["Step closer.", "Nobody asked for this.", "The light is kind here."],
-    "links": ["So it is.", "Look twice.", "And nobody minds.", "That is the whole story, almost."],
-    "closings": ["Please come again.", "The door stays open until five.", "We are proud of it."],
-}
-PHRASES = (
-    "It has kept its dignity for {n} winters",
-    "It waits for you by the window!",
-    "Its owner would know it again",
-)
-ANSWER = {"characters": [200, 400], "paragraphs": [2, 4]}
-
-
-def museum(folder: Path, **rest: Any) -> Deck:
-    """A deck in English with a hand of three."""
-    cards = [
-        {
-            "id": f"c{n}{twin}",
-            "category": f"room {n}",
-            "condition_text": f"A {name} with {n + 12} holes",
-            "strength": -2,
-            "tells": [name, name.split()[1]],
-            "poems": [
-                {"id": f"p{n}{twin}{i}", "poem_text": text.format(n=100 + n)}
-                for i, text in enumerate(PHRASES)
-            ],
-        }
-        for n, name in enumerate(OBJECTS)
-        for twin in "ab"
-    ]
-    titles = ["The Quiet Room", "Number Nine"]
-    rest = {"language": "en", "answer": ANSWER, "template": FRAMES, **rest}
-    return load_deck(write_deck(folder, cards=cards, titles=titles, size=3, **rest))
+from tests.making import MUSEUM_ANSWER as ANSWER
+from tests.making import MUSEUM_FRAMES as FRAMES
+from tests.making import museum
 
 
 def refused(deck: Deck, text: str) -> set[str]:
