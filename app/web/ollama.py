@@ -127,11 +127,8 @@ def _known(body: Members) -> str:
 
 
 def root_text() -> Response | None:
-    """What Ollama says at `/`; None for a browser, which gets the page."""
-    if (
-        request.accept_mimetypes.best_match(["text/html", "text/plain"], "text/plain")
-        == "text/html"
-    ):
+    """What Ollama says at `/`; None for a browser, which asks for HTML by name."""
+    if any(kind == "text/html" for kind, _ in request.accept_mimetypes):
         return None
     response = Response("Ollama is running", content_type="text/plain; charset=utf-8")
     response.vary.add("Accept")

@@ -83,7 +83,7 @@ def read_chat(body: object) -> tuple[PromptRequest, Wire]:
 
 
 def _wire(form: str, members: Members) -> Wire:
-    unload = form != "embed" and str(members.get("keep_alive")) in ("0", "0s", "0m")
+    unload = members.get("keep_alive") in (0, "0", "0s", "0m", "0h")
     marks = frozenset(["unload"] if unload else [])
     return Wire(form, members.text("model"), members.switch("stream", default=True), marks)
 

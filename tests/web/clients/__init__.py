@@ -1,0 +1,1 @@
+"""The drop-in endpoints as the real client libraries meet them."""
