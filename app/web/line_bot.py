@@ -263,10 +263,13 @@ class LineBot:
             name="",
             at=served.local(),
         )
-        if not heard.text:
-            return served.aside(turn, heard.pool) or served.aside(turn, "fallback")
-        text = self._written(served.with_care(turn), heard.due)
-        self._history.add(heard.conversation, said, {"role": "assistant", "content": text})
+        if heard.text:
+            text = self._written(served.with_care(turn), heard.due)
+            told = [said]
+        else:
+            text = served.aside(turn, heard.pool) or served.aside(turn, "fallback")
+            told = []
+        self._history.add(heard.conversation, *told, {"role": "assistant", "content": text})
         return text
 
     def _written(self, turn: Turn, due: float) -> str:

@@ -185,8 +185,13 @@ class ServedChat:
         return reply
 
     def aside(self, turn: Turn, pool: str) -> str:
-        """The next line of a pool of `lines.ASIDES`; empty if the deck has none."""
+        """The next line of a pool of `lines.ASIDES`; empty if the deck has none.
+
+        If it asks something, the next message is read as an answer to it.
+        """
         reply = self._rules.next(turn, pool, pool)
+        if reply and reply.asks:
+            self._keep(turn, reply)
         return reply.text if reply else ""
 
     def _with_heard(self, turn: Turn) -> Turn:

@@ -116,6 +116,18 @@ def test_what_has_no_words_is_answered_in_character(
     assert answered(server, line, one) in said(pool)
 
 
+def test_what_she_asks_about_a_picture_is_heard(server: kit.Server, line: Line) -> None:
+    """She asks what it was, and the next message is the answer, whichever worker reads it."""
+    topics = json.loads((kit.DECK / "topics.json").read_text())["botan"]
+    told = next(topic for topic in topics if topic["id"] == "detail")["answers"]["open"]
+    texts = [one["text"] if isinstance(one, dict) else one for one in told]
+    answers = {text.replace("{it}", "ラーメンの写真") for text in texts}
+    for number in range(4):
+        user = f"U{number:031x}9"
+        answered(server, line, image(user=user))
+        assert answered(server, line, text("ラーメンの写真", user=user)) in answers
+
+
 def test_in_a_group_she_answers_when_she_is_meant(server: kit.Server, line: Line) -> None:
     """Only a mention of her, or a message that begins or ends with a name, is answered in a group."""
     you = {"index": 3, "length": 3, "type": "user", "isSelf": True}
