@@ -20,7 +20,7 @@ from typing import NamedTuple
 import xxhash
 
 from app.kinds.chat.hearing import AGAIN, NOUN_BYTES, OFFER, OPENLY, Answer, Hearing, Kind
-from app.kinds.chat.lines import KIND, RECALL, Pools
+from app.kinds.chat.lines import KIND, RECALL, TOLD, Pools
 from app.kinds.chat.message import normalise
 from app.kinds.chat.topics import OPENER, OTHER, Topic, number
 
@@ -32,12 +32,12 @@ _RECALLED_AFTER = 2
 # Questions in a row that follow from one another.
 DEEP = 2
 # Things that are remembered of a conversation; the oldest is forgotten for a new one.
-_TOLD = 4
+_MOST_TOLD = 4
 # Characters by which the end of a line is known again in a history.
 _KNOWN_END = 6
 _HEAD = struct.Struct(f"<HIBBQIIQ{NOUN_BYTES}s")
 _ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
-SIZE = _HEAD.size + _TOLD * _ONE.size
+SIZE = _HEAD.size + _MOST_TOLD * _ONE.size
 
 
 class Told(NamedTuple):
@@ -87,7 +87,7 @@ class Memory(NamedTuple):
 def unpacked(row: bytes) -> Memory:
     """Parse the bytes of the shared state."""
     turn, topic, depth, fallbacks, last, a, b, used, name = _HEAD.unpack_from(row)
-    rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(_TOLD))
+    rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(_MOST_TOLD))
     told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
     return Memory(turn, topic, depth, fallbacks, last, (a, b), used, _text(name), told)
 
@@ -127,6 +127,7 @@ class Talk:
         self._places = {name: place % 64 for place, name in enumerate(topics)}
         told = [subject.what for subject in hearing.subjects]
         self._recalls = {number(what): RECALL + what for what in told if pools.get(RECALL + what)}
+        self._answers = {number(what): TOLD + what for what in told if pools.get(TOLD + what)}
 
     def hear(
         self, memory: Memory, text: str, said: str, intents: Sequence[str], seed: str
@@ -147,6 +148,9 @@ class Talk:
             return self._going_on(heard, seed) if main in hearing.opens else heard
         if hearing.name(text):
             return heard._replace(pools=(hearing.greets,))
+        for one in memory.told:
+            if one.turn == memory.turn and one.what in self._answers:
+                return heard._replace(pools=(self._answers[one.what],), words={IT: one.it})
         return self._at_a_loss(heard, text, seed, again=again == last)
 
     def replayed(self, said: Iterable[tuple[bool, str]]) -> Memory:
@@ -188,24 +192,26 @@ class Talk:
         if taken is not None:
             return heard._replace(pools=(offered[taken].pool(OPENER),))
         answer = hearing.answer(topic, text) if topic else None
-        if not topic or not answer or not (answer.sure or self._gives_way(heard, main)):
+        if not topic or not answer or not self._counts(answer, heard, main):
             return heard
         kinds = [kind for kind in (answer.kind, OTHER) if kind in topic.answers]
         pools = tuple(topic.pool(kind) for kind in kinds)
         return heard._replace(answer=answer, pools=pools, words={IT: answer.it})
 
-    def _gives_way(self, heard: Heard, main: str) -> bool:
-        """Whether a message has so little of its own that it can be an unsure answer."""
-        if main or any(one.turn == heard.memory.turn for one in heard.memory.told):
-            return main in self.hearing.weak
-        return heard.kind is None or heard.kind.answers
+    def _counts(self, answer: Answer, heard: Heard, main: str) -> bool:
+        """Whether an answer counts: an unsure one gives way to most of what a message can say."""
+        if answer.sure:
+            return True
+        if main:
+            return main in self.hearing.weak and bool(answer.it)
+        told = any(one.turn == heard.memory.turn for one in heard.memory.told)
+        return not told and (heard.kind is None or heard.kind.answers)
 
     def _at_a_loss(self, heard: Heard, text: str, seed: str, *, again: bool) -> Heard:
         """With the pools for a message that nothing answers."""
         memory, kind, topic = heard.memory, heard.kind, heard.topic
         own = [KIND + kind.id] if kind else []
-        nouns = (one.it for one in memory.told if one.turn == memory.turn)
-        noun = self.hearing.noun_within(text) or next(filter(None, nouns), "")
+        noun = self.hearing.noun(text) or self.hearing.noun_within(text)
         heard = heard._replace(last=tuple(own), words={IT: noun})
         if kind and kind.listens:
             return heard
@@ -247,7 +253,8 @@ class Talk:
         return [topic for topic in topics if topic.opens and self._fresh(memory, topic.id)]
 
     def _fresh(self, memory: Memory, topic: str) -> bool:
-        return not memory.used >> self._places[topic] & 1
+        """Whether a topic is new; one that nothing opens, as "and then?", is never used up."""
+        return not self.topics[topic].opens or not memory.used >> self._places[topic] & 1
 
     def may_ask(self, heard: Heard, topic: str) -> bool:
         """Whether a line may lead to a topic now: a new one, or the open one once more.
@@ -268,7 +275,7 @@ class Talk:
             elif it and not told[key].it:
                 told[key] = told[key]._replace(it=it)
         name = self.hearing.name(text) or memory.name
-        return memory._replace(name=name, told=tuple(told.values())[-_TOLD:])
+        return memory._replace(name=name, told=tuple(told.values())[-_MOST_TOLD:])
 
     def told(self, memory: Memory) -> dict[str, str]:
         """What is remembered: what was told, with its noun."""

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.files import PatternReader
-from app.kinds.chat.lines import KIND, RECALL
+from app.kinds.chat.lines import KIND, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.topics import BACK, CHOICE, NO, OPTIONS, UNKNOWN, YES_NO, Topic
 
@@ -140,10 +140,17 @@ class Hearing:
 
     @property
     def pools(self) -> list[str]:
-        """The pools of lines that a character needs for all kinds of messages, and to recall."""
+        """The pools of lines that a character needs for kinds of messages and for what is told."""
         kinds = [kind.id for kind in self.kinds]
-        recalled = [RECALL + subject.what for subject in self.subjects]
-        return [*(KIND + kind for kind in kinds), AGAIN, OFFER, OPENLY, *recalled]
+        told = [subject.what for subject in self.subjects]
+        # What an intent tells is answered by the intent's lines.
+        answered = [subject.what for subject in self.subjects if subject.found]
+        return [
+            *(KIND + kind for kind in kinds),
+            *(AGAIN, OFFER, OPENLY),
+            *(RECALL + what for what in told),
+            *(TOLD + what for what in answered),
+        ]
 
     def text(self, message: str, mention: Expression) -> str:
         """A message as it is searched: normalised, on one line, a character's names replaced."""
@@ -163,6 +170,8 @@ class Hearing:
         kind = next((k for k in topic.further if self._is(k, text)), "")
         if kind and not (noun or (word and kind == "yes")):
             return Answer(kind, word)
+        if not word and topic.expects != YES_NO and self._is(NO, text):
+            return Answer(NO)
         if word:
             # 「ポテトサラダ」 is no ポテト.
             return Answer(topic.expects, noun if word in noun else word)

@@ -2,8 +2,8 @@
 
 `lines.json` has, for each character and each pool, a list of lines. A pool is named after the
 intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
-answers, and those of a pool `fallback_<kind>` for messages of one kind. With lines of a pool
-`recall_<what>` a character comes back to what she was told. The pools `<topic>.opener` and
+answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
+what users tell of themselves, and with `recall_<what>` a character comes back to it. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -27,7 +27,7 @@ FALLBACK = "fallback"
 # friend; to a group that she has joined.
 ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
-RECALL = "recall_"
+RECALL, TOLD = "recall_", "told_"
 KIND = f"{FALLBACK}_"
 NAME_SLOT = "{name}"
 # The words that a line can be given: the user's name, the noun of the message or of what was told,
@@ -131,7 +131,7 @@ def load_lines(
     lines: dict[str, Pools] = {}
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        free = {pool for pool in own if pool.startswith((RECALL, KIND))}
+        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND))}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.

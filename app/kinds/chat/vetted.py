@@ -150,7 +150,7 @@ def _joined(sentences: Sequence[str], script: str) -> str:
     if script != "ja":
         return " ".join(sentences)
     # Lines may lack a closing mark, which they need before another sentence.
-    ended = [text if text[-1] in "。！？!?…" else f"{text}。" for text in sentences[:-1]]
+    ended = [text if text[-1] in "。！？!?" else f"{text}。" for text in sentences[:-1]]
     return "".join([*ended, sentences[-1]])
 
 
