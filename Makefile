@@ -30,7 +30,9 @@ serve: $(VENV)/.demo
 
 demo: build serve
 
+# It needs the clients of the three services, which a recorded application brings.
 offline-demo: $(VENV)/.demo
+	$(PIP) --editable '.[build,openai]'
 	$(BIN)/python -m demo.offline
 
 check: $(VENV)/.demo

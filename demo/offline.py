@@ -1,8 +1,9 @@
 """`make offline-demo`: the whole event with no network, and proof that nobody tried to use one.
 
-Outside: cook, pack, verify. Then in a network namespace that has a loopback and nothing else:
-unpack, serve, play 1,000 visitors, chat, stop, start again. A single try to leave the machine fails
-the demo.
+Outside: cook, record an application that asks OpenAI, Ollama and Gemini (stand-ins on this machine) by
+their own libraries, pack, verify. Then in a network namespace that has a loopback and nothing else:
+unpack, serve, play 1,000 visitors, chat, run the application, stop, start again. A single try to leave
+the machine fails the demo.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from typing import Any
 
 import orjson
 
+from demo.standins import stand_ins
 from precompute.prompts.isolation import isolate, raise_loopback, tries_to_leave
+from precompute.prompts.sessions import client_environment
 
 VISITORS = 1000
 PATIENCE = 60.0
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         return _inside(Path(arguments[1]), Path(arguments[2]))
     folder = Path(tempfile.mkdtemp(prefix="tsukurioki-offline-"))
     try:
-        _say("cooking and packing")
+        _say("cooking, recording and packing")
         bundle = _packed(folder)
         isolation = isolate(folder, os.environ)
         _say(f"network taken away: {isolation.told}")
@@ -65,9 +68,11 @@ def _environment(**settings: object) -> dict[str, str]:
     return {**kept, **{name: str(value) for name, value in settings.items()}}
 
 
-def _precompute(*words: object, **settings: object) -> None:
+def _precompute(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "precompute", *map(str, words)]
-    subprocess.run(command, check=True, env=_environment(**settings))
+    # Only what is recorded is compared; the rest may be seen.
+    out = subprocess.PIPE if words[0] == "record" else None
+    return subprocess.run(command, check=True, env=_environment(**settings), stdout=out, text=True)
 
 
 def _packed(folder: Path) -> Path:
@@ -75,6 +80,11 @@ def _packed(folder: Path) -> Path:
     settings = {"TSUKURIOKI_DATA": folder / "kitchen", "TSUKURIOKI_DECKS": decks}
     bundle = folder / "event.tar"
     _precompute("build", "--n", 1000, **settings)
+    with stand_ins() as models:
+        # `--` ends the words of `record`; what follows is the application.
+        program = ("--", sys.executable, "-m", "demo.clients")
+        done = _precompute("record", *program, **settings, **models.environment())
+    (folder / "recorded.txt").write_text(done.stdout)
     _precompute("bundle", bundle, **settings)
     _precompute("verify", bundle)
     return bundle
@@ -90,7 +100,14 @@ def _inside(bundle: Path, folder: Path) -> int:
         chats = _chat(url)
         first = _ask(url, "/api/decks/poem/deal?mode=random")["cards"]
         before = _answer(url, first)
+        said = _application(url)
     _say(f"{VISITORS} visitors: {dict(tiers)}; {chats} chat messages answered")
+    if said != (folder / "recorded.txt").read_text():
+        _say(f"the application got other replies than were recorded:\n{said}")
+        return 1
+    _say(
+        f"an application of OpenAI, Ollama and Gemini: {len(said.splitlines())} replies as recorded"
+    )
     with _served(data) as url:
         again = _answer(url, first)
         _play(url, 50)
@@ -156,6 +173,16 @@ def _play(url: str, visitors: int) -> Counter[str]:
         pairs = [{"conditionCard": c, "selectedPoem": rng.choice(c["poems"])} for c in cards]
         tiers[_ask(url, "/api/generate-poem", {"selectedPairs": pairs})["tier"]] += 1
     return tiers
+
+
+def _application(url: str) -> str:
+    """What the application prints with this server in place of all its services."""
+    words = [sys.executable, "-m", "demo.clients"]
+    environment = client_environment(url, _environment())
+    done = subprocess.run(
+        words, check=True, env={**_environment(), **environment}, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
 def _chat(url: str) -> int:

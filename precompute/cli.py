@@ -49,6 +49,7 @@ from precompute.cook.report import table
 from precompute.learn.lines import build_learned
 from precompute.learn.recordings import take_deck_in
 from precompute.plan.strategies import STRATEGIES
+from precompute.prompts.sessions import take_all_in
 from precompute.rehearse import rehearsal
 from precompute.rehearse.picture import draw
 from precompute.review import check as checks
@@ -409,7 +410,10 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
 def bundle(target: Path, wheels: bool) -> int:
     """Pack decks, stores and settings that travel into one tar for the event."""
-    manifest, left_out = event.pack(read_settings(), target, os.environ, wheels=wheels)
+    settings = read_settings()
+    if taken := take_all_in(settings):
+        click.echo(f"{taken:,} recordings were taken into the store", err=True)
+    manifest, left_out = event.pack(settings, target, os.environ, wheels=wheels)
     if left_out:
         click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
     size = sum(member.size for member in manifest.members)

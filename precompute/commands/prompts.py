@@ -14,6 +14,7 @@ from app.settings import Settings
 from precompute.commands.common import environment, json_option, named_deck, read_settings
 from precompute.prompts import importers, sessions
 from precompute.prompts import why as explaining
+from precompute.prompts.listing import listed
 
 prompts_option = click.option(
     "--deck", "deck_name", metavar="ID", default=RECORDED, show_default=True, help="Which deck."
@@ -130,4 +131,15 @@ def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> int:
     return 0
 
 
-COMMANDS = (why, record, replay, import_)
+@click.command("prompts")
+@prompts_option
+def prompts_(deck_name: str) -> int:
+    """Print a deck's prompts and their replies as JSON Lines."""
+    settings = read_settings()
+    deck = _deck_of_prompts(settings, deck_name)
+    for value in listed(settings, deck):
+        click.echo(orjson.dumps(value))
+    return 0
+
+
+COMMANDS = (why, record, replay, import_, prompts_)

@@ -74,8 +74,10 @@ def server(mode: str, environ: Mapping[str, str], log: Path) -> Iterator[str]:
         "TSUKURIOKI_HOST": "127.0.0.1",
         "TSUKURIOKI_PORT": str(port),
         "TSUKURIOKI_WORKERS": "1",
+        "PYTHONSAFEPATH": "1",
     }
-    words = [sys.executable, "-m", "app"]
+    # -P: the program's folder may have an app.py of its own.
+    words = [sys.executable, "-P", "-m", "app"]
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter, with words of our own
             words, env={**environ, **settings}, stdout=out, stderr=out
@@ -141,7 +143,8 @@ def run_isolated(command: Sequence[str], environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="tsukurioki-") as folder:
         isolation = isolate(Path(folder), environ)
         sys.stderr.write(f"precompute: network taken away: {isolation.told}\n")
-        words = [*isolation.words, sys.executable, "-m", "precompute", "replay", "--here", "--"]
+        ours = [sys.executable, "-P", "-m", "precompute"]
+        words = [*isolation.words, *ours, "replay", "--here", "--"]
         done = subprocess.run(  # noqa: S603  # our own interpreter; the program is the user's
             [*words, *command], env={**environ, **isolation.settings}, check=False
         )

@@ -52,6 +52,7 @@ def test_the_whole_event_offline() -> None:
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "1000 visitors" in done.stdout
+    assert "an application of OpenAI, Ollama and Gemini: 6 replies as recorded" in done.stdout
     assert "'composed'" not in done.stdout
 
 

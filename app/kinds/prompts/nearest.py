@@ -34,11 +34,13 @@ _NEGATION = re.compile(
 )
 _JAPANESE_NEGATION = re.compile(r"な[いくかけ]|ませ?ん|[ぬず](?![ぁ-ん])|不|無|非|以外|禁止|反対")
 
+_NUMBER = re.compile(r"#?\d+(?:[.,]\d+)*(?: ?[A-Za-zµΩ]{1,3}\b| ?[%‰]|[!~〜])?")
+
 
 class Outline(NamedTuple):
     """A prompt: hashes of its fields by name, its words, and what must be the same in a near one.
 
-    `guard` are its numbers and negations: the answer to "with nuts" is none to "without nuts".
+    `guard` are its numbers, negations and signs: the answer to "with nuts" is none to "without nuts".
     """
 
     fields: Mapping[str, int]
@@ -108,13 +110,21 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _guard(text: str) -> tuple[str, ...]:
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    numbers = re.findall(r"\d+(?:[.,]\d+)*", plain)
+    wide = unicodedata.normalize("NFKC", text)
+    plain = wide.casefold()
+    # With what stands at them: 8 GB is not 8 Gb, 20 % not 20 ‰, and #1 not 1.
+    numbers = _NUMBER.findall(wide)
     return (
         *sorted(_NEGATION.findall(plain)),
         *sorted(_JAPANESE_NEGATION.findall(plain)),
         *sorted(numbers),
+        *sorted(sign for sign in text if _is_sign(sign)),
     )
+
+
+def _is_sign(sign: str) -> bool:
+    """Whether a character means something beside words: ? and symbols, raised digits, emoji."""
+    return sign in "?？؟" or unicodedata.category(sign) in ("No", "Sc", "Sm", "So")
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
