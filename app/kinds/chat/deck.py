@@ -9,6 +9,7 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     topics.json       optional: what a character asks, and lines for each kind of answer
     conversation.json optional: how answers, nouns and kinds of messages are recognised
     care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
+    classifier.json   optional: what the classifier has learned from examples.jsonl
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 """
 
@@ -23,18 +24,27 @@ from typing import Any, NamedTuple
 
 from app.errors import RequestError
 from app.kinds.chat.care import Care, Sign, load_care
+from app.kinds.chat.classifier import Classifier, load_classifier
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression, any_of, compiled
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.hearing import load_hearing
-from app.kinds.chat.hints import Hints, load_hints
-from app.kinds.chat.intents import Hit, Intent, IntentReader, load_intents
+from app.kinds.chat.intents import (
+    LONGEST,
+    Hit,
+    Intent,
+    IntentReader,
+    load_intents,
+    main_hit,
+)
 from app.kinds.chat.lines import ANY, PLAIN, SEASONS, WEEKDAYS, Line, Moment, load_lines
 from app.kinds.chat.message import Address, address, joined, mention, normalise, spelling
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.store.key import Query
 
+# Longer messages are stories, which the classifier has not seen; expressions read them.
+_LONGEST_HINT = 80
 CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
 
@@ -137,7 +147,7 @@ class PatternDeck:
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
     care: Care | None
-    hints: Hints | None
+    classifier: Classifier | None
     talks: Mapping[str, Talk]
     reader: IntentReader
     folder: Path
@@ -188,9 +198,9 @@ class PatternDeck:
         return frozenset(signs)
 
     def _hinted(self, message: str) -> bool:
-        if not self.hints or not self.hints.found(message):
-            return False
         text = joined(normalise(message))
+        if not self.classifier or len(text) > _LONGEST_HINT or not self.classifier.dangerous(text):
+            return False
         doubts = [intent for intent in self.intents if intent.doubt]
         return not any(
             vetoes.against(text)
@@ -200,7 +210,7 @@ class PatternDeck:
 
     def main(self, hits: Iterable[Hit]) -> Hit | None:
         """The hit that an answer must be about: the first of those with most weight."""
-        return max(hits, key=lambda hit: (hit.intent.weight, -hit.start), default=None)
+        return main_hit(hits)
 
     def mood(self, hits: Iterable[Hit], main: Hit) -> str:
         """The mood that the intents other than the main one show, PLAIN if they show none."""
@@ -248,6 +258,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     intents = load_intents(folder)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents.all}
+    classifier = load_classifier(folder, names)
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
     hours = {time.id for time in times}
@@ -277,10 +288,12 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
-        hints=load_hints(folder),
+        classifier=classifier,
         talks={c: Talk(hearing, topics[c], lines[c]) for c in topics} if hearing else {},
         reader=IntentReader(
-            intents, reader.member(root, "longest", int, "") if "longest" in root else 60
+            intents,
+            reader.member(root, "longest", int, "") if "longest" in root else LONGEST,
+            classifier,
         ),
         folder=folder,
     )

@@ -14,6 +14,9 @@ Content decides. `asides` says what a message can have besides it: interjections
 laughter. They are taken off a clause before it is searched, and an intent that is an `aside` (うん, え,
 ごめん, www) is recognised only if the message says nothing else. The careful intents are searched in
 the message as it stands.
+
+Where the expressions find nothing in the content, the classifier is asked, see
+`app.kinds.chat.classifier`; expressions win where they find something.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.kinds.chat.classifier import Classifier
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.message import PARTING, Asides, asides, clauses, joined, normalise
@@ -36,6 +40,8 @@ _HITS = 16
 # Further matches in a clause that has one already, after which the search continues behind the
 # clause: starting it again costs less than so many matches.
 _MORE = 8
+# Characters of the longest message that is read as small talk, unless the deck says otherwise.
+LONGEST = 60
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -91,21 +97,32 @@ class Intents(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """An intent found in a message, with offsets into the normalised text."""
+    """An intent found in a message, with offsets into the normalised text.
+
+    `learned` is whether the classifier found it, not an expression.
+    """
 
     intent: Intent
     start: int
     end: int
+    learned: bool = False
+
+
+def main_hit(hits: Iterable[Hit]) -> Hit | None:
+    """The hit that an answer must be about: the first of those with most weight."""
+    return max(hits, key=lambda hit: (hit.intent.weight, -hit.start), default=None)
 
 
 class IntentReader:
     """Finds a deck's intents in messages of at most `longest` characters; the careful ones in all."""
 
-    def __init__(self, intents: Intents, longest: int) -> None:
+    def __init__(self, intents: Intents, longest: int, classifier: Classifier | None) -> None:
         searched = [(intent, intent.expression) for intent in intents.all if intent.expression]
         self._searched = [intent for intent, _ in searched]
         self._prefilter = Prefilter([expression for _, expression in searched])
+        self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
         self._asides = intents.asides
+        self._classifier = classifier
         self._longest = longest
         # Several steps of an answer ask for the intents of the same message.
         self._cached = lru_cache(maxsize=16)(self._hits)
@@ -119,6 +136,7 @@ class IntentReader:
         said = _Clauses(text, clauses(text))
         possible = self._possible(said.searchable)
         found = _hits(said, (intent for intent in possible if intent.careful))
+        content = None
         if len(text) <= self._longest:
             beside = _hits(said, (intent for intent in possible if intent.aside))
             content = said.content(self._asides, beside)
@@ -126,7 +144,24 @@ class IntentReader:
                 possible = self._possible(content.lines)
             about = (intent for intent in possible if not (intent.careful or intent.aside))
             found += _hits(content, about) if content else [*beside, *_hits(said, about)]
-        return _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
+        kept = _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
+        return self._with_guess(kept, content) if content else kept
+
+    def _with_guess(self, hits: list[Hit], content: _Clauses) -> list[Hit]:
+        """The hits, and what the classifier makes of the content if it is sure and nothing is found.
+
+        An intent that the content contradicts is replaced, but never a careful one.
+        """
+        main = main_hit(hits)
+        if not self._classifier or (main and main.intent.careful):
+            return hits
+        name = self._classifier.guess(
+            content.lines.replace("\n", "、"), main.intent.id if main else None
+        )
+        if name not in self._by_id:
+            return hits
+        guess = Hit(self._by_id[name], *content.span, learned=True)
+        return _once([*(hit for hit in hits if hit is not main), guess])
 
     def _possible(self, lines: str) -> list[Intent]:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
@@ -150,6 +185,11 @@ class _Clauses:
         self.lines = "\n".join(self._clauses)
         lengths = (len(clause) + 1 for clause in self._clauses)
         self._starts = [0, *itertools.accumulate(lengths)]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The offsets of the beginning of the first clause and the end of the last."""
+        return self._places[0], self._places[-1] + len(self._clauses[-1])
 
     @property
     def searchable(self) -> str:

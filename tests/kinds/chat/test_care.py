@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import itertools
@@ -10,14 +11,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DeckError
 from app.kinds.chat.care import FOLLOWING, Memory, Plan, Sign, Step, step
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
-from precompute.learn import hints
 from precompute.review.chat import check_care
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini
@@ -264,19 +263,10 @@ def test_a_wrong_care_file_is_blamed(tmp_path: Path, change: tuple[str, str], to
     assert told in str(caught.value)
 
 
-def test_the_hints_are_what_their_command_makes(tmp_path: Path) -> None:
-    """Learning again from the deck's examples gives the model that stands in the deck."""
-    folder = tmp_path / "deck"
-    shutil.copytree(kit.DECK, folder)
-    (folder / "hints.json").unlink()
-    result = CliRunner().invoke(hints.main, [str(folder)])
-    assert result.exit_code == 0, result.output
-    assert (folder / "hints.json").read_bytes() == (kit.DECK / "hints.json").read_bytes()
-
-
 def test_a_hint_only_makes_her_ask(deck: PatternDeck) -> None:
     """What only the model finds is never taken for grave, and what the vetoes know is left alone."""
-    assert deck.hints
-    bold = dataclasses.replace(deck, hints=deck.hints._replace(threshold=-1000.0))
+    bold = dataclasses.replace(deck, classifier=copy.copy(deck.classifier))
+    assert bold.classifier
+    bold.classifier.danger = -1000.0
     assert bold.signs("今日は数学だった") == {Sign.DOUBT}
     assert Sign.DOUBT not in bold.signs("推しが尊くて死ぬ")

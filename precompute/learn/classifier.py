@@ -1,0 +1,226 @@
+"""Learn the classifier of a deck: `python -m precompute.learn.classifier data/decks/chat`.
+
+The examples are the deck's `examples.jsonl`, what `said.json` has for and against each intent, and
+`danger.jsonl` (`{"text", "grave"}`). A line of `examples.jsonl` is `{"intent": …, "say": …}`, where
+the intent is null for messages that no line answers, and `say` is one message or a pattern of many:
+`(a|b)` is either, `(a|b)?` may be missing, `{X}` is the block X, a line `{"block": "X", "say": "a|b"}`.
+Each pattern gives some dozens of messages, in which every alternative occurs equally often.
+
+Needs the extra `learn` (scikit-learn); serving does not. `--folds` learns on a part of the messages
+of `said.json` and counts on the others, from which the limits were chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import xxhash
+
+from app.kinds.chat.classifier import (
+    BUCKETS,
+    CLASSIFIER_FILE,
+    DANGER,
+    NONE,
+    buckets,
+    packed,
+    unpacked,
+)
+from app.kinds.chat.deck import SAID_FILE
+from app.kinds.chat.intents import LONGEST, IntentReader, load_intents, main_hit
+from app.kinds.chat.message import normalise
+
+EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"
+# Messages of a pattern: at least so many, if it has as many, and each alternative so often.
+_FEWEST, _EACH = 40, 3
+_REFERENCE = re.compile(r"\{([A-Z])\}")
+_GROUP = re.compile(r"\(([^()]*)\)(\?)?")
+# How often a message that was written by itself counts, beside those of patterns.
+_WEIGHT = 3
+# Of the regression: strength and kind of regularisation, rounds, and the least weight that is kept.
+_ALPHA, _L1, _ROUNDS, _LEAST = 2e-6, 0.3, 8, 0.6
+# Limits of the score that `--folds` tries, and what it counts: an intent read right, taken for another,
+# passed; none taken for an intent, left alone.
+_TRIED = (-2.0, -1.0, 0.0, 1.0, 2.0)
+_OUTCOMES = ("right", "wrong", "passed", "false", "left")
+LIMITS = {"sure": 0.0, "lead": 1.0, "contradicts": 1.0, "danger": 0.0}
+
+
+class Example(NamedTuple):
+    """A message and its class; `written` if it is no pattern's."""
+
+    text: str
+    name: str
+    written: bool = False
+
+
+class Patterns:
+    """The messages of patterns, the same for the same file."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        rows = list(rows)
+        self._blocks = {row["block"]: str(row["say"]).split("|") for row in rows if "block" in row}
+        self._rows = [row for row in rows if "say" in row and "block" not in row]
+        self._order = random.Random(1)
+
+    def examples(self) -> Iterator[Example]:
+        """Every example."""
+        for row in self._rows:
+            texts = dict.fromkeys(self._messages(row["say"]))
+            yield from (Example(text, row["intent"] or NONE) for text in texts)
+
+    def _messages(self, pattern: str) -> Iterator[str]:
+        pools = self._pools(_REFERENCE.sub(lambda found: f"({{{found[1]}}})", pattern))
+        total = 1
+        for pool in pools:
+            total *= len(pool)
+        wanted = min(total, max(_FEWEST, _EACH * max(map(len, pools))))
+        for parts in zip(*(self._cycle(pool, wanted) for pool in pools), strict=True):
+            yield _REFERENCE.sub(self._any, _REFERENCE.sub(self._any, "".join(parts)))
+
+    def _pools(self, pattern: str) -> list[list[str]]:
+        # "((…))" comes from a reference alone in a group.
+        pieces = _GROUP.split(pattern.replace("(({", "({").replace("}))", "})"))
+        pools = [[pieces[0]]]
+        for choices, missing, after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+            pool = choices.split("|")
+            block = _REFERENCE.fullmatch(choices)
+            pool = self._blocks[block[1]] if block else pool
+            pools += [pool + [""] * (len(pool) // 2 + 1) if missing else pool, [after]]
+        return pools
+
+    def _cycle(self, pool: Sequence[str], wanted: int) -> list[str]:
+        found: list[str] = []
+        while len(found) < wanted:
+            found += self._order.sample(pool, len(pool))
+        return found[:wanted]
+
+    def _any(self, found: re.Match[str]) -> str:
+        return self._order.choice(self._blocks[found[1]])
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of JSON Lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def examples(folder: Path) -> list[Example]:
+    """All examples of a deck, in the order of its files."""
+    intents = load_intents(folder)
+    careful = {intent.id for intent in intents.all if intent.careful}
+    rules = IntentReader(intents, LONGEST, None)
+    found = list(Patterns(read_rows(folder / EXAMPLES_FILE)).examples())
+    for intent, said in json.loads((folder / SAID_FILE).read_text()).items():
+        name = DANGER if intent in careful else intent
+        found += [Example(text, name, True) for text in said["said"]]
+        for text in said["not_said"]:
+            # What does not mean one intent may mean another.
+            hit = main_hit(rules.hits(text))
+            other = NONE if hit is None else DANGER if hit.intent.careful else hit.intent.id
+            found.append(Example(text, other, True))
+    for row in read_rows(folder / DANGER_FILE):
+        found.append(Example(row["text"], DANGER if row["grave"] else NONE, True))
+    return found
+
+
+def checksum(folder: Path) -> str:
+    """Identifies the examples of a deck."""
+    files = (EXAMPLES_FILE, SAID_FILE, DANGER_FILE)
+    return xxhash.xxh3_64_hexdigest(b"\n".join((folder / name).read_bytes() for name in files))
+
+
+class Model(NamedTuple):
+    """A learned model, before it is packed."""
+
+    classes: list[str]
+    bias: list[float]
+    weights: list[dict[int, float]]
+
+
+def trained(rows: Sequence[Example]) -> Model:
+    """Logistic regressions, one for each class against all others."""
+    scipy: Any = import_module("scipy.sparse")
+    sklearn: Any = import_module("sklearn.linear_model")
+
+    counted = [row for row in rows for _ in range(_WEIGHT if row.written else 1)]
+    values, columns, ends = [], [], [0]
+    for row in counted:
+        found = sorted(buckets(normalise(row.text)))
+        values += [len(found) ** -0.5] * len(found)
+        columns += found
+        ends.append(len(columns))
+    matrix = scipy.csr_matrix((values, columns, ends), shape=(len(counted), BUCKETS))
+    classes = sorted({row.name for row in rows})
+    bias, weights = [], []
+    for name in classes:
+        one = sklearn.SGDClassifier(
+            loss="log_loss",
+            penalty="elasticnet",
+            l1_ratio=_L1,
+            alpha=_ALPHA,
+            max_iter=_ROUNDS,
+            tol=None,
+            random_state=1,
+        )
+        one.fit(matrix, [row.name == name for row in counted])
+        bias.append(float(one.intercept_[0]))
+        kept = enumerate(one.coef_[0].tolist())
+        weights.append({bucket: weight for bucket, weight in kept if abs(weight) > _LEAST})
+    return Model(classes, bias, weights)
+
+
+def folds(rows: Sequence[Example], number: int) -> Iterator[str]:
+    """Lines of a table: for several limits, how messages are read that were not learned from."""
+    order = random.Random(2)
+    written = [row for row in rows if row.written]
+    order.shuffle(written)
+    counts: dict[float, Counter[str]] = {}
+    for part in range(number):
+        asked = written[part::number]
+        left = {row.text for row in asked}
+        model = trained([row for row in rows if row.text not in left])
+        for sure in _TRIED:
+            of = counts.setdefault(sure, Counter())
+            limits = {**LIMITS, "sure": sure}
+            classifier = unpacked(packed(*model, limits, ""))
+            for row in asked:
+                of[_outcome(row.name, classifier.guess(normalise(row.text)) or NONE)] += 1
+    for sure, of in counts.items():
+        yield f"sure {sure:4}: " + ", ".join(f"{name} {of[name]:,}" for name in _OUTCOMES)
+
+
+def _outcome(wanted: str, found: str) -> str:
+    if NONE in (wanted, found):
+        return "left" if wanted == found else "false" if wanted == NONE else "passed"
+    return "right" if wanted == found else "wrong"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--folds", "parts", type=click.IntRange(2, 20), help="Count on parts left out; write nothing."
+)
+def main(folder: Path, parts: int | None) -> None:
+    """Write the deck's classifier."""
+    rows = examples(folder)
+    if parts:
+        for line in folds(rows, parts):
+            click.echo(line)
+        return
+    content = packed(*trained(rows), LIMITS, checksum(folder))
+    text = json.dumps(content, ensure_ascii=False)
+    (folder / CLASSIFIER_FILE).write_text(text + "\n")
+    click.echo(
+        f"{len(rows):,} examples, {len(content['classes'])} classes, {len(text) / 1000:.0f} KB"
+    )
+
+
+if __name__ == "__main__":
+    main()

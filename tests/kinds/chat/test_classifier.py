@@ -1,0 +1,161 @@
+"""The learned part of reading: what it is learned from, what it may decide, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from app.errors import DeckError
+from app.kinds.chat.classifier import BUCKETS, CLASSIFIER_FILE, load_classifier, packed, unpacked
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.message import normalise
+from precompute.learn import classifier as learning
+from tests.kinds.chat import kit
+from tests.kinds.chat.test_reading import utterances
+
+LIMITS = {"sure": 0.0, "lead": 1.0, "contradicts": 1.0, "danger": 0.0}
+
+
+def main_of(deck: PatternDeck, text: str) -> tuple[str | None, bool]:
+    """The main intent of a message, and whether the classifier found it."""
+    hit = deck.main(deck.recognise(text))
+    return (hit.intent.id, hit.learned) if hit else (None, False)
+
+
+def test_the_classifier_belongs_to_the_examples(deck: PatternDeck) -> None:
+    """Who changes an example learns the classifier again, with the command that docs/chat.md names."""
+    assert deck.classifier
+    assert deck.classifier.examples == learning.checksum(kit.DECK)
+
+
+def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
+    """Every intent that an expression can miss has 200 examples at least, all together 15,000."""
+    rows = learning.examples(kit.DECK)
+    assert len(rows) >= 15_000
+    assert len({row.text for row in rows}) >= 15_000
+    small_talk = {intent.id for intent in deck.intents if not (intent.careful or intent.aside)}
+    for name in small_talk:
+        assert sum(row.name == name for row in rows) >= 100, name
+
+
+def test_alone_it_reads_most_of_what_it_has_not_seen(deck: PatternDeck) -> None:
+    """Without expressions, four in five of the held-out messages are read right, and none in thirty wrong."""
+    assert deck.classifier
+    rows = utterances("utterances.held_out.jsonl")
+    found = [(wanted, deck.classifier.guess(normalise(text))) for text, wanted in rows]
+    right = sum(wanted == guess for wanted, guess in found)
+    wrong = sum(guess not in (wanted, None) for wanted, guess in found)
+    print(f"\nclassifier alone, held out: {right} of {len(rows)} right, {wrong} wrong")
+    assert right >= 0.8 * len(rows)
+    assert wrong <= len(rows) / 30
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("うん今日ほんと眠い", "sleepy"),
+        ("え待ってお腹すいた", "hungry"),
+        ("ごめん寝る", "goodnight"),
+        ("ごめん昨日寝落ちした w", "sorry"),
+        ("うん、ありがとう笑", "thanks"),
+        ("それな、学校だるい", "school_moan"),
+        ("えっ、AIなの？", "are_you_ai"),
+        ("はい、疲れましたw", "tired"),
+        ("うんうん", "backchannel"),
+        ("りょ", "acknowledge"),
+        ("ほんとそれｗ", "opinion_agree"),
+        ("え、まじ？", "surprise"),
+        ("草", "laugh"),
+        ("ごめんね", "sorry"),
+    ],
+)
+def test_content_decides(deck: PatternDeck, text: str, intent: str) -> None:
+    """An interjection, a backchannel or laughter is answered only if the message says nothing else."""
+    assert main_of(deck, text)[0] == intent
+
+
+@pytest.mark.parametrize(
+    "aside", ["うん", "え、", "えっ", "ごめん、", "www ", "それな、", "へえ、", "ねえ", "あ、"]
+)
+@pytest.mark.parametrize(
+    "content", ["財布が見当たらない", "駅で外国人に道を聞かれた", "カーテンを緑に変えた"]
+)
+def test_what_is_not_known_is_not_answered_by_its_aside(
+    deck: PatternDeck, aside: str, content: str
+) -> None:
+    """Where content is not understood she holds back, whatever stands before or after it."""
+    for text in (f"{aside}{content}", f"{aside}{content}w", f"{aside}{content}笑"):
+        assert main_of(deck, text)[0] is None, text
+
+
+def test_expressions_win(deck: PatternDeck) -> None:
+    """What an expression finds in the deck's own examples is never replaced by the classifier's guess."""
+    said = json.loads((kit.DECK / "said.json").read_text())
+    texts = [text for intent in said.values() for text in intent["said"]]
+    by_rules = sum(not main_of(deck, text)[1] for text in texts)
+    assert by_rules >= 0.97 * len(texts)
+
+
+def test_a_deck_without_a_classifier_is_read_by_expressions(english: PatternDeck) -> None:
+    """The classifier is data of a deck that may be missing."""
+    assert english.classifier is None
+    assert english.main(english.recognise("Well, I am so tired today"))
+
+
+def test_packing_keeps_what_was_learned() -> None:
+    """Weights come back within their 8 bits, and a run that no example had weighs nothing."""
+    weights = [{1: 2.0, 7: -4.0}, {7: 1.0, BUCKETS - 1: 0.5}]
+    model = unpacked(packed(["a", "b"], [0.5, -1.0], weights, LIMITS, "x"))
+    assert model.classes == ("a", "b")
+    text = "今日"
+    assert model.scores(text) == pytest.approx([0.5, -1.0], abs=4.1)
+    assert model.scores("") == pytest.approx([0.5, -1.0], abs=4.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"cells": "AAAA"}, "learn it again"),
+        ({"cells": 1}, "learn it again"),
+        ({"classes": ["weather"], "bias": [0.0]}, "weather"),
+        ({"bias": []}, "learn it again"),
+        ({"limits": {}}, "learn it again"),
+    ],
+)
+def test_a_damaged_classifier_is_refused(
+    tmp_path: Path, change: dict[str, object], told: str
+) -> None:
+    """An error names the file and says what to do."""
+    content = packed(["hello"], [0.0], [{3: 1.0}], LIMITS, "x")
+    (tmp_path / CLASSIFIER_FILE).write_text(json.dumps({**content, **change}))
+    with pytest.raises(DeckError) as caught:
+        load_classifier(tmp_path, {"hello"})
+    assert CLASSIFIER_FILE in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_it_is_small(deck: PatternDeck) -> None:
+    """The file has less than 400 KB, and in memory it is one array and one text of bytes, below 1 MB."""
+    assert (kit.DECK / CLASSIFIER_FILE).stat().st_size < 400_000
+    assert deck.classifier
+    assert deck.classifier.memory < 1_000_000
+
+
+@pytest.mark.long
+def test_the_command_makes_it_again(tmp_path: Path, deck: PatternDeck) -> None:
+    """Learning again gives a classifier that reads 99 of 100 examples as the one in the deck does."""
+    folder = tmp_path / "deck"
+    shutil.copytree(kit.DECK, folder)
+    (folder / CLASSIFIER_FILE).unlink()
+    result = CliRunner().invoke(learning.main, [str(folder)])
+    assert result.exit_code == 0, result.output
+    again, kept = load_pattern_deck(folder).classifier, deck.classifier
+    assert again
+    assert kept
+    texts = [normalise(row.text) for row in learning.examples(folder)[::20]]
+    same = sum(again.guess(text) == kept.guess(text) for text in texts)
+    assert same >= 0.99 * len(texts)
