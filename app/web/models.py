@@ -201,18 +201,26 @@ class PromptsModel:
         """What is recorded, or just was. Raises PromptMissError and UpstreamError."""
         return self._served.answer(asked)
 
+    def models(self) -> list[str]:
+        """The names of the models that are recorded."""
+        return self._served.models()
+
 
 class Models:
     """The models of a server."""
 
     def __init__(self, service: Service) -> None:
         self._own = dict(_own(service))
+        # Its own name is no model's: those that are recorded in it are.
+        self._own.pop(RECORDED, None)
         self._recorded = PromptsModel(service.prompts[RECORDED])
         self._game = service.cards.get(service.settings.deck)
 
     def listed(self) -> dict[str, str]:
         """What each model is, by name."""
-        return {name: model.about for name, model in self._own.items()}
+        recorded = self._recorded.models()
+        upstream = dict.fromkeys(recorded, "a model of an upstream, as far as it is recorded")
+        return upstream | {name: model.about for name, model in self._own.items()}
 
     def find(self, name: str) -> Model:
         """What answers under a name."""

@@ -140,13 +140,23 @@ class Nearest:
         self._paths = paths
         self._ends: dict[Path, int] = {}
         self._known: dict[str, Outline] = {}
+        self._models: dict[str, None] = {}
         self._lock = threading.Lock()
+
+    def models(self) -> list[str]:
+        """The names of the models that are asked in what is recorded."""
+        with self._lock:
+            self._catch_up()
+            return [name for name in self._models if name]
+
+    def _catch_up(self) -> None:
+        for path in self._paths:
+            self._read(path)
 
     def find(self, canonical: str) -> Neighbour | None:
         """The most similar one; None if nothing is recorded."""
         with self._lock:
-            for path in self._paths:
-                self._read(path)
+            self._catch_up()
             known = list(self._known.items())
         asked = outline(canonical)
         found = [(_distance(asked, one), key, one) for key, one in known]
@@ -176,7 +186,9 @@ class Nearest:
                 # Also the first, where reading began in the middle of a line.
                 continue
             if query.kind == PROMPT:
-                self._known.setdefault(query.key, outline(query.picks[0][1]))
+                canonical = query.picks[0][1]
+                self._known.setdefault(query.key, outline(canonical))
+                self._models[orjson.loads(canonical).get("model", "")] = None
         while len(self._known) > MOST_PROMPTS:
             del self._known[next(iter(self._known))]
 

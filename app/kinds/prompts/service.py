@@ -111,6 +111,10 @@ class ServedPrompts:
         value = {"id": deck.id, "name": deck.name, "mode": self.mode, "models": list(deck.models)}
         return orjson.dumps(value)
 
+    def models(self) -> list[str]:
+        """The names of the models that are asked in what is recorded."""
+        return self._nearest.models()
+
     def health(self) -> dict[str, Any]:
         """For `/healthz`."""
         return {"index": self.index() is not None, "mode": self.mode}

@@ -214,6 +214,9 @@ def test_models_are_listed(client: Any) -> None:
     """Decks and characters are listed and shown; an unknown name is a 404."""
     names = {model.id for model in client.models.list()}
     assert {"botan", "kasho", "yuri", "chat", "poem", "menu", "hobb", "chat/botan"} <= names
+    client.chat.completions.create(model="gpt-listed", messages=said("x"))
+    assert client.models.retrieve("gpt-listed").id == "gpt-listed"
+    assert "recorded" not in names
     assert client.models.retrieve("chat/botan").id == "chat/botan"
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("nobody")
