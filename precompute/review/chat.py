@@ -120,7 +120,7 @@ def check_talk(deck: PatternDeck, character: Character) -> Iterator[Finding]:
         return
     for pool in talk.hearing.pools:
         if not pools.get(pool):
-            yield Finding(f"{deck.id}: {character.id} {pool}", "has no lines", error=False)
+            yield Finding(f"{deck.id}: {character.id} {pool}", "has no lines")
     for topic in talk.topics.values():
         where = f"{deck.id}: {character.id} topic {topic.id}"
         for answer in topic.needed:

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import xxhash
 
 from app.kinds.chat.hearing import AGAIN, NOUN_BYTES, OFFER, OPENLY, Answer, Hearing, Kind
-from app.kinds.chat.lines import KIND, RECALL, TOLD, Pools
+from app.kinds.chat.lines import RECALL, TOLD, Pools
 from app.kinds.chat.message import normalise
-from app.kinds.chat.topics import OPENER, OTHER, Topic, number
+from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
 IT, OFFERS = "it", ("offer_a", "offer_b")
 # Messages of a row that nothing answered, after which topics are offered.
@@ -151,6 +151,8 @@ class Talk:
         for one in memory.told:
             if one.turn == memory.turn and one.what in self._answers:
                 return heard._replace(pools=(self._answers[one.what],), words={IT: one.it})
+        if own := self._own(heard, text):
+            return own
         return self._at_a_loss(heard, text, seed, again=again == last)
 
     def replayed(self, said: Iterable[tuple[bool, str]]) -> Memory:
@@ -198,6 +200,25 @@ class Talk:
         pools = tuple(topic.pool(kind) for kind in kinds)
         return heard._replace(answer=answer, pools=pools, words={IT: answer.it})
 
+    def _own(self, heard: Heard, text: str) -> Heard | None:
+        """With a topic that the user brings up: asking her about it, or telling of it by herself."""
+        kind, new = heard.kind, [t for t in self.topics.values() if self._fresh(heard.memory, t.id)]
+        if kind and kind.about_her:
+            asked = (t for t in self.topics.values() if t.about and t.about.search(text))
+            found = next(((t, BACK, "") for t in asked if BACK in t.answers), None)
+        else:
+            told = self.hearing.volunteered(text) if kind is None or kind.answers else ()
+            named = ((t, e, it) for e, it in told for t in new if t.opens and t.expects == e)
+            found = next(named, None)
+        if found is None:
+            return None
+        topic, answer, it = found
+        memory = heard.memory._replace(used=heard.memory.used | 1 << self._places[topic.id])
+        pools = (topic.pool(answer),)
+        return heard._replace(
+            memory=memory, topic=topic, answer=Answer(answer, it), pools=pools, words={IT: it}
+        )
+
     def _counts(self, answer: Answer, heard: Heard, main: str) -> bool:
         """Whether an answer counts: an unsure one gives way to most of what a message can say."""
         if answer.sure:
@@ -210,7 +231,7 @@ class Talk:
     def _at_a_loss(self, heard: Heard, text: str, seed: str, *, again: bool) -> Heard:
         """With the pools for a message that nothing answers."""
         memory, kind, topic = heard.memory, heard.kind, heard.topic
-        own = [KIND + kind.id] if kind else []
+        own = [kind.lines] if kind else []
         noun = self.hearing.noun(text) or self.hearing.noun_within(text)
         heard = heard._replace(last=tuple(own), words={IT: noun})
         if kind and kind.listens:

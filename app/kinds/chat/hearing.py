@@ -13,12 +13,14 @@ Its members, of which all lists hold expressions unless it says otherwise:
               `shape` is what may be left, `within` finds a noun inside a story (in a group), in
               which words of `apart` separate others, `reject` is what no noun may contain
     expects   what a question can ask for: `words` (texts, or expressions with `/` around them) are
-              known answers, `noun` allows for other nouns, `any` for any message
+              known answers, `noun` allows for other nouns, `any` for any message; `said` is how
+              users tell a known word without being asked
     told      what is remembered: `what`, `expressions` (a group is its noun), `not`, `intents` (ids)
     name      `expressions` by which users say their name (a group), and the intent that answers
     kinds     kinds of messages that nothing else answers, the first that matches counts:
-              `id`, `expressions`, `not`, `least` (characters); if `listens`, such messages are not
-              counted as not understood; if `answers`, they can be unsure answers
+              `id`, `expressions`, `not`, `least` (characters); `lines` is a pool in place of
+              `fallback_<id>`; if `listens`, such messages are not counted as not understood; if
+              `answers`, they can be unsure answers; if `about_her`, they ask about the character
 
 An answer is sure if it is one of the short ones, one of the options, or a known word. A sure answer
 counts more than an intent that is neither strong nor weak, any other answer only more than a weak one.
@@ -69,7 +71,7 @@ _ANSWERS = (
     *_ORDINALS,
 )
 _NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
-_KIND = ("id", "expressions", "not", "least", "listens", "answers")
+_KIND = ("id", "expressions", "not", "least", "lines", "listens", "answers", "about_her")
 _TOLD = ("what", "expressions", "not", "intents")
 
 
@@ -87,6 +89,7 @@ class Expectation(NamedTuple):
     words: Expression | None
     noun: bool
     anything: bool
+    said: Expression | None
 
 
 class Kind(NamedTuple):
@@ -96,8 +99,10 @@ class Kind(NamedTuple):
     found: Expression | None
     vetoes: Expression | None
     least: int
+    lines: str
     listens: bool
     answers: bool
+    about_her: bool
 
 
 class Subject(NamedTuple):
@@ -141,12 +146,11 @@ class Hearing:
     @property
     def pools(self) -> list[str]:
         """The pools of lines that a character needs for kinds of messages and for what is told."""
-        kinds = [kind.id for kind in self.kinds]
         told = [subject.what for subject in self.subjects]
         # What an intent tells is answered by the intent's lines.
         answered = [subject.what for subject in self.subjects if subject.found]
         return [
-            *(KIND + kind for kind in kinds),
+            *(kind.lines for kind in self.kinds),
             *(AGAIN, OFFER, OPENLY),
             *(RECALL + what for what in told),
             *(TOLD + what for what in answered),
@@ -207,6 +211,13 @@ class Hearing:
             return Answer("both")
         kinds = kinds or [k for k, n in zip(OPTIONS, _ORDINALS, strict=True) if self._is(n, text)]
         return Answer(kinds[0]) if kinds else None
+
+    def volunteered(self, text: str) -> Iterator[tuple[str, str]]:
+        """What a text tells without being asked: what it would answer, and its noun."""
+        for name, expected in self.expects.items():
+            said = expected.said and expected.said.search(text) and not self._is("nothing", text)
+            if said and (word := self._word(expected, text)):
+                yield name, word
 
     def chosen(self, offers: Sequence[str], text: str) -> int | None:
         """The place of the offer that a text takes, None if it takes none."""
@@ -284,11 +295,12 @@ def _any(reader: PatternReader, value: Any, place: str) -> Expression | None:
 
 
 def _expectation(reader: PatternReader, raw: Any, place: str) -> Expectation:
-    reader.known(raw, ("words", "noun", "any"), place)
+    reader.known(raw, ("words", "noun", "any", "said"), place)
     words = reader.strings(raw.get("words", []), f"{place} words")
     texts = [w[1:-1] if w[:1] == w[-1:] == "/" else literal(normalise(w)) for w in words]
     found = any_of(texts, by_line=True) if texts else None
-    return Expectation(found, bool(raw.get("noun")), bool(raw.get("any")))
+    said = _any(reader, raw.get("said", []), place)
+    return Expectation(found, bool(raw.get("noun")), bool(raw.get("any")), said)
 
 
 def _subject(reader: PatternReader, raw: Any, intents: Iterable[str]) -> Subject:
@@ -312,8 +324,10 @@ def _kind(reader: PatternReader, raw: Any) -> Kind:
         _any(reader, raw.get("expressions", []), place),
         _any(reader, raw.get("not", []), place),
         int(raw.get("least", 0)),
+        raw.get("lines", KIND + name),
         bool(raw.get("listens")),
         bool(raw.get("answers")),
+        bool(raw.get("about_her")),
     )
 
 

@@ -7,6 +7,7 @@
     opener    lines that open the topic; a topic without any is only led to by other lines
     expects   what its question asks for, see `app.kinds.chat.hearing`
     options   for `choice` two texts; further words for an option follow after a `|`
+    about     expressions by which users ask her about it: she answers with the lines of `back`
     answers   lines by kind of answer: what it expects (for `yes_no` yes and no, for `choice` a, b,
               both and neither), `no` (nothing), `unknown`, `back` (the user asks the same), and `other`
               (something else was said: she lets the question go); it may have `good` and `bad` for a
@@ -46,6 +47,7 @@ class Topic(NamedTuple):
     expects: str
     options: tuple[Expression, ...]
     opens: bool
+    about: Expression | None
     answers: frozenset[str]
 
     @property
@@ -116,6 +118,7 @@ def _load_topic(
         expects=reader.member(raw, "expects", str, place),
         options=tuple(_option(text) for text in options),
         opens=bool(raw.get("opener")),
+        about=any_of(e.pattern for e in reader.expressions(raw.get("about", []), place)),
         answers=frozenset(answers),
     )
     reader.known([topic.expects], expects, f"{place} expects")

@@ -27,6 +27,7 @@ LINES = {
     "fallback_again": ["You said that just now."],
     "fallback_offer": ["I could talk of {offer_a} or {offer_b}."],
     "fallback_open": ["I am a small AI and know little."],
+    "told_exam": ["A {it} takes nerve.", "That takes nerve."],
     "recall_exam": ["And how is the {it} looking?", "And how is it looking?"],
 }
 TOPICS = [
@@ -46,6 +47,7 @@ TOPICS = [
     {
         "id": "cat",
         "offer": "the cat",
+        "about": ["\\bcats?\\b"],
         "opener": ["Have you a cat?"],
         "expects": "yes_no",
         "answers": {
@@ -97,11 +99,16 @@ CONVERSATION = {
         "within": ["(?:a|an|the) ([a-z]{3,12})"],
         "reject": ["^(?:bomb|poison|thing)$"],
     },
-    "expects": {"food": {"noun": True, "words": ["fish and chips"]}, "yes_no": {}, "choice": {}},
+    "expects": {
+        "food": {"noun": True, "words": ["fish and chips"], "said": ["^i had"]},
+        "yes_no": {},
+        "choice": {},
+    },
     "told": [{"what": "exam", "expressions": ["my (exam|test)"]}],
     "name": {"intent": "hello", "expressions": ["my name is ([a-z]{2,8})"]},
     "kinds": [
-        {"id": "question", "expressions": [r"\?$"]},
+        {"id": "boast", "lines": "nod", "listens": True, "expressions": ["^i won"]},
+        {"id": "question", "about_her": True, "expressions": [r"\?$"]},
         {"id": "story", "expressions": ["."], "least": 25, "listens": True, "answers": True},
     ],
 }
@@ -245,8 +252,23 @@ def test_what_was_told_comes_up_once_later(small: kit.Server) -> None:
     """What the user told is recalled with its noun, once, not before the second message after it."""
     told = "well, tomorrow is the day of my test"
     answers = talk(small, told, "i see", "i see", "i see", "i see", conversation="told")
+    assert answers[0] == "A test takes nerve."
     recalled = ["And how is the test looking?" in answer for answer in answers]
     assert recalled == [False, False, True, False, False]
+
+
+def test_what_she_can_be_asked_and_told_is_her_topics(small: kit.Server) -> None:
+    """A question about a topic gets her own answer; what is told unasked is answered as if asked."""
+    assert talk(small, "Do you like cats?", conversation="about") == ["I have one."]
+    assert talk(small, "Do you like rain?", conversation="about") == ["The log does not say."]
+    told = talk(small, "I had fish and chips", "I had fish and chips", conversation="volunteered")
+    assert told[0] == "A fish and chips is a fine thing."
+    assert told[1] == LINES["fallback_again"][0]
+
+
+def test_a_kind_of_message_can_have_the_lines_of_an_intent(small: kit.Server) -> None:
+    """What no intent recognises can still be met with an intent's lines."""
+    assert talk(small, "I won", conversation="boast") == LINES["nod"]
 
 
 def test_a_name_is_remembered(small: kit.Server) -> None:
