@@ -59,13 +59,15 @@ class FreshAnswers:
         written, body = self._answers.get(key, (0.0, None))
         return body if body is not None and self._clock() - written < _FRESH else None
 
-    def put(self, key: tuple[str, int], body: bytes) -> None:
-        """Keep a body, and drop the oldest if there are too many."""
+    def put(self, key: tuple[str, int], body: bytes) -> bool:
+        """Keep a body, and drop the oldest if there are too many; returns whether it is new."""
         with self._lock:
+            new = self.get(key) is None
             self._answers[key] = self._clock(), body
             self._answers.move_to_end(key)
             if len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
+            return new
 
 
 class ModelTier:
@@ -89,10 +91,7 @@ class ModelTier:
         body = self._fresh.get(key)
         if body is None:
             body = yield from self._written(request)
-        if body is None:
-            return None
-        self._fresh.put(key, body)
-        return Answer(self.name, body)
+        return None if body is None else Answer(self.name, body)
 
     def _written(self, request: Play) -> Generator[str, None, bytes | None]:
         setup = self._setup
@@ -107,9 +106,7 @@ class ModelTier:
             setup.engine.refuse(self.name, play, refusal.check)
             return None
         source = setup.engine.model.name
-        if setup.keep:
-            setup.keep(request.query, request.variant, response, source, setup.model)
-        return made_body(
+        body = made_body(
             {name: str(value) for name, value in response.items()},
             deck=self._deck.id,
             key=request.query.key,
@@ -118,6 +115,10 @@ class ModelTier:
             model=setup.model,
             tier=self.name,
         )
+        # Of requests that share a reply, one keeps it.
+        if self._fresh.put((request.query.key, request.variant), body) and setup.keep:
+            setup.keep(request.query, request.variant, response, source, setup.model)
+        return body
 
     def _response(self, task: Task) -> Steps:
         end = self._setup.engine.clock() + self._setup.seconds

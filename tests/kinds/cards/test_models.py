@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
+from app.kinds.cards.models import ModelSetup, ModelTier
+from app.kinds.cards.plays import Play
+from app.kinds.engine import Engine
 from app.ledger.misses import read_ledger
+from app.providers.guards import Breaker, SomeAtATime
+from app.providers.relay import Abort, Ask, Finish, Flights
+from app.store.answer import Answer
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
 from tests.kinds.chat import kit
@@ -231,6 +238,48 @@ def test_the_cloud_writes_whole_and_is_kept_for_the_next_build(tmp_path: Path) -
     first = stored[0]
     assert (first.key, first.source) == (query.key, "gemini")
     assert first.response["poem"] == answer["poem"]
+
+
+class _Held:
+    """Writes a poem for a play when it is told to, and counts how often it was asked."""
+
+    name = "openai"
+
+    def __init__(self, query: Query) -> None:
+        self.calls = 0
+        self.go_on = threading.Event()
+        self._query = query
+
+    def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
+        """The reply."""
+        self.calls += 1
+        assert self.go_on.wait(20)
+        yield _whole_reply({"messages": [dict(message) for message in ask.messages]}, self._query)
+        yield Finish(ask.model)
+
+
+def test_equal_plays_at_once_are_one_request() -> None:
+    """Ten visitors who ask the cloud for the same play at once get one poem, which is kept once."""
+    query = play(700)
+    model, kept = _Held(query), []
+    guards = SomeAtATime(16), Breaker(3, 30.0, time.monotonic), Flights(time.monotonic, 30.0)
+    engine = Engine(model, *guards, lambda *note: kept.append(note), time.monotonic)
+    setup = ModelSetup(engine, "any", True, 30.0, lambda *candidate: kept.append(candidate))
+    tier = ModelTier("cloud", POEM, setup)
+    waiting = [tier.reply(Play(query)) for _ in range(10)]
+    assert [next(reply) for reply in waiting] == [""] * 10
+    model.go_on.set()
+    ended = {_ended(reply) for reply in waiting}
+    assert None not in ended, kept
+    assert len(ended) == model.calls == len(kept) == 1
+
+
+def _ended(reply: Generator[str, None, Answer | None]) -> Answer | None:
+    try:
+        while True:
+            next(reply)
+    except StopIteration as stop:
+        return cast("Answer | None", stop.value)
 
 
 def _whole_reply(asked: dict[str, Any], query: Query) -> str:
