@@ -34,6 +34,7 @@ from precompute.commands.common import (
     named_deck,
     read_settings,
 )
+from precompute.commands.decks import COMMANDS as DECK_COMMANDS
 from precompute.commands.models import models
 from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
 from precompute.commands.talk import talk
@@ -91,7 +92,7 @@ def cli() -> None:
         click.echo(f"precompute: {note}", err=True)
 
 
-for command in (export, train, evaluate, models, talk, *PROMPT_COMMANDS):
+for command in (export, train, evaluate, models, talk, *PROMPT_COMMANDS, *DECK_COMMANDS):
     cli.add_command(command)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ import xxhash
 
 from app.errors import RequestError
 from app.kinds.cards.pieces import NO_PIECES, Pieces, load_forms, load_pieces
+from app.kinds.cards.words import Words, load_words
 from app.kinds.language import ANY, JAPANESE, LANGUAGES, SCRIPTS, Language
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.store.coverage import elementary
@@ -45,6 +47,22 @@ MEMBERS: Mapping[str, str] = {
     "groups": "names for groups of categories, which a plan balances",
     "template": "`openings`, `links` and `closings`: the sentences of the template tier",
     "theme": "colours and type of the pages, see below",
+}
+
+
+# The members of `theme`. The contrast of a text's colour with its ground is checked.
+TYPES = ("serif", "sans", "mincho")
+THEME: Mapping[str, str] = {
+    "background": "behind everything, dark",
+    "deep": "behind the flyer, darker",
+    "paper": "the flyer's paper and the cards, light",
+    "ink": "text on paper",
+    "soft": "small text on paper",
+    "accent": "lines and edges",
+    "accent_ink": "small headings on paper",
+    "light": "buttons, and headings on the background",
+    "seal": "the seal on a chosen phrase",
+    "type": f"one of {', '.join(TYPES)}",
 }
 
 
@@ -163,6 +181,8 @@ class Deck:
     pieces: Pieces = NO_PIECES
     template: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folder: Path | None = None
+    words: Mapping[str, Words] = field(default_factory=dict)
+    theme: Mapping[str, str] = field(default_factory=dict)
 
     kind = "cards"
 
@@ -368,6 +388,8 @@ def load_deck(folder: Path) -> Deck:
         pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size, categories)),
         template=_load_template(reader, root),
         folder=folder,
+        words=load_words(folder),
+        theme=_load_theme(reader, root),
     )
 
 
@@ -496,6 +518,19 @@ def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(given, dict) or set(given) - set(FRAMES):
         raise reader.fail("template", "expected openings, links and closings")
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
+
+
+def _load_theme(reader: Reader, root: Any) -> dict[str, str]:
+    theme = root.get("theme", {})
+    reader.only(theme, "theme", THEME)
+    for name, value in theme.items():
+        if name == "type":
+            if value not in TYPES:
+                fault = f"expected one of {', '.join(TYPES)}, not {value!r}"
+                raise reader.fail("theme type", fault)
+        elif not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
+            raise reader.fail(f"theme {name}", f"expected a colour like #1f2322, not {value!r}")
+    return dict(theme)
 
 
 def deal_probabilities(deck: Deck) -> dict[str, float]:

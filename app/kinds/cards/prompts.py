@@ -39,10 +39,11 @@ _RULES = frozenset(
         "polite", "address", "showcase",
     }
 )  # fmt: skip
+_LISTS = frozenset({"forbidden", "polite", "address", "showcase", "tells"})
 # What each file's sections must hold; more than that is a mistake, apart from the rules' places.
 PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
     "poem.txt": (
-        frozenset({"least", "most", "forbidden", "polite"}),
+        frozenset({"least", "most"}),
         frozenset({"count", "titles", "cards", "answers"}),
         frozenset({"id", "idea", "build", "opening", "phrases", "again"}),
     ),
@@ -66,8 +67,14 @@ class PromptFile:
     sections: tuple[str, ...]
 
     def fill(self, section: int, values: Mapping[str, object]) -> str:
-        """A section with the values in its places; other braces are left as they are."""
-        return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), self.sections[section])
+        """A section with the values in its places; other braces are left as they are.
+
+        A line about a list of words that the deck does not have is left out.
+        """
+        empty = {name for name in _LISTS if values.get(name) == ""}
+        lines = self.sections[section].split("\n")
+        text = "\n".join(line for line in lines if not empty & set(_PLACE.findall(line)))
+        return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), text)
 
 
 def has_prompts(deck: Deck) -> bool:

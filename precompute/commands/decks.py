@@ -1,0 +1,91 @@
+"""`precompute new-deck` and `precompute cards`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from app.errors import PlanError
+from app.kinds.cards.deck import Deck
+from app.kinds.decks import load_one
+from app.kinds.reading import DECK_FILE
+from precompute.commands.common import deck_option, named_deck, read_settings
+from precompute.decks.exchange import export_cards, import_cards
+from precompute.decks.new import MOST_CARDS, Wanted, languages, new_deck
+from precompute.review.kinds import review_of
+
+
+@click.command("new-deck")
+@click.argument("name")
+@click.option(
+    "--language",
+    type=click.Choice(languages()),
+    required=True,
+    help="The language of cards, prompts and pages.",
+)
+@click.option(
+    "--hand", type=click.IntRange(1, MOST_CARDS), required=True, help="How many cards a hand has."
+)
+@click.option("--title", default="", help="The name that people see, by default from NAME.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, path_type=Path),
+    help="Your cards: a .csv or .xlsx file, or a folder with cards.csv and titles.csv.",
+)
+def new(name: str, language: str, hand: int, title: str, source: Path | None) -> int:
+    """Make a deck of cards that works at once, in the folder of decks."""
+    settings = read_settings()
+    # The first deck of all finds no other.
+    if any(settings.decks.glob(f"*/{DECK_FILE}")) and load_one(settings.decks, name):
+        raise PlanError(f"there is a deck {name!r} already; take another name")
+    deck = new_deck(settings.decks, Wanted(name, language, hand, title, source))
+    _report(deck)
+    click.echo(f"made {deck.folder}; its README.md says what is what. Next:")
+    click.echo(f"  precompute build --deck {name} --n 100 --dry-run")
+    click.echo(f"  TSUKURIOKI_DECK={name} python -m app")
+    return 0
+
+
+@click.group()
+def cards() -> None:
+    """Edit a deck's cards, titles and written answers in a spreadsheet."""
+
+
+def _deck_of_cards(name: str | None) -> Deck:
+    deck = named_deck(read_settings(), name)
+    if not isinstance(deck, Deck):
+        raise PlanError(f"{deck.id!r} is no deck of cards")
+    return deck
+
+
+@cards.command("export")
+@click.argument("target", type=click.Path(path_type=Path))
+@deck_option
+def export_(target: Path, deck_name: str | None) -> int:
+    """Write a deck's tables into TARGET: a folder for CSV files, or an .xlsx file."""
+    for path in export_cards(_deck_of_cards(deck_name), target):
+        click.echo(f"wrote {path}")
+    return 0
+
+
+@cards.command("import")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@deck_option
+def import_(source: Path, deck_name: str | None) -> int:
+    """Take tables into a deck, if it would be right with them; the old files are kept."""
+    deck, kept = import_cards(_deck_of_cards(deck_name), source)
+    _report(deck)
+    click.echo(f"{deck.folder} has {len(deck.cards)} cards and {len(deck.titles)} titles")
+    for path in kept:
+        click.echo(f"the old file is kept as {path}")
+    return 0
+
+
+def _report(deck: Deck) -> None:
+    for finding in review_of(deck).check(deck):
+        click.echo(str(finding))
+
+
+COMMANDS = (new, cards)
