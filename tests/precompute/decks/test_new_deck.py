@@ -187,7 +187,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_s
     lambda text: text.strip() != ""
 )
 VALUE = st.none() | st.booleans() | st.integers(-9, 9) | TEXT | st.lists(TEXT, max_size=2)
-EXTRA = st.dictionaries(st.sampled_from(["rarity", "image", "note"]), VALUE, max_size=2)
+EXTRA: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["rarity", "image", "note"]), VALUE, max_size=2
+)
 
 
 @st.composite
@@ -195,7 +197,8 @@ def raw_cards(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Any cards that `cards.json` may hold, with members of the game's own."""
     cards = []
     for _ in range(draw(st.integers(1, 4))):
-        poems = draw(st.lists(st.fixed_dictionaries({"id": TEXT, "poem_text": TEXT}), min_size=1))
+        phrase = st.fixed_dictionaries({"id": TEXT, "poem_text": TEXT})
+        poems: list[dict[str, Any]] = [*draw(st.lists(phrase, min_size=1))]
         for poem in poems:
             poem.update(draw(EXTRA))
         card: dict[str, Any] = {
