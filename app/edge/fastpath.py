@@ -1,4 +1,5 @@
-"""The fast path: answers the most frequent requests (stored answers by key, plays) before Flask.
+"""The fast path: answers the most frequent requests (stored answers by key, plays, replayed replies to
+prompts) before Flask.
 
 Unusual and wrong requests are passed on to Flask unchanged. What the fast path answers goes through
 the same `Service` as Flask's routes and has the same headers; tests compare the two.
@@ -25,7 +26,8 @@ from app.kinds.cards.plays import GAME, HAND, Play
 from app.kinds.cards.service import ServedCards
 from app.store.answer import WHOLE_TIERS
 from app.web.app import BALLOT, EXPOSED
-from app.web.service import MAX_BODY, Service, stored_answer
+from app.web.dialects import is_prompt_path
+from app.web.service import MAX_BODY, Replay, Service, stored_answer
 
 # Pairs of a name in lower case and a value.
 Headers = list[tuple[str, str]]
@@ -72,6 +74,10 @@ class FastPath:
         # There is none if the server has decks of patterns only.
         if game := service.cards.get(service.settings.deck):
             self._plays[_GAME] = (game, GameBodies(game.deck))
+        # If a token is needed, Flask asks for it.
+        self._prompts = not service.settings.token
+        if self._prompts:
+            service.keep_replay = self._keep_replay
         self._origins = service.settings.cors_origins
         self._common = [(name.lower(), value) for name, value in headers]
         if self._origins:
@@ -90,11 +96,11 @@ class FastPath:
         if kept is None:
             return None
         wanted = headers.get("if-none-match")
-        if wanted not in (None, kept.header[1]):
+        if wanted not in (None, kept.headers[0][1]):
             # A list, a weak tag or a star may still match.
             return None
         self._service.counters.fetched(kept.deck)
-        common = [_NO_CACHE, kept.header, *self._shared(origin)]
+        common = [_NO_CACHE, *kept.headers, *self._shared(origin)]
         if wanted:
             return Answered(304, common, b"")
         return Answered(200, [_TYPE, *common], kept.body)
@@ -103,7 +109,8 @@ class FastPath:
         """The response to a POST without a query; None if it is for Flask."""
         begun = self._timer()
         play = self._plays.get(path)
-        if play is None or len(body) > MAX_BODY:
+        # What is not a play may be a prompt whose reply Flask has handed over.
+        if len(body) > MAX_BODY or (play is None and not self._replays(path)):
             return None
         origin = self._admitted("POST", headers)
         if origin is None:
@@ -111,11 +118,20 @@ class FastPath:
         kept = self._repeats.find(path, body)
         if kept is not None:
             self._service.counters.answered(kept.deck, kept.tier, self._timer() - begun)
-        else:
+        elif play is not None:
             kept = self._played(path, body, *play)
         if kept is None:
             return None
-        return Answered(200, [_TYPE, kept.header, *self._shared(origin)], kept.body)
+        return Answered(200, [_TYPE, *kept.headers, *self._shared(origin)], kept.body)
+
+    def _replays(self, path: str) -> bool:
+        return self._prompts and is_prompt_path(path)
+
+    def _keep_replay(self, path: str, asked: bytes, replay: Replay) -> None:
+        if len(asked) <= MAX_BODY:
+            headers = tuple((name.lower(), value) for name, value in replay.headers)
+            kept = Kept(replay.served.deck.id, replay.tier, headers, replay.body)
+            self._repeats.keep(path, asked, kept, replay.served, replay.state)
 
     def _admitted(self, method: str, headers: RequestHeaders) -> str | None:
         """The request's origin, empty if it names none; None if the request must be refused."""
@@ -139,7 +155,7 @@ class FastPath:
         if found is None:
             return None
         body, deck, index, state = found
-        kept = Kept(deck, "", ("etag", f'"{xxhash.xxh3_64_hexdigest(body)}"'), body)
+        kept = Kept(deck, "", (("etag", f'"{xxhash.xxh3_64_hexdigest(body)}"'),), body)
         self._repeats.keep(path, b"", kept, index, state)
         return kept
 
@@ -156,7 +172,7 @@ class FastPath:
             return None
         tier, answer = found
         ballot = self._service.ballots.of_body(served.deck.id, answer)
-        kept = Kept(served.deck.id, tier, (_BALLOT, ballot), answer)
+        kept = Kept(served.deck.id, tier, ((_BALLOT, ballot),), answer)
         if tier in WHOLE_TIERS:
             self._repeats.keep(path, body, kept, served.index, state)
         return kept

@@ -17,11 +17,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiError, UpstreamError
 from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
-from app.kinds.prompts.reply import Answer, Asked, Piece, Reply, ReplyReader
+from app.kinds.prompts.reply import Asked, Piece, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
-from app.web.models import Model, Models
-from app.web.service import Service, parse_json
+from app.web.models import Model, Models, PromptsModel
+from app.web.service import Replay, Service, parse_json
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
 MAX_PROMPT_BODY = 20 << 20
@@ -121,11 +121,6 @@ def read_body(most: int = MAX_PROMPT_BODY) -> Any:
     return value
 
 
-def conversation() -> str:
-    """What the client names the conversation, else its address."""
-    return request.headers.get(CONVERSATION, "")
-
-
 def answer(
     codec: Codec,
     name: str,
@@ -142,24 +137,25 @@ def answer(
     """
     model = models().find(asked.model)
     limit_chats(model)
-    told = conversation() or ("" if model.chats else client_address(request.environ))
-    raw = request.get_data()
-    given = models().answer(model, Asked(asked, name, path, raw, wire.stream, reader, told))
+    named = request.headers.get(CONVERSATION, "")
+    told = named or ("" if model.chats else client_address(request.environ))
+    served = model.served if isinstance(model, PromptsModel) else None
+    state = served.state() if served else None
+    sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, told)
+    given = models().answer(model, sent)
     stamp = Stamp(given.about.key, int(time.time()))
+    headers = ((TIER, given.about.tier), (KEY, given.about.key), ("Cache-Control", "no-store"))
     if wire.stream:
         response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
         # Keeps nginx from buffering the stream.
         response.headers["X-Accel-Buffering"] = "no"
     else:
         response = json_response(codec.render(given.whole(), wire, stamp))
-    return with_origin(response, given)
-
-
-def with_origin(response: Response, given: Answer) -> Response:
-    """A response with the headers that say where the answer is from."""
-    response.headers[TIER] = given.about.tier
-    response.headers[KEY] = given.about.key
-    response.headers["Cache-Control"] = "no-store"
+        keep = service().keep_replay
+        if keep and served and given.fixed and not request.query_string:
+            replay = Replay(served, given.about.tier, state, headers, response.data)
+            keep(request.path, sent.body, replay)
+    response.headers.extend(headers)
     return response
 
 

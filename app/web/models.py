@@ -194,16 +194,16 @@ class PromptsModel:
     chats = False
 
     def __init__(self, served: ServedPrompts) -> None:
-        self._served = served
+        self.served = served
         self.about = f"the deck of prompts {served.deck.name}"
 
     def answer(self, asked: Asked) -> Answer:
         """What is recorded, or just was. Raises PromptMissError and UpstreamError."""
-        return self._served.answer(asked)
+        return self.served.answer(asked)
 
     def models(self) -> list[str]:
         """The names of the models that are recorded."""
-        return self._served.models()
+        return self.served.models()
 
 
 class Models:

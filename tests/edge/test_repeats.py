@@ -122,7 +122,7 @@ def test_the_room_is_bounded_and_a_circle_too_long_for_it_is_found_in_part(
     settings = Settings.read({"TSUKURIOKI_DECKS": str(DECKS), "TSUKURIOKI_STORE": str(store)})
     index = IndexHolder(settings.store_options, poem.id, lambda: 0.0)
     repeats = Repeats(held=100_000)
-    kept = Kept("poem", "exact", ("etag", ""), bytes(400))
+    kept = Kept("poem", "exact", (("etag", ""),), bytes(400))
     requests = [b"%d" % number for number in range(110)]
     found = 0
     for _ in range(20):

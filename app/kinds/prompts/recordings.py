@@ -35,6 +35,11 @@ class Recordings:
         self._end = 0
         self._offsets: dict[tuple[str, int], int] = {}
 
+    def state(self) -> object:
+        """Equal for as long as the recordings are the same."""
+        self._catch_up()
+        return self._seen, self._end
+
     def find(self, key: str, variant: int) -> Entry | None:
         """A recording; None if there is none, or if it is damaged."""
         self._catch_up()

@@ -140,10 +140,14 @@ class About(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a request: `events` yields pieces if they were asked for; it returns the reply."""
+    """An answer to a request: `events` yields pieces if they were asked for; it returns the reply.
+
+    `fixed` is whether everybody who asks the same gets the same, until the deck's state changes.
+    """
 
     about: About
     events: Generator[Piece, None, Reply]
+    fixed: bool = False
 
     def whole(self) -> Reply:
         """The reply, once it is complete."""

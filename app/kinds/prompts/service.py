@@ -115,6 +115,10 @@ class ServedPrompts:
         """The names of the models that are asked in what is recorded."""
         return self._nearest.models()
 
+    def state(self) -> object | None:
+        """Equal for as long as the replies are the same."""
+        return self.index.state(), self._replies.recordings.state()
+
     def health(self) -> dict[str, Any]:
         """For `/healthz`."""
         return {"index": self.index() is not None, "mode": self.mode}
@@ -142,7 +146,9 @@ class ServedPrompts:
         query = query_of(self.deck.id, asked.request, self.deck.rules)
         if self.mode != "record" and (found := self._found(query, asked)):
             self._counters.answered(self.deck.id, found.about.tier, self._timer() - begun)
-            return Answer(found.about, self._played(found.reply, asked.stream, self.deck.pace))
+            played = self._played(found.reply, asked.stream, self.deck.pace)
+            tier, key, _ = found.about
+            return Answer(found.about, played, tier == EXACT and not self._replies.has(key, 1))
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
             raise self._missed(query)
