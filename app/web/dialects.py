@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from types import ModuleType
@@ -55,7 +54,16 @@ def models() -> Models:
 
 def started() -> int:
     """When this server was started, in seconds of the epoch."""
-    return int(datetime.fromisoformat(service().started).timestamp())
+    return _seconds(service().started)
+
+
+def now() -> int:
+    """The time in seconds of the epoch."""
+    return _seconds(service().now())
+
+
+def _seconds(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp())
 
 
 def is_prompt_path(path: str) -> bool:
@@ -143,7 +151,7 @@ def answer(
     state = served.state() if served else None
     sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, told)
     given = models().answer(model, sent)
-    stamp = Stamp(given.about.key, int(time.time()))
+    stamp = Stamp(given.about.key, now())
     headers = ((TIER, given.about.tier), (KEY, given.about.key), ("Cache-Control", "no-store"))
     if wire.stream:
         response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import flask
@@ -13,7 +12,7 @@ from app.kinds.prompts.dialects import ollama as codec
 from app.kinds.prompts.dialects.wire import Members, Stamp, Wire
 from app.kinds.prompts.reply import ReplyReader
 from app.kinds.prompts.request import PromptRequest
-from app.web.dialects import admit, answer, json_response, models, read_body, started
+from app.web.dialects import admit, answer, json_response, models, now, read_body, started
 
 LINES = "application/x-ndjson"
 # The version of Ollama whose API this is.
@@ -52,7 +51,7 @@ def generate() -> Response:
 def _written(asked: PromptRequest, wire: Wire, path: str) -> Response:
     if not any(message.role != "system" for message in asked.messages):
         models().find(asked.model)
-        return json_response(codec.render_loaded(wire, Stamp("", int(time.time()))))
+        return json_response(codec.render_loaded(wire, Stamp("", now())))
     reader = codec.ReplyReader()
     return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=LINES)
 
@@ -93,7 +92,7 @@ def tags() -> Response:
 def running() -> Response:
     """The models in memory, which are all: nothing has to be loaded."""
     admit()
-    until = int(time.time()) + _LOADED
+    until = now() + _LOADED
     return json_response(codec.render_running(models().listed(), started(), until))
 
 

@@ -29,8 +29,14 @@ from app.edge.fastpath import FastPath
 from app.edge.serving import RsgiApplication
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
+from app.kinds.prompts.deck import PromptDeck
+from app.kinds.prompts.dialects.openai import read_chat
+from app.kinds.prompts.gate import REPLY
+from app.kinds.prompts.key import KeyRules, query_of
+from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.ledger.misses import read_ledger
 from app.settings import Settings
+from app.store.entry import Entry
 from app.store.index import Index, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, entry_at, log_path
@@ -124,7 +130,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         jobs = itertools.islice(plan_stock(deck, 0, 1), 54)
         log.append(cooked(deck, [job.query for job in jobs]))
         index.catch_up()
+    replies = PromptDeck("recorded")
+    with LogWriter(folder, replies.id) as log, IndexWriter(folder, replies) as index:
+        log.append([recorded("once", 0), recorded("twice", 0), recorded("twice", 1)])
+        index.catch_up()
     return folder
+
+
+def recorded(text: str, variant: int) -> Entry:
+    """A recorded reply to a message."""
+    request = read_chat(orjson.loads(prompt(text)))[0]
+    query = query_of("recorded", request, KeyRules())
+    reply = Reply((Choice(f"answer {variant} to {text}"),), "m", Tokens(3, 2)).to_text()
+    return Entry(query.key, variant, query, {REPLY: reply}, "openai", "m", "recorded", NOW)
+
+
+def prompt(text: str, **more: object) -> bytes:
+    """The body of a chat completion of one message."""
+    message = {"role": "user", "content": text}
+    return orjson.dumps({"model": "m", "messages": [message], **more})
 
 
 @pytest.fixture(scope="module", params=["", f"{ORIGIN},https://other.example"])
@@ -334,6 +358,37 @@ def asks_by_key(service: Service) -> Iterator[Ask]:
     yield Ask("feedback", f"{to}/feedback", "POST", b'{"vote":"up"}')
 
 
+def asks_for_replies(service: Service) -> Iterator[Ask]:
+    """Recorded replies, and prompts that have none, in every dialect."""
+    to = "/v1/chat/completions"
+    for text in ("once", "twice", "never"):
+        yield Ask(text, to, "POST", prompt(text))
+        yield Ask(f"{text} again", to, "POST", prompt(text))
+        yield Ask(f"{text} streamed", to, "POST", prompt(text, stream=True))
+        yield Ask(f"{text} with more", to, "POST", prompt(text, user="u"))
+        yield Ask(f"{text} of Ollama", "/api/chat", "POST", prompt(text, stream=False))
+        generate = orjson.dumps({"model": "m", "prompt": text, "stream": False})
+        yield Ask(f"{text} of Ollama's generate", "/api/generate", "POST", generate)
+        contents = orjson.dumps({"contents": [{"parts": [{"text": text}]}]})
+        yield Ask(f"{text} of Gemini", "/v1/models/m:generateContent", "POST", contents)
+        responses = orjson.dumps({"model": "m", "input": text})
+        yield Ask(f"{text} as a response", "/v1/responses", "POST", responses)
+    body = prompt("once")
+    for origin in (ORIGIN, "https://evil.example", "null"):
+        yield Ask(f"origin {origin}", to, "POST", body, {"Origin": origin})
+        asked = {"Origin": origin, "Access-Control-Request-Headers": "x-stainless-os, content-type"}
+        yield Ask(f"preflight {origin}", to, "OPTIONS", None, {**asked})
+    yield Ask("a key", to, "POST", body, {"Authorization": "Bearer sk-any"})
+    yield Ask("a query", f"{to}?key=x", "POST", body)
+    yield Ask("another host", to, "POST", body, {"Host": "evil.example"})
+    yield Ask("no host", to, "POST", body, {"Host": None})
+    yield Ask("no type", to, "POST", body, {"Content-Type": None})
+    for name, wrong in (("no JSON", b"{"), ("a list", b"[]"), ("nothing", b"")):
+        yield Ask(name, to, "POST", wrong)
+    for method in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS"):
+        yield Ask(f"{method} a prompt", to, method, body)
+
+
 def asks_of_other_routes(service: Service) -> Iterator[Ask]:
     """Every other route: the layer only hands on."""
     for path in (
@@ -349,7 +404,7 @@ def asks_of_other_routes(service: Service) -> Iterator[Ask]:
 
 
 @pytest.mark.parametrize(
-    "asks", [asks_for_answers, asks_refused, asks_by_key, asks_of_other_routes]
+    "asks", [asks_for_answers, asks_refused, asks_by_key, asks_for_replies, asks_of_other_routes]
 )
 def test_no_request_tells_the_fast_path_from_flask(
     sides: tuple[Side, Side], asks: Callable[[Service], Iterable[Ask]]
@@ -383,6 +438,30 @@ def test_plain_requests_do_not_reach_flask(sides: tuple[Side, Side]) -> None:
     assert answered
     assert answered.status == 200
     by_key.send(sides[1].port)
+
+
+def test_a_reply_does_not_reach_flask_again(sides: tuple[Side, Side]) -> None:
+    """A reply that Flask has given is the fast path's, unless there are several or it is streamed."""
+    service = sides[0].service
+    fast = FastPath(service, ())
+    headers: Any = Message()
+    headers["Host"] = "127.0.0.1"
+    to = "/v1/chat/completions"
+    for body, kept in (
+        (prompt("once", user="fast"), True),
+        (prompt("once", user="fast", stream=True), False),
+        (prompt("twice", user="fast"), False),
+        (prompt("never", user="fast"), False),
+    ):
+        assert fast.post(to, headers, body) is None
+        for side in sides:
+            seen = Ask("", to, "POST", body).send(side.port)
+        answered = fast.post(to, headers, body)
+        assert (answered is not None) == kept, body
+        if answered:
+            assert answered.body == seen[2]
+            # So that the sides' figures stay the same.
+            Ask("", to, "POST", body).send(sides[1].port)
 
 
 TIERS = ("exact", "same_hand", "composed")
