@@ -122,7 +122,7 @@ class FastPath:
             kept = self._played(path, body, *play)
         if kept is None:
             return None
-        return Answered(200, [_TYPE, *kept.headers, *self._shared(origin)], kept.body)
+        return Answered(200, [*kept.headers, *self._shared(origin)], kept.body)
 
     def _replays(self, path: str) -> bool:
         return self._prompts and is_prompt_path(path)
@@ -172,7 +172,7 @@ class FastPath:
             return None
         tier, answer = found
         ballot = self._service.ballots.of_body(served.deck.id, answer)
-        kept = Kept(served.deck.id, tier, ((_BALLOT, ballot),), answer)
+        kept = Kept(served.deck.id, tier, (_TYPE, (_BALLOT, ballot)), answer)
         if tier in WHOLE_TIERS:
             self._repeats.keep(path, body, kept, served.index, state)
         return kept

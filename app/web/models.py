@@ -160,7 +160,7 @@ class CardsModel:
         told = [orjson.loads(answer.body) for answer in answers]
         texts = [_text({"title": one["title"], "poem": one["poem"]}) for one in told]
         reply = _whole_reply(asked.request, texts, told[0]["model"])
-        return Answer(About(answers[0].tier, told[0]["key"]), _at_once(reply))
+        return Answer(About(answers[0].tier, told[0]["key"]), _at_once(reply), ready=True)
 
     def play(self, messages: tuple[Message, ...]) -> Play:
         """The play that is asked for. Raises RequestError (400)."""

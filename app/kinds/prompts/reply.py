@@ -142,12 +142,14 @@ class About(NamedTuple):
 class Answer:
     """An answer to a request: `events` yields pieces if they were asked for; it returns the reply.
 
-    `fixed` is whether everybody who asks the same gets the same, until the deck's state changes.
+    `fixed` is whether everybody who asks the same gets the same, until the deck's state changes;
+    `ready` whether all pieces are there, without a wait in between.
     """
 
     about: About
     events: Generator[Piece, None, Reply]
     fixed: bool = False
+    ready: bool = False
 
     def whole(self) -> Reply:
         """The reply, once it is complete."""

@@ -146,9 +146,11 @@ class ServedPrompts:
         query = query_of(self.deck.id, asked.request, self.deck.rules)
         if self.mode != "record" and (found := self._found(query, asked)):
             self._counters.answered(self.deck.id, found.about.tier, self._timer() - begun)
-            played = self._played(found.reply, asked.stream, self.deck.pace)
+            pace = self.deck.pace
+            played = self._played(found.reply, asked.stream, pace)
             tier, key, _ = found.about
-            return Answer(found.about, played, tier == EXACT and not self._replies.has(key, 1))
+            fixed = tier == EXACT and not self._replies.has(key, 1)
+            return Answer(found.about, played, fixed, ready=not pace)
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
             raise self._missed(query)
