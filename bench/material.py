@@ -15,6 +15,11 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.prompts.deck import RECORDED, PromptDeck
+from app.kinds.prompts.dialects.openai import read_chat
+from app.kinds.prompts.gate import REPLY
+from app.kinds.prompts.key import query_of
+from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.tasks import Task
 from app.store.entry import Entry
 from app.store.index import Index, IndexWriter
@@ -50,6 +55,30 @@ def stock(store: Path, deck: Deck, count: int) -> None:
         jobs = itertools.islice(plan_stock(deck, 0, 1), count)
         log.append(cooked(deck, [job.query for job in jobs]))
         index.catch_up()
+
+
+def replies(store: Path, count: int) -> list[Request]:
+    """Chat completions whose replies are recorded in a store, as a client sends them."""
+    deck = PromptDeck(RECORDED)
+    bodies = [orjson.dumps({"model": "m", "messages": _messages(n)}) for n in range(count)]
+    with LogWriter(store, deck.id) as log, IndexWriter(store, deck) as index:
+        log.append([_recorded(deck, body, n) for n, body in enumerate(bodies)])
+        index.catch_up()
+    return [Request("POST", "/v1/chat/completions", body, "application/json") for body in bodies]
+
+
+def _messages(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": "You are the waiter of a small restaurant. Be brief."},
+        {"role": "user", "content": f"Describe dish number {number} for a guest who likes fish."},
+    ]
+
+
+def _recorded(deck: PromptDeck, body: bytes, number: int) -> Entry:
+    query = query_of(deck.id, read_chat(orjson.loads(body))[0], deck.rules)
+    text = f"Dish {number} is grilled over charcoal and served with lemon. " * 8
+    reply = Reply((Choice(text),), "m", Tokens(40, 120)).to_text()
+    return Entry(query.key, 0, query, {REPLY: reply}, "openai", "m", "bench", NOW)
 
 
 def cooked(deck: Deck, queries: Iterable[Query]) -> list[Entry]:

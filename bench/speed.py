@@ -151,6 +151,10 @@ def _courses(
     courses.add(name, server, menu.exact, beside=_streams_and_readers)
     courses.add("POST a play: same_hand", server, menu.same_hand)
     courses.add("POST a play: composed", server, menu.other)
+    asked = material.replies(store, ENTRIES)
+    server = courses.enter(lambda: servers.ours(store, _sub(folder, "replies")))
+    courses.add("POST a chat completion: replayed", server, asked)
+    courses.add("the same, streamed", server, [_streamed(post) for post in asked])
     server = courses.enter(lambda: servers.ours(store, _sub(folder, "wide")))
     courses.add("GET, not asked lately", server, wide.by_key)
     courses.add("POST exact, not asked lately", server, wide.exact)
@@ -174,6 +178,12 @@ def _courses(
 def _as_json(request: Request) -> Request:
     """For those who read JSON only under its name."""
     return Request(request.method, request.path, request.body, "application/json")
+
+
+def _streamed(request: Request) -> Request:
+    """The same request for a stream."""
+    body = orjson.dumps({**orjson.loads(request.body), "stream": True})
+    return Request(request.method, request.path, body, request.kind)
 
 
 def _sub(folder: Path, name: str) -> Path:
