@@ -190,7 +190,7 @@ class Settings:
     hosts: tuple[str, ...] = _setting("TSUKURIOKI_HOSTS", "", "host names, with commas, that the server answers to besides IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts)
     proxies: int = _setting("TSUKURIOKI_PROXIES", "0", "how many proxies of your own stand before the server and write the client's address into X-Forwarded-For", _whole(0, 10))
     cors_origins: tuple[str, ...] = _setting("TSUKURIOKI_CORS_ORIGINS", "", "origins, with commas, whose pages may call the server from a browser; none by default", _words)
-    token: str = _setting("TSUKURIOKI_TOKEN", "", "what must be shown to read figures, to change the wall and to chat; nothing by default", _token, hidden=True)
+    token: str = _setting("TSUKURIOKI_TOKEN", "", "what must be shown to read figures, to change the wall, to chat, and as an API key by clients of OpenAI, Ollama and Gemini; nothing by default", _token, hidden=True)
     workers: int = _setting("TSUKURIOKI_WORKERS", "2", "worker processes", _whole(1, 256), travels=True)
     request_seconds: float = _setting("TSUKURIOKI_REQUEST_SECONDS", "30", "seconds that a client has for sending the head of a request, and then its body; a connection that is silent for as long is closed", _seconds)
     site: Path | None = _setting("TSUKURIOKI_SITE", "", "folder of a built front end that is served at `/` instead of the page", _optional_path)
