@@ -42,7 +42,7 @@ def known_pairs(
         except KeyError:
             left_out["refused answers of another shape"] += 1
             continue
-        checks = [str(why).partition(" ")[0] for why in record.get("refusals", [])]
+        checks = [str(why).partition(":")[0] for why in record.get("refusals", [])]
         yield _pair(material, stored, best, text, f"refused: {', '.join(checks)}")
 
 

@@ -1,0 +1,284 @@
+"""Data sets for fine-tuning, made by the command from the box and from a store."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import PlanError
+from app.store.entry import Entry
+from precompute.export.checker import check_file
+from precompute.export.forms import FORMS
+from tests.kit import poem_deck
+from tests.precompute.export.kit import Place, lines, manifest, other, poems
+from tests.precompute.export.model import a_model
+
+ROWS = sorted(name for name, form in FORMS.items() if not form.pairs)
+PAIRS = sorted(name for name, form in FORMS.items() if form.pairs)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, {})
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder in which nothing was cooked: what is exported is in the box."""
+    return Place(tmp_path_factory.mktemp("box"), {})
+
+
+def turned(entry: Entry) -> dict[str, str]:
+    """The same poem with its paragraphs in the opposite order, which the gate passes as well."""
+    title, poem = entry.response["title"], entry.response["poem"]
+    return {"title": title, "poem": "\n\n".join(reversed(poem.split("\n\n")))}
+
+
+def checked(out: Path) -> int:
+    """The records of all files of a data set, none of which has a fault."""
+    records = 0
+    for name in manifest(out)["files"]:
+        if "metadata" in name or name in ("axolotl.yaml", "dataset_info.json"):
+            continue
+        found = check_file(out / name)
+        assert not found.findings, (name, found.findings[:3])
+        records += found.records
+    return records
+
+
+@pytest.mark.parametrize(
+    ("deck", "form"), [*(("poem", form) for form in ROWS), ("chat", "trl"), ("harbour", "alpaca")]
+)
+def test_the_box_exports_in_every_form(box: Place, deck: str, form: str) -> None:
+    """Without key and build, each deck of the box is a data set whose files pass their checker."""
+    out = box.export(form, deck=deck)
+    told = manifest(out)
+    rows = sum(told["rows"].values())
+    assert checked(out) == rows * (2 if form == "trl" else 1)
+    assert rows > 100
+    for name, file in told["files"].items():
+        content = (out / name).read_bytes()
+        assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def test_a_hand_stands_on_one_side(box: Place) -> None:
+    """Plays of one hand, and answers to one message, are never both learned and held out."""
+    for deck in ("poem", "chat"):
+        out = box.export("csv", deck=deck)
+        sides = [
+            {row["group"] for row in csv.DictReader(text.splitlines())}
+            for text in (
+                (out / f"{side}.csv").read_text("utf-8-sig") for side in ("train", "validation")
+            )
+        ]
+        assert all(sides)
+        assert not sides[0] & sides[1]
+
+
+def test_the_same_seed_gives_the_same_files(box: Place) -> None:
+    """An export can be made again byte for byte; another seed splits otherwise."""
+    first = manifest(box.export("openai"))["files"]
+    assert manifest(box.export("openai"))["files"] == first
+    assert manifest(box.export("openai", "--seed", 1))["files"] != first
+
+
+def test_what_a_row_says_is_what_the_game_asks(box: Place) -> None:
+    """A poem's row has the phrases and 20 titles, one of them the answer's, and JSON as the answer."""
+    deck = poem_deck()
+    for row in lines(box.export("trl") / "validation.jsonl"):
+        asked, answer = row["prompt"][1]["content"], json.loads(row["completion"][0]["content"])
+        titles = asked.split("題の候補\n")[1].splitlines()
+        assert len(titles) == 20
+        assert answer["title"] in titles
+        picked = {(pick["card"], pick["phrase"]) for pick in row["metadata"]["query"]["hand"]}
+        assert all(deck.phrase_by_id[ids].text in asked for ids in picked)
+
+
+def test_sources_that_may_not_be_trained_on_are_left_out(place: Place) -> None:
+    """Answers of a service whose terms may forbid it, and composed ones, are left out and counted."""
+    place.store(*poems(3, "gemini"), *poems(2, "composer"), *poems(4, "ollama"))
+    told = manifest(place.export("openai"))
+    assert told["sources"] == {"written": 999, "ollama": 4}
+    assert {reason.split(":")[0]: n for reason, n in told["left_out"].items()} == {
+        "source gemini": 3,
+        "source composer": 2,
+    }
+    asked = manifest(place.export("openai", "--restricted", "--sources", "gemini,composer"))
+    assert asked["sources"] == {"gemini": 3, "composer": 2}
+
+
+def test_what_the_gate_refuses_is_left_out(place: Place) -> None:
+    """Only what the deck's gate passes today is learned."""
+    good, bad = poems(2)
+    place.store(good, other(bad, {"title": "題にない題", "poem": bad.response["poem"]}))
+    told = manifest(place.export("openai", "--sources", "ollama"))
+    assert told["sources"] == {"ollama": 1}
+    assert told["left_out"]["refused by the gate"] == 1
+
+
+def test_preferences_come_from_votes_edits_and_refusals(place: Place) -> None:
+    """Liked against disliked, edited against before, passed against refused: each is a pair."""
+    liked, edited, refused = poems(3)
+    worse = other(liked, turned(liked), variant=1)
+    again = other(edited, turned(edited), source="edited")
+    place.store(liked, worse, edited, again, refused)
+    place.vote(liked, "up")
+    place.vote(worse, "down")
+    side = place.data / "store" / "poem.refused.jsonl"
+    record = {
+        "key": refused.key,
+        "variant": 0,
+        "refusals": ["length: 12 (limit: 180-240)"],
+        "response": {"title": "短い", "poem": "短い詩。"},
+    }
+    side.write_text(json.dumps(record) + "\nno JSON\n", "utf-8")
+    out = place.export("dpo", "--validation", 0)
+    pairs = lines(out / "train.jsonl")
+    why = {pair["metadata"]["because"]: pair for pair in pairs}
+    assert set(why) == {"votes", "edited", "refused: length"}
+    chosen = {name: json.loads(pair["chosen"][0]["content"]) for name, pair in why.items()}
+    assert chosen["votes"] == liked.response
+    assert chosen["edited"] == again.response
+    assert chosen["refused: length"] == refused.response
+    assert not check_file(out / "train.jsonl").findings
+
+
+def test_a_judge_is_asked_in_both_orders_and_only_agreement_counts(place: Place) -> None:
+    """A judge that always says A makes no pair; one that prefers a text makes it the chosen one."""
+    first = poems(1)[0]
+    second = other(first, {**first.response}, variant=1, source="written")
+    around = turned(first)
+    third = other(first, around, variant=2)
+    place.store(first, second, third)
+    with a_model(lambda _: '{"why": "the first", "winner": "A"}') as judge:
+        done = place.run(
+            "export", "--format", "dpo", "--out", place.data / "a", "--judge", "openai",
+            "--sources", "ollama", OPENAI_BASE_URL=judge.url,
+        )  # fmt: skip
+        asked = len(judge.prompts)
+    assert done.returncode == 2
+    assert "nothing to export" in done.stderr
+    assert asked == 2
+
+    def prefers(prompt: str) -> str:
+        turned_at = prompt.index(json.dumps(around["poem"], ensure_ascii=False))
+        winner = "A" if turned_at < prompt.index("■ B") else "B"
+        return json.dumps({"why": "turned", "winner": winner})
+
+    with a_model(prefers) as judge:
+        arguments = (
+            "export", "--format", "kto", "--out", place.data / "b", "--validation", 0,
+            "--judge", "openai", "--sources", "ollama",
+        )  # fmt: skip
+        done = place.run(*arguments, OPENAI_BASE_URL=judge.url)
+        assert done.returncode == 0, done.stderr
+        rows = lines(place.data / "b" / "train.jsonl")
+        labels = {
+            json.loads(row["completion"][0]["content"])["poem"] == around["poem"]: row["label"]
+            for row in rows
+        }
+        assert labels == {True: True, False: False}
+        asked = len(judge.prompts)
+        # What was said is kept: nothing is asked for twice.
+        assert place.run(*arguments, OPENAI_BASE_URL=judge.url).returncode == 0
+        assert len(judge.prompts) == asked == 2
+
+
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no messages": (lambda row: row.pop("messages"), "messages"),
+    "no content": (lambda row: row["messages"][1].pop("content"), "messages[1]"),
+    "a number": (lambda row: row["messages"][1].update(content=3), "messages[1].content"),
+    "an empty answer": (lambda row: row["messages"][2].update(content=" "), "messages[2].content"),
+    "no such role": (lambda row: row["messages"][1].update(role="bot"), "messages[1].role"),
+    "the system last": (lambda row: row["messages"].append(row["messages"][0]), "messages[3].role"),
+    "nobody answers": (lambda row: row["messages"].pop(), "messages[1].role"),
+    "two questions": (
+        lambda row: row["messages"].insert(1, row["messages"][1]), "messages[2].role"
+    ),
+    "a rendered template": (
+        lambda row: row["messages"][1].update(content="<|im_start|>user"), "messages[1].content"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_the_checker_names_line_and_field(box: Place, kind: str) -> None:
+    """A fault in any line is named with its line and its field, by exit status 1."""
+    harm, field = WRONG[kind]
+    rows = lines(box.export("openai", deck="harbour") / "train.jsonl")
+    number = random.Random(kind).randrange(1, len(rows))
+    harm(rows[number])
+    path = box.data / "harmed.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    done = box.run("export", "--check", path)
+    assert done.returncode == 1
+    assert f"line {number + 1}: {field}: " in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_checker_bears_anything(tmp_path: Path) -> None:
+    """Whatever stands in a file, the checker says what is wrong and raises nothing."""
+    rng = random.Random(7)
+    values: list[Any] = [None, 1, "x", [], {}, [[]], [{"role": "user"}], {"role": 1, "content": 2}]
+    members = ("messages", "prompt", "completion", "chosen", "rejected", "label", "conversations",
+               "system", "metadata", "instruction", "input", "output", "history")  # fmt: skip
+    path = tmp_path / "any.jsonl"
+    for _ in range(300):
+        rows = [
+            {name: rng.choice(values) for name in rng.sample(members, rng.randint(0, 6))}
+            if rng.random() < 0.9
+            else rng.choice(values)
+            for _ in range(4)
+        ]
+        path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+        with contextlib.suppress(PlanError):
+            assert check_file(path).records <= len(rows)
+
+
+MISUSES: dict[str, tuple[tuple[object, ...], str]] = {
+    "nothing said": ((), "--format and --out"),
+    "a judge of no preferences": (
+        ("--format", "trl", "--out", "x", "--judge", "openai"), "--judge makes preferences"
+    ),
+    "a judge's option alone": (("--format", "dpo", "--out", "x", "--rpm", 3), "say --judge"),
+    "a folder of somebody else's": (("--format", "trl", "--out", "data"), "not empty"),
+    "no preferences": (("--format", "dpo", "--out", "{tmp}/x"), "votes, edits and refusals"),
+    "no such deck": (("--format", "trl", "--out", "{tmp}/x", "--deck", "none"), "no deck 'none'"),
+    "a file that is no data set": (("--check", "README.md"), "README.md"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_every_wrong_use_of_export_is_one_line(place: Place, misuse: str) -> None:
+    """What a person can correct ends with status 1 or 2 and a line that says what to do."""
+    arguments, said = MISUSES[misuse]
+    done = place.run("export", *(str(a).replace("{tmp}", str(place.data)) for a in arguments))
+    assert done.returncode in (1, 2)
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_exported_before_is_replaced(place: Place) -> None:
+    """The same folder can be written again in another form; files of the earlier one go."""
+    out = place.export("trl", deck="harbour")
+    done = place.run("export", "--deck", "harbour", "--format", "alpaca", "--out", out)
+    assert done.returncode == 0
+    assert {path.name for path in out.iterdir()} == {
+        "train.json", "validation.json", "manifest.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", PAIRS)
+def test_forms_of_preferences_need_some(box: Place, form: str) -> None:
+    """Without votes, edits and refusals there are no preferences, and the sentence says so."""
+    done = box.run("export", "--format", form, "--out", box.data / "none")
+    assert done.returncode == 2
+    assert "preferences come of votes" in done.stderr
