@@ -83,10 +83,12 @@ def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> int:
 
 def _quiet() -> None:
     """Let the libraries print nothing: progress is shown here."""
+    import datasets
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", module="peft")
 
 
@@ -162,6 +164,8 @@ class _Run:
         self._options = options
         self._context = context
         self._bf16 = _bf16(stage, where)
+        # Before an adapter is added to it.
+        self._size = size_of(base.model)
 
     def run(self) -> StageOutcome:
         """Train, merge the adapter, and keep the losses. Raises PlanError if memory is too little."""
@@ -220,7 +224,7 @@ class _Run:
         tokens, longest = self._tokens()
         number = 2 if self._bf16 else 4
         weight = 0.55 if self._stage.method == QLORA else number
-        size = size_of(self._base.model)
+        size = self._size
         pairs = 2 if self._stage.method == DPO else 1
         load = Load(training.batch * pairs, longest, weight, number)
         work = Work(round(tokens * pairs * training.epochs), speed(self._where))
@@ -241,7 +245,7 @@ class _Run:
             f"stage {self._stage.name}: {len(self._data.train):,} rows, {tokens:,} tokens; "
             f"{trained / 1e6:.1f} of {size.parameters / 1e6:.0f} million parameters are trained; "
             f"about {need.memory / 1e9:.1f} GB of memory ({self._where.free / 1e9:.1f} free on "
-            f"{self._where.name}) and {max(need.seconds / 60, 0.1):.1f} min; "
+            f"{self._where.name}) and at least {max(need.seconds / 60, 0.1):.1f} min; "
             f"{phase(len(self._data.train))}"
         )
 
