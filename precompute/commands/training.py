@@ -18,7 +18,7 @@ from precompute.commands.common import (
 from precompute.cook.choose import ASKED
 from precompute.cook.options import BuildOptions
 from precompute.export.checker import check_file
-from precompute.export.command import ExportOptions
+from precompute.export.command import Asked, ExportOptions
 from precompute.export.command import export as write_export
 from precompute.export.forms import FORMS
 
@@ -56,10 +56,26 @@ MOST_FINDINGS = 20
 @click.option(
     "--judge", type=click.Choice(ASKED), help="Compare several answers to a query by this provider."
 )
-@click.option("--model", help="The judge's model.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="The most that the judge may cost.")
-@click.option("--rpm", type=click.IntRange(1), help="The judge's requests a minute.")
-@click.option("--concurrency", type=click.IntRange(1), help="The judge's requests at once.")
+@click.option(
+    "--scenarios", type=click.IntRange(1), help="Have so many conversations written by --writer."
+)
+@click.option(
+    "--turns",
+    type=click.IntRange(2, 40),
+    default=6,
+    show_default=True,
+    help="Messages of such a conversation, hers included.",
+)
+@click.option("--writer", type=click.Choice(ASKED), help="Who writes conversations.")
+@click.option(
+    "--anonymise",
+    is_flag=True,
+    help="Take out of people's messages what may say who they are, and list it.",
+)
+@click.option("--model", help="The judge's or the writer's model.")
+@click.option("--budget-usd", type=click.FloatRange(0), help="The most that each may cost.")
+@click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
+@click.option("--concurrency", type=click.IntRange(1), help="Requests at once.")
 def export(
     deck_name: str | None,
     form: str | None,
@@ -71,6 +87,10 @@ def export(
     validation: float,
     seed: int,
     judge: str | None,
+    scenarios: int | None,
+    turns: int,
+    writer: str | None,
+    anonymise: bool,
     model: str | None,
     budget_usd: float | None,
     rpm: int | None,
@@ -91,11 +111,15 @@ def export(
     deck = named_deck(settings, deck_name)
     context = context_of(settings, deck)
     words = tuple(word.strip() for word in sources.split(",") if word.strip())
-    options = ExportOptions(form, out, words, restricted, system, validation, seed)
-    asked = BuildOptions(
-        provider=judge, model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency
+    options = ExportOptions(
+        form, out, words, restricted, system, validation, seed, scenarios or 0, turns, anonymise
     )
-    return write_export(options, asked if judge else None, context)
+    limits = BuildOptions(model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency)
+    asked = Asked(
+        replace(limits, provider=judge) if judge else None,
+        replace(limits, provider=writer) if writer else None,
+    )
+    return write_export(options, asked, context)
 
 
 def _check_export(path: Path) -> int:

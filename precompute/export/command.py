@@ -6,17 +6,19 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from app.errors import PlanError, StoreWriteError
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck, AnyGate
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
+from precompute.export.anonymise import Anonymiser
 from precompute.export.forms import FORMS, Files, Form, dataset_info
 from precompute.export.material import (
     RESTRICTED,
@@ -26,12 +28,15 @@ from precompute.export.material import (
     training_texts,
 )
 from precompute.export.pairs import known_pairs
-from precompute.export.rows import USER, Pair, Row
+from precompute.export.rows import SYSTEM, USER, Pair, Row, Turn
+from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, split
 from precompute.export.verdicts import Comparison, compare
 
 MANIFEST = "manifest.json"
-VERDICTS = "verdicts.jsonl"
+VERDICTS, SCENARIOS = "verdicts.jsonl", "scenarios.jsonl"
+# What was taken out of people's messages. For the owner's eyes: not a part of the data set.
+REPLACED = "replaced.json"
 # Characters of an answer in a bar of the histogram.
 _BAR = 50
 # Left out unless asked for: composed texts are assembled of pieces, which a model would learn.
@@ -49,6 +54,7 @@ class ExportOptions:
     """The options of the command line. `sources` limits the sources; empty means all but composer.
 
     `restricted` takes in sources whose terms may forbid training. `validation` is a share of groups.
+    `scenarios` is how many conversations of `turns` messages a model writes.
     """
 
     form: str
@@ -58,13 +64,20 @@ class ExportOptions:
     system: str = "short"
     validation: float = 0.1
     seed: int = 0
+    scenarios: int = 0
+    turns: int = 6
+    anonymise: bool = False
 
 
-def export(options: ExportOptions, judge: BuildOptions | None, context: BuildContext) -> int:
-    """Write the data set; returns the exit status. `judge` asks a model for preferences.
+class Asked(NamedTuple):
+    """The models that an export asks: to compare answers, to write conversations."""
 
-    Raises OperatorError.
-    """
+    judge: BuildOptions | None = None
+    writer: BuildOptions | None = None
+
+
+def export(options: ExportOptions, asked: Asked, context: BuildContext) -> int:
+    """Write the data set; returns the exit status. Raises OperatorError."""
     form, deck = FORMS[options.form], context.deck
     _prepare(options.out)
     material = material_of(deck, RowOptions(options.system, options.seed))
@@ -72,21 +85,57 @@ def export(options: ExportOptions, judge: BuildOptions | None, context: BuildCon
     stored = Stored(context.settings, deck.id)
     left_out: Counter[str] = Counter()
     rows = list(_allowed(material.rows(stored, left_out), options, gate, left_out))
+    if asked.writer:
+        rows += _written(options, asked.writer, context, left_out)
+    anonymiser = Anonymiser(_names(deck))
+    if options.anonymise:
+        rows = [_anonymous(row, anonymiser) for row in rows]
     pairs: list[Pair] = []
     if form.pairs or form.name == "llamafactory":
         found = known_pairs(material, stored, gate, left_out)
         pairs = list(_permitted(found, options, left_out))
-        if judge:
-            pairs += _judged(options, judge, context, rows, left_out)
+        if asked.judge:
+            pairs += _judged(options, asked.judge, context, rows, left_out)
     items: list[Item] = [*pairs] if form.pairs else [*rows, *pairs]
     if not items:
         raise PlanError(_nothing(form, deck, left_out))
     files = _files(form, deck, split(items, options.validation, options.seed))
     _write(options.out, files)
     manifest = _manifest(options, deck, items, files, left_out)
+    if options.anonymise:
+        listed = [one._asdict() for one in anonymiser.replaced]
+        _write(options.out, {REPLACED: orjson.dumps(listed, option=orjson.OPT_INDENT_2)})
     _write(options.out, {MANIFEST: orjson.dumps(manifest, option=orjson.OPT_INDENT_2)})
     _print(context, options, manifest)
     return 0
+
+
+def _written(
+    options: ExportOptions, writer: BuildOptions, context: BuildContext, left_out: Counter[str]
+) -> Iterator[Row]:
+    """Conversations that a model writes. Raises PlanError before it is asked in vain."""
+    fault = _source_fault(str(writer.provider), options)
+    if fault:
+        raise PlanError(f"--scenarios: {fault}")
+    wanted = ScenarioOptions(options.scenarios, options.turns, options.seed)
+    path = options.out / SCENARIOS
+    return write_scenarios(context.deck, wanted, writer, context, path, left_out)
+
+
+def _names(deck: AnyDeck) -> set[str]:
+    characters = deck.characters if isinstance(deck, PatternDeck) else ()
+    return {name for character in characters for name in character.names}
+
+
+def _anonymous(row: Row, anonymiser: Anonymiser) -> Row:
+    """The row without what may say who somebody is; what the makers wrote stays as it is."""
+    if row.vetted:
+        return row
+    turns = tuple(
+        Turn(turn.role, turn.content if turn.role == SYSTEM else anonymiser(turn.content, row.id))
+        for turn in row.turns
+    )
+    return replace(row, turns=turns)
 
 
 def _prepare(out: Path) -> None:
@@ -94,7 +143,7 @@ def _prepare(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise PlanError(f"--out {out}: a file is there; name a folder")
     there = {path.name for path in out.iterdir()} if out.exists() else set()
-    if there - {VERDICTS} and MANIFEST not in there:
+    if there - {VERDICTS, SCENARIOS} and MANIFEST not in there:
         raise PlanError(f"--out {out}: the folder is not empty and holds no export; name another")
     try:
         out.mkdir(parents=True, exist_ok=True)

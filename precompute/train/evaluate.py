@@ -28,6 +28,8 @@ from precompute.train.questionnaire import counted, questionnaire
 # Tokens of an answer, and rows without --n.
 TOKENS, ROWS = 600, 50
 STORE = "store"
+# Messages before an answer: a system text and what was asked.
+_TURNS = 2
 _Z = 1.96
 
 
@@ -121,10 +123,15 @@ def _beside(found: Measured, reference: Measured) -> list[tuple[str, object]]:
 
 
 def _rows(folder: Path, side: str) -> list[HeldOut]:
-    """The rows of one side of a data set in the form trl. Raises PlanError."""
+    """The rows of one side of a data set in the form trl, without longer conversations.
+
+    Raises PlanError.
+    """
     path = folder / f"{side}.jsonl"
     try:
-        return [_row(orjson.loads(line)) for line in path.read_bytes().splitlines()]
+        records = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        # A provider is asked with a system text and one message.
+        return [_row(record) for record in records if len(record["prompt"]) <= _TURNS]
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError):
         raise PlanError(f"{path}: not written by `precompute export --format trl`") from None
 

@@ -15,6 +15,7 @@ import pytest
 
 from app.errors import PlanError
 from app.store.entry import Entry
+from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
 from precompute.export.forms import FORMS
 from tests.kit import poem_deck
@@ -282,3 +283,62 @@ def test_forms_of_preferences_need_some(box: Place, form: str) -> None:
     done = box.run("export", "--format", form, "--out", box.data / "none")
     assert done.returncode == 2
     assert "preferences come of votes" in done.stderr
+
+
+def test_conversations_are_written_gated_and_kept(place: Place) -> None:
+    """A model writes them by scenario; one with a line that the gate refuses is left out whole."""
+    hers: dict[str, int] = {}
+
+    def write(prompt: str) -> str:
+        assert "場面：" in prompt
+        if "牡丹" not in prompt:
+            return '{"messages": []}'
+        good = "おっはよー！起きれたの普通にえらくない？"
+        last = "本日は晴天です。" if hers.setdefault(prompt, len(hers)) == 1 else good
+        said = [
+            ("user", "おはよー"),
+            ("assistant", good),
+            ("user", "おはよう！"),
+            ("assistant", last),
+        ]
+        return json.dumps({"messages": [{"role": r, "content": c} for r, c in said]})
+
+    arguments = (
+        "export", "--deck", "chat", "--format", "conversations", "--out", place.data / "s",
+        "--scenarios", 9, "--turns", 4, "--writer", "openai", "--sources", "openai",
+    )  # fmt: skip
+    with a_model(write) as model:
+        refused = place.run(*arguments, OPENAI_BASE_URL=model.url)
+        assert refused.returncode == 2
+        assert "--restricted" in refused.stderr
+        assert not model.prompts, "nothing is paid for that would be left out"
+        done = place.run(*arguments, "--restricted", OPENAI_BASE_URL=model.url)
+        assert done.returncode == 0, done.stderr
+        asked = len(model.prompts)
+        assert place.run(*arguments, "--restricted", OPENAI_BASE_URL=model.url).returncode == 0
+    told = manifest(place.data / "s")
+    # Three of nine are hers, of which one has a line out of voice.
+    assert told["sources"] == {"openai": 2}
+    assert told["left_out"]["conversations that were not written"] == 6
+    assert sum("refused by the gate" in reason for reason in told["left_out"]) == 1
+    assert asked < 9 * 5
+    (record, *_) = json.loads((place.data / "s" / "train.json").read_bytes())["conversations"]
+    assert {"affection_level", "topics", "emotions", "memories"} <= record["metadata"].keys()
+    assert [m["role"] for m in record["messages"]] == ["user", "assistant"] * 2
+
+
+def test_what_says_who_somebody_is_is_taken_out_and_listed() -> None:
+    """Addresses, numbers, links, handles and names before an honorific; names of characters stay."""
+    anonymise = Anonymiser({"牡丹"})
+    text = (
+        "田中さんと牡丹ちゃんへ。090-1234-5678 か a.b@example.jp、〒123-4567、@taro_x、"
+        "https://example.jp/x、番号は123456、3時に"
+    )
+    assert anonymise(text, "row 1") == (
+        "<name>さんと牡丹ちゃんへ。<phone> か <email>、<postcode>、<handle>、<link>、"
+        "番号は<number>、3時に"
+    )
+    assert [one.kind for one in anonymise.replaced] == [
+        "link", "email", "handle", "phone", "postcode", "number", "name",
+    ]  # fmt: skip
+    assert all(one.row == "row 1" and one.text in text for one in anonymise.replaced)
