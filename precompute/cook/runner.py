@@ -11,6 +11,7 @@ planned requests are made. Many requests in a row without an answer end the run.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -227,25 +228,29 @@ class Runner:
             self._take(future)
 
     def _next(self, missing: Iterator[Task]) -> _Chunk | None:
-        """The next request: split ones first, then new tasks, then refused ones."""
+        """The next request: split ones first, then new tasks, then refused ones.
+
+        Refused ones that fill a request go before new tasks, while requests may be repeated.
+        """
         size = self._pace.per_request
         while self._split:
             chunk = self._split.popleft()
             if self._may_repeat():
                 return self._affordable(chunk)
             self._give_up(chunk.tasks)
-        tasks: list[Task] = []
-        if len(self._again) < size:
-            while len(tasks) < size and (task := next(missing, None)):
-                tasks.append(task)
+        if len(self._again) >= size and self._may_repeat():
+            return self._affordable(_Chunk(tuple(self._waiting(size))))
+        tasks = list(itertools.islice(missing, size))
         if not tasks and self._again and not self._may_repeat():
-            self._give_up(self._again)
-            self._again = []
-        if len(tasks) < size:
-            # New tasks first; the refused ones share the requests at the end.
-            room = size - len(tasks)
-            tasks, self._again = tasks + self._again[:room], self._again[room:]
+            self._give_up(self._waiting(len(self._again)))
+        # The refused ones share the requests at the end.
+        tasks += self._waiting(size - len(tasks))
         return self._affordable(_Chunk(tuple(tasks))) if tasks else None
+
+    def _waiting(self, count: int) -> list[Task]:
+        """Take some of the refused tasks, those that have waited longest."""
+        tasks, self._again = self._again[:count], self._again[count:]
+        return tasks
 
     def _may_repeat(self) -> bool:
         """Take one request from the budget of repetitions; returns whether there was one."""

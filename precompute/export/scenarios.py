@@ -112,18 +112,10 @@ def _drawn(
 ) -> Iterator[Scenario]:
     """Scenarios in which every emotion, relationship and situation comes about equally often."""
     rng = Random(options.seed)
-    lists = {name: list(texts[name]) for name in _LISTS}
-    for values in lists.values():
-        rng.shuffle(values)
-    drawn = zip(*(itertools.cycle(lists[name]) for name in _LISTS), strict=True)
+    dealt = {name: _dealt(list(texts[name]), rng) for name in _LISTS}
     characters = itertools.cycle(deck.characters)
-    for number, (emotion, relationship, memory, situation) in enumerate(drawn):
-        if number == options.count:
-            return
-        if number % len(lists["emotions"]) == 0:
-            # Otherwise the same values would always meet.
-            for values in lists.values():
-                values.append(values.pop(0))
+    for _ in range(options.count):
+        emotion, relationship, memory, situation = (next(dealt[name]) for name in _LISTS)
         character = next(characters)
         added = [
             texts["emotions"][emotion],
@@ -132,6 +124,13 @@ def _drawn(
         ]
         system = persona(character, "") + "".join(added)
         yield Scenario(character, emotion, relationship, memory, situation, system)
+
+
+def _dealt(values: list[str], rng: Random) -> Iterator[str]:
+    """The values in random order, all of them before one comes again."""
+    while True:
+        rng.shuffle(values)
+        yield from tuple(values)
 
 
 def _question(texts: Mapping[str, Any], scenario: Scenario, turns: int) -> Question:
