@@ -14,6 +14,7 @@ from app.kinds.chat.care import CARE_FILE, STALE_DAYS
 from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Line
+from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
 from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
@@ -103,6 +104,8 @@ def check_pools(deck: PatternDeck, character: Character) -> Iterator[Finding]:
     for pool, lines in deck.lines[character.id].items():
         where = f"{deck.id}: {character.id} {pool}"
         fewest = FEWEST_LINES if pool in deck.intent_by_id else FEWEST_ANSWERS
+        # A thing is seldom asked about twice in the same way.
+        fewest = 1 if pool.startswith(THING) else fewest
         if not lines:
             if pool not in ASIDES:
                 yield Finding(where, "has no lines")

@@ -15,13 +15,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import xxhash
 
 from app.kinds.chat.hearing import AGAIN, NOUN_BYTES, OFFER, OPENLY, Answer, Hearing, Kind
 from app.kinds.chat.lines import RECALL, TOLD, Pools
 from app.kinds.chat.message import normalise
+from app.kinds.chat.things import Thing
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
 IT, OFFERS = "it", ("offer_a", "offer_b")
@@ -35,7 +36,7 @@ DEEP = 2
 _MOST_TOLD = 4
 # Characters by which the end of a line is known again in a history.
 _KNOWN_END = 6
-_HEAD = struct.Struct(f"<HIBBQIIQ{NOUN_BYTES}s")
+_HEAD = struct.Struct(f"<HIBBQIIQII?{NOUN_BYTES}s")
 _ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
 SIZE = _HEAD.size + _MOST_TOLD * _ONE.size
 
@@ -55,7 +56,8 @@ class Memory(NamedTuple):
     `turn` counts the user's messages. `open` is the number of the topic that the last line asked
     about, `depth` how many questions in a row have followed from one another, `fallbacks` how many
     messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
-    that the last line offered; the bits of `used` are the topics that there have been.
+    that the last line offered, `offered` is whether any were; the bits of `used` are the topics that
+    there have been, `things` the numbers of those that the last line named.
     """
 
     turn: int = 0
@@ -65,6 +67,8 @@ class Memory(NamedTuple):
     last: int = 0
     offers: tuple[int, int] = (0, 0)
     used: int = 0
+    things: tuple[int, int] = (0, 0)
+    offered: bool = False
     name: str = ""
     told: tuple[Told, ...] = ()
 
@@ -78,6 +82,8 @@ class Memory(NamedTuple):
             self.last,
             *self.offers,
             self.used,
+            *self.things,
+            self.offered,
             self.name.encode(),
         )
         told = (_ONE.pack(*one[:3], one.it.encode()) for one in self.told)
@@ -86,10 +92,13 @@ class Memory(NamedTuple):
 
 def unpacked(row: bytes) -> Memory:
     """Parse the bytes of the shared state."""
-    turn, topic, depth, fallbacks, last, a, b, used, name = _HEAD.unpack_from(row)
+    head = _HEAD.unpack_from(row)
+    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, name = head
     rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(_MOST_TOLD))
     told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
-    return Memory(turn, topic, depth, fallbacks, last, (a, b), used, _text(name), told)
+    return Memory(
+        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, _text(name), told
+    )
 
 
 def _text(raw: bytes) -> str:
@@ -99,7 +108,8 @@ def _text(raw: bytes) -> str:
 class Heard(NamedTuple):
     """How a message was read, and from which pools it can be answered.
 
-    `memory` includes what the message told. `topic` is the question that was open. The first of
+    `memory` includes what the message told. `topic` is the question that was open, `thing` what the
+    message asks about. The first of
     `pools` that has a line answers before any intent, the first of `last` if nothing else does. A
     line of the pool `then` may follow one that asks nothing. `words` and `then_words` are for the
     slots of lines.
@@ -109,6 +119,7 @@ class Heard(NamedTuple):
     topic: Topic | None = None
     answer: Answer | None = None
     kind: Kind | None = None
+    thing: Thing | None = None
     pools: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     then: str = ""
@@ -116,11 +127,34 @@ class Heard(NamedTuple):
     then_words: Mapping[str, str] = {}
 
 
+class Said(Protocol):
+    """A reply, as far as a conversation remembers it: lines of `pools`, the last of which `asks`."""
+
+    @property
+    def text(self) -> str:
+        """What she says."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of the pools."""
+
+    @property
+    def asks(self) -> str:
+        """The id of the topic that she asks about, empty if none."""
+
+
 class Talk:
     """The conversations with one character: her topics and pools of lines."""
 
-    def __init__(self, hearing: Hearing, topics: Mapping[str, Topic], pools: Pools) -> None:
+    def __init__(
+        self,
+        hearing: Hearing,
+        topics: Mapping[str, Topic],
+        things: Sequence[Thing],
+        pools: Pools,
+    ) -> None:
         self.hearing = hearing
+        self.things = things
         self.topics = topics
         self._pools = pools
         self._by_number = {topic.key: topic for topic in topics.values()}
@@ -141,7 +175,13 @@ class Talk:
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
         topic, kind = self._by_number.get(memory.open), hearing.kind(text)
-        heard = self._answered(Heard(memory, topic, kind=kind), text, main)
+        heard = Heard(memory, topic, kind=kind)
+        if main not in hearing.strong:
+            ways = (self._changed, self._answered, self._turned_back, self._about_thing)
+            found = (way(heard, text, main) for way in ways)
+            heard = next((way for way in found if way.pools), heard)
+        if not heard.pools and main in hearing.light:
+            heard = self._about_topic(heard, text)
         if heard.pools:
             return heard
         if main:
@@ -151,9 +191,9 @@ class Talk:
         for one in memory.told:
             if one.turn == memory.turn and one.what in self._answers:
                 return heard._replace(pools=(self._answers[one.what],), words={IT: one.it})
-        if own := self._own(heard, text):
-            return own
-        return self._at_a_loss(heard, text, seed, again=again == last)
+        heard = self._about_topic(heard, text)
+        heard = heard if heard.pools else self._volunteered(heard, text)
+        return heard if heard.pools else self._at_a_loss(heard, text, seed, again=again == last)
 
     def replayed(self, said: Iterable[tuple[bool, str]]) -> Memory:
         """The memory after the messages of a client's history, as far as they show it.
@@ -166,6 +206,7 @@ class Talk:
                 memory = self._with_told(memory._replace(turn=memory.turn + 1), text, ())
             else:
                 memory = self._with_asked(memory, self.topics.get(self._asked(text)))
+                memory = memory._replace(things=self._active(Heard(memory), text))
         return memory
 
     def _asked(self, text: str) -> str:
@@ -187,36 +228,90 @@ class Talk:
     def _answered(self, heard: Heard, text: str, main: str) -> Heard:
         """With the pools for the answer to an open question, or for an offer that was taken."""
         memory, topic, hearing = heard.memory, heard.topic, self.hearing
-        if main in hearing.strong:
-            return heard
         offered = [self._by_number[key] for key in memory.offers if key in self._by_number]
         taken = hearing.chosen([topic.offer for topic in offered], text) if offered else None
         if taken is not None:
-            return heard._replace(pools=(offered[taken].pool(OPENER),))
+            return self._taken(heard, offered[taken], text)
         answer = hearing.answer(topic, text) if topic else None
         if not topic or not answer or not self._counts(answer, heard, main):
             return heard
-        kinds = [kind for kind in (answer.kind, OTHER) if kind in topic.answers]
-        pools = tuple(topic.pool(kind) for kind in kinds)
-        return heard._replace(answer=answer, pools=pools, words={IT: answer.it})
+        return self._as_answer(heard, topic, answer)
 
-    def _own(self, heard: Heard, text: str) -> Heard | None:
-        """With a topic that the user brings up: asking her about it, or telling of it by herself."""
-        kind, new = heard.kind, [t for t in self.topics.values() if self._fresh(heard.memory, t.id)]
-        if kind and kind.about_her:
-            asked = (t for t in self.topics.values() if t.about and t.about.search(text))
-            found = next(((t, BACK, "") for t in asked if BACK in t.answers), None)
-        else:
-            told = self.hearing.volunteered(text) if kind is None or kind.answers else ()
-            named = ((t, e, it) for e, it in told for t in new if t.opens and t.expects == e)
-            found = next(named, None)
-        if found is None:
-            return None
-        topic, answer, it = found
+    def _changed(self, heard: Heard, text: str, main: str) -> Heard:
+        """With a topic that the user wants to talk about."""
+        topics = [topic for topic in self.topics.values() if topic.opens and topic.offer]
+        if main or not topics or not self.hearing.changes(text):
+            return heard
+        taken = self.hearing.chosen([topic.offer for topic in topics], text)
+        return heard if taken is None else self._taken(heard, topics[taken], text)
+
+    def _turned_back(self, heard: Heard, text: str, _main: str) -> Heard:
+        """With her own answer, if the user tells something and asks the same of her."""
+        told = self.hearing.volunteered(text) if self.hearing.turns_back(text) else ()
+        expects = {name for name, _ in told}
+        topic = next((t for t in self.topics.values() if t.opens and t.expects in expects), None)
+        return self._as_answer(heard, topic, Answer(BACK)) if topic else heard
+
+    def _taken(self, heard: Heard, topic: Topic, text: str) -> Heard:
+        """With a topic that the user has chosen, and perhaps told something of already."""
+        said = self.hearing.told_with_it(topic, text)
+        if said:
+            return self._as_answer(heard, topic, said)
+        return heard._replace(pools=(topic.pool(OPENER),))
+
+    def _about_thing(self, heard: Heard, text: str, _main: str) -> Heard:
+        """With the pools of a thing of hers that the message asks about."""
+        hearing, active = self.hearing, heard.memory.things
+        if heard.kind and heard.kind.fact:
+            return heard
+        # What does not go on about her things must ask plainly.
+        goes_on = heard.kind is None or heard.kind.follows
+        asks = bool(hearing.asked(text)) if goes_on else hearing.asks(text)
+        named = self._named(text) if asks or hearing.to_her(text) else []
+        hers = hearing.to_her(text) or (heard.kind is not None and heard.kind.follows)
+        found = [t for t in named if not t.shy or t.key in active or (asks and hers)]
+        if not found and goes_on and hearing.follows(text):
+            found = [thing for thing in self.things if thing.key in active]
+        if not found:
+            return heard
+        return heard._replace(thing=found[0], pools=found[0].pools(hearing.asked(text)))
+
+    def _named(self, text: str) -> list[Thing]:
+        """The things that a text names, those with the longest words first."""
+        found = ((thing, thing.words.search(text)) for thing in self.things)
+        named = [(len(word.group()), thing) for thing, word in found if word]
+        return [thing for _, thing in sorted(named, key=lambda pair: -pair[0])]
+
+    def _about_topic(self, heard: Heard, text: str) -> Heard:
+        """With her own answer to a question of one of her topics."""
+        if heard.kind is None or not heard.kind.about_her:
+            return heard
+        for topic in self.topics.values():
+            if topic.about and BACK in topic.answers and topic.about.search(text):
+                return self._as_answer(heard, topic, Answer(BACK))
+        return heard
+
+    def _volunteered(self, heard: Heard, text: str) -> Heard:
+        """With the lines of a topic that the user tells of without being asked."""
+        if heard.kind is not None and not heard.kind.answers:
+            return heard
+        for expects, it in self.hearing.volunteered(text):
+            for topic in self.topics.values():
+                new = topic.opens and self._fresh(heard.memory, topic.id)
+                if new and topic.expects == expects:
+                    return self._as_answer(heard, topic, Answer(expects, it))
+        return heard
+
+    def _as_answer(self, heard: Heard, topic: Topic, answer: Answer) -> Heard:
+        """With the pools for an answer to a topic's question, as if it had been asked."""
+        kinds = [kind for kind in (answer.kind, OTHER) if kind in topic.answers]
         memory = heard.memory._replace(used=heard.memory.used | 1 << self._places[topic.id])
-        pools = (topic.pool(answer),)
         return heard._replace(
-            memory=memory, topic=topic, answer=Answer(answer, it), pools=pools, words={IT: it}
+            memory=memory,
+            topic=topic,
+            answer=answer,
+            pools=tuple(topic.pool(kind) for kind in kinds),
+            words={IT: answer.it},
         )
 
     def _counts(self, answer: Answer, heard: Heard, main: str) -> bool:
@@ -232,25 +327,31 @@ class Talk:
         """With the pools for a message that nothing answers."""
         memory, kind, topic = heard.memory, heard.kind, heard.topic
         own = [kind.lines] if kind else []
-        noun = self.hearing.noun(text) or self.hearing.noun_within(text)
+        noun = self.hearing.noun_of(kind, text)
         heard = heard._replace(last=tuple(own), words={IT: noun})
+        if again and not (kind and kind.answers):
+            return heard._replace(last=(AGAIN, *own))
+        if kind and kind.about_her:
+            return self._going_on(heard, seed)
         if kind and kind.listens:
             return heard
         if memory.fallbacks >= _OFFERED_AFTER:
             return self._offering(heard, seed)
-        if again:
-            return heard._replace(last=(AGAIN, *own))
-        if not own and (told := self._to_recall(memory)):
-            return heard._replace(last=(self._recalls[told.what],), words={IT: told.it})
-        if not own and topic and OTHER in topic.answers:
-            return heard._replace(last=(topic.pool(OTHER),))
+        if own:
+            return heard
+        if told := self._to_recall(memory):
+            heard = heard._replace(last=(self._recalls[told.what],), words={IT: told.it})
+        elif topic and OTHER in topic.answers:
+            heard = heard._replace(last=(topic.pool(OTHER),))
         return heard
 
     def _offering(self, heard: Heard, seed: str) -> Heard:
-        """With the offer of two topics, or, after each offer, with what the character is."""
+        """With the offer of two topics, once; then with what the character is; then with a topic."""
         offers = [t.offer for t in self._unused(heard.memory, seed) if t.offer][: len(OFFERS)]
-        if (heard.memory.fallbacks - _OFFERED_AFTER) % 2 or len(offers) < len(OFFERS):
+        if heard.memory.fallbacks == _OFFERED_AFTER + 1:
             return heard._replace(last=(OPENLY,))
+        if heard.memory.offered or len(offers) < len(OFFERS):
+            return self._going_on(heard, seed)
         return heard._replace(last=(OFFER,), words=dict(zip(OFFERS, offers, strict=True)))
 
     def _going_on(self, heard: Heard, seed: str) -> Heard:
@@ -298,13 +399,21 @@ class Talk:
         name = self.hearing.name(text) or memory.name
         return memory._replace(name=name, told=tuple(told.values())[-_MOST_TOLD:])
 
+    def _active(self, heard: Heard, text: str) -> tuple[int, int]:
+        """The numbers of the things that a line of hers is about: the one asked for, those named."""
+        keys = [heard.thing.key] if heard.thing else []
+        named = [thing.key for thing in self._named(normalise(text)) if thing.key not in keys]
+        one, two, *_ = *keys, *named, 0, 0
+        return one, two
+
     def told(self, memory: Memory) -> dict[str, str]:
         """What is remembered: what was told, with its noun."""
         names = {number(subject.what): subject.what for subject in self.hearing.subjects}
         return {names[one.what]: one.it for one in memory.told if one.what in names}
 
-    def after(self, heard: Heard, pools: Sequence[str], asks: str, *, fallback: bool) -> Memory:
-        """The memory after a reply with lines of these pools, the last of which asks about a topic."""
+    def after(self, heard: Heard, reply: Said, *, fallback: bool) -> Memory:
+        """The memory after a reply."""
+        pools, asks = reply.pools, reply.asks
         memory, asked = heard.memory, self.topics.get(asks)
         listened = heard.kind is not None and heard.kind.listens
         words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
@@ -315,6 +424,8 @@ class Talk:
             depth=(memory.depth if heard.answer else 0) + 1 if asked else 0,
             fallbacks=memory.fallbacks + (not listened) if fallback else 0,
             offers=(offered[0].key, offered[1].key) if offered else (0, 0),
+            offered=memory.offered or bool(offered),
+            things=self._active(heard, reply.text),
             told=tuple(
                 one._replace(recalled=one.recalled or self._recalls.get(one.what) in pools)
                 for one in memory.told

@@ -7,6 +7,7 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     intents.json      intents: expressions with fragments {{LIKE_THIS}} and shared vetoes
     lines.json        character → intent → vetted lines, see `app.kinds.chat.lines`
     topics.json       optional: what a character asks, and lines for each kind of answer
+    things.json       optional: what a character can be asked about, see `app.kinds.chat.things`
     conversation.json optional: how answers, nouns and kinds of messages are recognised
     care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
     classifier.json   optional: what the classifier has learned from examples.jsonl
@@ -39,6 +40,7 @@ from app.kinds.chat.intents import (
 )
 from app.kinds.chat.lines import ANY, PLAIN, SEASONS, WEEKDAYS, Line, Moment, load_lines
 from app.kinds.chat.message import Address, address, joined, mention, normalise, spelling
+from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.store.key import Query
@@ -265,6 +267,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     lines = load_lines(folder, [c.id for c in characters], names, hours, care)
     hearing = load_hearing(folder, names)
     topics = load_topics(folder, lines, hearing.expects if hearing else (), hours)
+    things = load_things(folder, lines, hours)
     return PatternDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -289,7 +292,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
         classifier=classifier,
-        talks={c: Talk(hearing, topics[c], lines[c]) for c in topics} if hearing else {},
+        talks={c: Talk(hearing, topics[c], things[c], lines[c]) for c in topics} if hearing else {},
         reader=IntentReader(
             intents,
             reader.member(root, "longest", int, "") if "longest" in root else LONGEST,

@@ -45,6 +45,7 @@ class Expression(Protocol):
 
     pattern: str
     options: Any
+    groups: int
 
     def search(self, text: str) -> Found | None:
         """The first match in a text."""

@@ -8,7 +8,8 @@ Its members, of which all lists hold expressions unless it says otherwise:
     opens     intents (ids) after which the character opens a topic of her own
     question  what makes a message a question, which answers nothing
     answers   kinds of short answers: yes, no, good, bad, nothing, unknown, back, both, neither,
-              first, second; affirms and denies are how a brief yes and no may end
+              first, second; affirms and denies are how a brief yes and no may end; change asks to
+              talk about something
     nouns     how the noun of an answer is found: `head` and `tail` are taken away again and again,
               `shape` is what may be left, `within` finds a noun inside a story (in a group), in
               which words of `apart` separate others, `reject` is what no noun may contain
@@ -17,10 +18,15 @@ Its members, of which all lists hold expressions unless it says otherwise:
               users tell a known word without being asked
     told      what is remembered: `what`, `expressions` (a group is its noun), `not`, `intents` (ids)
     name      `expressions` by which users say their name (a group), and the intent that answers
+    light     intents (ids) that give way to a question about the character or her things
+    asked     how questions about a thing are asked, by kind (see `app.kinds.chat.things`); `remark`
+              is what is said of a thing without asking, `of` what every thing has (a name, a taste)
     kinds     kinds of messages that nothing else answers, the first that matches counts:
               `id`, `expressions`, `not`, `least` (characters); `lines` is a pool in place of
-              `fallback_<id>`; if `listens`, such messages are not counted as not understood; if
-              `answers`, they can be unsure answers; if `about_her`, they ask about the character
+              `fallback_<id>`; if `noun`, it needs a noun; if `listens`, such messages are not
+              counted as not understood; if `answers`, they can be unsure answers; if `about_her`,
+              they ask about the character; if `fact`, about the world, and never about her things;
+              if `follows`, they can go on about a thing without naming it. A group is the noun
 
 An answer is sure if it is one of the short ones, one of the options, or a known word. A sure answer
 counts more than an intent that is neither strong nor weak, any other answer only more than a weak one.
@@ -37,13 +43,17 @@ from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.lines import KIND, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
+from app.kinds.chat.things import QUESTIONS, YES
 from app.kinds.chat.topics import BACK, CHOICE, NO, OPTIONS, UNKNOWN, YES_NO, Topic
 
 CONVERSATION_FILE = "conversation.json"
 # An answer that is longer tells a story, of which one word may not be the point.
 _SHORT = 24
 # Characters of an answer to a question of yes or no that has neither word: 「うちは飼ってるよ」.
-_BRIEF = 14
+_BRIEF = 16
+# Characters from which what follows an offer that was taken tells something, and what parts them.
+_TELLING = 6
+_REST = re.compile("[!?。…、 ]+")
 _ROUNDS = 4
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 # Characters of a message that are searched.
@@ -51,27 +61,21 @@ _SEARCHED = 300
 # Bytes of a noun, for it is remembered in a row of fixed size: ten kana.
 NOUN_BYTES = 30
 _MEMBERS = (
-    "you", "strong", "weak", "opens", "question", "answers", "nouns", "expects", "told", "name",
-    "kinds",
+    "you", "strong", "weak", "opens", "light", "question", "answers", "nouns", "expects", "told",
+    "name", "asked", "kinds",
 )  # fmt: skip
 _QUESTION = "question"
 _ORDINALS = ("first", "second")
+_REMARK, _OF, _CHANGE = "remark", "of", "change"
 _ANSWERS = (
-    "yes",
-    NO,
-    "affirms",
-    "denies",
-    "good",
-    "bad",
-    "nothing",
-    UNKNOWN,
-    BACK,
-    "both",
-    "neither",
-    *_ORDINALS,
-)
+    "yes", NO, "affirms", "denies", "good", "bad", "nothing", UNKNOWN, BACK, "both", "neither",
+    *_ORDINALS, _CHANGE,
+)  # fmt: skip
 _NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
-_KIND = ("id", "expressions", "not", "least", "lines", "listens", "answers", "about_her")
+_KIND = (
+    "id", "expressions", "not", "least", "lines", "listens", "answers", "about_her", "fact",
+    "follows", "noun",
+)  # fmt: skip
 _TOLD = ("what", "expressions", "not", "intents")
 
 
@@ -103,6 +107,9 @@ class Kind(NamedTuple):
     listens: bool
     answers: bool
     about_her: bool
+    fact: bool
+    follows: bool
+    noun: bool
 
 
 class Subject(NamedTuple):
@@ -124,6 +131,10 @@ class Hearing:
         self.strong = reader.known(root.get("strong", []), known, "strong")
         self.weak = reader.known(root.get("weak", []), known, "weak")
         self.opens = reader.known(root.get("opens", []), known, "opens")
+        self.light = reader.known(root.get("light", []), known, "light")
+        asked = root.get("asked", {})
+        reader.known(asked, (*QUESTIONS, _REMARK, _OF), "asked")
+        self._asked = {name: _any(reader, asked[name], f"asked {name}") for name in asked}
         answers, nouns = root.get("answers", {}), root.get("nouns", {})
         reader.known(answers, _ANSWERS, "answers")
         reader.known(nouns, _NOUNS, "nouns")
@@ -179,9 +190,15 @@ class Hearing:
         if word:
             # 「ポテトサラダ」 is no ポテト.
             return Answer(topic.expects, noun if word in noun else word)
-        if expected.anything or (noun and expected.noun):
+        anything = expected.anything and (len(text) <= _SHORT or not topic.opens)
+        if anything or (noun and expected.noun):
             return Answer(topic.expects, noun, sure=False)
         return None
+
+    def told_with_it(self, topic: Topic, text: str) -> Answer | None:
+        """What a text that takes an offer says of its topic already."""
+        rest = _REST.split(text, 1)[-1] if _REST.search(text) else ""
+        return self.answer(topic, rest) if len(rest) >= _TELLING else None
 
     def _short(self, topic: Topic, text: str) -> Answer | None:
         if self._is(BACK, text):
@@ -200,6 +217,8 @@ class Hearing:
         for kind in (NO, "yes"):
             if self._is(kind, text):
                 return Answer(kind)
+        # The end of a longer text decides: 「荷物?持ってないよ。でも肩は凝ってる」.
+        text = _REST.split(text.rstrip("!?。…w "))[-1]
         endings = ((NO, "denies"), ("yes", "affirms")) if len(text) <= _BRIEF else ()
         return next((Answer(k, sure=False) for k, name in endings if self._is(name, text)), None)
 
@@ -255,7 +274,44 @@ class Hearing:
 
     def kind(self, text: str) -> Kind | None:
         """The kind of a message that nothing else answers."""
-        return next((kind for kind in self.kinds if _matches(kind, text, kind.least)), None)
+        kinds = (kind for kind in self.kinds if _matches(kind, text, kind.least))
+        return next((k for k in kinds if not k.noun or self.noun_within(text)), None)
+
+    def noun_of(self, kind: Kind | None, text: str) -> str:
+        """The noun of a message of a kind, empty if none is sure."""
+        if kind and kind.found and kind.found.groups:
+            return self.noun(_captured(kind.found.search(text)))
+        return self.noun(text) or self.noun_within(text)
+
+    def turns_back(self, text: str) -> bool:
+        """Whether a text asks the same of her."""
+        return self._is(BACK, text)
+
+    def changes(self, text: str) -> bool:
+        """Whether a text asks to talk about something."""
+        return self._is(_CHANGE, text)
+
+    def to_her(self, text: str) -> bool:
+        """Whether a text, as `text` gives it, addresses the character."""
+        return self._you in text
+
+    def asked(self, text: str) -> str:
+        """How a thing is asked about: a kind of question, empty for a remark or no question."""
+        kind = next((k for k in QUESTIONS if k != YES and self._says(k, text)), "")
+        return kind or (YES if self.asks(text) else "")
+
+    def follows(self, text: str) -> bool:
+        """Whether a text is short and has no subject of its own, so that it goes on about hers."""
+        if len(text) > _BRIEF or self.to_her(text):
+            return False
+        if not (self.asks(text) or self._says(_REMARK, text)):
+            return False
+        noun = self.noun_within(text)
+        return not noun or self._says(_OF, noun)
+
+    def _says(self, name: str, text: str) -> bool:
+        found = self._asked.get(name)
+        return bool(found and found.search(text))
 
     def told(self, text: str, intents: frozenset[str]) -> Iterator[tuple[str, str]]:
         """What a message tells, each with its noun (empty if none is sure)."""
@@ -328,6 +384,9 @@ def _kind(reader: PatternReader, raw: Any) -> Kind:
         bool(raw.get("listens")),
         bool(raw.get("answers")),
         bool(raw.get("about_her")),
+        bool(raw.get("fact")),
+        bool(raw.get("follows")),
+        bool(raw.get("noun")),
     )
 
 

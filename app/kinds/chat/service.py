@@ -222,7 +222,7 @@ class ServedChat:
             conversation.unpacked(self._talks.read(self._talk_key(turn)))
         )
         fallback = reply.tier == FallbackTier.name
-        after = turn.talk.after(heard, reply.pools, reply.asks, fallback=fallback)
+        after = turn.talk.after(heard, reply, fallback=fallback)
 
         def change(row: bytearray) -> None:
             row[:] = after.packed()

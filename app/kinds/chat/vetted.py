@@ -13,6 +13,7 @@ from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
+from app.kinds.chat.things import THING
 from app.kinds.chat.topics import OPENER, number
 from app.kinds.chat.turn import Pieces, Reply, Turn
 from app.ledger.state import KeyedValues
@@ -66,9 +67,9 @@ class RulesTier:
         pools = (*(turn.heard.pools if turn.heard else ()), turn.intent)
         replies = (self.next(turn, pool, self.name) for pool in pools if pool)
         reply = next(filter(None, replies), None)
-        return self._continued(turn, reply) if reply else None
+        return self.continued(turn, reply) if reply else None
 
-    def _continued(self, turn: Turn, reply: Reply) -> Reply:
+    def continued(self, turn: Turn, reply: Reply) -> Reply:
         """With what the character says by herself, unless the reply asks something already."""
         heard, talk = turn.heard, turn.talk
         if not heard or not talk or not heard.then or reply.asks or talk.hearing.asks(reply.text):
@@ -102,7 +103,7 @@ class RulesTier:
         fresh = [i for i in fitting if filled(lines[i][0].text, words) not in last] or fitting
         key = f"{turn.conversation} {turn.deck.id} {turn.character.id} {pool}"
         topic, _, answer = pool.partition(".")
-        if answer:
+        if answer and not topic.startswith(THING):
             # A topic comes once in a conversation, so that there is nothing to rotate.
             chosen = fresh[number(key) % len(fresh)]
         else:
@@ -185,4 +186,4 @@ class FallbackTier:
         """The same, without a generator."""
         pools = (*(turn.heard.last if turn.heard else ()), FALLBACK)
         replies = (self._rules.next(turn, pool, self.name) for pool in pools)
-        return next(reply for reply in replies if reply)
+        return self._rules.continued(turn, next(reply for reply in replies if reply))

@@ -1,0 +1,75 @@
+"""The things of a character's world, about which she can be asked.
+
+`things.json` has a list of things for each character:
+
+    id       small letters, digits, underscores
+    words    texts by which it is called
+    shy      whether it has so common a word that naming it is not yet asking about hers
+    lines    lines by kind of question: `plain` for any, and what, who, why, when, where, how, which
+             and `yes` (is it so?), as `conversation.json` recognises them
+
+The lines become the pools `thing:<id>.<kind>` of the character. A thing is active after a line of
+hers that names it: a short question is then about it, although it does not say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from app.kinds.chat.expressions import Expression, any_of, literal
+from app.kinds.chat.lines import LineReader, Pools
+from app.kinds.chat.message import normalise
+from app.kinds.chat.topics import number
+
+THINGS_FILE = "things.json"
+PLAIN, YES = "plain", "yes"
+QUESTIONS = ("what", "who", "why", "when", "where", "how", "which", YES)
+THING = "thing:"
+_ID = re.compile(r"[a-z0-9_]{1,40}")
+
+
+class Thing(NamedTuple):
+    """A thing; `key` is a number for its id, `kinds` are the kinds of questions that have lines."""
+
+    id: str
+    key: int
+    words: Expression
+    shy: bool
+    kinds: frozenset[str]
+
+    def pools(self, question: str) -> tuple[str, ...]:
+        """The pools of lines for a kind of question, the best first."""
+        kinds = (question, PLAIN) if question in self.kinds else (PLAIN,)
+        return tuple(f"{THING}{self.id}.{kind}" for kind in kinds)
+
+
+def load_things(
+    folder: Path, lines: Mapping[str, Pools], times: set[str]
+) -> Mapping[str, tuple[Thing, ...]]:
+    """Read and check a deck's `things.json`, and add its pools to `lines`. Raises DeckError."""
+    if not (folder / THINGS_FILE).exists():
+        return dict.fromkeys(lines, ())
+    reader = LineReader(folder, THINGS_FILE, times)
+    things: dict[str, tuple[Thing, ...]] = {}
+    for character, pools in lines.items():
+        found: dict[str, Thing] = {}
+        for raw in reader.items(reader.value.get(character, []), character):
+            name = reader.member(raw, "id", str, character)
+            place = f"{character} {name}"
+            if not _ID.fullmatch(name) or name in found:
+                raise reader.fail(place, "use an id of small letters, digits and underscores, once")
+            own = reader.member(raw, "lines", dict, place)
+            reader.known(own, (PLAIN, *QUESTIONS), place)
+            reader.member(own, PLAIN, list, place)
+            words = any_of(literal(normalise(w)) for w in reader.strings(raw.get("words"), place))
+            if words is None:
+                raise reader.fail(place, "has no words")
+            shy = bool(raw.get("shy"))
+            found[name] = Thing(name, number(name), words, shy, frozenset(own))
+            for kind, value in own.items():
+                pools[f"{THING}{name}.{kind}"] = reader.lines(value, f"{place} {kind}")
+        things[character] = tuple(found.values())
+    return things
