@@ -154,7 +154,9 @@ class ServedPrompts:
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
             raise self._missed(query)
-        events = _primed(self._recorded(query, asked, self._replies.count(query.key)))
+        # In the mode auto there was none: one that came since answers this request too.
+        before = self._replies.count(query.key) if self.mode == "record" else 0
+        events = _primed(self._recorded(query, asked, before))
         self._counters.answered(self.deck.id, ASKED, self._timer() - begun)
         return Answer(About(ASKED, query.key), events)
 

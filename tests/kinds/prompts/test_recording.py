@@ -194,6 +194,23 @@ def test_a_fault_is_told_to_all_who_wait_for_it(tmp_path: Path, model: Upstream)
     assert len(model.requests) == 1
 
 
+def test_a_recording_that_comes_between_looking_and_asking_is_replayed(
+    tmp_path: Path, model: Upstream
+) -> None:
+    """A request that found nothing does not pay for what another worker has just recorded."""
+    other, worker = (recording(tmp_path, model, mode="auto") for _ in range(2))
+    looks = worker._found
+
+    def found(*words: Any) -> Any:
+        seen = looks(*words)
+        text_of(other, asked("hello"))
+        return seen
+
+    worker._found = found  # type: ignore[method-assign,assignment]
+    assert text_of(worker, asked("hello")) == "answer 1"
+    assert len(model.requests) == 1
+
+
 def test_auto_asks_upstream_only_for_what_is_not_recorded(tmp_path: Path, model: Upstream) -> None:
     worker = recording(tmp_path, model, mode="auto")
     assert [text_of(worker, asked("hello")) for _ in range(3)] == ["answer 1"] * 3
