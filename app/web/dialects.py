@@ -14,6 +14,7 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiError, UpstreamError
+from app.kinds.chat.service import MAX_ID
 from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
 from app.kinds.prompts.reply import Asked, Piece, Reply, ReplyReader
@@ -145,7 +146,7 @@ def answer(
     """
     model = models().find(asked.model)
     limit_chats(model)
-    named = request.headers.get(CONVERSATION, "")
+    named = request.headers.get(CONVERSATION, "")[:MAX_ID]
     told = named or ("" if model.chats else client_address(request.environ))
     served = model.served if isinstance(model, PromptsModel) else None
     state = served.state() if served else None

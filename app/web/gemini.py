@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import flask
 from flask import Response, request
 
@@ -40,7 +42,8 @@ def call(call: str) -> Response:
 
 
 def _path(model: str) -> str:
-    return f"{request.path.partition('/models/')[0]}/models/{model}"
+    # A client must not choose another path of the upstream, which is asked with the owner's key.
+    return f"{request.path.partition('/models/')[0]}/models/{quote(model, safe='')}"
 
 
 def _tokens(asked: PromptRequest) -> int:

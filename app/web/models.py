@@ -17,18 +17,17 @@ from app.errors import PromptMissError, RequestError
 from app.kinds.cards.plays import GAME, HAND, Play, written_play
 from app.kinds.cards.service import ServedCards
 from app.kinds.chat.deck import Character
-from app.kinds.chat.service import MAX_ID, MAX_MESSAGE, MAX_MESSAGES, ServedChat
+from app.kinds.chat.service import MAX_MESSAGE, MAX_MESSAGES, ServedChat
 from app.kinds.chat.turn import Turn
 from app.kinds.ladder import Delta, Discard
 from app.kinds.prompts.deck import RECORDED
+from app.kinds.prompts.dialects.ollama import bare_name
 from app.kinds.prompts.dialects.wire import bad_field
 from app.kinds.prompts.reply import About, Answer, Asked, Choice, Piece, Reply, Tokens
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.prompts.service import ServedPrompts
 from app.providers.tokens import estimate_tokens
 from app.web.service import Service
-
-LATEST = ":latest"
 
 
 class Model(Protocol):
@@ -116,7 +115,7 @@ class CharacterModel:
             deck=self._served.deck,
             character=self._character,
             messages=messages,
-            conversation=asked.conversation[:MAX_ID] or secrets.token_hex(8),
+            conversation=asked.conversation or secrets.token_hex(8),
             name="",
             at=self._served.local(),
         )
@@ -224,7 +223,7 @@ class Models:
 
     def find(self, name: str) -> Model:
         """What answers under a name."""
-        return self._own.get(name.removesuffix(LATEST), self._recorded)
+        return self._own.get(bare_name(name), self._recorded)
 
     def answer(self, model: Model, asked: Asked) -> Answer:
         """A model's answer. Raises RequestError.

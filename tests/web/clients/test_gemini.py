@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -184,6 +185,23 @@ def test_a_key_in_the_query_and_a_stream_without_events(dropin: Server) -> None:
         wrong = http.post("/v1beta/models/botan:predict", json=body)
         assert wrong.status_code == 404
         assert "predict" in wrong.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["x%3Fy%3D", "..%2F..%2Ffiles%3Fx%3D", "a%0D%0AX-A%3A1", "%FF%00", "%23", "a/../b", "a%2Fb"],
+)
+def test_a_models_name_is_no_path_of_the_upstream(
+    dropin: Server, upstream: Services, model: str
+) -> None:
+    """Whatever the name of a model is, the upstream is asked for content of one model, or nothing is."""
+    before = len(upstream.paths)
+    body = {"contents": [{"parts": [{"text": f"path {model}"}]}]}
+    with dropin.client() as http:
+        answer = http.post(f"/v1beta/models/{model}:generateContent", json=body)
+    assert answer.status_code < 500
+    for path in upstream.paths[before:]:
+        assert re.fullmatch(r"/v1beta/models/[^/?#]+:generateContent", path)
 
 
 def test_the_older_library(dropin: Server) -> None:

@@ -6,7 +6,6 @@ camelCase. https://ai.google.dev/api/generate-content
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -393,15 +392,6 @@ def render_model(name: str, about: str) -> dict[str, Any]:
         "outputTokenLimit": 65_536,
         "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
     }
-
-
-_MODEL = re.compile(r"models/(?P<model>.+)")
-
-
-def bare_name(model: str) -> str:
-    """A model's name without `models/` before it."""
-    found = _MODEL.fullmatch(model)
-    return found["model"] if found else model
 
 
 # Reading what an upstream answered.
