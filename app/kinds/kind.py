@@ -7,6 +7,7 @@ name, because `app` does not import `precompute`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
@@ -50,7 +51,8 @@ class AnyGate(Protocol):
 class Serving(NamedTuple):
     """What the decks of a worker share. `clock` and `timer` give seconds, `now` UTC in ISO 8601.
 
-    `run` names the run of the server, which its workers share.
+    `run` names the run of the server, which its workers share. `sleep` waits for some seconds, or until
+    the worker is stopped.
     """
 
     settings: Settings
@@ -62,6 +64,7 @@ class Serving(NamedTuple):
     now: Callable[[], str]
     rng: Random
     run: str = ""
+    sleep: Callable[[float], object] = time.sleep
 
 
 class Served(Protocol):

@@ -107,6 +107,7 @@ class Service:
             now,
             rng or Random(secrets.randbits(64)),
             run,
+            self.stopping.wait,
         )
         servers = servers or prepare_all(load_all(settings.decks))
         # A key is looked up in their order if the request names no deck.

@@ -117,7 +117,11 @@ def plan_prompts(deck: PromptDeck, strategy: str, ledger: Path, seed: int) -> It
         Job(query, 0, f"wanted {times} ×") for query, times in wanted.most_common()
     )
     if strategy != "misses":
-        given = (query_of(deck.id, request, deck.rules) for request in read_prompts(deck.folder))
+        given = (
+            query_of(deck.id, request, deck.rules)
+            for request in read_prompts(deck.folder)
+            if can_cook(request)
+        )
         rest = matrix(deck, deck.template, seed) if deck.template else iter(())
         named = ((PROMPTS_FILE, given), (TEMPLATE_FILE, rest))
         jobs = itertools.chain(jobs, (Job(q, 0, name) for name, part in named for q in part))

@@ -9,6 +9,7 @@ from app.kinds.prompts.gate import PromptGate
 from app.kinds.prompts.recordings import recordings_folder
 from app.settings import Settings
 from app.store.entry import Entry
+from app.store.holder import publish
 from app.store.index import IndexWriter
 from app.store.log import LogWriter, Record, log_path, read_log
 
@@ -42,6 +43,7 @@ def take_deck_in(settings: Settings, deck: PromptDeck) -> int:
     ):
         taken = take_in(settings.ledger, deck.id, PromptGate(deck.checks), log)
         index.catch_up()
+    publish(settings.store_options, deck.id)
     return taken
 
 

@@ -31,6 +31,7 @@ from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 from app.kinds.prompts.service import redacted
 from app.settings import Settings
 from app.store.entry import Entry
+from app.store.holder import publish
 from app.store.index import IndexWriter
 from app.store.log import LogWriter, Record, read_log
 from precompute.prompts.bodies import read_sent
@@ -89,6 +90,7 @@ def take(settings: Settings, deck: PromptDeck, found: Iterable[Exchange | LeftOu
             log.append(fresh)
         report.taken = len(fresh)
         index.catch_up()
+    publish(settings.store_options, deck.id)
     return report
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from app.errors import IndexUnusableError, NothingCookedError
+from app.errors import DeckError, IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.recordings import recordings_folder
@@ -21,8 +21,9 @@ from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
-from precompute.cook.prompts import request_of
+from precompute.cook.prompts import can_cook, request_of
 from precompute.cook.report import counts
+from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
 from precompute.review.check import Finding
 
 
@@ -108,8 +109,16 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def check(deck: PromptDeck) -> Iterator[Finding]:
-    """Nothing that loading a deck has not checked."""
-    return iter(())
+    """Lines of the file of prompts that cannot be read, and prompts that cannot be cooked."""
+    try:
+        for number, request in enumerate(read_prompts(deck.folder), 1):
+            if not can_cook(request):
+                fault = (
+                    f"prompt {number} has tools, media or texts to embed: it can only be recorded"
+                )
+                yield Finding(f"{deck.id}: {PROMPTS_FILE}", fault, error=False)
+    except DeckError as error:
+        yield Finding(f"{deck.id}: {PROMPTS_FILE}", f"{error.place}: {error.fault}")
 
 
 def summary(settings: Settings, deck: PromptDeck, today: str) -> Iterator[str]:

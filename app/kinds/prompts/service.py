@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from random import Random
@@ -31,7 +30,7 @@ from app.ledger.counters import answer_summary
 from app.ledger.misses import Ledger
 from app.ledger.state import KeyedValues
 from app.providers.secret import Secret
-from app.providers.transport import is_local
+from app.providers.transport import is_local, origin
 from app.providers.upstream import BAD_GATEWAY, Address, Upstream
 from app.settings import Settings
 from app.store.entry import Entry, Usage
@@ -58,7 +57,10 @@ class _Found(NamedTuple):
 
 
 def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
-    """The upstreams of a deck by dialect."""
+    """The upstreams of a deck by dialect.
+
+    A key goes to the settings' address only: a deck may come from a stranger.
+    """
     gemini = settings.gemini_api_key or settings.google_api_key
     host = settings.ollama_host
     usual = {
@@ -70,18 +72,17 @@ def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
         "ollama": Address(host if "//" in host else f"http://{host}", Secret(""), ("", "")),
         "gemini": Address(settings.gemini_base_url, gemini, ("x-goog-api-key", "")),
     }
-    return {
-        dialect: address._replace(url=deck.upstreams.get(dialect, address.url))
-        for dialect, address in usual.items()
-    }
+    for dialect, url in deck.upstreams.items():
+        known = usual[dialect]
+        key = known.key if origin(url) == origin(known.url) else Secret("")
+        usual[dialect] = Address(url, key, known.header)
+    return usual
 
 
 class ServedPrompts:
-    """One deck of prompts as it is served. `sleep` waits between the pieces of a stream."""
+    """One deck of prompts as it is served."""
 
-    def __init__(
-        self, deck: PromptDeck, serving: Serving, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, deck: PromptDeck, serving: Serving) -> None:
         settings = serving.settings
         self.deck = deck
         self.mode = settings.mode or deck.mode
@@ -90,7 +91,7 @@ class ServedPrompts:
         self._counters = serving.counters
         self._timer = serving.timer
         self._now = serving.now
-        self._sleep = sleep
+        self._sleep = serving.sleep
         self._run = serving.run
         self._gate = PromptGate(deck.checks)
         self._replies = Replies(self.index, Recordings(settings.ledger, deck.id))

@@ -270,6 +270,25 @@ def test_no_key_reaches_the_disk(tmp_path: Path, model: Upstream) -> None:
     assert not any(secret.encode() in path.read_bytes() for path in files)
 
 
+@pytest.mark.parametrize("dialect", ["openai", "gemini"])
+def test_a_decks_upstream_gets_no_key(tmp_path: Path, model: Upstream, dialect: str) -> None:
+    """A deck may come from a stranger: a key goes only where the settings send it."""
+    secrets = {"OPENAI_API_KEY": "sk-owner-0123456789", "GEMINI_API_KEY": "AIza-owner-0123456789"}
+    for theirs in (True, False):
+        deck = PromptDeck("theirs", upstreams={dialect: f"{model.url}/v9"} if theirs else {})
+        worker = served(
+            tmp_path,
+            deck,
+            TSUKURIOKI_MODE="record",
+            OPENAI_BASE_URL="http://127.0.0.1:9/v1" if theirs else model.url,
+            TSUKURIOKI_GEMINI_BASE_URL="http://127.0.0.1:9" if theirs else model.url,
+            **secrets,
+        )
+        text_of(worker, asked(f"hello {theirs}", dialect=dialect))
+        sent = str(model.headers[-1])
+        assert any(secret in sent for secret in secrets.values()) != theirs
+
+
 def test_what_is_to_be_redacted_is_not_written(tmp_path: Path, model: Upstream) -> None:
     """Neither from prompts nor from replies, streamed ones too; and the prompt is still found."""
     deck = PromptDeck("private", rules=KeyRules(redact=(r"\d{3}-\d{4}",)))

@@ -20,7 +20,7 @@ TEMPLATE = {
     ],
     "slots": SLOTS,
 }
-PROMPTS = [
+PROMPTS: list[dict[str, Any]] = [
     {"model": "m-1", "messages": [{"role": "user", "content": "What is fresh today?"}]},
     {"url": "/api/generate", "body": {"model": "m-2", "prompt": "Greet the guests."}},
 ]
@@ -103,12 +103,17 @@ def test_a_matrix_is_cooked_gated_served_and_counted(menu: Precompute) -> None:
     assert figures["store"]["entries"] == 12
 
 
-def test_prompts_that_cannot_be_read_are_named_with_their_line(menu: Precompute) -> None:
+def test_prompts_that_cannot_be_read_or_cooked_are_named(menu: Precompute) -> None:
+    """A line that cannot be read ends a build; one that can only be recorded is left out."""
     path = menu.folder / "data" / "decks" / "menu" / "prompts.jsonl"
-    for line, told in (("{", "line 1: not JSON"), ('{"model": "m"}', "line 1: ")):
-        path.write_text(line)
-        done = menu("build", "--deck", "menu", "--n", 3, "--provider", "openai", status=2)
-        assert told in done.stderr
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    lines = [json.dumps({**PROMPTS[0], "tools": tools}), json.dumps(PROMPTS[0]), "{"]
+    path.write_text("\n".join(lines))
+    done = menu("build", "--deck", "menu", "--n", 3, "--provider", "openai", status=2)
+    assert "line 3: not JSON" in done.stderr
+    done = menu("check", status=1)
+    assert "warning: menu: prompts.jsonl: prompt 1 has tools" in done.stdout
+    assert "error: menu: prompts.jsonl: line 3: not JSON" in done.stdout
 
 
 @pytest.mark.parametrize("words", [("--radius", 1), ("--pieces",), ("--strategy", "sampled")])

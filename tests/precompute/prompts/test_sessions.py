@@ -203,6 +203,7 @@ def test_other():
 """
 
 
+@pytest.mark.long
 def test_the_fixture_replays_in_somebodys_tests(kitchen: Precompute, tmp_path: Path) -> None:
     """Their tests are answered from their recordings, and go nowhere else."""
     shutil.copytree(kitchen.folder / "data", tmp_path / "recordings")
