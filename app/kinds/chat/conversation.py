@@ -155,6 +155,8 @@ class Talk:
     ) -> None:
         self.hearing = hearing
         self.things = things
+        words = ((word, thing) for thing in things for word in thing.words)
+        self._words = sorted(words, key=lambda pair: -len(pair[0]))
         self.topics = topics
         self._pools = pools
         self._by_number = {topic.key: topic for topic in topics.values()}
@@ -174,9 +176,9 @@ class Talk:
         hearing, main = self.hearing, intents[0] if intents else ""
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
-        topic, kind = self._by_number.get(memory.open), hearing.kind(text)
-        heard = Heard(memory, topic, kind=kind)
+        heard = Heard(memory, self._by_number.get(memory.open))
         if main not in hearing.strong:
+            heard = heard._replace(kind=hearing.kind(text))
             ways = (self._changed, self._answered, self._turned_back, self._about_thing)
             found = (way(heard, text, main) for way in ways)
             heard = next((way for way in found if way.pools), heard)
@@ -278,9 +280,7 @@ class Talk:
 
     def _named(self, text: str) -> list[Thing]:
         """The things that a text names, those with the longest words first."""
-        found = ((thing, thing.words.search(text)) for thing in self.things)
-        named = [(len(word.group()), thing) for thing, word in found if word]
-        return [thing for _, thing in sorted(named, key=lambda pair: -pair[0])]
+        return list(dict.fromkeys(thing for word, thing in self._words if word in text))
 
     def _about_topic(self, heard: Heard, text: str) -> Heard:
         """With her own answer to a question of one of her topics."""
@@ -402,7 +402,7 @@ class Talk:
     def _active(self, heard: Heard, text: str) -> tuple[int, int]:
         """The numbers of the things that a line of hers is about: the one asked for, those named."""
         keys = [heard.thing.key] if heard.thing else []
-        named = [thing.key for thing in self._named(normalise(text)) if thing.key not in keys]
+        named = [thing.key for thing in self._named(text) if thing.key not in keys]
         one, two, *_ = *keys, *named, 0, 0
         return one, two
 

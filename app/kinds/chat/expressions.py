@@ -61,8 +61,8 @@ class ExpressionError(ValueError):
     """An expression that RE2 cannot search; the message says why."""
 
 
-def compiled(expression: str, *, by_line: bool = False) -> Expression:
-    """Compile an expression. Raises ExpressionError.
+def compiled(expression: str, *, by_line: bool = False, memory: int = 0) -> Expression:
+    """Compile an expression. Raises ExpressionError. `memory` are the bytes for its automata.
 
     With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest
     of the leftmost matches is found.
@@ -70,7 +70,7 @@ def compiled(expression: str, *, by_line: bool = False) -> Expression:
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
     options = re2.Options()
-    options.max_mem = _MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY
+    options.max_mem = memory or (_MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY)
     options.log_errors = False
     options.longest_match = options.never_nl = by_line
     text = translated(expression)
@@ -83,10 +83,12 @@ def compiled(expression: str, *, by_line: bool = False) -> Expression:
     return found
 
 
-def any_of(expressions: Iterable[str], *, by_line: bool = False) -> Expression | None:
+def any_of(
+    expressions: Iterable[str], *, by_line: bool = False, memory: int = 0
+) -> Expression | None:
     """One expression that matches if any of `expressions` does; None if there are none."""
     joined = "|".join(f"(?:{expression})" for expression in expressions)
-    return compiled(joined, by_line=by_line) if joined else None
+    return compiled(joined, by_line=by_line, memory=memory) if joined else None
 
 
 class Prefilter:

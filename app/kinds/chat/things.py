@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
 from app.kinds.chat.topics import number
 
 THINGS_FILE = "things.json"
 PLAIN, YES = "plain", "yes"
-QUESTIONS = ("what", "who", "why", "when", "where", "how", "which", YES)
+# In the order in which they are tried: 「〜って名前、誰がつけたの？」 asks who.
+QUESTIONS = ("who", "why", "when", "where", "how", "which", "what", YES)
 THING = "thing:"
 _ID = re.compile(r"[a-z0-9_]{1,40}")
 
@@ -36,7 +36,7 @@ class Thing(NamedTuple):
 
     id: str
     key: int
-    words: Expression
+    words: tuple[str, ...]
     shy: bool
     kinds: frozenset[str]
 
@@ -64,8 +64,8 @@ def load_things(
             own = reader.member(raw, "lines", dict, place)
             reader.known(own, (PLAIN, *QUESTIONS), place)
             reader.member(own, PLAIN, list, place)
-            words = any_of(literal(normalise(w)) for w in reader.strings(raw.get("words"), place))
-            if words is None:
+            words = tuple(normalise(w) for w in reader.strings(raw.get("words"), place))
+            if not words:
                 raise reader.fail(place, "has no words")
             shy = bool(raw.get("shy"))
             found[name] = Thing(name, number(name), words, shy, frozenset(own))
