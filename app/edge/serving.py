@@ -38,9 +38,10 @@ from werkzeug.wsgi import FileWrapper
 from app.edge.fastpath import FastPath, RequestHeaders
 from app.settings import Settings
 from app.web.access import client_address
-from app.web.app import SECURITY_HEADERS, SENTENCE, create_app, problem_body
+from app.web.app import SECURITY_HEADERS, create_app, problem_body
 from app.web.dialects import GOOGLE, MAX_PROMPT_BODY, codec_of, is_prompt_path
 from app.web.line import MAX_DELIVERY, WEBHOOK
+from app.web.sentences import SENTENCE, language_for, sentence_in
 from app.web.service import MAX_BODY, Service
 
 # Seconds in which running requests must finish when the server is stopped.
@@ -126,6 +127,7 @@ class RsgiApplication:
         # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
+        self._language = service.language
         self._stopping = service.stopping
         self._flushing: asyncio.Future[None] | None = None
         self._bodies = Bodies(settings.request_seconds)
@@ -204,7 +206,8 @@ class RsgiApplication:
             mime, body = "application/json", orjson.dumps(codec.render_error(status, detail))
         else:
             mime = "application/problem+json"
-            body = problem_body(status, status.phrase, detail, SENTENCE)
+            wanted = language_for(scope.headers.get("accept-language"), self._language)
+            body = problem_body(status, status.phrase, detail, sentence_in(wanted, SENTENCE))
         headers = [("content-type", mime), *_lower(SECURITY_HEADERS)]
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             headers.append(("retry-after", "1"))

@@ -35,6 +35,7 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from app.errors import RequestError
 from app.settings import Settings
+from app.web.sentences import SENTENCE
 
 ANY = "*"
 # DNS allows names of 253 characters, and a port adds six.
@@ -45,7 +46,6 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 GUESSES, GUESS_SECONDS = 10, 6.0
 # Addresses for which a worker counts wrong tokens.
 _ADDRESSES = 4096
-_SENTENCE = "うまく受け取れませんでした。"
 
 
 class Access:
@@ -90,7 +90,7 @@ class Access:
                 403,
                 "Cross-origin request",
                 "a page of another origin sent this; TSUKURIOKI_CORS_ORIGINS names those that may",
-                _SENTENCE,
+                SENTENCE,
             )
         return None
 
@@ -219,9 +219,9 @@ def _is_address(host: str) -> bool:
 
 
 def _bad_host() -> RequestError:
-    return RequestError(400, "Bad host", "a request names its host in one Host header", _SENTENCE)
+    return RequestError(400, "Bad host", "a request names its host in one Host header", SENTENCE)
 
 
 def _other_host(host: str) -> RequestError:
     detail = f"this server is not {host!r}; TSUKURIOKI_HOSTS lists the names that it answers to"
-    return RequestError(421, "Unknown host", detail, _SENTENCE)
+    return RequestError(421, "Unknown host", detail, SENTENCE)

@@ -30,6 +30,7 @@ from app.web.line import line_api
 from app.web.models import Models
 from app.web.ollama import ollama_api
 from app.web.openai import openai_api
+from app.web.sentences import SENTENCE, language_for, sentence_in
 from app.web.service import MAX_BODY, Service, parse_json, stored_answer
 from app.web.site import Site
 
@@ -48,7 +49,6 @@ PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-SENTENCE = "うまく受け取れませんでした。"
 MAX_VISITOR = 64
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -254,7 +254,12 @@ def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
 
 
 def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
-    return Response(problem_body(status, title, detail, sentence), status, content_type=PROBLEM)
+    language = language_for(request.headers.get("Accept-Language"), _service().language)
+    body = problem_body(status, title, detail, sentence_in(language, sentence))
+    response = Response(body, status, content_type=PROBLEM)
+    response.headers["Content-Language"] = language
+    response.headers.add("Vary", "Accept-Language")
+    return response
 
 
 def _on_request_error(error: RequestError) -> Response:

@@ -20,9 +20,11 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
+from app.kinds.cards.words import page_words
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
+from app.web.sentences import SENTENCE
 from app.web.service import Service, parse_json
 
 if TYPE_CHECKING:
@@ -35,8 +37,19 @@ POLICY = (
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+# The CSS properties of a theme's colours.
+COLOURS = {
+    "background": "--night",
+    "deep": "--deep",
+    "paper": "--paper",
+    "ink": "--ink",
+    "soft": "--soft",
+    "accent": "--gold",
+    "accent_ink": "--gold-ink",
+    "light": "--gold-light",
+    "seal": "--seal",
+}
 GUARDED = frozenset({"/stats", "/metrics"})
-SENTENCE = "うまく受け取れませんでした。"
 WALL = "tsukurioki-wall"
 
 booth = flask.Blueprint("booth", __name__)
@@ -90,9 +103,13 @@ def dashboard() -> Response:
 
 def _page(name: str, **values: Any) -> Response:
     settings = _service().settings
+    deck = _served().deck
+    page = _page_of(deck)
     text = flask.render_template(
         f"booth/{name}",
-        deck=_served().deck,
+        deck=deck,
+        page=page,
+        words=page["words"][deck.language],
         idle=settings.idle,
         guarded=bool(settings.token),
         **values,
@@ -101,6 +118,21 @@ def _page(name: str, **values: Any) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+def _page_of(deck: Deck) -> dict[str, Any]:
+    """What the scripts of a page are told: words by language, setting, colours."""
+    theme = dict(deck.theme)
+    lang = deck.lang
+    return {
+        "type": theme.pop("type", "mincho" if lang.vertical else "serif"),
+        "language": lang.id,
+        "vertical": lang.vertical,
+        "spaced": lang.spaced,
+        "quotes": lang.quotes,
+        "colours": {COLOURS[name]: value for name, value in theme.items()},
+        "words": page_words(deck.language, deck.words),
+    }
 
 
 def for_host(view: Callable[..., Response]) -> Callable[..., Response]:

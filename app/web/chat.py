@@ -21,6 +21,7 @@ from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
 from app.web import ollama
 from app.web.access import client_address, on_this_machine, too_many
+from app.web.sentences import SENTENCE
 from app.web.service import MAX_BODY, Service, parse_json
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ MAX_NAME = 20
 FILLER_AFTER = 0.6
 # Pieces of a stored line that are streamed in a second.
 PIECES_A_SECOND = 10
-SENTENCE = "うまく受け取れませんでした。"
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -32,6 +32,7 @@ from app.settings import Settings
 from app.store.holder import IndexHolder, IndexState
 from app.web.access import Access, too_many
 from app.web.line_bot import LineBot
+from app.web.sentences import JAPANESE, SENTENCE
 
 # Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
@@ -147,6 +148,12 @@ class Service:
                 fault = f"{name}={named!r}, the decks here are {sorted(here)}"
                 raise DeckError(str(self.settings.decks), "", fault)
 
+    @property
+    def language(self) -> str:
+        """The language for people whose client names none: that of the deck that is played."""
+        played = self.cards.get(self.settings.deck)
+        return played.deck.language if played else JAPANESE
+
     def slow_paths(self) -> Iterator[str]:
         """The paths of requests for plays that may wait for a model."""
         for deck, served in self.cards.items():
@@ -199,7 +206,7 @@ class Service:
                 400,
                 "Bad ballot",
                 "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on",
-                "うまく受け取れませんでした。",
+                SENTENCE,
             )
         address, visitor = voter
         if wait := math.ceil(self.vote_rate.wait(address)):

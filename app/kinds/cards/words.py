@@ -46,7 +46,7 @@ def page_words(language: str, own: Mapping[str, Words]) -> dict[str, Words]:
     english = known_words(ENGLISH.id) or {}
     found: dict[str, Words] = {}
     for name in dict.fromkeys((language, *own)):
-        base = known_words(name) or {**english, "other": LANGUAGES[name].name}
+        base = known_words(name) or {**english, "language": LANGUAGES[name].name}
         found[name] = {**base, **own.get(name, {})}
     return found
 

@@ -19,7 +19,7 @@ export const rememberedToken = () => sessionStorage.getItem(TOKEN) ?? "";
 
 /** One try. @param {string} path @param {{method?: string, body?: unknown}} options */
 export async function ask(path, { method = "GET", body } = {}) {
-  const headers = {};
+  const headers = { "Accept-Language": document.documentElement.lang };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (rememberedToken()) headers.Authorization = `Bearer ${rememberedToken()}`;
   let response;

@@ -5,6 +5,7 @@ import { TIERS, advice, read } from "./dashboard/figures.js";
 import { history } from "./dashboard/history.js";
 import { make } from "./dom.js";
 import { admit, languageSwitch, poll } from "./host.js";
+import { PAGE } from "./page.js";
 
 const POLL = 2000;
 const STATS = "/stats";
@@ -46,29 +47,29 @@ const PANELS = {
   latency: (f, w) => [w.latency, big(...(f.latency ? time(f.latency.p50) : ["–"])), note(f.latency ? `${w.latencyNote}: ${time(f.latency.p99).join(" ")}` : w.noAnswers)],
   time: (f, w) => {
     const columns = past.columns(f.tiers);
-    return [`${w.overTime}（${w.every(w.seconds(columns.width / 1000))}）`, stacked(columns, f.tiers, w), legend(f)];
+    return [`${w.overTime} · ${w.every(w.seconds(columns.width / 1000))}`, stacked(columns, f.tiers, w), legend(f)];
   },
   expected: (f, w) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w) : note(w.noAnswers), note(f.expected ? (f.rehearsed ? w.rehearsed(rounded(f.rehearsed.plays), f.rehearsed.deal) : "") : w.onlySeen)],
   dealt: (f, w) => {
     if (!f.deals) return null;
     const { dealt, stocked } = f.deals;
     const round = Math.max(1, Math.ceil(dealt / stocked));
-    return [w.dealt, big(rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
+    return [w.dealtHands, big(rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
   },
   votes: (f, w) => {
     if (!f.votes) return null;
     const { up, down } = f.votes;
     if (!up && !down) return [w.votes, big("–"), note(w.noVotes)];
-    return [w.votes, big(percent(up / (up + down))), part(up / (up + down)), note(`${w.up} ${rounded(up)} · ${w.down} ${rounded(down)}`)];
+    return [w.votes, big(percent(up / (up + down))), part(up / (up + down)), note(`${w.votesUp} ${rounded(up)} · ${w.votesDown} ${rounded(down)}`)];
   },
-  money: (f, w) => f.money && [w.money, big(dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.saved} ${dollars(f.money.saved)}`)],
+  money: (f, w) => f.money && [w.money, big(dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.savedMoney} ${dollars(f.money.saved)}`)],
   store: (f, w) => [w.store, big(w.entries(rounded(f.store.entries ?? 0))), note([f.store.generation ? w.generation(f.store.generation) : "", f.store.newest ? w.age(ago(Date.parse(f.store.newest), f.now, w)) : ""].filter(Boolean).join(" · "))],
   refusals: (f, w) => f.refusals && [w.refusals, big(rounded(f.refusals.refused)), f.refusals.asked === null ? null : note(w.ofAsked(rounded(f.refusals.asked)))],
-  misses: (f, w) => f.misses && [`${w.wanted}（${w.wantedNote(rounded(f.misses.distinct ?? 0))}）`, wanted(f.misses.most_wanted ?? [], w)],
+  misses: (f, w) => f.misses && [`${w.wanted} · ${w.wantedNote(rounded(f.misses.distinct ?? 0))}`, wanted(f.misses.most_wanted ?? [], w)],
   next: (f, w) => {
     const { kind, count, command } = advice(f, deck);
     const text = kind === "misses" ? w.advice.misses(rounded(count)) : w.advice[kind];
-    return [w.next, make("p.advice", {}, text), copyable(command, w)];
+    return [w.nextToCook, make("p.advice", {}, text), copyable(command, w)];
   },
 };
 
@@ -109,7 +110,7 @@ async function copy(text, element) {
 function lay() {
   const { words } = host;
   view.panels = Object.fromEntries(Object.keys(PANELS).map((id) => [id, make(`section.panel.${id}`, { "aria-labelledby": `panel-${id}`, hidden: true })]));
-  stage.replaceChildren(make("header.head", {}, make("h1", {}, words.dashboard), make("p", { lang: "ja" }, name), make("p.clock", {})),
+  stage.replaceChildren(make("header.head", {}, make("h1", {}, words.dashboard), make("p", { lang: PAGE.language }, name), make("p.clock", {})),
     make("p.trouble", { role: "alert", hidden: true }), make("div.panels", {}, ...ROWS.map((row) => make("div.row", {}, ...row.map((id) => view.panels[id])))));
 }
 
@@ -147,7 +148,7 @@ poll(STATS, POLL, {
   got,
   away(away) {
     notice.hidden = !away;
-    notice.textContent = away ? host.words.away : "";
+    notice.textContent = away ? host.words.hostAway : "";
   },
   refused: async () => got(await admit(stage, host.words, STATS, true)),
 });

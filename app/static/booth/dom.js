@@ -1,4 +1,5 @@
-// Making elements, and setting Japanese upright.
+// Making elements, and setting text in columns where the deck's language stands in them.
+import { PAGE } from "./page.js";
 
 /**
  * @param {string} name  as in "button.primary"
@@ -37,12 +38,14 @@ export function upright(text) {
 
 /** A text for a vertical line: short runs of digits lie across it. @param {string} text */
 export function vertical(text) {
+  if (!PAGE.vertical) return [text];
   const parts = upright(text).split(/(\d{1,3})/);
   return parts.map((part, i) => (i % 2 ? make("span.across", {}, part) : part)).filter(Boolean);
 }
 
 /** The same, kept together clause by clause: a line would rather break after a comma. */
 export function clauses(text) {
+  if (!PAGE.vertical) return [text];
   return text.split(/(?<=[、。」])/).map((clause) => make("span.clause", {}, ...vertical(clause)));
 }
 
@@ -52,7 +55,7 @@ export function clauses(text) {
  */
 export function headline(element, text) {
   const parts = clauses(text);
-  const longest = Math.max(...parts.map((part) => part.textContent.length));
+  const longest = Math.max(...parts.map((part) => (part.textContent ?? part).length));
   element.style.setProperty("--signs", String(Math.max(5, longest)));
   element.replaceChildren(...parts);
   return element;

@@ -1,5 +1,6 @@
 // The flyer as it stands on a screen or on paper: a front to believe, a back to read.
 import { fit, headline, make, paragraphs, vertical } from "./dom.js";
+import { PAGE, quoted } from "./page.js";
 import { pictureElement, toneOf } from "./picture.js";
 
 /**
@@ -12,18 +13,18 @@ import { pictureElement, toneOf } from "./picture.js";
  * @property {string} name   the development's, which is the deck's
  */
 
-/** @param {Text} text @param {typeof import("./strings.js").STRINGS.ja} words */
+/** @param {Text} text @param {Record<string, any>} words */
 export function front(text, words) {
-  const lines = make("div.poem", { lang: "ja" }, ...paragraphs(text.poem).map((part) => make("p", {}, ...vertical(part))));
+  const lines = make("div.poem", { lang: PAGE.language }, ...paragraphs(text.poem).map((part) => make("p", {}, ...vertical(part))));
   const box = make("div.poem-box", {}, lines);
   const refit = () => fit(box, lines, { least: 9, most: Math.min(64, box.clientHeight / 15) });
   new ResizeObserver(refit).observe(box);
   document.fonts.ready.then(refit);
   return make("div.face.front", { "data-tone": toneOf(text.play) },
     make("div.view", {},
-      pictureElement(text.play, { veil: 0.42 }),
-      headline(make("h1.title", { lang: "ja", tabindex: -1 }), text.title),
-      make("p.estate", { lang: "ja" }, text.name)),
+      pictureElement(text.play, { veil: PAGE.vertical ? 0.42 : 0.7 }),
+      headline(make("h1.title", { lang: PAGE.language, tabindex: -1 }), text.title),
+      make("p.estate", { lang: PAGE.language }, text.name)),
     make("div.paper", {}, box,
       make("p.small", {}, make("span", {}, words.frontPrint), make("span.tier", {}, words.sources[text.source] ?? words.tiers[text.tier] ?? text.tier))));
 }
@@ -36,13 +37,13 @@ export function back(matters, words, name) {
       make("p", {}, words.mattersLead)),
     make("div.matters-body", {},
       make("div.matter.columns", { "aria-hidden": "true" }, make("span"), make("span", {}, words.said), make("span", {}, words.fact)),
-      make("dl.matters", { lang: "ja" }, ...matters.map(matter))),
-    make("p.small", {}, make("span", {}, words.backPrint), make("span.estate", { lang: "ja" }, name)));
+      make("dl.matters", { lang: PAGE.language }, ...matters.map(matter))),
+    make("p.small", {}, make("span", {}, words.backPrint), make("span.estate", { lang: PAGE.language }, name)));
 }
 
 function matter({ said, fact, category }) {
   return make("div.matter", {},
     make("dt.category", {}, category),
-    make("dd.said", {}, `「${said}」`),
+    make("dd.said", {}, quoted(said)),
     make("dd.fact", {}, fact));
 }

@@ -10,7 +10,7 @@ import { start } from "./screens/start.js";
 import { wait } from "./screens/wait.js";
 import { shortName } from "./seed.js";
 import { store } from "./store.js";
-import { STRINGS, firstLanguage } from "./strings.js";
+import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.js";
 
 /**
  * @typedef {object} Page  what the server said with the page
@@ -21,7 +21,7 @@ import { STRINGS, firstLanguage } from "./strings.js";
  *
  * @typedef {object} Scene
  * @property {import("./store.js").State} state
- * @property {typeof STRINGS.ja} words
+ * @property {Record<string, any>} words
  * @property {Record<string, Function>} actions
  * @property {Page} page
  * @property {boolean} arrived  the screen is new, and not the same in the other language
@@ -139,10 +139,7 @@ function touchUp(state) {
 }
 
 function dress(state) {
-  document.documentElement.lang = state.language;
-  const button = document.querySelector("#language");
-  button.textContent = words().other;
-  button.lang = state.language === "ja" ? "en" : "ja";
+  dressLanguage(document.querySelector("#language"), state.language);
 }
 
 function tell(state) {
@@ -165,7 +162,7 @@ store.listen((state, before) => {
 });
 
 document.querySelector("#language").addEventListener("click", () => {
-  const language = store.state.language === "ja" ? "en" : "ja";
+  const language = nextLanguage(store.state.language);
   if (!kiosk) localStorage.setItem("tsukurioki-language", language);
   store.set({ language });
 });

@@ -1,20 +1,15 @@
 // What the host's two pages share: the language, the token, and polling that never gives up.
 import { Refused, ask, rememberToken } from "./api.js";
 import { make } from "./dom.js";
-import { HOST_STRINGS } from "./host-strings.js";
-import { STRINGS, firstLanguage } from "./strings.js";
+import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.js";
 
 /** The page's language, kept, with the button that changes it. @param {() => void} changed */
 export function languageSwitch(changed) {
   let language = firstLanguage(location, false);
   const button = document.querySelector("#language");
-  const dress = () => {
-    document.documentElement.lang = language;
-    button.textContent = STRINGS[language].other;
-    button.lang = language === "ja" ? "en" : "ja";
-  };
+  const dress = () => dressLanguage(button, language);
   button.addEventListener("click", () => {
-    language = language === "ja" ? "en" : "ja";
+    language = nextLanguage(language);
     localStorage.setItem("tsukurioki-language", language);
     dress();
     changed();
@@ -22,13 +17,13 @@ export function languageSwitch(changed) {
   dress();
   return {
     get language() { return language; },
-    get words() { return { ...STRINGS[language], ...HOST_STRINGS[language] }; },
+    get words() { return STRINGS[language]; },
   };
 }
 
 /**
  * Ask for the token until the server takes it.
- * @param {HTMLElement} stage @param {typeof HOST_STRINGS.ja} words @param {string} path  what it opens
+ * @param {HTMLElement} stage @param {Record<string, any>} words @param {string} path  what it opens
  */
 export function admit(stage, words, path, wrong = false) {
   return new Promise((opened) => {
@@ -44,7 +39,7 @@ export function admit(stage, words, path, wrong = false) {
         form.remove();
         opened(value);
       } catch (error) {
-        told.textContent = error instanceof Refused ? words.tokenWrong : words.away;
+        told.textContent = error instanceof Refused ? words.tokenWrong : words.hostAway;
         input.select();
       }
     });

@@ -2,13 +2,12 @@
 import { column, columns, setting } from "./tategaki.js";
 import { paint, toneOf } from "./picture.js";
 import { paragraphs } from "./dom.js";
+import { PAGE, colour, quoted } from "./page.js";
 
 // A Japanese postcard, 100 × 148 mm, at 305 dots an inch.
 const [WIDTH, HEIGHT] = [1200, 1776];
-const PAPER = "#f6f1e6";
-const INK = "#211d18";
-const GOLD = "#7a5c1e";
-const MINCHO = '"Tsukurioki Mincho", serif';
+const [PAPER, INK, SOFT, ACCENT, GOLD] = ["--paper", "--ink", "--soft", "--gold", "--gold-ink"].map(colour);
+const TYPE = colour("--mincho");
 
 /** @typedef {import("./flyer.js").Text} Text */
 
@@ -26,7 +25,7 @@ function blank() {
 }
 
 function label(ctx, text, x, y, size, { align = "left", colour = INK, spacing = 0 } = {}) {
-  ctx.font = `${size}px ${MINCHO}`;
+  ctx.font = `${size}px ${TYPE}`;
   ctx.letterSpacing = `${spacing}px`;
   ctx.textAlign = align;
   ctx.textBaseline = "alphabetic";
@@ -36,8 +35,42 @@ function label(ctx, text, x, y, size, { align = "left", colour = INK, spacing = 
 }
 
 function rule(ctx, y) {
-  ctx.fillStyle = "#b99c5a";
+  ctx.fillStyle = ACCENT;
   ctx.fillRect(80, y, WIDTH - 160, 2);
+}
+
+/** Title and text in columns, on the picture and under it. */
+function setColumns(ctx, text, split) {
+  const size = Math.min(76, (split - 200) / (text.title.length * 1.1));
+  columns(text.title, 14).forEach((line, i) => column(ctx, line, WIDTH - 130 - i * size * 1.4, 96, size, 1.1));
+  label(ctx, text.name, 80, split - 56, 30, { colour: ctx.fillStyle, spacing: 8 });
+  const { size: type, lines, step } = setting(paragraphs(text.poem), WIDTH - 160, 630, { least: 18, most: 40 });
+  const left = (WIDTH - 160 - lines.length * step) / 2;
+  ctx.fillStyle = INK;
+  lines.forEach((line, i) => column(ctx, line, WIDTH - 80 - left - (i + 0.5) * step, split + 60, type));
+}
+
+/** The same in lines. */
+function setLines(ctx, text, split) {
+  const tone = ctx.fillStyle;
+  ctx.font = `76px ${TYPE}`;
+  wrap(ctx, text.title, WIDTH * 0.6).forEach((line, i) => label(ctx, line, WIDTH - 80, 160 + i * 96, 76, { align: "right", colour: tone }));
+  label(ctx, text.name, 80, split - 56, 30, { colour: tone, spacing: 2 });
+  for (let type = 42; ; type -= 1) {
+    ctx.font = `${type}px ${TYPE}`;
+    const parts = paragraphs(text.poem).map((part) => wrap(ctx, part, WIDTH - 160));
+    const height = (parts.flat().length * 1.5 + (parts.length - 1) * 0.6) * type;
+    if (height > 630 && type > 18) continue;
+    let y = split + 50 + (640 - height) / 2 + type;
+    for (const lines of parts) {
+      for (const line of lines) {
+        label(ctx, line, 80, y, type);
+        y += type * 1.5;
+      }
+      y += type * 0.6;
+    }
+    return;
+  }
 }
 
 /** @param {Text} text */
@@ -48,39 +81,37 @@ function drawFront(ctx, text, words) {
   paint(view.getContext("2d"), WIDTH, split, text.play, { veil: 0.42 });
   ctx.drawImage(view, 0, 0);
   ctx.fillStyle = toneOf(text.play) === "dark" ? "#fbf5e6" : INK;
-  const size = Math.min(76, (split - 200) / (text.title.length * 1.1));
-  columns(text.title, 14).forEach((line, i) => column(ctx, line, WIDTH - 130 - i * size * 1.4, 96, size, 1.1));
-  label(ctx, text.name, 80, split - 56, 30, { colour: ctx.fillStyle, spacing: 8 });
-  const { size: type, lines, step } = setting(paragraphs(text.poem), WIDTH - 160, 630, { least: 18, most: 40 });
-  const left = (WIDTH - 160 - lines.length * step) / 2;
-  ctx.fillStyle = INK;
-  lines.forEach((line, i) => column(ctx, line, WIDTH - 80 - left - (i + 0.5) * step, split + 60, type));
+  (PAGE.vertical ? setColumns : setLines)(ctx, text, split);
   rule(ctx, 1690);
-  label(ctx, words.frontPrint, 80, 1732, 20, { colour: "#5b5145" });
+  label(ctx, words.frontPrint, 80, 1732, 20, { colour: SOFT });
 }
 
+/** Break a text into lines: between words, or anywhere in a language without spaces. */
 function wrap(ctx, text, width) {
   const lines = [""];
-  for (const sign of text) {
-    if (ctx.measureText(lines[lines.length - 1] + sign).width > width) lines.push("");
-    lines[lines.length - 1] += sign;
+  for (const part of PAGE.spaced ? text.match(/\S+\s*|\s+/gu) ?? [] : text) {
+    if (lines[lines.length - 1] && ctx.measureText((lines[lines.length - 1] + part).trimEnd()).width > width) lines.push("");
+    lines[lines.length - 1] += part;
   }
-  return lines;
+  return lines.map((line) => line.trimEnd());
 }
 
 function drawBack(ctx, matters, words, name) {
-  label(ctx, words.matters, WIDTH / 2, 190, 72, { align: "center", spacing: 16 });
-  label(ctx, words.mattersLead, WIDTH / 2, 266, 28, { align: "center", colour: "#5b5145" });
+  label(ctx, words.matters, WIDTH / 2, 190, 72, { align: "center", spacing: PAGE.vertical ? 16 : 2 });
+  label(ctx, words.mattersLead, WIDTH / 2, 266, 28, { align: "center", colour: SOFT });
+  // Five cards fill the side; of more, each gets less room.
+  const height = Math.min(256, 1310 / matters.length);
+  const part = height / 256;
   matters.forEach(({ said, fact, category }, i) => {
-    const y = 350 + i * 256;
+    const y = 350 + i * height;
     rule(ctx, y);
-    label(ctx, category, 80, y + 62, 24, { colour: GOLD, spacing: 4 });
-    label(ctx, `「${said}」`, 68, y + 114, 32, { colour: "#5b5145" });
-    ctx.font = `46px ${MINCHO}`;
-    wrap(ctx, fact, WIDTH - 160).forEach((line, row) => label(ctx, line, 80, y + 182 + row * 56, 46));
+    label(ctx, category, 80, y + 62 * part, 24 * part, { colour: GOLD, spacing: 4 });
+    label(ctx, quoted(said), PAGE.vertical ? 68 : 80, y + 114 * part, 32 * part, { colour: SOFT });
+    ctx.font = `${46 * part}px ${TYPE}`;
+    wrap(ctx, fact, WIDTH - 160).forEach((line, row) => label(ctx, line, 80, y + (182 + row * 56) * part, 46 * part));
   });
   rule(ctx, 1690);
-  label(ctx, words.backPrint, 80, 1732, 20, { colour: "#5b5145" });
+  label(ctx, words.backPrint, 80, 1732, 20, { colour: SOFT });
   label(ctx, name, WIDTH - 80, 1732, 22, { align: "right", spacing: 4 });
 }
 

@@ -34,7 +34,7 @@ const stranger = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
 export const store = {
   /** @type {State} */
-  state: { ...FRESH, language: "ja", kiosk: false, game: 0, visitor: stranger(), away: false },
+  state: { ...FRESH, language: "", kiosk: false, game: 0, visitor: stranger(), away: false },
 
   /** @param {Partial<State>} change */
   set(change) {

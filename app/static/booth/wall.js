@@ -3,6 +3,7 @@ import { ask, rememberedToken } from "./api.js";
 import { headline, make } from "./dom.js";
 import { front } from "./flyer.js";
 import { admit, languageSwitch, poll } from "./host.js";
+import { PAGE } from "./page.js";
 import { pictureElement } from "./picture.js";
 import { playName } from "./seed.js";
 
@@ -59,7 +60,7 @@ function sheet(flyer) {
 
 function empty() {
   return make("div.empty", {}, make("div.attract-view", {}, pictureElement(`wall|${deck}`, { veil: 0.5 })),
-    make("div.empty-text", {}, headline(make("h1.slogan", { lang: "ja" }), host.words.wallEmpty), make("p.lead", {}, host.words.wallEmptyLead)));
+    make("div.empty-text", {}, headline(make("h1.slogan", { lang: PAGE.language }), host.words.wallEmpty), make("p.lead", {}, host.words.wallEmptyLead)));
 }
 
 /** The latest titles, and what only the host uses: it stays out of sight until somebody stirs. */
@@ -68,7 +69,7 @@ function list() {
   const foot = stage.querySelector(".wall-foot");
   if (!foot || foot.contains(document.activeElement)) return;
   const titles = wall.flyers.slice(0, 5).map((flyer) => make("li", flyer.id === wall.shown ? { "aria-current": "true" } : {}, flyer.title));
-  foot.replaceChildren(make("p.wall-name", {}, words.wall), make("ol.titles", { lang: "ja" }, ...titles),
+  foot.replaceChildren(make("p.wall-name", {}, words.wall), make("ol.titles", { lang: PAGE.language }, ...titles),
     make("div.host-only", { role: "group", "aria-label": words.controls },
       sure(words.takeDown, "take-down", () => takeDown(`${LIST}/${wall.shown}`), !wall.shown),
       sure(words.clearWall, "clear-wall", () => takeDown(LIST), !wall.flyers.length)));
@@ -113,7 +114,7 @@ poll(LIST, POLL, {
   got: found,
   away(away) {
     notice.hidden = !away;
-    notice.textContent = away ? host.words.away : "";
+    notice.textContent = away ? host.words.hostAway : "";
   },
   refused: async () => found(await admit(stage, host.words, LIST, true)),
 });

@@ -1,5 +1,6 @@
 // Five strips, turned over one after another: what is wrong with the flat.
 import { clauses, make, vertical } from "../dom.js";
+import { PAGE } from "../page.js";
 
 const TURN = 480;
 
@@ -42,7 +43,7 @@ function strip(card, words) {
   return make("li.strip", {},
     make("div.strip-turn", {},
       make("div.strip-back", { "aria-hidden": "true" }, make("span.crest")),
-      make("div.strip-face", { lang: "ja", "aria-hidden": "true" },
+      make("div.strip-face", { lang: PAGE.language, "aria-hidden": "true" },
         make("p.category", {}, ...vertical(card.category)),
         make("p.flaw", {}, ...clauses(card.condition_text)))));
 }

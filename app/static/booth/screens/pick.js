@@ -1,5 +1,6 @@
 // One flaw, three ways to say it.
 import { clauses, make } from "../dom.js";
+import { PAGE } from "../page.js";
 
 const SEAL = 520;
 
@@ -15,11 +16,11 @@ export function pick({ state, words, actions, still }) {
     button.closest(".choices").classList.add("decided");
     setTimeout(() => actions.choose(phrase, card), still ? 0 : SEAL);
   };
-  const buttons = card.poems.map((phrase, i) => choice(phrase, i, choose));
+  const buttons = card.poems.map((phrase, i) => choice(phrase, i, choose, words));
   const screen = make("section.screen.pick", { "aria-labelledby": "question" },
     make("div.flaw-side", {},
       make("p.category", { lang: state.language }, words.flawOf(card.category)),
-      make("p.flaw", { id: "flaw", lang: "ja" }, ...clauses(card.condition_text))),
+      make("p.flaw", { id: "flaw", lang: PAGE.language }, ...clauses(card.condition_text))),
     make("div.choice-side", {},
       make("header.ask", {},
         make("p.step", {}, words.step(at + 1, state.cards.length), pips(at, state.cards.length)),
@@ -30,12 +31,12 @@ export function pick({ state, words, actions, still }) {
   return screen;
 }
 
-function choice(phrase, i, choose) {
+function choice(phrase, i, choose, words) {
   const button = make("button.choice", {
-    type: "button", lang: "ja", "data-phrase": phrase.id, "data-focus": i === 0,
+    type: "button", lang: PAGE.language, "data-phrase": phrase.id, "data-focus": i === 0,
     onclick: () => choose(phrase, button),
   }, make("span.number", { "aria-hidden": "true" }, String(i + 1)),
-  make("span.words", {}, ...clauses(phrase.poem_text)), make("span.seal", { "aria-hidden": "true" }, "可"));
+  make("span.words", {}, ...clauses(phrase.poem_text)), make("span.seal", { "aria-hidden": "true" }, words.seal));
   return button;
 }
 

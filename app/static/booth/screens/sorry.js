@@ -5,6 +5,6 @@ import { make } from "../dom.js";
 export function sorry({ state, words, actions }) {
   return make("section.screen.sorry", {},
     make("h1", { tabindex: -1 }, words.sorry),
-    make("p.lead", { lang: "ja" }, state.trouble),
+    make("p.lead", {}, state.trouble),
     make("button.primary", { type: "button", onclick: actions.next, "data-focus": true }, words.restart));
 }

@@ -1,17 +1,18 @@
 // Attract: an advertisement that nobody has ordered yet, changing slowly until somebody stops.
 import { headline, make } from "../dom.js";
+import { PAGE } from "../page.js";
 import { pictureElement, toneOf } from "../picture.js";
 
 const CHANGE = 14_000;
 
 /** @param {import("../game.js").Scene} scene */
 export function start({ words, actions, page }) {
-  const slogan = make("p.slogan", { lang: "ja" });
+  const slogan = make("p.slogan", { lang: PAGE.language });
   const view = make("div.attract-view");
   const screen = make("section.screen.start", { "aria-labelledby": "name" }, make("div.attract", { "aria-hidden": "true" }, view, slogan),
     make("div.start-text", {},
       make("p.maker", {}, words.maker),
-      make("h1", { id: "name", lang: "ja" }, page.name),
+      make("h1", { id: "name", lang: PAGE.language }, page.name),
       make("p.headline.lines", {}, ...words.headline.map((line) => make("span", {}, line))),
       make("p.lead", {}, words.lead),
       make("button.primary.begin", { type: "button", onclick: actions.begin, "data-focus": true }, words.begin),
