@@ -109,7 +109,7 @@ def test_refuses_what_is_no_play(client: FlaskClient, body: Any) -> None:
 @pytest.mark.parametrize("path", ["/", "/wall", "/dashboard"])
 def test_pages_carry_the_policy(client: FlaskClient, path: str) -> None:
     """Each page carries the strict policy and the security headers."""
-    reply = client.get(path)
+    reply = client.get(path, headers={"Accept": "text/html"})
     policy = reply.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
