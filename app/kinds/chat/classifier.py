@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.kinds.chat.message import in_hiragana
 from app.kinds.reading import Reader
 
 CLASSIFIER_FILE = "classifier.json"
@@ -36,7 +37,9 @@ class Classifier:
     `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
     an intent. Against one that expressions found it needs `contradicts`, and that one must score less
-    than minus as much. `danger` is the score that `DANGER` needs.
+    than minus as much. `danger` is the score of `DANGER` from which she asks, `certain` that from
+    which she asks even if a veto holds; below `grave` and below `harmless` it contradicts what
+    expressions find to be grave and doubtful.
     `examples` identifies the examples that it was learned from.
     """
 
@@ -51,7 +54,8 @@ class Classifier:
         examples: str = "",
     ) -> None:
         self.classes = tuple(classes)
-        self.sure, self.lead, self.contradicts, self.danger = (limits[name] for name in LIMITS)
+        self.sure, self.lead, self.contradicts = (limits[name] for name in LIMITS[:3])
+        self.danger, self.certain, self.grave, self.harmless = (limits[name] for name in LIMITS[3:])
         self.examples = examples
         self._bias = tuple(bias)
         self._scale = scale
@@ -92,19 +96,19 @@ class Classifier:
         """Bytes of the weights in memory."""
         return len(self._starts) * self._starts.itemsize + len(self._cells)
 
-    def dangerous(self, text: str) -> bool:
-        """Whether a normalised text may be about danger."""
+    def danger_of(self, text: str) -> float:
+        """The score of `DANGER` for a normalised text."""
         if DANGER not in self.classes:
-            return False
-        return self.scores(text)[self.classes.index(DANGER)] > self.danger
+            return 0.0
+        return self.scores(text)[self.classes.index(DANGER)]
 
 
-LIMITS = ("sure", "lead", "contradicts", "danger")
+LIMITS = ("sure", "lead", "contradicts", "danger", "certain", "grave", "harmless")
 
 
 def buckets(text: str) -> set[int]:
-    """The buckets of every run of 1 to 4 characters of a normalised text, its ends marked."""
-    marked = f"\n{text}\n"
+    """The buckets of every run of 1 to 4 characters of a normalised text, its ends marked, in hiragana."""
+    marked = f"\n{in_hiragana(text)}\n"
     return {
         zlib.crc32(marked[start : start + size].encode("utf-8", "surrogatepass")) % BUCKETS
         for size in _RUNS

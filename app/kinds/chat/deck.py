@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from app.errors import RequestError
 from app.kinds.chat.care import Care, Sign, load_care
-from app.kinds.chat.classifier import Classifier, load_classifier
+from app.kinds.chat.classifier import load_classifier
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression, any_of, compiled
 from app.kinds.chat.files import PatternReader
@@ -39,14 +39,12 @@ from app.kinds.chat.intents import (
     main_hit,
 )
 from app.kinds.chat.lines import ANY, PLAIN, SEASONS, WEEKDAYS, Line, Moment, load_lines
-from app.kinds.chat.message import Address, address, joined, mention, normalise, spelling
+from app.kinds.chat.message import Address, address, mention, normalise, spelling
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.store.key import Query
 
-# Longer messages are stories, which the classifier has not seen; expressions read them.
-_LONGEST_HINT = 80
 CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
 
@@ -149,7 +147,6 @@ class PatternDeck:
     vary: str
     foreseen: tuple[Mapping[str, Any], ...]
     care: Care | None
-    classifier: Classifier | None
     talks: Mapping[str, Talk]
     reader: IntentReader
     folder: Path
@@ -191,24 +188,11 @@ class PatternDeck:
         signs = set(self.care.signs(message)) if self.care else set()
         if any(intent.grave for intent in found):
             signs.add(Sign.GRAVE)
-        if any(intent.doubt for intent in found) or (
-            not signs & {Sign.GRAVE} and self._hinted(message)
-        ):
+        if any(intent.doubt for intent in found):
             signs.add(Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)
         return frozenset(signs)
-
-    def _hinted(self, message: str) -> bool:
-        text = joined(normalise(message))
-        if not self.classifier or len(text) > _LONGEST_HINT or not self.classifier.dangerous(text):
-            return False
-        doubts = [intent for intent in self.intents if intent.doubt]
-        return not any(
-            vetoes.against(text)
-            for intent in doubts
-            for vetoes in (intent.vetoes, intent.message_vetoes)
-        )
 
     def main(self, hits: Iterable[Hit]) -> Hit | None:
         """The hit that an answer must be about: the first of those with most weight."""
@@ -260,7 +244,6 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     intents = load_intents(folder)
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents.all}
-    classifier = load_classifier(folder, names)
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
     hours = {time.id for time in times}
@@ -291,12 +274,11 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
-        classifier=classifier,
         talks={c: Talk(hearing, topics[c], things[c], lines[c]) for c in topics} if hearing else {},
         reader=IntentReader(
             intents,
             reader.member(root, "longest", int, "") if "longest" in root else LONGEST,
-            classifier,
+            load_classifier(folder, names),
         ),
         folder=folder,
     )

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from app.kinds.chat.classifier import Classifier
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of
 from app.kinds.chat.files import PatternReader
-from app.kinds.chat.message import PARTING, Asides, asides, clauses, joined, normalise
+from app.kinds.chat.message import PARTING, Asides, asides, clauses, in_hiragana, joined, normalise
 
 INTENTS_FILE = "intents.json"
 # Clauses in which the same intent is searched for at most: it is given once anyway.
@@ -42,6 +42,8 @@ _HITS = 16
 _MORE = 8
 # Characters of the longest message that is read as small talk, unless the deck says otherwise.
 LONGEST = 60
+# Longer messages are stories, which the classifier has not seen; expressions read them.
+_LONGEST_LEARNED = 80
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -121,8 +123,9 @@ class IntentReader:
         self._searched = [intent for intent, _ in searched]
         self._prefilter = Prefilter([expression for _, expression in searched])
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
+        self._doubt = next((intent for intent in intents.all if intent.doubt), None)
         self._asides = intents.asides
-        self._classifier = classifier
+        self.classifier = classifier
         self._longest = longest
         # Several steps of an answer ask for the intents of the same message.
         self._cached = lru_cache(maxsize=16)(self._hits)
@@ -145,7 +148,29 @@ class IntentReader:
             about = (intent for intent in possible if not (intent.careful or intent.aside))
             found += _hits(content, about) if content else [*beside, *_hits(said, about)]
         kept = _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
+        if self.classifier and self._doubt and len(text) <= _LONGEST_LEARNED:
+            kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
         return self._with_guess(kept, content) if content else kept
+
+    def _weighed(
+        self, hits: list[Hit], text: str, classifier: Classifier, doubt: Intent
+    ) -> list[Hit]:
+        """The hits, after the classifier has judged how dangerous the message is.
+
+        She only asks where expressions find something grave that the classifier does not think
+        dangerous, or where it alone finds danger and is certain or no veto holds. A doubt that it thinks
+        harmless is dropped.
+        """
+        score = classifier.danger_of(text)
+        if not any(hit.intent.careful for hit in hits):
+            sure = score > classifier.certain
+            if sure or (score > classifier.danger and not _vetoed(doubt, text)):
+                return [Hit(doubt, 0, len(text), learned=True), *hits]
+            return hits
+        if any(hit.intent.grave for hit in hits):
+            unsure = score < classifier.grave
+            return [h._replace(intent=doubt) if unsure and h.intent.grave else h for h in hits]
+        return [h for h in hits if not h.intent.careful] if score < classifier.harmless else hits
 
     def _with_guess(self, hits: list[Hit], content: _Clauses) -> list[Hit]:
         """The hits, and what the classifier makes of the content if it is sure and nothing is found.
@@ -153,18 +178,22 @@ class IntentReader:
         An intent that the content contradicts is replaced, but never a careful one.
         """
         main = main_hit(hits)
-        if not self._classifier or (main and main.intent.careful):
+        if not self.classifier or (main and main.intent.careful):
             return hits
-        name = self._classifier.guess(
+        name = self.classifier.guess(
             content.lines.replace("\n", "、"), main.intent.id if main else None
         )
-        if name not in self._by_id:
+        if name not in self._by_id or any(hit.intent.id == name for hit in hits):
             return hits
         guess = Hit(self._by_id[name], *content.span, learned=True)
         return _once([*(hit for hit in hits if hit is not main), guess])
 
     def _possible(self, lines: str) -> list[Intent]:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
+
+
+def _vetoed(intent: Intent, text: str) -> bool:
+    return intent.vetoes.against(text) or intent.message_vetoes.against(text)
 
 
 def _hits(said: _Clauses, intents: Iterable[Intent]) -> list[Hit]:
@@ -180,6 +209,7 @@ class _Clauses:
             places.setdefault(clause, place)
         self._text = text
         self._whole = joined(text)
+        self._folded = in_hiragana(self._whole)
         self._places = list(places.values())
         self._clauses = list(places)
         self.lines = "\n".join(self._clauses)
@@ -194,7 +224,8 @@ class _Clauses:
     @property
     def searchable(self) -> str:
         """The clauses and the whole message, for the prefilter."""
-        return f"{self.lines}\n{self._whole}"
+        folded = "" if self._folded == self._whole else self._folded
+        return f"{self.lines}\n{self._whole}\n{folded}"
 
     def content(self, known: Asides | None, beside: Iterable[Hit]) -> _Clauses | None:
         """What the message says besides asides; None if nothing.
@@ -223,9 +254,11 @@ class _Clauses:
         return itertools.chain(hits, self._found_whole(intent)) if whole else hits
 
     def _found_whole(self, intent: Intent) -> Iterator[Hit]:
-        match = intent.expression.search(self._whole) if intent.expression else None
-        if match and not intent.vetoes.against(self._whole):
-            yield Hit(intent, *match.span())
+        # Danger is read in katakana (ｷｴﾀｲ) too.
+        for text in {self._whole, self._folded} if intent.careful else {self._whole}:
+            match = intent.expression.search(text) if intent.expression else None
+            if match and not intent.vetoes.against(self._whole):
+                yield Hit(intent, *match.span())
 
     def _found(self, intent: Intent) -> Iterator[Hit]:
         first = 0

@@ -52,6 +52,7 @@ _ROWS = (
     ("おこごそぞとどのほぼぽもよろをょぉ", "ぉ"),
 )
 _TO_KATAKANA = 0x60
+_TO_HIRAGANA = {sign: sign - _TO_KATAKANA for sign in range(ord("ァ"), ord("ヶ") + 1)}
 # Characters by which NFKC may lengthen a message (㌔ becomes キロ). A message of such characters alone
 # could grow eighteen times and be slow to search; it is then left as it is.
 _MOST_WIDENED = 200
@@ -299,6 +300,11 @@ def joined(text: str) -> str:
     """A normalised message as one line; where it is typed sign by sign (死 に た い), put together."""
     line = text.replace("\n", " ")
     return _BETWEEN.sub("", line) if _SPACED.search(line) else line
+
+
+def in_hiragana(text: str) -> str:
+    """A text with katakana as hiragana, sign for sign."""
+    return text.translate(_TO_HIRAGANA)
 
 
 def clauses(text: str) -> list[tuple[int, str]]:

@@ -6,11 +6,16 @@ Whoever reads a failing line has used the set up; a new one must then be written
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from typing import Any
+
+import pytest
 
 from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
+from tests.kinds.chat.test_care_blind import outcome
 
 BLIND = kit.DATA / "blind"
 
@@ -36,3 +41,45 @@ def test_no_answer_is_given_to_an_opposite(deck: PatternDeck) -> None:
     print(f"\nfalse hits: {interval(false, different)}; lost: {lost} of 20 that are the same")
     assert different == 200
     assert false == 0
+
+
+def label_intents() -> list[tuple[re.Pattern[str], list[str | None]]]:
+    """The intents that a writer's label allows (None: no answer by a line), from the labels' names."""
+    rows = json.loads((BLIND / "labels.json").read_text())
+    return [(re.compile(row["label"]), row["intents"]) for row in rows]
+
+
+@pytest.mark.long
+def test_single_messages_are_read(deck: PatternDeck) -> None:
+    """Counts how messages of strangers are read: those with an intent of ours, and those with none."""
+    labels, counts = label_intents(), Counter[str]()
+    for row in blind_rows("messages.jsonl"):
+        allowed = next(of for label, of in labels if label.fullmatch(row["intent"]))
+        hit = deck.main(deck.recognise(row["text"]))
+        found = hit.intent.id if hit else None
+        kind = "none" if row["intent"] == "none" else "other" if None in allowed else "intent"
+        read = "left" if found is None else "right" if found in allowed else "wrong"
+        counts[f"{kind} {read}"] += 1
+    for kind in ("intent", "none", "other"):
+        of = sum(count for name, count in counts.items() if name.startswith(kind))
+        for read in ("right", "left", "wrong"):
+            print(f"\n{kind} {read}: {interval(counts[f'{kind} {read}'], of)}", end="")
+    with_intent = sum(counts[f"intent {read}"] for read in ("right", "left", "wrong"))
+    assert counts["intent right"] >= 0.7 * with_intent
+    assert counts["intent wrong"] <= 0.05 * with_intent
+    assert counts["none wrong"] <= 0.08 * sum(counts[f"none {o}"] for o in ("left", "wrong"))
+
+
+@pytest.mark.long
+def test_danger_in_messages_of_strangers(deck: PatternDeck) -> None:
+    """Counts what is missed, and what is taken for grave; where a person is unsure, asking is right."""
+    rows = blind_rows("danger.jsonl")
+    found = [(row, outcome(deck, row)) for row in rows]
+    grave = [result for row, result in found if row["grave"]]
+    other = [(row, result) for row, result in found if not row["grave"]]
+    taken = sum(result == "grave" for _, result in other)
+    asked = sum(result in ("asked", "careful") and not row.get("unsure") for row, result in other)
+    print(f"\nmissed: {interval(grave.count('none'), len(grave))}")
+    print(f"taken for grave: {interval(taken, len(other))}; asked: {interval(asked, len(other))}")
+    assert grave.count("none") <= 0.1 * len(grave)
+    assert taken <= 0.05 * len(other)

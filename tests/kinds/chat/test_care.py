@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from app.errors import DeckError
 from app.kinds.chat.care import FOLLOWING, Memory, Plan, Sign, Step, step
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.intents import LONGEST, IntentReader, load_intents
 from precompute.review.chat import check_care
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini
@@ -265,8 +266,11 @@ def test_a_wrong_care_file_is_blamed(tmp_path: Path, change: tuple[str, str], to
 
 def test_a_hint_only_makes_her_ask(deck: PatternDeck) -> None:
     """What only the model finds is never taken for grave, and what the vetoes know is left alone."""
-    bold = dataclasses.replace(deck, classifier=copy.copy(deck.classifier))
-    assert bold.classifier
-    bold.classifier.danger = -1000.0
+    classifier = copy.copy(deck.reader.classifier)
+    assert classifier
+    classifier.danger = classifier.grave = -1000.0
+    bold = dataclasses.replace(
+        deck, reader=IntentReader(load_intents(kit.DECK), LONGEST, classifier)
+    )
     assert bold.signs("今日は数学だった") == {Sign.DOUBT}
     assert Sign.DOUBT not in bold.signs("推しが尊くて死ぬ")

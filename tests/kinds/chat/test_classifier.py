@@ -17,7 +17,15 @@ from precompute.learn import classifier as learning
 from tests.kinds.chat import kit
 from tests.kinds.chat.test_reading import utterances
 
-LIMITS = {"sure": 0.0, "lead": 1.0, "contradicts": 1.0, "danger": 0.0}
+LIMITS = {
+    "sure": 0.0,
+    "lead": 1.0,
+    "contradicts": 1.0,
+    "danger": 0.0,
+    "certain": 1.0,
+    "grave": 0.0,
+    "harmless": -3.0,
+}
 
 
 def main_of(deck: PatternDeck, text: str) -> tuple[str | None, bool]:
@@ -28,8 +36,8 @@ def main_of(deck: PatternDeck, text: str) -> tuple[str | None, bool]:
 
 def test_the_classifier_belongs_to_the_examples(deck: PatternDeck) -> None:
     """Who changes an example learns the classifier again, with the command that docs/chat.md names."""
-    assert deck.classifier
-    assert deck.classifier.examples == learning.checksum(kit.DECK)
+    assert deck.reader.classifier
+    assert deck.reader.classifier.examples == learning.checksum(kit.DECK)
 
 
 def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
@@ -44,9 +52,9 @@ def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
 
 def test_alone_it_reads_most_of_what_it_has_not_seen(deck: PatternDeck) -> None:
     """Without expressions, four in five of the held-out messages are read right, and none in thirty wrong."""
-    assert deck.classifier
+    assert deck.reader.classifier
     rows = utterances("utterances.held_out.jsonl")
-    found = [(wanted, deck.classifier.guess(normalise(text))) for text, wanted in rows]
+    found = [(wanted, deck.reader.classifier.guess(normalise(text))) for text, wanted in rows]
     right = sum(wanted == guess for wanted, guess in found)
     wrong = sum(guess not in (wanted, None) for wanted, guess in found)
     print(f"\nclassifier alone, held out: {right} of {len(rows)} right, {wrong} wrong")
@@ -102,7 +110,7 @@ def test_expressions_win(deck: PatternDeck) -> None:
 
 def test_a_deck_without_a_classifier_is_read_by_expressions(english: PatternDeck) -> None:
     """The classifier is data of a deck that may be missing."""
-    assert english.classifier is None
+    assert english.reader.classifier is None
     assert english.main(english.recognise("Well, I am so tired today"))
 
 
@@ -141,8 +149,8 @@ def test_a_damaged_classifier_is_refused(
 def test_it_is_small(deck: PatternDeck) -> None:
     """The file has less than 400 KB, and in memory it is one array and one text of bytes, below 1 MB."""
     assert (kit.DECK / CLASSIFIER_FILE).stat().st_size < 400_000
-    assert deck.classifier
-    assert deck.classifier.memory < 1_000_000
+    assert deck.reader.classifier
+    assert deck.reader.classifier.memory < 1_000_000
 
 
 @pytest.mark.long
@@ -153,7 +161,7 @@ def test_the_command_makes_it_again(tmp_path: Path, deck: PatternDeck) -> None:
     (folder / CLASSIFIER_FILE).unlink()
     result = CliRunner().invoke(learning.main, [str(folder)])
     assert result.exit_code == 0, result.output
-    again, kept = load_pattern_deck(folder).classifier, deck.classifier
+    again, kept = load_pattern_deck(folder).reader.classifier, deck.reader.classifier
     assert again
     assert kept
     texts = [normalise(row.text) for row in learning.examples(folder)[::20]]
