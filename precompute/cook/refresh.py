@@ -250,7 +250,7 @@ def plan_refresh(
 ) -> Iterator[Job]:
     """The jobs of a refresh. Raises PlanError."""
     if name == DISLIKED and not cooking_of(deck).voted_on:
-        raise PlanError("--refresh disliked: nobody votes on the lines of a chat")
+        raise PlanError("--refresh disliked: nobody votes on the answers of this kind of deck")
     try:
         yield from PLANS[name](settings, deck, choice, err)
     except IndexUnusableError as error:

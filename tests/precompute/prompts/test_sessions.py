@@ -129,6 +129,45 @@ def test_why_explains_a_hit_and_a_miss(main: Main) -> None:
     assert "asked:    0.5" in out
 
 
+def test_what_is_recorded_is_listed_and_exported(main: Main, tmp_path: Path) -> None:
+    """As JSON Lines, with everything; and as chats for training, in the same form as all decks."""
+    status, out, _ = main("prompts")
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [one["reply"]["choices"][0]["text"] for one in listed if one["variant"] == 1] == [
+        "You asked: hello (reply 2)",
+        "You asked: bye (reply 4)",
+    ]
+    words = ("--deck", "recorded", "--format", "openai", "--validation", "0", "--restricted")
+    status, _, err = main("export", *words, "--out", str(tmp_path / "chats"))
+    assert status == 0, err
+    rows = [
+        json.loads(line)
+        for path in (tmp_path / "chats").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    said = {row["messages"][-1]["content"] for row in rows if "messages" in row}
+    assert said == {one["reply"]["choices"][0]["text"] for one in listed}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("build", "--deck", "recorded", "--n", "3"), "nothing in the box can answer prompts"),
+        (("build", "--deck", "recorded", "--refresh", "disliked"), "nobody votes"),
+        (("rehearse", "--deck", "recorded"), "is no deck of cards"),
+        (("talk", "--deck", "recorded"), "no characters"),
+    ],
+)
+def test_what_means_nothing_for_prompts_is_refused(
+    main: Main, words: tuple[str, ...], told: str
+) -> None:
+    status, _, err = main(*words)
+    assert status == 2
+    assert told in err
+    assert "Traceback" not in err
+
+
 def gemini(text: str, **config: object) -> dict[str, object]:
     """A body of Gemini's clients."""
     contents = [{"role": "user", "parts": [{"text": text}]}]
@@ -213,7 +252,8 @@ def test_the_fixture_replays_in_somebodys_tests(kitchen: Precompute, tmp_path: P
     done = subprocess.run(
         words,
         cwd=tmp_path,
-        env=environment(PYTHONPATH=REPO),
+        # Where the package is installed, pytest would load the plugin a second time.
+        env=environment(PYTHONPATH=REPO, PYTEST_DISABLE_PLUGIN_AUTOLOAD=1),
         capture_output=True,
         text=True,
         check=False,
