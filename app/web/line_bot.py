@@ -210,6 +210,7 @@ class LineBot:
         if kind in ("unsend", "unfollow", "leave") and source:
             # What was taken back, or by whom we are no longer wanted, is not kept.
             self._history.forget(self._conversation(source))
+            self._served.forget(self._conversation(source))
         token = getattr(event, "reply_token", None)
         found = _said(event, (self._only,) if self._only else self._served.deck.characters)
         if not token or not source or str(event.mode.value) != "active" or not found:

@@ -257,6 +257,15 @@ class ServedChat:
         after, step = self._danger.change(key, change)
         return replace(turn, care=step, watch=after.watch)
 
+    def forget(self, conversation: str) -> None:
+        """Forget what a conversation remembers: what the user told, not what the care needs."""
+
+        def change(row: bytearray) -> None:
+            row[:] = bytes(len(row))
+
+        for character in self.deck.characters:
+            self._talks.change(f"{conversation} {self.deck.id} {character.id}", change)
+
     def reset_care(self, conversation: str) -> None:
         """Answer a conversation as usual again, until there is another grave message."""
 

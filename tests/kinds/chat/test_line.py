@@ -277,6 +277,20 @@ def test_nothing_of_who_writes_is_kept(server: kit.Server, line: Line) -> None:
         assert word.encode() not in kept, word
 
 
+def test_what_was_told_is_forgotten_with_the_friend(server: kit.Server, line: Line) -> None:
+    """Who blocks the bot and comes back is not reminded of what was told before; others are."""
+    ends = [told.rpartition("}")[2] for told in said("recall_exam")]
+    for number, blocks in enumerate((False, True)):
+        user = "U" + f"{number}d" * 16
+        answered(server, line, text("明日テストなんだ", user=user))
+        if blocks:
+            gone = event("unfollow", user=user)
+            del gone["replyToken"]
+            assert deliver(server, gone).status == 200
+        replies = [answered(server, line, text("うん", user=user)) for _ in range(4)]
+        assert any(end in reply for reply in replies for end in ends) is not blocks
+
+
 def test_taken_back_and_other_events_are_no_error(server: kit.Server, line: Line) -> None:
     """Events that need no answer, or must not get one, are taken and left."""
     standby = {**text("おはよう"), "mode": "standby"}
