@@ -5,8 +5,9 @@ Only the server and the command line read settings; other modules are passed the
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from os.path import realpath
 from pathlib import Path
@@ -284,7 +285,15 @@ def unknown_settings(environ: Mapping[str, str]) -> str:
     strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     if not strange:
         return ""
-    return f"no such setting, ignored: {', '.join(strange)}; docs/settings.md lists what there is"
+    named = ", ".join(f"{name}{_meant(name, known)}" for name in strange)
+    return f"no such setting, ignored: {named}; docs/settings.md lists what there is"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    # Compared without what all of them begin with, which would make any two of them alike.
+    bare = {other.removeprefix(PREFIX): other for other in known}
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), sorted(bare), 1, 0.7)
+    return f" (did you mean {bare[found[0]]}?)" if found else ""
 
 
 def travelling_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -20,7 +20,7 @@ STARTS = {
 
 @pytest.mark.parametrize("start", STARTS)
 def test_a_setting_that_is_none_is_told_in_one_line(start: str, tmp_path: Path) -> None:
-    """A setting that an earlier version had, or that is misspelt, is named at the start and ignored."""
+    """A setting that an earlier version had, or that is misspelt, is named at the start and ignored, with the nearest."""
     environ = environment(
         TSUKURIOKI_DATA=tmp_path,
         # Ends each of them in the same way, without a server to stop.
@@ -34,7 +34,9 @@ def test_a_setting_that_is_none_is_told_in_one_line(start: str, tmp_path: Path) 
         [sys.executable, *STARTS[start]], cwd=REPO, env=environ, capture_output=True, text=True, check=False
     )  # fmt: skip
     first, *rest = told.stderr.splitlines()
-    names = "TSUKURIOKI_CHAT_SEED, TSUKURIOKI_PROT, TSUKURIOKI_THREADS"
+    names = (
+        "TSUKURIOKI_CHAT_SEED, TSUKURIOKI_PROT (did you mean TSUKURIOKI_PORT?), TSUKURIOKI_THREADS"
+    )
     assert first.endswith(
         f"no such setting, ignored: {names}; docs/settings.md lists what there is"
     )

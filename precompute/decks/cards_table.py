@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import string
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -201,4 +202,6 @@ def answers_of_table(table: Table, file: str, hand: int) -> list[dict[str, Any]]
 
 def read_answers(path: Path) -> list[Any]:
     """The objects of `written.jsonl`; none if there is no file."""
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    return [orjson.loads(line) for line in path.read_bytes().removeprefix(BOM_UTF8).splitlines()]

@@ -28,6 +28,7 @@ def _faults(deck: Deck) -> Iterator[tuple[str, str]]:
     yield from _frames(deck)
     yield from _titles(deck)
     yield from _cards(deck)
+    yield from _contrast(deck)
     if deck.folder and deck.folder.name != deck.id:
         yield "deck.json: id", f"{deck.id!r} is in the folder {deck.folder.name!r}"
     if not has_prompts(deck):
@@ -84,6 +85,28 @@ def _titles(deck: Deck) -> Iterator[tuple[str, str]]:
         if len(title) > most:
             fault = f"has {len(title)} characters; more than {most} are set very small: {title}"
             yield f"titles.json: title {number}", fault
+
+
+def _contrast(deck: Deck) -> Iterator[tuple[str, str]]:
+    """Text that is hard to read: less than 4.5 : 1, by the Web Content Accessibility Guidelines."""
+    for text, ground in (("ink", "paper"), ("soft", "paper"), ("accent_ink", "paper")):
+        if text in deck.theme and ground in deck.theme:
+            ratio = _ratio(deck.theme[text], deck.theme[ground])
+            if ratio < 4.5:
+                fault = f"the contrast with {ground} is {ratio:.1f} : 1; text needs 4.5 : 1"
+                yield f"deck.json: theme {text}", fault
+
+
+def _ratio(one: str, other: str) -> float:
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    """The relative luminance of a colour like #1f2322 (WCAG 2.2)."""
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return sum(w * part for w, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def _cards(deck: Deck) -> Iterator[tuple[str, str]]:

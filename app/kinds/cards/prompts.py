@@ -33,7 +33,7 @@ FOLDER = "prompts"
 _SECTION = re.compile(r"^----\n", re.MULTILINE)
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
-_RULES = frozenset(
+RULE_PLACES = frozenset(
     {
         "least", "most", "unit", "fewest", "paragraphs", "sentence", "wording", "forbidden",
         "polite", "address", "showcase",
@@ -108,8 +108,8 @@ def load_prompt(folder: Path, name: str) -> PromptFile:
         found = set(_PLACE.findall(section))
         if wanted - found:
             raise DeckError(str(path), f"section {number}", f"lacks {_named(wanted - found)}")
-        if found - wanted - _RULES:
-            strange = _named(found - wanted - _RULES)
+        if found - wanted - RULE_PLACES:
+            strange = _named(found - wanted - RULE_PLACES)
             raise DeckError(str(path), f"section {number}", f"has the unknown place {strange}")
     return PromptFile(path, sections)
 

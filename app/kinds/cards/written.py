@@ -10,6 +10,7 @@ They are part of the deck. A build without a key stores them first and composes 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
     path = deck.folder / WRITTEN_FILE if deck.folder else None
     if path is None or not path.exists():
         return answers
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
         query, response = _answer(deck, path, number, line)
         if query in answers:
             raise DeckError(str(path), f"line {number}", "an answer to the same play stands above")

@@ -102,6 +102,9 @@ FAULTS = {
         edit("titles.json", lambda titles: titles.append("A very long title " * 5)),
         "more than 60 are set very small",
     ),
+    "colours that are too alike": Fault(
+        put("theme", {"paper": "#f4f1e8", "ink": "#b0b0b0"}), "the contrast with paper is 1.9 : 1"
+    ),
     "an id that is not the folder's": Fault(
         put("id", "gallery"), "'gallery' is in the folder 'museum'"
     ),
