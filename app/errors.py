@@ -209,11 +209,19 @@ class UpstreamError(TsukuriokiError):
 
     `status` is the HTTP status for the client: the upstream's own, 502 if its reply was cut, empty or
     unreadable, 504 if it did not come. `body` and `mime` are the upstream's own error in its dialect,
-    empty if it gave none.
+    empty if it gave none; `headers` say when to ask again.
     """
 
-    def __init__(self, status: int, message: str, body: bytes = b"", mime: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        body: bytes = b"",
+        mime: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.body = body
         self.mime = mime
+        self.headers = headers

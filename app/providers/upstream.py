@@ -14,6 +14,8 @@ from app.providers.faults import plain
 from app.providers.secret import Secret
 
 BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+# Headers of an error by which clients' libraries decide when to ask again.
+_PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 # Bytes of a service's error that are passed on.
 _MOST_ERROR = 1 << 16
 
@@ -81,13 +83,13 @@ class Upstream:
         if not 400 <= status < 600:
             raise UpstreamError(BAD_GATEWAY, f"{self._url} answered with status {status}")
         said = content[:_MOST_ERROR].decode("utf-8", "replace")
-        error = UpstreamError(
+        raise UpstreamError(
             status,
             f"{self._url} answered with status {status}: {plain(said, self._key)}",
             self._key.scrub(said).encode(),
             headers.get("content-type", ""),
+            tuple((name, headers[name]) for name in _PASSED_ON if name in headers),
         )
-        raise error
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

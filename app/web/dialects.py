@@ -193,7 +193,9 @@ def error_response(codec: Codec, error: RequestError | UpstreamError) -> Respons
     """An error as the dialect's clients read it."""
     if isinstance(error, UpstreamError):
         if error.body:
-            return Response(error.body, error.status, content_type=error.mime)
+            response = Response(error.body, error.status, content_type=error.mime)
+            response.headers.extend(error.headers)
+            return response
         return json_response(codec.render_error(error.status, str(error), "upstream"), error.status)
     field, code = "", ""
     if isinstance(error, BadFieldError):

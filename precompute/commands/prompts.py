@@ -31,14 +31,15 @@ def _deck_of_prompts(settings: Settings, name: str) -> PromptDeck:
 
 @click.command()
 @click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@prompts_option
+@click.option("--deck", "deck_name", metavar="ID", help="Which deck; else that of the model.")
 @click.option("--path", "sent_to", help="Where it is sent, as in /v1/responses; else as it looks.")
 @json_option
-def why(request: Path, deck_name: str, sent_to: str | None, as_json: bool) -> int:
+def why(request: Path, deck_name: str | None, sent_to: str | None, as_json: bool) -> int:
     """Say which recording answers a request, or why none does; exit status 1 for a miss."""
     settings = read_settings()
-    deck = _deck_of_prompts(settings, deck_name)
-    told = explaining.explain(settings, deck, explaining.read_request(request, sent_to))
+    asked = explaining.read_request(request, sent_to)
+    deck = _deck_of_prompts(settings, deck_name or explaining.deck_of(settings, asked.model))
+    told = explaining.explain(settings, deck, asked)
     if as_json:
         click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     else:

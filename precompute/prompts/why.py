@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from app.errors import IndexUnusableError, PlanError, RequestError
-from app.kinds.prompts.deck import PromptDeck
+from app.kinds.decks import load_all
+from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.kinds.prompts.key import for_any_model, query_of
 from app.kinds.prompts.nearest import Nearest, differing, fields_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
@@ -35,6 +36,13 @@ def read_request(path: Path, sent_to: str | None) -> PromptRequest:
     except RequestError as error:
         hint = "" if sent_to else "; if it is of another dialect, say --path"
         raise PlanError(f"{path}: {error.detail}{hint}") from None
+
+
+def deck_of(settings: Settings, model: str) -> str:
+    """The id of the deck of prompts that answers for a model. Raises DeckError."""
+    decks = load_all(settings.decks).values()
+    prompts = [deck for deck in decks if isinstance(deck, PromptDeck)]
+    return next((deck.id for deck in prompts if model in (deck.id, *deck.models)), RECORDED)
 
 
 def explain(settings: Settings, deck: PromptDeck, request: PromptRequest) -> dict[str, Any]:

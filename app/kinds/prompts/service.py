@@ -46,6 +46,7 @@ FINGERPRINT = "recorded"
 OPENAI = "https://api.openai.com/v1"
 # Conversations whose place in a sequence of answers is remembered, and for how many seconds.
 CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
+_MOST_TOKENS = 10**9
 _TURN = struct.Struct("<I")
 
 
@@ -294,7 +295,8 @@ class ServedPrompts:
                 model=reply.model,
                 fingerprint=FINGERPRINT,
                 created=self._now(),
-                usage=Usage(*map(float, reply.usage)),
+                # An upstream may say anything; an entry may not.
+                usage=Usage(*(float(min(tokens, _MOST_TOKENS)) for tokens in reply.usage)),
             )
 
         try:

@@ -32,7 +32,7 @@ class Upstream:
     """An upstream of a protocol of our own: it replies with its number, whole or in pieces.
 
     `say` makes the reply's texts; `before` is called before each reply; `status` is what it answers
-    with; with `cut` its streams end in the middle.
+    with, and `more` further headers; with `cut` its streams end in the middle.
     """
 
     url: str = ""
@@ -42,6 +42,7 @@ class Upstream:
     before: Callable[[], object] = lambda: None
     status: int = 200
     cut: bool = False
+    more: dict[str, str] = field(default_factory=dict)
 
     def reply(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
@@ -51,6 +52,8 @@ class Upstream:
         number = len(self.requests)
         self.before()
         handler.send_response(self.status)
+        for name, value in self.more.items():
+            handler.send_header(name, value)
         if not body["stream"] or self.status != 200:
             raw = json.dumps({"texts": self.say(number), "sign": "署名"}).encode()
             handler.send_header("content-length", str(len(raw)))

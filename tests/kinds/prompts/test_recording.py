@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from app.kinds.prompts.deck import Miss, PromptDeck
 from app.kinds.prompts.gate import REPLY, Checks, PromptGate
 from app.kinds.prompts.key import KeyRules, query_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
-from app.kinds.prompts.reply import Choice, Piece, Reply
+from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
 from app.ledger.misses import read_ledger
 from app.store.entry import Entry
 from app.store.holder import bring_up
@@ -23,6 +24,7 @@ from app.store.log import LogWriter, Record, log_path, read_log
 from precompute.learn.recordings import take_in
 from tests.kinds.prompts.kit import (
     MODEL,
+    Reader,
     Upstream,
     asked,
     chat,
@@ -224,6 +226,7 @@ def test_only_what_is_good_is_kept(tmp_path: Path, model: Upstream, fault: str) 
     worker = recording(tmp_path, model, deck if fault == "refused by the deck" else None)
     if fault == "status":
         model.status = 429
+        model.more = {"retry-after": "7"}
     if fault == "cut":
         model.cut = True
     if fault == "empty":
@@ -233,6 +236,7 @@ def test_only_what_is_good_is_kept(tmp_path: Path, model: Upstream, fault: str) 
     if fault in ("status", "cut", "no server"):
         with pytest.raises(UpstreamError) as failed:
             worker.answer(asked("hello", stream=True)).whole()
+        assert failed.value.headers == ((("retry-after", "7"),) if fault == "status" else ())
         assert failed.value.status == {"status": 429, "cut": 502, "no server": 502}[fault]
     else:
         worker.answer(asked("hello", stream=True)).whole()
@@ -251,6 +255,22 @@ def test_a_stream_that_the_client_leaves_is_not_kept(tmp_path: Path, model: Upst
     events.close()
     assert kept(tmp_path) == []
     assert text_of(worker, asked("hello", stream=True)) == "answer 2"
+
+
+def test_a_reply_that_claims_endless_tokens_is_replayed(tmp_path: Path, model: Upstream) -> None:
+    """What an upstream says of itself cannot make a line that nobody reads again."""
+    one = asked("hello")
+    one = one._replace(reader=Boasting())
+    text_of(recording(tmp_path, model), one)
+    assert text_of(served(tmp_path), one) == "answer 1"
+
+
+class Boasting(Reader):
+    """Reads a reply with more tokens than there are."""
+
+    def whole(self, body: Any) -> Reply:
+        """The reply."""
+        return replace(super().whole(body), usage=Tokens(2**53, 2**53))
 
 
 def test_no_key_reaches_the_disk(tmp_path: Path, model: Upstream) -> None:

@@ -13,7 +13,7 @@ from demo.standins import stand_ins
 from tests.making import Precompute, row, serving, write_json
 
 SLOTS = {"dish": ["ramen", "curry", "soba"], "guest": ["child", "vegan"], "mood": ["calm", "wild"]}
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "template": [
         {"role": "system", "content": "You write menus."},
         {"role": "user", "content": "Describe {dish} for a {mood} {guest}"},
@@ -73,6 +73,21 @@ def test_a_matrix_is_cooked_gated_served_and_counted(menu: Precompute) -> None:
             "pairs": 15,
             "of_pairs": 16,
         }
+        texts = [
+            m["content"].format(dish="soba", mood="calm", guest="child")
+            for m in TEMPLATE["template"]
+        ]
+        body = {
+            "model": "menu",
+            "messages": [
+                {"role": "system", "content": texts[0]},
+                {"role": "user", "content": texts[1].upper()},
+            ],
+        }
+        write_json(menu.folder / "asked.json", body)
+        told = menu("why", "asked.json").stdout
+        assert "hit: deck menu answers by the template's slots" in told
+        assert "slot guest: child" in told
         with serving(menu.settings, menu.folder / "server.log") as server:
             answer = ask(server.url, "Describe ramen for a calm vegan", temperature=0.3)
             assert answer.headers["x-tsukurioki-tier"] == "exact"
