@@ -67,17 +67,26 @@ def replies(store: Path, count: int) -> list[Request]:
     return [Request("POST", "/v1/chat/completions", body, "application/json") for body in bodies]
 
 
+def question(number: int) -> str:
+    """What the user of a recorded chat says."""
+    return f"Describe dish number {number} for a guest who likes fish."
+
+
+def reply_text(number: int) -> str:
+    """The text of its recorded reply."""
+    return f"Dish {number} is grilled over charcoal and served with lemon. " * 8
+
+
 def _messages(number: int) -> list[dict[str, str]]:
     return [
         {"role": "system", "content": "You are the waiter of a small restaurant. Be brief."},
-        {"role": "user", "content": f"Describe dish number {number} for a guest who likes fish."},
+        {"role": "user", "content": question(number)},
     ]
 
 
 def _recorded(deck: PromptDeck, body: bytes, number: int) -> Entry:
     query = query_of(deck.id, read_chat(orjson.loads(body))[0], deck.rules)
-    text = f"Dish {number} is grilled over charcoal and served with lemon. " * 8
-    reply = Reply((Choice(text),), "m", Tokens(40, 120)).to_text()
+    reply = Reply((Choice(reply_text(number)),), "m", Tokens(40, 120)).to_text()
     return Entry(query.key, 0, query, {REPLY: reply}, "openai", "m", "bench", NOW)
 
 

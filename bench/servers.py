@@ -28,6 +28,8 @@ PATIENCE = 30.0
 RIVAL_PACKAGES = {
     "flask_dict": ("flask", "gunicorn"),
     "gptcache": ("gptcache", "fastapi", "uvicorn", "openai<1"),
+    "fakellm": ("fakellm",),
+    "litellm": ("litellm[proxy]",),
 }
 _NGINX = """
 worker_processes 1; daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log;
@@ -179,6 +181,51 @@ def gptcache(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Serv
     return started(command, port, environ, folder / "gptcache.log")
 
 
+def aimock(texts: Mapping[str, str], folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """aimock with a fixture for each reply."""
+    here, port = folder / "aimock", free_port()
+    _install([_program("npm"), "install", "--silent", "--prefix", str(here), "@copilotkit/aimock"])
+    fixtures = [
+        {"match": {"userMessage": asked}, "response": {"content": text}}
+        for asked, text in texts.items()
+    ]
+    (here / "fixtures.json").write_bytes(orjson.dumps({"fixtures": fixtures}))
+    program = here / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
+    command = [_program("node"), str(program), "-p", str(port), "-f", str(here / "fixtures.json")]
+    return started([*command, "--log-level", "silent"], port, {}, folder / "aimock.log")
+
+
+def fakellm(texts: Mapping[str, str], folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """fakellm with a rule for each reply."""
+    python, port = _rival(folder, "fakellm"), free_port()
+    rules = [
+        {"name": asked, "when": {"messages_contain": asked}, "respond": {"content": text}}
+        for asked, text in texts.items()
+    ]
+    # JSON is YAML.
+    (folder / "fakellm.yaml").write_bytes(orjson.dumps({"version": 1, "rules": rules}))
+    command = [str(Path(python).with_name("fakellm")), "serve", "--port", str(port)]
+    command += ["--config", str(folder / "fakellm.yaml")]
+    return started(command, port, {}, folder / "fakellm.log")
+
+
+def litellm(upstream: int, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """LiteLLM's proxy with its cache in memory, before a server that has the replies."""
+    python, port = _rival(folder, "litellm"), free_port()
+    known = {"model": "openai/m", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "x"}
+    config = {
+        "model_list": [{"model_name": "m", "litellm_params": known}],
+        "litellm_settings": {"cache": True, "cache_params": {"type": "local"}},
+        # It is reached from this machine only.
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+    }
+    (folder / "litellm.yaml").write_bytes(orjson.dumps(config))
+    command = [str(Path(python).with_name("litellm")), "--config", str(folder / "litellm.yaml")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
+    environ = {"HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return started(command, port, environ, folder / "litellm.log", "/health/liveliness")
+
+
 def _answers(menu: Menu, folder: Path) -> dict[str, str]:
     path = folder / "answers.json"
     path.write_bytes(orjson.dumps(menu.answers))
@@ -201,14 +248,19 @@ def _rival(folder: Path, name: str) -> str:
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
     )
     for step in steps:
-        try:
-            done = subprocess.run(step, capture_output=True, text=True, timeout=300, check=False)
-        except subprocess.TimeoutExpired:
-            raise CannotStartError(f"{', '.join(packages)}: installing took too long") from None
-        if done.returncode:
-            fault = (done.stderr.strip().splitlines() or ["?"])[-1]
-            raise CannotStartError(f"{', '.join(packages)} cannot be installed: {fault[:160]}")
+        _install(step)
     return str(python)
+
+
+def _install(step: list[str]) -> None:
+    """Run a step of an installation. Raises CannotStartError."""
+    try:
+        done = subprocess.run(step, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        raise CannotStartError(f"{step[-1]}: installing took too long") from None
+    if done.returncode:
+        fault = (done.stderr.strip().splitlines() or ["?"])[-1]
+        raise CannotStartError(f"{step[-1]} cannot be installed: {fault[:160]}")
 
 
 @contextlib.contextmanager

@@ -30,9 +30,12 @@ from bench.servers import CannotStartError, Server
 # server keeps by the bytes of their requests.
 ENTRIES, STORED = 999, 19_980
 OTHERS = 20_000
+# Recorded replies: fewer than LiteLLM's cache holds.
+REPLIES = 150
 BASE = "nginx, static file"
 FLASK_GET, FLASK_POST = "Flask + dict, gunicorn: GET", "Flask + dict, gunicorn: POST"
 GPTCACHE = "GPTCache, exact hit"
+AIMOCK, FAKELLM, LITELLM = "aimock, a fixture", "fakellm, a rule", "LiteLLM, its cache"
 GOAL = 10.0
 # What hangs on a server while its hits are timed once more.
 STREAMS, READERS = 20, 200
@@ -151,10 +154,7 @@ def _courses(
     courses.add(name, server, menu.exact, beside=_streams_and_readers)
     courses.add("POST a play: same_hand", server, menu.same_hand)
     courses.add("POST a play: composed", server, menu.other)
-    asked = material.replies(store, ENTRIES)
-    server = courses.enter(lambda: servers.ours(store, _sub(folder, "replies")))
-    courses.add("POST a chat completion: replayed", server, asked)
-    courses.add("the same, streamed", server, [_streamed(post) for post in asked])
+    _replays(courses, store, folder)
     server = courses.enter(lambda: servers.ours(store, _sub(folder, "wide")))
     courses.add("GET, not asked lately", server, wide.by_key)
     courses.add("POST exact, not asked lately", server, wide.exact)
@@ -178,6 +178,22 @@ def _courses(
 def _as_json(request: Request) -> Request:
     """For those who read JSON only under its name."""
     return Request(request.method, request.path, request.body, "application/json")
+
+
+def _replays(courses: _Courses, store: Path, folder: Path) -> None:
+    """Chat completions whose replies are known, here and at others."""
+    asked = material.replies(store, REPLIES)
+    server = courses.enter(lambda: servers.ours(store, _sub(folder, "replies")))
+    rivals = (AIMOCK, FAKELLM, LITELLM)
+    courses.add("POST a chat completion: replayed", server, asked, rivals=rivals)
+    courses.add("the same, streamed", server, [_streamed(post) for post in asked])
+    texts = {material.question(n): material.reply_text(n) for n in range(REPLIES)}
+    courses.add(AIMOCK, courses.enter(lambda: servers.aimock(texts, folder)), asked)
+    courses.add(FAKELLM, courses.enter(lambda: servers.fakellm(texts, folder)), asked)
+    if server:
+        # It asks us once for each reply, and has them from then on.
+        asking = server.port
+        courses.add(LITELLM, courses.enter(lambda: servers.litellm(asking, folder)), asked)
 
 
 def _streamed(request: Request) -> Request:
