@@ -44,7 +44,7 @@ from app.kinds.chat.files import PatternReader
 from app.kinds.chat.lines import KIND, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.things import QUESTIONS, YES
-from app.kinds.chat.topics import BACK, CHOICE, NO, OPTIONS, UNKNOWN, YES_NO, Topic
+from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
 
 CONVERSATION_FILE = "conversation.json"
 # An answer that is longer tells a story, of which one word may not be the point.
@@ -189,6 +189,8 @@ class Hearing:
             return found
         expected = self.expects[topic.expects]
         word, noun = self._word(expected, text), self.noun(text)
+        if topic.expects == FEELING:
+            noun = ""
         kind = next((k for k in topic.further if self._is(k, text)), "")
         if kind and not (noun or (word and kind == "yes")):
             return Answer(kind, word)
@@ -199,7 +201,9 @@ class Hearing:
             return Answer(topic.expects, noun if word in noun else word)
         # What asks something, or tells a long story of its own, is no answer to just anything.
         anything = expected.anything and "?" not in text
-        anything = anything and (len(text) <= _SHORT or not topic.opens)
+        if topic.opens:
+            subject = topic.expects != OPEN or noun or self.noun_within(text)
+            anything = anything and bool(subject) and len(text) <= _SHORT
         if anything or (noun and expected.noun):
             return Answer(topic.expects, noun, sure=False)
         return None
@@ -243,8 +247,10 @@ class Hearing:
     def volunteered(self, text: str) -> Iterator[tuple[str, str]]:
         """What a text tells without being asked: what it would answer, and its noun."""
         for name, expected in self.expects.items():
-            said = expected.said and expected.said.search(text) and not self._is("nothing", text)
-            if said and (word := self._word(expected, text)):
+            word = self._word(expected, text) if expected.said else ""
+            alone = word and word == self.noun(text)
+            said = alone or (expected.said and expected.said.search(text))
+            if word and said and not self._is("nothing", text):
                 yield name, word
 
     def chosen(self, offers: Sequence[str], text: str) -> int | None:

@@ -31,7 +31,7 @@ from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
 
 TOPICS_FILE = "topics.json"
-YES_NO, CHOICE, FEELING = "yes_no", "choice", "feeling"
+YES_NO, CHOICE, FEELING, OPEN = "yes_no", "choice", "feeling", "open"
 OPENER = "opener"
 OPTIONS = ("a", "b")
 NO, UNKNOWN, BACK, OTHER = "no", "unknown", "back", "other"
