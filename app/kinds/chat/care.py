@@ -29,7 +29,8 @@ class Sign(StrEnum):
     """Signs of danger in a message, which can have several.
 
     The deck's intents give the first two; a low mood is an intent or an expression; the others are
-    signs only after certain earlier messages.
+    signs only after certain earlier messages. `DENIAL` is that she misunderstood, `RELIEF` that the
+    user is better, `ELSE` that the message is plainly about something else.
     """
 
     GRAVE = "grave"
@@ -37,6 +38,8 @@ class Sign(StrEnum):
     LOW = "low"
     CONTEXT = "context"
     RELIEF = "relief"
+    DENIAL = "denial"
+    ELSE = "else"
     YES = "yes"
 
 
@@ -66,8 +69,8 @@ POOLS = (Step.STAY, Step.RELIEF, Step.EASE, NEAR, CALL, IF_SO)
 class Plan(NamedTuple):
     """How many of the user's messages are answered with care.
 
-    `turns` after a grave one, `asked` after a doubtful one, at most `relieved` more after the user
-    says that she is better. After a low mood, words like さようなら count as signs for `low` messages. A
+    `turns` after a grave one, at most `relieved` more after the user says that she is better. After a
+    doubtful one she asks once, and a yes among the next `asked` messages confirms it. After a low mood, words like さようなら count as signs for `low` messages. A
     conversation forgets all of it after `hours` without a message.
     """
 
@@ -81,8 +84,8 @@ class Plan(NamedTuple):
 class Memory(NamedTuple):
     """What a conversation remembers: numbers, no text.
 
-    `left` and `asked` are the numbers of messages that will still be answered with care after a
-    grave and after a doubtful one; `low` is the number for which a low mood still counts. `watch`
+    `left` is the number of messages that will still be answered with care after a grave one, `asked`
+    that of those in which a yes still answers the question after a doubtful one; `low` is the number for which a low mood still counts. `watch`
     is whether there was a grave message. `known` distinguishes a memory that was reset from one
     that was never written.
     """
@@ -115,8 +118,10 @@ def unpacked(row: bytes) -> Memory:
 def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
     """The memory after a message with these signs, and how to answer it (None: as usual).
 
-    A doubtful message after a grave one is grave, and so is a yes to the question about it. Only
-    messages without signs end the careful answers, and the last of these asks once more.
+    A doubtful message after a grave one is grave, and so is a yes to the question about it. After a
+    doubtful one alone she asks once and goes on. A denial ends a doubt at once and leaves one careful
+    answer after something grave; a second one ends that. Otherwise only messages without signs end
+    the careful answers, and the last of these asks once more.
     """
     low_before = memory.low
     memory = memory._replace(low=plan.low if Sign.LOW in signs else max(0, memory.low - 1))
@@ -124,23 +129,32 @@ def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, St
     unsure = Sign.DOUBT in signs or Sign.CONTEXT in signs
     if Sign.GRAVE in signs or (careful and _confirms(memory, signs)):
         return memory._replace(watch=True, left=plan.turns, asked=0), Step.CRISIS
-    if careful and Sign.RELIEF in signs:
-        left = min(max(0, memory.left - 1), plan.relieved)
-        # Who says so again and again is asked at the end, too.
-        ends = bool(memory.left) and not left
-        return memory._replace(left=left, asked=0), Step.EASE if ends else Step.RELIEF
+    if careful and signs & {Sign.RELIEF, Sign.DENIAL}:
+        return _eased(memory, signs, plan)
     if Sign.DOUBT in signs or (unsure and (memory.watch or low_before)):
         return memory._replace(asked=plan.asked), Step.DOUBT
     if memory.left:
         left = memory.left - 1
         return memory._replace(left=left), Step.STAY if left else Step.EASE
-    if memory.asked:
-        return memory._replace(asked=memory.asked - 1), Step.STAY
-    return memory, None
+    # Who was asked is not left alone, but what is plainly about something else is answered.
+    stays = bool(memory.asked) and (Sign.LOW in signs or Sign.ELSE not in signs)
+    return memory._replace(asked=max(0, memory.asked - 1)), Step.STAY if stays else None
+
+
+def _eased(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
+    if Sign.DENIAL in signs:
+        # She misunderstood: to insist would say that she does not listen.
+        if memory.left <= 1:
+            return memory._replace(watch=False, left=0, asked=0), None
+        return memory._replace(left=1, asked=0), Step.RELIEF
+    left = min(max(0, memory.left - 1), plan.relieved)
+    # Who says so again and again is asked at the end, too.
+    ends = bool(memory.left) and not left
+    return memory._replace(left=left, asked=0), Step.EASE if ends else Step.RELIEF
 
 
 def _confirms(memory: Memory, signs: frozenset[Sign]) -> bool:
-    if Sign.RELIEF in signs:
+    if signs & {Sign.RELIEF, Sign.DENIAL}:
         return False
     return bool(signs & {Sign.DOUBT, Sign.CONTEXT}) or (bool(memory.asked) and Sign.YES in signs)
 
@@ -273,7 +287,7 @@ def _country(reader: Reader, country: str, raw: Any) -> Country:
 
 
 def _expressions(reader: Reader, raw: Mapping[str, Any]) -> Iterable[tuple[Sign, Expression]]:
-    allowed = (Sign.LOW, Sign.CONTEXT, Sign.RELIEF, Sign.YES)
+    allowed = (Sign.LOW, Sign.CONTEXT, Sign.RELIEF, Sign.DENIAL, Sign.YES)
     for name, value in raw.items():
         if name not in allowed:
             raise reader.fail("signs", f"unknown {name!r}; known: {[str(a) for a in allowed]}")

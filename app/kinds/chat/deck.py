@@ -192,6 +192,11 @@ class PatternDeck:
             signs.add(Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)
+        harmless = self.reader.harmless(message)
+        if harmless:
+            signs.discard(Sign.CONTEXT)
+        if harmless or (found and not signs):
+            signs.add(Sign.ELSE)
         return frozenset(signs)
 
     def main(self, hits: Iterable[Hit]) -> Hit | None:

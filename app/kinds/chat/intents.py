@@ -44,6 +44,10 @@ _MORE = 8
 LONGEST = 60
 # Longer messages are stories, which the classifier has not seen; expressions read them.
 _LONGEST_LEARNED = 80
+# Characters of a message that means something only after others (ひとり, もういいや).
+_FEW_WORDS = 8
+# How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
+_SURER = 1.5
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -152,13 +156,20 @@ class IntentReader:
             kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
         return self._with_guess(kept, content) if content else kept
 
+    def harmless(self, message: str) -> bool:
+        """Whether the classifier is sure that a message of more than some words is no danger."""
+        text = joined(normalise(message))
+        if not self.classifier or not _FEW_WORDS < len(text) <= _LONGEST_LEARNED:
+            return False
+        return self.classifier.danger_of(text) < self.classifier.harmless
+
     def _weighed(
         self, hits: list[Hit], text: str, classifier: Classifier, doubt: Intent
     ) -> list[Hit]:
         """The hits, after the classifier has judged how dangerous the message is.
 
         She only asks where expressions find something grave that the classifier does not think
-        dangerous, or where it alone finds danger and is certain or no veto holds. A doubt that it thinks
+        dangerous, or where it alone finds danger and is certain or no veto holds. What it is sure to be
         harmless is dropped.
         """
         score = classifier.danger_of(text)
@@ -167,10 +178,11 @@ class IntentReader:
             if sure or (score > classifier.danger and not _vetoed(doubt, text)):
                 return [Hit(doubt, 0, len(text), learned=True), *hits]
             return hits
-        if any(hit.intent.grave for hit in hits):
-            unsure = score < classifier.grave
-            return [h._replace(intent=doubt) if unsure and h.intent.grave else h for h in hits]
-        return [h for h in hits if not h.intent.careful] if score < classifier.harmless else hits
+        grave = any(hit.intent.grave for hit in hits)
+        if score < classifier.harmless - (_SURER if grave else 0):
+            return [hit for hit in hits if not hit.intent.careful]
+        unsure = score < classifier.grave
+        return [h._replace(intent=doubt) if unsure and h.intent.grave else h for h in hits]
 
     def _with_guess(self, hits: list[Hit], content: _Clauses) -> list[Hit]:
         """The hits, and what the classifier makes of the content if it is sure and nothing is found.

@@ -125,7 +125,7 @@ def test_a_doubtful_message_is_asked_about(plain: kit.Server) -> None:
     yes = talk(plain, "yes", "もう限界", "うん")
     assert [answer["care"] for answer in yes] == ["in_doubt", "in_crisis"]
     no = talk(plain, "no", "もう限界", "ううん、仕事の話だよ", "こんにちは")
-    assert [answer.get("care") for answer in no] == ["in_doubt", "relief", None]
+    assert [answer.get("care") for answer in no] == ["in_doubt", None, None]
     assert "0120-061-338" in str(yes[0]["text"])
 
 
@@ -136,6 +136,42 @@ def test_she_says_that_she_is_better(plain: kit.Server) -> None:
     )
     steps = [answer["care"] for answer in answers]
     assert steps == ["in_crisis", "relief", "staying", "staying", "easing", "watch"]
+
+
+@pytest.mark.parametrize(
+    ("said", "steps"),
+    [
+        (["死にたい", "いや冗談だよ", "こんにちは"], ["in_crisis", "relief", "easing"]),
+        (
+            ["死にたい", "いや冗談だよ", "違うって、ゲームの話", "こんにちは"],
+            ["in_crisis", "relief", None, None],
+        ),
+        (["もう限界", "違う違う、前髪の話", "こんにちは"], ["in_doubt", None, None]),
+        (["もう限界", "死にたいとか言ってないって", "うん"], ["in_doubt", None, None]),
+        (["もう限界", "今日は駅前の本屋に行ってきた", "おやすみ"], ["in_doubt", None, None]),
+        (["もう限界", "寂しい", "うん"], ["in_doubt", "staying", "in_crisis"]),
+    ],
+)
+def test_a_misunderstanding_ends(
+    plain: kit.Server, said: list[str], steps: list[str | None]
+) -> None:
+    """A denial ends a doubt at once, and what was taken for grave after one careful answer more."""
+    answers = talk(plain, " ".join(said), *said)
+    assert [a.get("care") for a in answers] == steps
+
+
+def test_dangerous_words_of_every_day_are_answered_as_usual(deck: PatternDeck) -> None:
+    """Hair is cut, medicine taken and data lost without a helpline, after a low word as well."""
+    assert deck.care
+    rows = json.loads((kit.DATA / "everyday.json").read_text())
+    assert len(rows) >= 60
+    for low in (0, 3):
+        asked = [
+            text
+            for text in rows
+            if step(Memory(low=low), deck.signs(text), deck.care.plan)[1] is not None
+        ]
+        assert len(asked) <= len(rows) / 30, asked
 
 
 def test_who_says_again_and_again_that_she_is_better_is_asked_at_the_end(plain: kit.Server) -> None:
@@ -193,16 +229,17 @@ def test_care_is_never_lost_at_once(told: list[set[Sign]]) -> None:
     """Whatever is said, after a grave message the next answers are careful, and it eases in the end."""
     plan = Plan()
     memory = Memory()
-    since = None
+    since, denied = None, False
     for signs in told:
         memory, answered = step(memory, frozenset(signs), plan)
         assert memory.left <= plan.turns
         if Sign.GRAVE in signs:
             assert answered is Step.CRISIS
-            since = 0
+            since, denied = 0, False
         elif since is not None:
             since += 1
-            assert answered or since > plan.relieved
+            denied = denied or Sign.DENIAL in signs
+            assert answered or since > plan.relieved or (denied and since > 1)
     for _ in range(plan.turns + plan.asked):
         memory, _ = step(memory, frozenset(), plan)
     assert step(memory, frozenset(), plan)[1] is None
