@@ -88,7 +88,8 @@ def _check_patterns(patterns: tuple[str, ...]) -> None:
 def _counted(done: sessions.Outcome) -> str:
     answers = ", ".join(f"{count} {tier}" for tier, count in done.answers.items() if count)
     kept = ", ".join(f"{count} {reason}" for reason, count in done.refused.items())
-    return f"answers: {answers or 'none'}" + (f"; not kept: {kept}" if kept else "")
+    left = f"; tries to leave the machine: {done.tried}" if done.tried else ""
+    return f"answers: {answers or 'none'}" + (f"; not kept: {kept}" if kept else "") + left
 
 
 @click.command()

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
@@ -30,7 +30,7 @@ from app.kinds.prompts.reply import ASKED
 from app.kinds.reading import DECK_FILE
 from app.settings import Settings
 from precompute.learn.recordings import take_deck_in
-from precompute.prompts.isolation import isolate, raise_loopback
+from precompute.prompts.isolation import isolate, raise_loopback, tries_to_leave
 
 # Seconds in which a server must have started, and in which it must have stopped.
 _PATIENCE = 30.0
@@ -41,11 +41,15 @@ _KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a program ended, and how the server answered it, by tier."""
+    """How a program ended, and how the server answered it, by tier.
+
+    `refused` are replies that were not kept, by reason; `tried` how often something tried to leave.
+    """
 
     status: int
     answers: Mapping[str, int]
     refused: Mapping[str, int]
+    tried: int = 0
 
 
 def client_environment(url: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -150,14 +154,14 @@ def run_isolated(command: Sequence[str], environ: Mapping[str, str]) -> int:
         )
         if isolation.tries.exists():
             sys.stderr.write(f"precompute: tried to leave: {isolation.tries.read_text()}")
-            return done.returncode or 1
         return done.returncode
 
 
 def replay_here(command: Sequence[str], environ: Mapping[str, str]) -> Outcome:
     """Replay in this process's network, which `run_isolated` has taken away."""
-    raise_loopback()
-    return run("replay", command, environ)
+    isolated = raise_loopback()
+    done = run("replay", command, environ)
+    return replace(done, tried=tries_to_leave()) if isolated else done
 
 
 def ensure_decks(decks: Path) -> None:
