@@ -175,6 +175,7 @@ def test_a_stream_cut_anywhere_is_read_back(name: str, reply: Reply, cuts: list[
 
 
 @given(NAMES, REPLIES)
+@settings(max_examples=60)
 def test_each_piece_of_a_stream_is_as_the_client_wants_it(name: str, reply: Reply) -> None:
     """The client's models accept every event of a stream strictly."""
     dialect = DIALECTS[name]
@@ -203,6 +204,7 @@ LAST = {openai: b'"finish_reason":"', gemini: b'"finishReason"', ollama: b'"done
 
 
 @given(NAMES, REPLIES)
+@settings(max_examples=60)
 def test_a_stream_that_ends_early_is_told(name: str, reply: Reply) -> None:
     """A stream without its last part is no reply."""
     dialect = DIALECTS[name]
@@ -259,7 +261,7 @@ def test_a_stream_that_ends_early_is_told(name: str, reply: Reply) -> None:
         max_leaves=30,
     ),
 )
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_any_reply_of_an_upstream_is_read_or_told(name: str, body: object) -> None:
     """Whatever JSON an upstream sends, it is a reply or an UpstreamError, never another error."""
     dialect = DIALECTS[name]

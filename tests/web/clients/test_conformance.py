@@ -288,9 +288,9 @@ def ask_all(client: FlaskClient, dialect: str, count: int, seed: int) -> Counter
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_some_generated_requests(client: FlaskClient, dialect: str) -> None:
-    """600 requests of a dialect: no 5xx, replies that the client's models take strictly, its errors."""
-    statuses = ask_all(client, dialect, 600, 15)
-    assert statuses[200] > 100
+    """300 requests of a dialect: no 5xx, replies that the client's models take strictly, its errors."""
+    statuses = ask_all(client, dialect, 300, 15)
+    assert statuses[200] > 50
     assert statuses[400] > 50
 
 
@@ -306,7 +306,7 @@ def test_20000_generated_requests(client: FlaskClient, dialect: str) -> None:
 def test_generated_requests_over_http(dropin: Server, dialect: str) -> None:
     """Against a started server, which records what it can: a status below 500, or the upstream's."""
     with dropin.client() as http:
-        for route, path, raw in generated(dialect, 100, 17):
+        for route, path, raw in generated(dialect, 60, 17):
             answer = http.post(path, content=raw)
             mime = answer.headers["content-type"].partition(";")[0]
             check(dialect, route, answer.status_code, mime, answer.content)

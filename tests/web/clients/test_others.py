@@ -40,6 +40,7 @@ def missing(*names: str) -> bool:
     return not all(importlib.util.find_spec(name) for name in names)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(missing("llm"), reason="the llm command is missing: pip install llm")
 def test_the_llm_command(dropin: Server, tmp_path: Path) -> None:
     """`llm` talks to a character, and to a recorded model with a conversation that goes on."""
