@@ -279,6 +279,8 @@ def _on_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     title, detail = HTTPStatus(status).phrase, error.description or ""
     if codec := codec_of_request():
+        if status == HTTPStatus.NOT_FOUND:
+            detail = f"{request.path[:80]} is not served; docs/protocols.md says what is"
         response = error_response(codec, RequestError(status, title, detail))
     else:
         response = _problem(status, title, detail, SENTENCE)
