@@ -409,12 +409,16 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 @cli.command()
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
-def bundle(target: Path, wheels: bool) -> int:
+@click.option(
+    "--deck", "deck_name", metavar="ID", help="Pack this deck alone, to be served; else all decks."
+)
+def bundle(target: Path, wheels: bool, deck_name: str | None) -> int:
     """Pack decks, stores and settings that travel into one tar for the event."""
     settings = read_settings()
+    only = named_deck(settings, deck_name) if deck_name else None
     if taken := take_all_in(settings):
         click.echo(f"{taken:,} recordings were taken into the store", err=True)
-    manifest, left_out = event.pack(settings, target, os.environ, wheels=wheels)
+    manifest, left_out = event.pack(settings, target, os.environ, wheels=wheels, only=only)
     if left_out:
         click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
     size = sum(member.size for member in manifest.members)

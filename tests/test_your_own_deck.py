@@ -148,7 +148,12 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
     deck = load_deck(tmp_path / "data" / "decks" / "museum")
     assert len(deck.cards) == 30
     assert serve == "TSUKURIOKI_DECK=museum python -m app"
-    settings = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECK": "museum"}
+    # Served elsewhere from a bundle of this deck, which says itself what is played.
+    run("bundle", tmp_path / "museum.tar", "--deck", "museum")
+    run("unpack", tmp_path / "museum.tar", "--into", tmp_path / "event")
+    data = tmp_path / "event" / "current" / "data"
+    assert [path.name for path in (data / "decks").iterdir()] == ["museum"]
+    settings = {"TSUKURIOKI_DATA": data}
     with serving(settings, tmp_path / "log") as served, served.client() as client:
         tiers = [_play(client) for _ in range(5)]
         page = client.get("/", headers={"Accept": "text/html", "Accept-Language": "ja"}).text

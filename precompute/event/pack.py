@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from app.errors import BundleError
 from app.kinds.decks import deck_folders, load_all
+from app.kinds.kind import AnyDeck
 from app.settings import Settings, travelling_settings, write_settings
 from app.store.log import LogWriter, log_path
 from precompute.event.manifest import (
@@ -31,6 +32,9 @@ from precompute.event.manifest import (
 )
 from precompute.event.unpack import verify
 
+# The setting that names the deck of a kind.
+_NAMES = {"cards": "TSUKURIOKI_DECK", "pattern": "TSUKURIOKI_CHAT_DECK"}
+
 
 class Packed(NamedTuple):
     """A bundle that was written: its manifest, and the names of settings that were left out."""
@@ -39,15 +43,27 @@ class Packed(NamedTuple):
     left_out: list[str]
 
 
-def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels: bool) -> Packed:
+def pack(
+    settings: Settings,
+    target: Path,
+    environ: Mapping[str, str],
+    *,
+    wheels: bool,
+    only: AnyDeck | None = None,
+) -> Packed:
     """Write a bundle, verify it, and rename it to `target`.
 
+    With `only`, it holds that deck alone, as the one that is played or talked to.
     Raises BundleError, DeckError, SettingError, and StoreLockedError while a build is writing.
     """
     with tempfile.TemporaryDirectory(prefix="tsukurioki-bundle-") as name, ExitStack() as locks:
         scratch = Path(name)
-        files = dict(_deck_files(settings.decks))
-        for deck in load_all(settings.decks):
+        decks = {only.id: only} if only else load_all(settings.decks)
+        folders = [only.folder] if only else deck_folders(settings.decks)
+        files = dict(_deck_files(folder for folder in folders if folder))
+        if only and (name_of_setting := _NAMES.get(only.kind)):
+            environ = {**environ, name_of_setting: only.id}
+        for deck in decks:
             if log_path(settings.store, deck).exists():
                 # Locked, so that the log ends with a complete line and does not change.
                 log = locks.enter_context(LogWriter(settings.store, deck)).path
@@ -61,9 +77,9 @@ def pack(settings: Settings, target: Path, environ: Mapping[str, str], *, wheels
         return Packed(_write(target, files, environ), left_out)
 
 
-def _deck_files(decks: Path) -> Iterator[tuple[str, Path]]:
-    """The files of all decks, without hidden ones, which belong to editors or the system."""
-    for folder in deck_folders(decks):
+def _deck_files(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """The files of decks, without hidden ones, which belong to editors or the system."""
+    for folder in folders:
         for path in sorted(folder.resolve().rglob("*")):
             inner = path.relative_to(folder.resolve())
             if any(part.startswith(".") for part in inner.parts):

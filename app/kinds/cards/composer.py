@@ -24,7 +24,8 @@ class ComposerProvider:
             raise DeckError(
                 str(deck.folder),
                 "forms.json, pieces.json",
-                "the composer needs a form, and pieces for every card; choose another --provider",
+                "the composer needs a form, and pieces for every card; set GEMINI_API_KEY, or choose "
+                "another --provider",
             )
         self._composer = Composer(deck)
         self.fingerprint = self._composer.fingerprint
