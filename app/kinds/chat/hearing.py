@@ -43,7 +43,7 @@ from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.lines import KIND, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
-from app.kinds.chat.things import QUESTIONS, YES
+from app.kinds.chat.things import PLAIN, QUESTIONS, YES
 from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
 
 CONVERSATION_FILE = "conversation.json"
@@ -311,9 +311,13 @@ class Hearing:
         return self._you in text
 
     def asked(self, text: str) -> str:
-        """How a thing is asked about: a kind of question, empty for a remark or no question."""
-        kind = next((k for k in QUESTIONS if k != YES and self._says(k, text)), "")
-        return kind or (YES if "?" in text or self.asks(text) else "")
+        """How a thing is asked about: a kind of question, empty for a remark or no question.
+
+        Where the deck says how `yes` is asked, any other question gets a plain line.
+        """
+        kind = next((k for k in QUESTIONS if self._says(k, text)), "")
+        other = PLAIN if YES in self._asked else YES
+        return kind or (other if "?" in text or self.asks(text) else "")
 
     def follows(self, text: str) -> bool:
         """Whether a text is short and has no subject of its own, so that it goes on about hers."""

@@ -42,7 +42,7 @@ class Thing(NamedTuple):
 
     def pools(self, question: str) -> tuple[str, ...]:
         """The pools of lines for a kind of question, the best first."""
-        kinds = (question, PLAIN) if question in self.kinds else (PLAIN,)
+        kinds = dict.fromkeys((question, PLAIN) if question in self.kinds else (PLAIN,))
         return tuple(f"{THING}{self.id}.{kind}" for kind in kinds)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from app.errors import DeckError
 from app.kinds.chat import conversation
-from app.kinds.chat.deck import load_pattern_deck
+from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.message import normalise
 from precompute.review.chat import check
 from tests.kinds.chat import kit
 
@@ -551,3 +552,21 @@ def test_what_a_conversation_lacks_is_found(
     whole = {str(found) for found in check(load_pattern_deck(small_deck(tmp_path / "b")))}
     assert any(told in found for found in faulty - whole)
     assert not any("error" in found for found in whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("お茶を淹れてもらいに行っていい？", "plain"),
+        ("それって失敗作ってこと？", "plain"),
+        ("焼きそばパン、購買？", "plain"),
+        ("焼きそばパン好き？", "yes"),
+        ("猫、飼ってるの？", "yes"),
+        ("ほんとに王様なの？", "yes"),
+    ],
+)
+def test_only_who_asks_whether_she_likes_it_hears_that(
+    deck: PatternDeck, text: str, kind: str
+) -> None:
+    """「大好き」 answers whether she likes or has a thing, and no other question about it."""
+    assert deck.talks["botan"].hearing.asked(normalise(text)) == kind
