@@ -24,7 +24,7 @@ from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
-from app.web.dialects import KEY, MODELS, TIER, codec_of_request, error_response
+from app.web.dialects import DISTANCE, KEY, MODELS, TIER, codec_of_request, error_response
 from app.web.gemini import gemini_api
 from app.web.line import line_api
 from app.web.models import Models
@@ -36,7 +36,7 @@ from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
 # The headers of ours that pages of other origins may read.
-EXPOSED = ", ".join((BALLOT, TIER, KEY))
+EXPOSED = ", ".join((BALLOT, TIER, KEY, DISTANCE))
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 SECURITY_HEADERS = (

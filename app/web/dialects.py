@@ -17,7 +17,7 @@ from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiE
 from app.kinds.chat.service import MAX_ID
 from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
-from app.kinds.prompts.reply import Asked, Piece, Reply, ReplyReader
+from app.kinds.prompts.reply import NEAR, Asked, Piece, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
 from app.web.models import Model, Models, PromptsModel
@@ -28,6 +28,8 @@ MAX_PROMPT_BODY = 20 << 20
 # Levels of lists and objects in a body; orjson writes no more than 254.
 MOST_DEPTH = 100
 TIER, KEY, CONVERSATION = "X-Tsukurioki-Tier", "X-Tsukurioki-Key", "X-Tsukurioki-Conversation"
+# Of a near answer, from 0 to 1.
+DISTANCE = "X-Tsukurioki-Distance"
 MODELS = "tsukurioki-models"
 # Headers that only Gemini's clients send.
 GOOGLE = ("x-goog-api-key", "x-goog-api-client")
@@ -154,6 +156,8 @@ def answer(
     given = models().answer(model, sent)
     stamp = Stamp(given.about.key, now())
     headers = [(TIER, given.about.tier), (KEY, given.about.key), ("Cache-Control", "no-store")]
+    if given.about.tier == NEAR:
+        headers.append((DISTANCE, f"{given.about.distance:.3f}"))
     if wire.stream and not given.ready:
         response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
         # Keeps nginx from buffering the stream.

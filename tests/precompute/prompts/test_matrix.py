@@ -95,6 +95,8 @@ def test_a_matrix_is_cooked_gated_served_and_counted(menu: Precompute) -> None:
             assert "Describe ramen for a calm vegan" in said
             near = ask(server.url, "DESCRIBE  ramen for a calm vegan.")
             assert near.headers["x-tsukurioki-tier"] == "near"
+            assert near.headers["x-tsukurioki-distance"] == "0.000"
+            assert "x-tsukurioki-distance" not in answer.headers
             assert near.json()["choices"][0]["message"]["content"] == said
             for _ in range(2):
                 missed = ask(server.url, "Describe tempura for a calm vegan")
