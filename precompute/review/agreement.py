@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 
+from app.errors import DeckError
 from app.kinds.cards.deck import FRAMES, Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.prompts import FOLDER, PLACES, has_prompts
+from app.kinds.cards.prompts import (
+    FOLDER,
+    PIECES_PROMPT,
+    PLACES,
+    has_prompts,
+    load_prompt,
+    load_reasons,
+    load_variety,
+    prompts_folder,
+)
 from app.kinds.language import ANY, likely
 from app.kinds.reading import text_of
 from precompute.review.check import Finding
@@ -20,6 +32,29 @@ def check_agreement(deck: Deck) -> Iterator[Finding]:
     """Warnings about what is legal, but hardly meant."""
     for where, fault in _faults(deck):
         yield Finding(f"{deck.id}: {where}", fault, error=False)
+
+
+def check_prompts(deck: Deck) -> Iterator[Finding]:
+    """Errors in the files of a deck's prompts, which a build would meet."""
+    if not has_prompts(deck):
+        return
+    folder = prompts_folder(deck)
+    readers: list[Callable[[], object]] = [
+        partial(load_variety, folder),
+        partial(load_reasons, folder),
+        *(partial(load_prompt, folder, name) for name in PLACES if _needed(deck, folder / name)),
+    ]
+    for read in readers:
+        try:
+            read()
+        except DeckError as error:
+            fault = f"{error.place}: {error.fault}" if error.place else error.fault
+            yield Finding(f"{deck.id}: {error.file}", fault)
+
+
+def _needed(deck: Deck, path: Path) -> bool:
+    """Whether a prompt file is there, or should be: that for pieces only where there are forms."""
+    return path.exists() or path.name != PIECES_PROMPT or bool(deck.pieces.forms)
 
 
 def _faults(deck: Deck) -> Iterator[tuple[str, str]]:

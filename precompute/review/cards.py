@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.store.index import Index
 from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
-from precompute.review.agreement import check_agreement
+from precompute.review.agreement import check_agreement, check_prompts
 from precompute.review.check import Finding
 from precompute.review.sizes import cost_of_one, entries_within, size_lines
 from precompute.review.tiers import check_tiers
@@ -64,6 +64,7 @@ def check(deck: Deck) -> Iterator[Finding]:
     yield from _check_deal(deck)
     yield from _check_pieces(deck)
     yield from _check_written(deck)
+    yield from check_prompts(deck)
     yield from check_agreement(deck)
     yield from check_tiers(deck)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
+from app.errors import DeckError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.prompts import has_prompts
 from app.kinds.tasks import Task
@@ -61,7 +62,11 @@ def cost_of_one(settings: Settings, deck: Deck, today: str) -> tuple[Choice, flo
     if price is None:
         return None
     tasks = [Task(job.query) for job in islice(plan_sampled(deck, 0), _ASKED)]
-    estimate = estimate_all(settings, deck, choice, tasks, None)
+    try:
+        estimate = estimate_all(settings, deck, choice, tasks, None)
+    except DeckError:
+        # The prompts are wrong, which `check_prompts` says.
+        return None
     return choice, estimate.cost(price) / len(tasks)
 
 

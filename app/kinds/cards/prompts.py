@@ -40,6 +40,7 @@ RULE_PLACES = frozenset(
     }
 )  # fmt: skip
 _LISTS = frozenset({"forbidden", "polite", "address", "showcase", "tells"})
+PIECES_PROMPT = "pieces.txt"
 # What each file's sections must hold; more than that is a mistake, apart from the rules' places.
 PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
     "poem.txt": (
@@ -51,7 +52,7 @@ PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
         frozenset({"phrases", "tells"}),
         frozenset({"keywords", "phrases", "titles", "tells", "idea", "opening", "again"}),
     ),
-    "pieces.txt": (
+    PIECES_PROMPT: (
         frozenset({"forms", "endings", "titles", "titles_each"}),
         frozenset({"count", "cards"}),
         frozenset({"id", "category", "condition", "tells", "phrases", "again"}),

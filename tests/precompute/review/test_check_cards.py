@@ -15,6 +15,7 @@ import pytest
 from app.kinds.cards.deck import Deck, load_deck
 from app.settings import Settings
 from app.store.coverage import ball
+from precompute.decks.new import TEMPLATES
 from precompute.plan.covering import covering
 from precompute.review.cards import check, stats, summary
 from precompute.review.sizes import entries_within
@@ -49,6 +50,16 @@ def edit(name: str, change: Callable[[Any], object]) -> Callable[[Path], object]
 def put(name: str, value: object) -> Callable[[Path], object]:
     """A change of a member of deck.json."""
     return edit("deck.json", lambda deck: deck.update({name: value}))
+
+
+def edit_prompts(folder: Path, name: str, old: str = "", new: str = "") -> None:
+    """The English prompts with a change of one of them, or without it."""
+    shutil.copytree(TEMPLATES / "en" / "prompts", folder / "prompts")
+    path = folder / "prompts" / name
+    if old:
+        path.write_text(path.read_text().replace(old, new))
+    else:
+        path.unlink()
 
 
 FRENCH = (
@@ -101,6 +112,21 @@ FAULTS = {
     "a title that is too long": Fault(
         edit("titles.json", lambda titles: titles.append("A very long title " * 5)),
         "more than 60 are set very small",
+    ),
+    "a prompt without a place": Fault(
+        lambda folder: edit_prompts(folder, "poem.txt", "{phrases}", "phrases"),
+        "prompts/poem.txt: section 3: lacks {phrases}",
+        error=True,
+    ),
+    "a prompt file that is missing": Fault(
+        lambda folder: edit_prompts(folder, "small.txt"),
+        "prompts/small.txt: the file is missing",
+        error=True,
+    ),
+    "ideas that are none": Fault(
+        lambda folder: edit_prompts(folder, "variety.json", '"ideas"', '"idea"'),
+        "prompts/variety.json: expected",
+        error=True,
     ),
     "colours that are too alike": Fault(
         put("theme", {"paper": "#f4f1e8", "ink": "#b0b0b0"}), "the contrast with paper is 1.9 : 1"
