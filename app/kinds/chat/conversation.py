@@ -1,4 +1,4 @@
-"""What a conversation remembers, and how it decides from which pool of lines a message is answered.
+"""How a conversation decides from which pool of lines a message is answered.
 
 A character's line may ask something: the topic is then open, and the next message is read as an
 answer to it (see `app.kinds.chat.hearing`). It lapses with that message in any case. What users
@@ -12,15 +12,15 @@ line that says openly what the character is.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple, Protocol
 
 import xxhash
 
-from app.kinds.chat.hearing import AGAIN, NOUN_BYTES, OFFER, OPENLY, Answer, Hearing, Kind
+from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY, Answer, Hearing, Kind
 from app.kinds.chat.lines import RECALL, TOLD, Pools
+from app.kinds.chat.memory import MOST_TOLD, Memory, Told
 from app.kinds.chat.message import normalise
 from app.kinds.chat.things import Thing
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
@@ -32,77 +32,8 @@ _OFFERED_AFTER = 2
 _RECALLED_AFTER = 2
 # Questions in a row that follow from one another.
 DEEP = 2
-# Things that are remembered of a conversation; the oldest is forgotten for a new one.
-_MOST_TOLD = 4
 # Characters by which the end of a line is known again in a history.
 _KNOWN_END = 6
-_HEAD = struct.Struct(f"<HIBBQIIQII?{NOUN_BYTES}s")
-_ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
-SIZE = _HEAD.size + _MOST_TOLD * _ONE.size
-
-
-class Told(NamedTuple):
-    """Something that the user told: its number, when (messages), its noun, and if it came up again."""
-
-    what: int
-    turn: int
-    recalled: bool
-    it: str
-
-
-class Memory(NamedTuple):
-    """What a conversation with a character remembers.
-
-    `turn` counts the user's messages. `open` is the number of the topic that the last line asked
-    about, `depth` how many questions in a row have followed from one another, `fallbacks` how many
-    messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
-    that the last line offered, `offered` is whether any were; the bits of `used` are the topics that
-    there have been, `things` the numbers of those that the last line named.
-    """
-
-    turn: int = 0
-    open: int = 0
-    depth: int = 0
-    fallbacks: int = 0
-    last: int = 0
-    offers: tuple[int, int] = (0, 0)
-    used: int = 0
-    things: tuple[int, int] = (0, 0)
-    offered: bool = False
-    name: str = ""
-    told: tuple[Told, ...] = ()
-
-    def packed(self) -> bytes:
-        """The `SIZE` bytes of the shared state."""
-        head = _HEAD.pack(
-            min(self.turn, 0xFFFF),
-            self.open,
-            min(self.depth, 0xFF),
-            min(self.fallbacks, 0xFF),
-            self.last,
-            *self.offers,
-            self.used,
-            *self.things,
-            self.offered,
-            self.name.encode(),
-        )
-        told = (_ONE.pack(*one[:3], one.it.encode()) for one in self.told)
-        return b"".join([head, *told]).ljust(SIZE, b"\0")
-
-
-def unpacked(row: bytes) -> Memory:
-    """Parse the bytes of the shared state."""
-    head = _HEAD.unpack_from(row)
-    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, name = head
-    rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(_MOST_TOLD))
-    told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
-    return Memory(
-        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, _text(name), told
-    )
-
-
-def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode()
 
 
 class Heard(NamedTuple):
@@ -397,7 +328,7 @@ class Talk:
             elif it and not told[key].it:
                 told[key] = told[key]._replace(it=it)
         name = self.hearing.name(text) or memory.name
-        return memory._replace(name=name, told=tuple(told.values())[-_MOST_TOLD:])
+        return memory._replace(name=name, told=tuple(told.values())[-MOST_TOLD:])
 
     def _active(self, heard: Heard, text: str) -> tuple[int, int]:
         """The numbers of the things that a line of hers is about: the one asked for, those named."""

@@ -42,6 +42,7 @@ from typing import Any, NamedTuple
 from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.lines import KIND, RECALL, TOLD
+from app.kinds.chat.memory import NOUN_BYTES
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
 from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
@@ -61,8 +62,6 @@ _MEMORY = 1 << 18
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 # Characters of a message that are searched.
 _SEARCHED = 300
-# Bytes of a noun, for it is remembered in a row of fixed size: ten kana.
-NOUN_BYTES = 30
 _MEMBERS = (
     "you", "strong", "weak", "opens", "light", "question", "answers", "nouns", "expects", "told",
     "name", "asked", "kinds",

@@ -14,8 +14,10 @@ from typing import Any
 import orjson
 
 from app.kinds.cards.figures import store
-from app.kinds.chat import care, conversation, figures, rotation
+from app.kinds.chat import care, figures, rotation
+from app.kinds.chat import memory as talked
 from app.kinds.chat.care import Memory, Step
+from app.kinds.chat.conversation import Heard
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
@@ -80,7 +82,7 @@ class ServedChat:
             FORGET_SECONDS,
         )
         self._talks = KeyedValues(
-            state, f"talks {deck.id}", CONVERSATIONS, conversation.SIZE, FORGET_SECONDS
+            state, f"talks {deck.id}", CONVERSATIONS, talked.SIZE, FORGET_SECONDS
         )
         self._plan = deck.care.plan if deck.care else care.Plan()
         self._danger = KeyedValues(
@@ -200,7 +202,7 @@ class ServedChat:
         if talk is None or turn.grave:
             return turn
         text = talk.hearing.text(turn.text, turn.character.mention)
-        memory = conversation.unpacked(self._talks.read(self._talk_key(turn)))
+        memory = talked.unpacked(self._talks.read(self._talk_key(turn)))
         if not memory.turn and len(turn.messages) > 1:
             memory = talk.replayed(self._history(turn))
         heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation)
@@ -218,9 +220,7 @@ class ServedChat:
         """Write down what the conversation remembers; an open question lapses with any message."""
         if turn.talk is None:
             return
-        heard = turn.heard or conversation.Heard(
-            conversation.unpacked(self._talks.read(self._talk_key(turn)))
-        )
+        heard = turn.heard or Heard(talked.unpacked(self._talks.read(self._talk_key(turn))))
         fallback = reply.tier == FallbackTier.name
         after = turn.talk.after(heard, reply, fallback=fallback)
 

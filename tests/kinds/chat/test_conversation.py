@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.errors import DeckError
-from app.kinds.chat import conversation
+from app.kinds.chat import memory as memories
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.chat.message import normalise
 from precompute.review.chat import check
@@ -401,10 +401,10 @@ def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
     number = rng.getrandbits
     noun = "".join(rng.choices("唐揚げaカレー焼", k=rng.randrange(10)))
     told = tuple(
-        conversation.Told(number(32) or 1, number(16), bool(number(1)), noun)
+        memories.Told(number(32) or 1, number(16), bool(number(1)), noun)
         for _ in range(rng.randrange(5))
     )
-    memory = conversation.Memory(
+    memory = memories.Memory(
         turn=number(16),
         open=number(32),
         depth=number(8),
@@ -417,9 +417,9 @@ def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
         name=noun,
         told=told,
     )
-    assert len(memory.packed()) == conversation.SIZE <= 220
-    assert conversation.unpacked(memory.packed()) == memory
-    assert conversation.unpacked(bytes(conversation.SIZE)) == conversation.Memory()
+    assert len(memory.packed()) == memories.SIZE <= 220
+    assert memories.unpacked(memory.packed()) == memory
+    assert memories.unpacked(bytes(memories.SIZE)) == memories.Memory()
 
 
 # What a user says to open a topic, and how she answers each kind of question.
