@@ -261,7 +261,8 @@ class ServedChat:
         """Forget what a conversation remembers: what the user told, not what the care needs."""
 
         def change(row: bytearray) -> None:
-            row[:] = bytes(len(row))
+            # Not blank, or it would be computed anew from a history that a client still has.
+            row[:] = talked.Memory(turn=1).packed()
 
         for character in self.deck.characters:
             self._talks.change(f"{conversation} {self.deck.id} {character.id}", change)
