@@ -109,7 +109,9 @@ class Talk:
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
         heard = Heard(memory, self._by_number.get(memory.open))
         if main not in hearing.strong:
-            heard = heard._replace(kind=hearing.kind(text))
+            # What an intent answers anyhow needs no kind, which costs a tenth of the answer.
+            if not main or main in hearing.weak | hearing.light or hearing.asks(text):
+                heard = heard._replace(kind=hearing.kind(text))
             ways = (self._changed, self._answered, self._turned_back, self._about_thing)
             found = (way(heard, text, main) for way in ways)
             heard = next((way for way in found if way.pools), heard)
