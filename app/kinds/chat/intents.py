@@ -48,6 +48,8 @@ _LONGEST_LEARNED = 80
 _FEW_WORDS = 8
 # How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
 _SURER = 1.5
+# The classifier's score from which no cue is needed.
+_WITHOUT_CUE = 2.5
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -72,7 +74,9 @@ class Intent(NamedTuple):
     If an intent is `grave` (about life and death) or in `doubt` (may be), the rules answer,
     whatever the ladder is; no model does. `must` and `must_not` are for answers that the deck's
     author did not write. `example` is a message that, followed by a line, shows a small model how
-    the character speaks. An `aside` counts only if the message has no other content.
+    the character speaks. An `aside` counts only if the message has no other content. Without a match of
+    the doubt's `cue`, the classifier alone is no reason to ask: it has seen few stories, and takes some
+    for danger that have no word of it.
     """
 
     id: str
@@ -88,6 +92,7 @@ class Intent(NamedTuple):
     must: Expression | None
     must_not: Expression | None
     example: str
+    cue: Expression | None = None
 
     @property
     def careful(self) -> bool:
@@ -169,15 +174,17 @@ class IntentReader:
         """The hits, after the classifier has judged how dangerous the message is.
 
         She only asks where expressions find something grave that the classifier does not think
-        dangerous, or where it alone finds danger and is certain or no veto holds. What it is sure to be
-        harmless is dropped.
+        dangerous, or where it alone finds danger, is certain or no veto holds, and there is a cue. What
+        it is sure to be harmless is dropped.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
             sure = score > classifier.certain
-            if sure or (score > classifier.danger and not _vetoed(doubt, text)):
-                return [Hit(doubt, 0, len(text), learned=True), *hits]
-            return hits
+            if not (sure or (score > classifier.danger and not _vetoed(doubt, text))):
+                return hits
+            if doubt.cue and score < _WITHOUT_CUE and not doubt.cue.search(text):
+                return hits
+            return [Hit(doubt, 0, len(text), learned=True), *hits]
         grave = any(hit.intent.grave for hit in hits)
         if score < classifier.harmless - (_SURER if grave else 0):
             return [hit for hit in hits if not hit.intent.careful]
@@ -442,4 +449,5 @@ def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expr
         must=reader.optional(raw.get("must"), place),
         must_not=reader.optional(raw.get("must_not"), place),
         example=str(raw.get("example", "")),
+        cue=expressions.any(raw["cue"], place) if "cue" in raw else None,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.kinds.chat.care import Sign
 from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
@@ -83,3 +84,17 @@ def test_danger_in_messages_of_strangers(deck: PatternDeck) -> None:
     print(f"taken for grave: {interval(taken, len(other))}; asked: {interval(asked, len(other))}")
     assert grave.count("none") <= 0.1 * len(grave)
     assert taken <= 0.05 * len(other)
+
+
+def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> None:
+    """In 36 conversations of fans without danger, at most one message in a hundred is asked about."""
+    turns = [
+        turn
+        for name in ("conversations.jsonl", "conversations2.jsonl", "conversations3.jsonl")
+        for row in blind_rows(name)
+        for turn in row["turns"]
+    ]
+    asked = sum(bool(deck.signs(turn) & {Sign.GRAVE, Sign.DOUBT}) for turn in turns)
+    print(f"\nasked about: {interval(asked, len(turns))}")
+    assert len(turns) == 432
+    assert asked <= 0.01 * len(turns)

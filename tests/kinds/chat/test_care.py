@@ -302,12 +302,14 @@ def test_a_wrong_care_file_is_blamed(tmp_path: Path, change: tuple[str, str], to
 
 
 def test_a_hint_only_makes_her_ask(deck: PatternDeck) -> None:
-    """What only the model finds is never taken for grave, and what the vetoes know is left alone."""
+    """What only the model finds is never grave, needs a word of danger, and yields to the vetoes."""
     classifier = copy.copy(deck.reader.classifier)
     assert classifier
     classifier.danger = classifier.grave = -1000.0
     bold = dataclasses.replace(
         deck, reader=IntentReader(load_intents(kit.DECK), LONGEST, classifier)
     )
-    assert bold.signs("今日は数学だった") == {Sign.DOUBT}
+    assert bold.signs("今日は数学で疲れ果てた気がする") >= {Sign.DOUBT}
+    assert Sign.GRAVE not in bold.signs("今日は数学で疲れ果てた気がする")
+    assert Sign.DOUBT not in bold.signs("今日は数学だった")
     assert Sign.DOUBT not in bold.signs("推しが尊くて死ぬ")
