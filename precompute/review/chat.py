@@ -170,6 +170,8 @@ def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
     said = Reader(deck.folder, SAID_FILE).value
     found = {}
     for intent in deck.intents:
+        if intent.id not in said:
+            continue
         yes, no = said[intent.id]["said"], said[intent.id]["not_said"]
 
         def has(text: str, name: str = intent.id) -> bool:
