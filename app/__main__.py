@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
 from app.edge.serving import serve
 from app.errors import OperatorError, SettingError
@@ -18,8 +19,12 @@ from app.store.holder import bring_up
 from app.web.service import Service, utc_now
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Serve until a signal. Returns the exit status: 2 if the operator must correct something."""
+    if arguments:
+        hint = "settings are variables: TSUKURIOKI_PORT=8001 python -m app; see docs/settings.md"
+        print(f"tsukurioki: python -m app takes no arguments; {hint}", file=sys.stderr)
+        return 2
     # The garbage collector need not look again at what is imported by now.
     gc.freeze()
     try:
@@ -67,4 +72,4 @@ def _check_port(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -47,3 +47,14 @@ def test_a_setting_that_is_none_is_told_in_one_line(start: str, tmp_path: Path) 
 def test_a_setting_that_is_none_changes_nothing() -> None:
     """Settings are read from the names of the table only."""
     assert Settings.read({"TSUKURIOKI_THREADS": "no number"}) == Settings.read({})
+
+
+def test_the_server_takes_no_arguments() -> None:
+    """An option that the server does not have is refused with what to do, before anything is loaded."""
+    told = subprocess.run(
+        [sys.executable, "-m", "app", "--port", "5377"],
+        cwd=REPO, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert "TSUKURIOKI_PORT" in told.stderr
+    assert len(told.stderr.splitlines()) == 1

@@ -238,7 +238,7 @@ def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[d
                 "entries": len(asked),
                 "adds": f"{gained} of {missed.total()} misses would be exact",
                 "costs_usd": costs(stage, [query for query, _ in asked], len(asked)),
-                "command": f"precompute build --strategy misses --n {len(asked)}",
+                "command": f"precompute build --deck {stage.deck.id} --strategy misses --n {len(asked)}",
             }
         )
     if more:
@@ -249,7 +249,7 @@ def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[d
                 "entries": more * words,
                 "adds": f"a visitor meets a hand again after {stock + more} deals, not {stock}",
                 "costs_usd": costs(stage, _some_of_hands(stage.deck, words), more * words),
-                "command": f"precompute build --strategy stock --n {total}",
+                "command": f"precompute build --deck {stage.deck.id} --strategy stock --n {total}",
             }
         )
     return proposals
