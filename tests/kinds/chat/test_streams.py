@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import logging
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -45,6 +46,14 @@ SIGNS = (
     "\x00",
     "�",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> Iterator[None]:
+    """What is logged of texts with half a character cannot be sent from a test's process to another."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def cut(text: str, rng: Random) -> list[str]:
