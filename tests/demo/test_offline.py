@@ -39,6 +39,7 @@ def in_namespace(folder: Path) -> tuple[str, ...]:
     return words
 
 
+@pytest.mark.long
 def test_the_whole_event_offline() -> None:
     """Cooked, packed, unpacked, played, stopped and started again, with no network at all."""
     done = subprocess.run(

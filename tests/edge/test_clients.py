@@ -85,6 +85,7 @@ def _hand(deck: Deck) -> list[Card]:
     return [cards[0] for cards in list(deck.cards_by_category.values())[: deck.hand_size]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", HEAD % 1000])
 def test_a_head_that_does_not_end_closes_the_connection(serve: Serve, begun: bytes) -> None:
     """A client that sends no whole head within TSUKURIOKI_REQUEST_SECONDS loses its connection."""
@@ -96,6 +97,7 @@ def test_a_head_that_does_not_end_closes_the_connection(serve: Serve, begun: byt
         assert {_until_closed(one) for one in slow} == {b""}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("begun", [HEAD % 1000, HEAD % 1000 + b"{", CHUNKED + b"5\r\n{"])
 def test_a_body_that_does_not_end_is_refused(serve: Serve, begun: bytes) -> None:
     """A client that sends no whole body within TSUKURIOKI_REQUEST_SECONDS gets a 408."""

@@ -122,6 +122,7 @@ def flyers(server: Server) -> int:
         return len(client.get("/api/wall").json()["flyers"])
 
 
+@pytest.mark.long
 def test_a_hidden_request_is_never_carried_out(server: Server) -> None:
     """No way to write a request has another in its body carried out, or answered."""
     written = list(vectors())
@@ -146,6 +147,7 @@ FLOODS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_is_cut_off(server: Server, flood: str) -> None:
     """Whatever has no end is cut off within 16 MiB, others are answered, the worker grows little."""

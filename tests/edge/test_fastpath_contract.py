@@ -403,6 +403,7 @@ def asks_of_other_routes(service: Service) -> Iterator[Ask]:
             yield Ask(f"{method} {path}", path, method)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "asks", [asks_for_answers, asks_refused, asks_by_key, asks_for_replies, asks_of_other_routes]
 )

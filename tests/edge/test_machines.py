@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import orjson
+import pytest
 
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
@@ -15,6 +16,7 @@ from tests.conftest import Serve
 from tests.making import Precompute, vote
 
 
+@pytest.mark.long
 def test_one_builds_and_others_serve(
     precompute: Precompute, serve: Serve, poem: Deck, tmp_path: Path
 ) -> None:
@@ -36,6 +38,7 @@ def test_one_builds_and_others_serve(
     assert given[0] == given[1] == given[2]
 
 
+@pytest.mark.long
 def test_what_machines_saw_is_put_together(
     precompute: Precompute, serve: Serve, poem: Deck, tmp_path: Path
 ) -> None:

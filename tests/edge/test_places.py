@@ -64,6 +64,7 @@ def test_a_server_goes_on_without_its_files(
     assert f"{harmed / 'ledger/poem.votes.jsonl'}: a line is lost" in told
 
 
+@pytest.mark.long
 def test_commands_name_what_is_in_the_place_of_a_file(
     harmed: Path, precompute: Precompute, poem_alone: Path
 ) -> None:

@@ -197,6 +197,7 @@ BATCHES = st.lists(requests(), min_size=REQUESTS_AN_EXAMPLE, max_size=REQUESTS_A
 CALM = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
+@pytest.mark.long
 @given(BATCHES)
 @settings(max_examples=170, suppress_health_check=CALM)
 def test_no_request_is_answered_with_a_5xx(client: httpx.Client, batch: list[Made]) -> None:

@@ -53,6 +53,7 @@ def used(server: Server, store: Path) -> tuple[float, int, int]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("builds", "askers"), [(6, 8), pytest.param(50, 64, marks=pytest.mark.long)]
 )

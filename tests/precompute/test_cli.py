@@ -387,6 +387,7 @@ def _long(folder: Path) -> str:
     return "some answers find no frame"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", [_deck_fault, _twice, _telling, _lacking, _long])
 def test_check_names_bad_pieces(run: Run, tmp_path: Path, harm: Callable[[Path], str]) -> None:
     """A piece that breaks a rule or stands twice is an error that names the piece."""
@@ -463,6 +464,7 @@ CHAT_TAKES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", CHAT_TAKES)
 def test_a_chat_build_refuses_what_it_does_not_take(
     run: Run, tmp_path: Path, strategy: str

@@ -40,6 +40,7 @@ def test_a_build_closes_its_connections(name: str, booth: Booth, stand_in: Stand
         assert stand_in.changed.wait_for(lambda: tally.ended == tally.accepted, PATIENCE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_a_connection_that_the_service_closed_is_opened_again(
     name: str, booth: Booth, stand_in: StandIn

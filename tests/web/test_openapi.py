@@ -33,6 +33,7 @@ def test_every_route_is_described(tmp_path: Path) -> None:
     assert routes == {(path, m) for path, told in described.items() for m in told if m in methods}
 
 
+@pytest.mark.long
 def test_the_server_does_what_is_described(precompute: Precompute, serve: Serve) -> None:
     """Generated requests to each route get a status, a type and a body as described, never a 5xx."""
     pytest.importorskip("schemathesis", reason="schemathesis is missing: pip install schemathesis")

@@ -52,6 +52,7 @@ def test_what_is_dealt_is_answered_by_a_whole_one(
             assert answer["model"] == "the makers, with a language model"
 
 
+@pytest.mark.long
 def test_a_build_without_a_key_takes_the_written_ones_first(precompute: Precompute) -> None:
     """What the makers wrote comes first, under its own source; the rest is composed."""
     told = precompute("build", "--n", len(WRITTEN) + 54)

@@ -200,6 +200,7 @@ def test_a_build_without_a_provider_says_what_to_do(plain: kit.Server) -> None:
     assert "Traceback" not in built.stderr
 
 
+@pytest.mark.long
 def test_both_kinds_of_deck_are_checked(plain: kit.Server) -> None:
     """`precompute check` finds nothing wrong with any deck in the box."""
     checked = kit.command(plain.environ, "check")

@@ -243,6 +243,7 @@ def test_one_address_cannot_swamp_the_votes(
     assert int(said.split("to cook ")[1].split()[0]) <= taken // 3
 
 
+@pytest.mark.long
 def test_what_is_disliked_is_cooked_again(precompute: Precompute, serve: Serve, poem: Deck) -> None:
     """An answer voted down gets another text, once for its votes; the log keeps the old one."""
     precompute("build", "--n", 27, "--provider", "composer")

@@ -339,6 +339,7 @@ def test_after_failures_the_model_is_left_alone(ollama: Ollama, tmp_path: Path) 
         assert server.passed() == {"fault": {"missing": 3}, "guard": {"resting": 3}}
 
 
+@pytest.mark.long
 def test_a_hanging_model_holds_nobody_up(ollama: Ollama, tmp_path: Path) -> None:
     """200 messages at 20 connections are all answered by the deadline and 100 ms, one asking at a time."""
     ollama.fault = "hang"

@@ -74,6 +74,7 @@ def test_no_message_is_dear(deck: PatternDeck, english: PatternDeck) -> None:
         assert cost(english, message) < BOUND, message[:80]
 
 
+@pytest.mark.long
 def test_what_is_left_out_finds_nothing(deck: PatternDeck, english: PatternDeck) -> None:
     """An expression that the prefilter leaves out of the search would not have found anything."""
     for searched in (deck, english):

@@ -54,6 +54,7 @@ def finished(precompute: Precompute, log: Path, n: int = N) -> None:
     assert (told["store"]["entries"], told["store"]["damaged_lines"]) == (n, 0)
 
 
+@pytest.mark.long
 def test_killed_at_many_moments_nothing_is_lost(
     precompute: Precompute, log: Path, poem: Deck
 ) -> None:
@@ -135,6 +136,7 @@ def test_two_builds_at_once(precompute: Precompute, log: Path, tmp_path: Path) -
     finished(precompute, log, 54)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("room", [30_000, 150_000, 400_000])
 def test_a_limit_on_files_is_a_full_disk(precompute: Precompute, log: Path, room: int) -> None:
     """Where files may not grow further, a build says so, exits 2 and keeps every whole batch."""

@@ -105,6 +105,7 @@ def good(outcome: Outcome, of: int) -> int:
     return int(found[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_lines_are_cooked_by_every_provider(
@@ -232,6 +233,7 @@ def test_refresh_cooks_lines_of_an_older_persona_again(
     assert "nobody votes" in cook(booth, provider="gemini", refresh="disliked").error
 
 
+@pytest.mark.long
 def test_a_line_is_not_near_to_one_of_an_earlier_build(
     booth: Booth, stand_in: StandIn, model: LinesModel
 ) -> None:
@@ -244,6 +246,7 @@ def test_a_line_is_not_near_to_one_of_an_earlier_build(
     assert max(texts.values()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("deck", ["chat", "poem"])
 def test_asked_to_end_a_build_keeps_what_is_in_flight(

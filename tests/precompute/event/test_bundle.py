@@ -64,6 +64,7 @@ def test_no_secret_is_packed(precompute: Precompute, tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in packed
 
 
+@pytest.mark.long
 def test_rollback(precompute: Precompute, bundle: Path, tmp_path: Path) -> None:
     """After a second bundle, rollback returns to the first, and again to the second."""
     place = tmp_path / "event"

@@ -285,6 +285,7 @@ def test_forms_of_preferences_need_some(box: Place, form: str) -> None:
     assert "preferences come of votes" in done.stderr
 
 
+@pytest.mark.long
 def test_conversations_are_written_gated_and_kept(place: Place) -> None:
     """A model writes them by scenario; one with a line that the gate refuses is left out whole."""
     hers: dict[str, int] = {}

@@ -28,6 +28,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path, {})
 
 
+@pytest.mark.long
 def test_a_model_from_fetching_to_removing(place: Place, ollama: Ollama) -> None:
     """Fetch, list, show, copy, see loaded, unload, remove: each says what it did."""
 

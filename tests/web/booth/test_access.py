@@ -29,6 +29,7 @@ def violations(page: Page, axe: str) -> list[str]:
     return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [PHONE, KIOSK], ids=["phone", "kiosk"])
 @pytest.mark.parametrize("language", ["ja-JP", "en-GB"])
 def test_game(visit: Visit, server: Server, axe: str, size: dict[str, Any], language: str) -> None:
@@ -73,6 +74,7 @@ def test_beat_and_refusal(visit: Visit, server: Server, axe: str, watch: Any) ->
     assert violations(page, axe) == []
 
 
+@pytest.mark.long
 def test_host_pages(visit: Visit, server: Server, axe: str) -> None:
     """Nor have the wall, empty or hung, and the dashboard."""
     server.call("/api/wall", method="DELETE")

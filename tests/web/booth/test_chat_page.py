@@ -27,6 +27,7 @@ def said(page: Page, text: str) -> tuple[str, str, str]:
     return answer.locator("b").inner_text(), answer.locator("p").inner_text(), label.inner_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [PHONE, KIOSK], ids=["phone", "kiosk"])
 def test_a_talk_by_keyboard(
     visit: Visit, server: Server, axe: str, size: dict[str, Any], request: pytest.FixtureRequest
@@ -52,6 +53,7 @@ def test_a_talk_by_keyboard(
     assert violations(page, axe) == []
 
 
+@pytest.mark.long
 def test_a_talk_can_be_stopped(visit: Visit, new_server: Callable[..., Server]) -> None:
     """Escape ends an answer that is still being written; the next message is answered."""
     server = new_server(TSUKURIOKI_CHAT_PACE="5")

@@ -36,6 +36,7 @@ def shown(page: Page, panel: str) -> str:
     return page.locator(f".panel.{panel} .value").text_content() or ""
 
 
+@pytest.mark.long
 def test_follows_200_plays(visit: Visit, new_server: Callable[..., Server]) -> None:
     """While 200 plays run the figures follow, and at the end they are what /stats says."""
     server = new_server()

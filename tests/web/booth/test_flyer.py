@@ -66,6 +66,7 @@ def test_saved_back_is_the_flaws(visit: Visit, server: Server) -> None:
         assert ink(image, (80, 360 + row * 256, 1120, 590 + row * 256)) > 0.005
 
 
+@pytest.mark.long
 def test_same_play_same_picture(visit: Visit, server: Server) -> None:
     """The same play gives the same image to the pixel; another play of the same cards another."""
     cards = server.deal()
@@ -82,6 +83,7 @@ def test_same_play_same_picture(visit: Visit, server: Server) -> None:
     assert sum(a != b for a, b in zip(first[::997], other[::997], strict=True)) > 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [PHONE, KIOSK], ids=["phone", "wide"])
 def test_printed_on_a_postcard(visit: Visit, server: Server, size: dict[str, object]) -> None:
     """Printing gives two pages of a Japanese postcard: the poem, then the five flaws."""
@@ -111,6 +113,7 @@ INSIDE = """() => {
 }"""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [PHONE, TABLET, KIOSK], ids=["phone", "tablet", "kiosk"])
 def test_longest_poem_fits(visit: Visit, server: Server, size: dict[str, object]) -> None:
     """A poem of 240 characters in four paragraphs is cut off neither on a screen nor on paper."""

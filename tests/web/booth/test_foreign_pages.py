@@ -73,6 +73,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("site", ["evil.example", "127.0.0.1", "localhost"])
 def test_a_foreign_page_changes_nothing(
     new_server: Callable[..., Server], page: Page, foreign: int, site: str

@@ -17,6 +17,7 @@ Visit = Callable[..., "Page"]
 FIRST_SCREEN = 150 * 1024
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "path", "hands"),
     [
@@ -138,6 +139,7 @@ def test_visitors_language(visit: Visit, server: Server) -> None:
     assert kiosk.locator(".begin").text_content() == "内覧をはじめる"
 
 
+@pytest.mark.long
 def test_votes(visit: Visit, server: Server) -> None:
     """A flyer is voted on once; whoever plays the same cards next at this kiosk votes as well."""
     page = visit(server, "/?kiosk", **KIOSK)

@@ -40,6 +40,7 @@ def examine(page: Page, where: str) -> None:
     assert not re.search(r"\{[a-z:]+\}|undefined|<<", said), (where, said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [UPRIGHT_KIOSK, KIOSK, PHONE], ids=["upright", "wide", "phone"])
 def test_every_screen_is_in_the_decks_language(
     visit: Visit, museum: Server, size: dict[str, Any]

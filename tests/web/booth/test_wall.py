@@ -45,6 +45,7 @@ def empty(own: Server) -> None:
     own.call("/api/wall", method="DELETE")
 
 
+@pytest.mark.long
 def test_finished_flyer_is_hung(visit: Visit, own: Server) -> None:
     """A finished game appears on a wall that is already open, with its own title and picture."""
     wall = visit(own, "/wall", **KIOSK)
@@ -59,6 +60,7 @@ def test_finished_flyer_is_hung(visit: Visit, own: Server) -> None:
     keep(wall, "wall")
 
 
+@pytest.mark.long
 def test_changes_slowly(visit: Visit, own: Server) -> None:
     """Flyers take turns, and a new one comes to the front at once."""
     first, second = hang(own), hang(own, 1)

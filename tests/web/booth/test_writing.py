@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
 from tests.web.booth.conftest import PHONE, Server
 from tests.web.booth.player import at_card, begin, screen, until
 
 
+@pytest.mark.long
 def test_the_booth_says_that_an_answer_is_being_written(
     visit: Callable[..., Any], new_server: Callable[..., Server]
 ) -> None:

@@ -6,14 +6,17 @@ clients' own models. `reply_to` says what it answers.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Coroutine, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
+from typing import Any, TypeVar
 
 from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
 from app.kinds.prompts.dialects.wire import Stamp, Wire
@@ -130,3 +133,12 @@ def services() -> Iterator[Services]:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield made
         server.shutdown()
+
+
+T = TypeVar("T")
+
+
+def in_a_thread(asked: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, also where a browser's tests have left a loop in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, asked).result()

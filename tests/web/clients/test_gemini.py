@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
 import re
@@ -17,7 +16,7 @@ from google import genai
 from google.genai import errors, types
 
 from tests.making import Server
-from tests.web.clients.services import ANSWER, CALLED, Services
+from tests.web.clients.services import ANSWER, CALLED, Services, in_a_thread
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -171,7 +170,7 @@ def test_async(dropin: Server) -> None:
             stream = await client.models.generate_content_stream(model="gemini-x", contents="many?")
             return told.text or "", "".join([part.text or "" async for part in stream])
 
-    whole, streamed = asyncio.run(ask())
+    whole, streamed = in_a_thread(ask())
     assert whole == streamed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import ollama
 import pytest
 
 from tests.making import Server
-from tests.web.clients.services import ANSWER, CALLED, Services
+from tests.web.clients.services import ANSWER, CALLED, Services, in_a_thread
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -157,7 +156,7 @@ def test_async(dropin: Server) -> None:
         await client.close()
         return told.message.content or "", text
 
-    whole, streamed = asyncio.run(ask())
+    whole, streamed = in_a_thread(ask())
     assert whole == streamed
 
 

@@ -13,7 +13,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.making import Server
-from tests.web.clients.services import ANSWER, CALLED, Services
+from tests.web.clients.services import ANSWER, CALLED, Services, in_a_thread
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -267,5 +267,5 @@ def test_async(dropin: Server) -> None:
             text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
             return {one.choices[0].message.content or "" for one in told}, text
 
-    texts, streamed = asyncio.run(ask())
+    texts, streamed = in_a_thread(ask())
     assert texts == {streamed}
