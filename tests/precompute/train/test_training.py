@@ -15,6 +15,8 @@ NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "gguf", "llm_smoll
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.long,
+    # The training libraries warn of their own parts.
+    pytest.mark.filterwarnings("default"),
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install them"),
 ]
 
