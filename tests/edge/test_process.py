@@ -507,7 +507,12 @@ def test_a_server_beside_a_build_serves_on(
                 assert told["problem"] is None
                 assert told["entries"] >= seen
                 seen = told["entries"]
-            assert client.get("/stats").json()["decks"]["poem"]["store"]["entries"] == 540
+
+            def entries() -> int:
+                return int(client.get("/stats").json()["decks"]["poem"]["store"]["entries"])
+
+            # A worker looks for a new index ten times a second.
+            wait_for(lambda: entries() == 540, "the whole index")
     finally:
         process.communicate()
 
