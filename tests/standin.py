@@ -7,6 +7,7 @@ call of a number.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -238,6 +239,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         super().finish()
+        # Who is told that the connection has ended may use it at once, and must find it closed.
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
         with self.server_of.changed:
             self.server_of.tally.ended += 1
             self.server_of.changed.notify_all()
