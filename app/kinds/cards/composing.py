@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import xxhash
 
+from app.kinds.cards.choices import Choices
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import Form, Frame, Sentence, frame_length, linked
 from app.kinds.cards.proof import always_passes
 from app.store.key import Query
-
-T = TypeVar("T")
 
 SOURCE = "composer"
 MODEL = "composer-2"
@@ -38,33 +37,6 @@ class Composition(NamedTuple):
     @property
     def response(self) -> dict[str, str]:
         return {"title": self.title, "poem": self.poem}
-
-
-class _Choices:
-    """Pseudo-random choices from a seed, the same on every machine.
-
-    (Seeding `random.Random` takes longer than all choices for an answer.)
-    """
-
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
-        self._round = 0
-        self._pool = 0
-
-    def below(self, count: int) -> int:
-        if self._pool < 1 << 32:
-            self._round += 1
-            self._pool = xxhash.xxh3_128_intdigest(self._seed, self._round)
-        self._pool, choice = divmod(self._pool, count)
-        return choice
-
-    def one(self, items: Sequence[T]) -> T:
-        return items[self.below(len(items))]
-
-    def turned(self, items: Sequence[T]) -> Sequence[T]:
-        """The items rotated to begin with a drawn one."""
-        start = self.below(len(items))
-        return [*items[start:], *items[:start]]
 
 
 class _Said(NamedTuple):
@@ -99,14 +71,14 @@ class Composer:
         Raises KeyError if the deck lacks pieces for one of the cards or phrases.
         """
         forms = self._pieces.forms
-        form = forms[(_Choices(query.canonical).below(len(forms)) + variant) % len(forms)]
-        choices = _Choices(query.canonical + b"#%d" % variant)
+        form = forms[(Choices(query.canonical).below(len(forms)) + variant) % len(forms)]
+        choices = Choices(query.canonical + b"#%d" % variant)
         for _ in range(ATTEMPTS):
             if made := self._drawn(form, query, choices):
                 return made
         return None
 
-    def _drawn(self, form: Form, query: Query, choices: _Choices) -> Composition | None:
+    def _drawn(self, form: Form, query: Query, choices: Choices) -> Composition | None:
         lead, _ = choices.one(query.picks)
         phrases = self._pieces.phrases
         said = [_Said(c, choices.one(phrases[p][form.id])) for c, p in choices.turned(query.picks)]

@@ -1,4 +1,4 @@
-"""Proves that every composed answer passes the gate, so that requests need not run it.
+"""Proves that every composed or framed answer passes the gate, so that nobody need run it.
 
 A composed answer passes if each of its texts passes alone, none gives away another card of the same
 hand, nothing that the gate looks for begins in one text and ends in the next, and there is a frame
@@ -8,14 +8,16 @@ for every length that the sentences can have. This is checked once for a deck.
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.gate import Gate, cards_given_away, telling
+from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
 from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
 from app.kinds.cards.texts import Texts
+from app.kinds.language import ANY, JAPANESE, own_letter
 
 # Stands for an ending; no word that the gate looks for contains it.
 _HOLE = "〓"
@@ -70,6 +72,60 @@ def always_passes(deck: Deck) -> bool:
         and not spanned(deck)
         and _links_are_short(deck)
     )
+
+
+def always_framed(deck: Deck, frames: Sequence[str]) -> bool:
+    """Whether the gate passes every answer that the template tier makes of these frames.
+
+    Phrases may be quoted, so that only what stands between them counts: frames that end with a stop,
+    alone and in pairs. What can lie over three of them would contain the whole middle one.
+    """
+    language, size = deck.lang, deck.hand_size
+    pairs = {pair: language.space.join(pair) for pair in itertools.product(frames, repeat=2)}
+    given_away = cards_given_away(Texts((*frames, *pairs.values())), deck.cards, language)
+    needles = {
+        word for card in deck.cards for word in telling(card.text, card.telling_words, language)[0]
+    }
+    # A phrase whose own stop is quoted away is read as one sentence with what follows it.
+    quoted = size * (1 + len(language.space))
+    return (
+        deck.rules.paragraphs[0] <= size
+        and all(map(_is_plain, (*frames, *_phrases(deck))))
+        and all(_closed(frame, deck) for frame in frames)
+        and all(
+            len(sentence) + quoted <= deck.rules.sentence
+            for frame in frames
+            for sentence in language.sentences(frame)
+        )
+        and _pass_alone(deck, list(pairs.values()))
+        and all(
+            given_away[text] == given_away[one] | given_away[other]
+            for (one, other), text in pairs.items()
+        )
+        and not any(
+            language.plain(frame).strip() in needle for frame in frames for needle in needles
+        )
+        and _has_letters(deck)
+    )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is found again in an answer: in normal form C, one line, no space around it."""
+    return text == text.strip() and "\n" not in text and unicodedata.is_normalized("NFC", text)
+
+
+def _has_letters(deck: Deck) -> bool:
+    """Whether the phrases of every hand have a letter of the deck's script."""
+    script = deck.rules.script
+    if ANY in script:
+        return True
+    letter = has_kana if script == (JAPANESE.id,) else own_letter(script[0]).search
+    lacking = {
+        card.category
+        for card in deck.cards
+        if not all(letter(phrase.text) for phrase in card.phrases)
+    }
+    return len(lacking) < deck.hand_size
 
 
 def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import xxhash
-
+from app.kinds.cards.choices import Choices
 from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import FRAMES, Deck, Phrase
 from app.kinds.cards.gate import Gate, cards_given_away
@@ -15,7 +13,7 @@ from app.kinds.cards.texts import Texts
 from app.store.key import Query
 
 SOURCE = "template"
-MODEL = "template-1"
+MODEL = "template-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +25,20 @@ class _Room:
 
 
 class Template:
-    """Frames the phrases of a deck's plays. The deck must have frames."""
+    """Frames the phrases of a deck's plays. The deck must have frames.
+
+    `openings`, `links` and `closings` are the frames in use; `given_away` has the cards that each of
+    them, and each title, gives away, as bits by the cards' places.
+    """
 
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
         self._gate = Gate.of(deck)
-        self._openings, self._links, self._closings = (
+        self.openings, self.links, self.closings = (
             self._usable(deck.template.get(name, ())) for name in FRAMES
         )
-        frames = (*self._openings, *self._links, *self._closings)
-        self._given_away = cards_given_away(Texts((*frames, *deck.titles)), deck.cards, deck.lang)
+        frames = (*self.openings, *self.links, *self.closings)
+        self.given_away = cards_given_away(Texts((*frames, *deck.titles)), deck.cards, deck.lang)
         self._card_bit = {card.id: 1 << place for place, card in enumerate(deck.cards)}
 
     def _usable(self, texts: Sequence[str]) -> tuple[str, ...]:
@@ -53,27 +55,26 @@ class Template:
 
     def frame(self, query: Query, variant: int = 0) -> dict[str, str] | None:
         """Title and poem with the phrases verbatim; None if no attempt passes the gate."""
-        return next((made for made, why in self._attempts(query, variant) if not why), None)
+        return next((made for made, why in self.attempts(query, variant) if not why), None)
 
     def why_not(self, query: Query) -> str:
         """Why there is no answer to a play; empty if there is one."""
         why = ""
-        for _, why in self._attempts(query, 0):
+        for _, why in self.attempts(query, 0):
             if not why:
                 return ""
         return why
 
-    def _attempts(self, query: Query, variant: int) -> Iterator[tuple[dict[str, str], str]]:
+    def attempts(self, query: Query, variant: int) -> Iterator[tuple[dict[str, str], str]]:
         """Answers with the reason for which they cannot be given, empty if there is none."""
         phrases = self._deck.phrases(query)
         hand = sum([self._card_bit[phrase.card] for phrase in phrases])
-        seed = xxhash.xxh3_64_intdigest(query.canonical, variant)
-        rng = random.Random(seed)
-        titles = _shuffled(self._deck.titles, rng)
+        choices = Choices(query.canonical + b"#%d" % variant)
+        titles = choices.shuffled(self._deck.titles)
         quoted = tuple(phrase.text for phrase in phrases)
-        hiding = next((title for title in titles if not self._given_away[title] & hand), titles[0])
+        hiding = next((title for title in titles if not self.given_away[title] & hand), titles[0])
         for title in (hiding, *titles[:7]):
-            poem = self._poem(phrases, hand, rng)
+            poem = self._poem(phrases, hand, choices)
             if poem is None:
                 least, most = self._deck.rules.length
                 fault = f"no frames bring the phrases to {least}-{most} {self._deck.rules.unit}"
@@ -83,36 +84,37 @@ class Template:
             refusal = self._gate.examine(query, response, quoted)
             yield response, str(refusal or "")
 
-    def _poem(self, phrases: Sequence[Phrase], hand: int, rng: random.Random) -> str | None:
+    def _poem(self, phrases: Sequence[Phrase], hand: int, choices: Choices) -> str | None:
         language = self._deck.lang
-        lines = _shuffled([language.ended(p.text) for p in phrases], rng)
-        said = sum(map(self._cost, lines))
+        lines = choices.shuffled([language.ended(p.text) for p in phrases])
+        said = sum(map(self.cost, lines))
         least, most = self._deck.rules.length
         # Each sentence is counted with the space after it, which the last of a paragraph lacks.
-        space = self._cost("")
+        space = self.cost("")
         least, most = least + space * self._deck.rules.paragraphs[1], most + space
         room = _Room(max(0, least - said), most - said)
         openings, links, closings = (
-            _shuffled([text for text in texts if not self._given_away[text] & hand], rng)
-            for texts in (self._openings, self._links, self._closings)
+            choices.shuffled([text for text in texts if not self.given_away[text] & hand])
+            for texts in (self.openings, self.links, self.closings)
         )
         # An opening, a closing and some links first, then the rest.
         stock = [*openings[:1], *closings[:1], *links[:3], *openings[1:], *closings[1:], *links[3:]]
-        chosen = _fill([(text, self._cost(text)) for text in stock], room)
+        chosen = _fill([(text, self.cost(text)) for text in stock], room)
         if chosen is None:
             return None
-        return self._layout(lines, chosen, rng)
+        return self._layout(lines, chosen, choices)
 
-    def _cost(self, text: str) -> int:
+    def cost(self, text: str) -> int:
+        """The length of a text with the space after it."""
         deck = self._deck
         return deck.measure(text) + (0 if deck.rules.words else len(deck.lang.space))
 
-    def _layout(self, lines: Sequence[str], chosen: Sequence[str], rng: random.Random) -> str:
-        first = [t for t in chosen if t in self._openings]
-        last = [t for t in chosen if t in self._closings]
+    def _layout(self, lines: Sequence[str], chosen: Sequence[str], choices: Choices) -> str:
+        first = [t for t in chosen if t in self.openings]
+        last = [t for t in chosen if t in self.closings]
         middle = list(lines)
-        for text in (t for t in chosen if t in self._links):
-            middle.insert(1 + int(rng.random() * max(1, len(middle) - 1)), text)
+        for text in (t for t in chosen if t in self.links):
+            middle.insert(1 + choices.below(max(1, len(middle) - 1)), text)
         half = (len(middle) + 1) // 2
         blocks = [first, middle[:half], middle[half:], last]
         return BREAK.join(
@@ -161,8 +163,3 @@ def _add_up(stock: Sequence[tuple[str, int]], room: _Room) -> list[str] | None:
                 if total >= room.least:
                     return list(reached[total])
     return None
-
-
-def _shuffled(items: Sequence[str], rng: random.Random) -> list[str]:
-    # Python guarantees the sequence of `random` over versions, but not that of `shuffle`.
-    return sorted(items, key=lambda _: rng.random())

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.pieces import Form, Frame, Pieces, Sentence, frame_length, split_frame
-from app.kinds.cards.proof import always_passes, spanned, texts_pass
+from app.kinds.cards.proof import always_framed, always_passes, spanned, texts_pass
+from app.kinds.cards.template import Template
 from app.kinds.cards.tiers import ComposedTier
+from tests.making import museum
 
 FINE = ("風はひとつ坂をのぼる。", "窓の外で朝が始まる。", "灯がともる。")
 
@@ -164,3 +170,60 @@ def test_an_unproven_deck_is_gated(poem: Deck) -> None:
         assert (tier.answer(query, 0) is not None) == passed
         refused += not passed
     assert refused
+
+
+FRAMES = ("朝が、ひとつの窓から始まる。", "風が通る。", "帰るたびに、好きになる。")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "風が通る",
+        "風が\n通る。",
+        " 風が通る。",
+        "か\u3099通る。",
+        "朝が来ます。",
+        "最高の朝が来る。",
+        "静謐を着る。",
+        "タイトルは朝にある。",
+        "う" * 58 + "。",
+        "申し訳ないが、それはできません。",
+        "这里很好。",
+    ],
+)
+def test_frames_that_could_be_refused_are_not_proven(poem: Deck, frame: str) -> None:
+    """One frame that the gate could refuse in some answer, and nothing is proven."""
+    assert always_framed(poem, FRAMES)
+    assert not always_framed(poem, (*FRAMES, frame))
+
+
+def test_the_frames_in_the_box_are_proven(poem: Deck) -> None:
+    """The template tier of the shipped deck makes nothing that the gate would refuse."""
+    template = Template(poem)
+    assert always_framed(poem, (*template.openings, *template.links, *template.closings))
+
+
+# Parts of which sentences are made that are harmless alone: telling words cut in two, half a refusal.
+RISKY = ("Look", "far", "away", "brass", "telescope", "wedding", "shoe", "13", "holes", "unfortunately", "I cannot", "help", "so it is", "quiet")  # fmt: skip
+SENTENCES = st.lists(st.sampled_from(RISKY), min_size=1, max_size=4).map(" ".join)
+RISKY_FRAMES = st.lists(
+    st.builds("{}{}".format, SENTENCES, st.sampled_from([".", ".", "!", ",", ""])),
+    min_size=3,
+    max_size=9,
+)
+
+
+@given(RISKY_FRAMES, RISKY_FRAMES, st.integers(0, 1 << 32))
+def test_what_is_proven_passes(links: list[str], others: list[str], seed: int) -> None:
+    """Whatever frames a deck has: if they are proven, the gate refuses no first attempt."""
+    frames = {"openings": others[::2], "links": links, "closings": others[1::2]}
+    with tempfile.TemporaryDirectory() as folder:
+        deck = museum(Path(folder) / "museum", template=frames)
+    template, gate, rng = Template(deck), Gate.of(deck), Random(seed)
+    if not always_framed(deck, (*template.openings, *template.links, *template.closings)):
+        return
+    for _ in range(20):
+        query = random_play(deck, rng)
+        quoted = tuple(phrase.text for phrase in deck.phrases(query))
+        made, _ = next(template.attempts(query, 0))
+        assert not made or gate.examine(query, made, quoted) is None, made

@@ -1,0 +1,99 @@
+"""What a browser composes and frames with: a deck's pieces, measured, and as few words as possible.
+
+The modules `composer.js` and `template.js` of the edition read these values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.pieces import Form, frame_length
+from app.kinds.cards.proof import always_framed, always_passes
+from app.kinds.cards.template import Template
+
+
+def pieces_of(deck: Deck) -> dict[str, Any] | None:
+    """For `composer.js`; None unless everything that can be composed passes the gate.
+
+    The gate is not in the browser, so nothing may need it there.
+    """
+    if not deck.composable or not always_passes(deck):
+        return None
+    least, most = deck.rules.length
+    size = deck.measure
+    pieces = deck.pieces
+    return {
+        "least": least,
+        "most": most,
+        "forms": [_form(deck, form) for form in pieces.forms],
+        "cards": {
+            card.id: {
+                "category": card.category,
+                "titles": pieces.cards[card.id].titles,
+                "endings": [
+                    (name, [(text, size(text)) for text in texts])
+                    for name, texts in pieces.cards[card.id].endings.items()
+                ],
+            }
+            for card in deck.cards
+        },
+        "phrases": {
+            phrase: {
+                form: [(one.text, size(one.text), one.place) for one in sentences]
+                for form, sentences in by_form.items()
+            }
+            for phrase, by_form in pieces.phrases.items()
+        },
+    }
+
+
+def _form(deck: Deck, form: Form) -> dict[str, Any]:
+    size = deck.measure
+    return {
+        "id": form.id,
+        "frames": [
+            {
+                "parts": frame.parts,
+                "endings": frame.endings,
+                "link": frame.link,
+                "length": frame_length(frame, size),
+            }
+            for frame in form.frames
+        ],
+        "places": [[(word, size(word)) for word in words] for words in form.places],
+        "categories": {name: (word, size(word)) for name, word in form.categories.items()},
+    }
+
+
+def frames_of(deck: Deck) -> dict[str, Any] | None:
+    """For `template.js`; None unless everything that can be framed passes the gate."""
+    if not deck.template:
+        return None
+    template = Template(deck)
+    texts = (*template.openings, *template.links, *template.closings)
+    if not always_framed(deck, texts):
+        return None
+
+    def told(text: str) -> tuple[str, int, list[str]]:
+        bits = template.given_away[text]
+        hidden = [card.id for place, card in enumerate(deck.cards) if bits >> place & 1]
+        return text, template.cost(text), hidden
+
+    def line(text: str) -> tuple[str, int]:
+        ended = deck.lang.ended(text)
+        return ended, template.cost(ended)
+
+    least, most = deck.rules.length
+    return {
+        "least": least,
+        "most": most,
+        "gap": template.cost(""),
+        "space": deck.lang.space,
+        "paragraphs": deck.rules.paragraphs,
+        "titles": [told(title) for title in deck.titles],
+        "openings": [told(text) for text in template.openings],
+        "links": [told(text) for text in template.links],
+        "closings": [told(text) for text in template.closings],
+        "phrases": {card.id: {p.id: line(p.text) for p in card.phrases} for card in deck.cards},
+    }
