@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from rich.console import Console
 
 from app.errors import OperatorError, PlanError
 from app.kinds.cards.deck import Deck
-from app.kinds.chat.deck import PatternDeck
 from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
-from app.kinds.prompts.deck import PromptDeck
 from app.settings import Settings, read_bundled, unknown_settings
 from app.store.holder import publish
 from app.store.index import IndexWriter
@@ -40,15 +37,13 @@ from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
 from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
-from precompute.cook.build import build as cook
 from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
+from precompute.cook.kinds import Build, builds_of
 from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
-from precompute.learn.lines import build_learned
-from precompute.learn.recordings import take_deck_in
 from precompute.plan.strategies import STRATEGIES
 from precompute.prompts.sessions import take_all_in
 from precompute.rehearse import rehearsal
@@ -101,28 +96,6 @@ def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
     if not isinstance(deck, Deck):
         raise PlanError(f"{deck.id!r} is no deck of cards, which this is for")
     return deck
-
-
-# The kinds of build that accept an option, by its parameter's name; options that are missing here
-# are for decks of cards only. A chat deck cooks lines (stock) or stores learned answers (misses).
-CARDS, _COOK, _LEARN = Deck.kind, f"{PatternDeck.kind} stock", f"{PatternDeck.kind} misses"
-_NAMED = {PatternDeck.kind: "a chat deck", PromptDeck.kind: "a deck of prompts"}
-_MATRIX = (f"{PromptDeck.kind} stock", f"{PromptDeck.kind} misses")
-_CHAT_COOKING = frozenset(
-    {
-        "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
-        "batch", "give_up_hours",
-    }
-)  # fmt: skip
-_BUILDS_THAT_TAKE: Mapping[str, tuple[str, ...]] = {
-    "deck_name": (CARDS, _COOK, _LEARN, *_MATRIX),
-    "wanted": (CARDS, _COOK, _LEARN, *_MATRIX),
-    "strategy": (CARDS, _COOK, _LEARN, *_MATRIX),
-    "dry_run": (CARDS, _COOK, _LEARN, *_MATRIX),
-    "seed": (CARDS, *_MATRIX),
-    "review": (_LEARN,),
-    **dict.fromkeys(_CHAT_COOKING, (CARDS, _COOK, *_MATRIX)),
-}
 
 
 @cli.command()
@@ -195,48 +168,27 @@ def build(deck_name: str | None, **asked: Any) -> int:
     """Cook answers into the store."""
     settings = read_settings()
     deck = named_deck(settings, deck_name)
-    _refuse_foreign_options(CARDS if deck.kind == CARDS else f"{deck.kind} {asked['strategy']}")
-    review: bool = asked.pop("review")
-    context = context_of(settings, deck)
-    options = BuildOptions(**asked)
+    chosen = _build_of(deck, asked["strategy"])
     try:
-        if isinstance(deck, PatternDeck) and options.strategy == "misses":
-            return build_learned(options, context, deck, review=review)
-        if (
-            isinstance(deck, PromptDeck)
-            and options.strategy == "stock"
-            and not (options.wanted or options.refresh)
-        ):
-            taken = take_deck_in(settings, deck)
-            click.echo(f"deck {deck.id}: {taken:,} recordings taken in; --n cooks")
-            return 0
-        return cook(options, context)
+        return chosen.run(BuildOptions(**asked), context_of(settings, deck))
     finally:
         # Also after an error: what was cooked until then is served too.
         publish(settings.store_options, deck.id)
 
 
-def _refuse_foreign_options(build_of: str) -> None:
-    """Raise PlanError for an option on the command line that this kind of build does not accept."""
-    if build_of not in (CARDS, _COOK, _LEARN, *_MATRIX):
-        raise PlanError("--strategy: this kind of deck takes stock (the default) or misses")
+def _build_of(deck: AnyDeck, strategy: str) -> Build:
+    """The build for a strategy. Raises PlanError for an option on the command line that it ignores."""
+    builds = builds_of(deck)
+    if strategy not in builds:
+        what = next(iter(builds.values())).what
+        raise PlanError(f"--strategy: {what} takes {' or '.join(builds)}, not {strategy}")
+    found = builds[strategy]
     context = click.get_current_context()
     for option in context.command.params:
-        name = str(option.name)
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not given or build_of in _BUILDS_THAT_TAKE.get(name, (CARDS,)):
-            continue
-        if name == "review":
-            raise PlanError(
-                "--review is for what a chat has learned: use it with --strategy misses and the "
-                "chat's --deck"
-            )
-        what = (
-            "learning from misses"
-            if name in _CHAT_COOKING
-            else _NAMED[build_of.split(maxsplit=1)[0]]
-        )
-        raise PlanError(f"{option.opts[0]} means nothing for {what}; leave it out")
+        given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if given and option.name not in found.accepts:
+            raise PlanError(f"{option.opts[0]} means nothing for {found.what}; leave it out")
+    return found
 
 
 @cli.command()

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.errors import PlanError, UnfinishedError
-from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import store
 from app.kinds.tasks import Task
 from app.providers import Model
@@ -31,12 +30,6 @@ from precompute.plan.strategies import Job
 def build(options: BuildOptions, context: BuildContext) -> int:
     """Run a build; returns the exit status. Raises OperatorError; what was cooked is kept."""
     settings = context.settings
-    if options.pieces:
-        # Only decks of cards have pieces.
-        from precompute.pieces.cooking import cook_pieces
-
-        assert isinstance(context.deck, Deck)
-        return cook_pieces(options, context, context.deck)
     if options.wanted is None and not options.refresh:
         raise PlanError("say how many entries the store shall have, for example --n 1000")
     cooking = cooking_of(context.deck)

@@ -24,19 +24,38 @@ from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
 from app.store.log import LogWriter
+from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import one_in
 from precompute.learn.written import written_entries
-from precompute.plan.strategies import Job, plan_misses, plan_sampled, plan_stock
+from precompute.pieces.cooking import cook_pieces
+from precompute.plan.strategies import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
 
 
 def cooking(deck: Deck) -> Cooking:
     return CardsCooking(deck)
+
+
+def _build(options: BuildOptions, context: BuildContext) -> int:
+    if not options.pieces:
+        return build(options, context)
+    assert isinstance(context.deck, Deck)
+    return cook_pieces(options, context, context.deck)
+
+
+BUILDS: Mapping[str, Build] = dict.fromkeys(
+    STRATEGIES,
+    Build(
+        "a deck of cards",
+        COMMON | WRITING | {"prompt", "radius", "seed", "pieces", "take"},
+        _build,
+    ),
+)
 
 
 class CardsCooking:

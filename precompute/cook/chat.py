@@ -28,12 +28,14 @@ from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
+from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import counts
+from precompute.learn.lines import build_learned
 from precompute.plan.strategies import Job
 
 # Greatest number of lines for a pattern; a rotation cannot keep count of many more.
@@ -72,6 +74,18 @@ def plan_lines(deck: PatternDeck) -> Iterator[Job]:
         for mood, time in shades:
             for intent, character in itertools.product(intents, deck.characters):
                 yield Job(deck.line_query(character.id, intent, mood, time), variant, intent)
+
+
+def _learn(options: BuildOptions, context: BuildContext) -> int:
+    assert isinstance(context.deck, PatternDeck)
+    return build_learned(options, context, context.deck)
+
+
+# Lines are cooked; learned answers are taken from what was missed.
+BUILDS: Mapping[str, Build] = {
+    "stock": Build("a chat deck", COMMON | WRITING, build),
+    "misses": Build("learning from misses", COMMON | {"review"}, _learn),
+}
 
 
 def cooking(deck: PatternDeck) -> Cooking:

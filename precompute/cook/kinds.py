@@ -8,11 +8,11 @@ cooked, the prompts, how replies are parsed and which drafts pass.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
@@ -118,9 +118,40 @@ class Cooking(Protocol):
         """Rows about what the store covers, for the end of a build."""
 
 
+# The options that every build accepts, and those about models that write, by their names in the command.
+COMMON = frozenset({"deck_name", "wanted", "strategy", "dry_run"})
+WRITING = frozenset(
+    {
+        "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
+        "batch", "give_up_hours",
+    }
+)  # fmt: skip
+
+
+class Build(NamedTuple):
+    """What `precompute build` does with a kind of deck for a strategy.
+
+    `what` names it in a message, `accepts` has the names of the options that mean something for it;
+    `run` returns the exit status.
+    """
+
+    what: str
+    accepts: frozenset[str]
+    run: Callable[[BuildOptions, BuildContext], int]
+
+
+def builds_of(deck: AnyDeck) -> Mapping[str, Build]:
+    """The builds of a deck's kind by strategy, from the module that is named like the kind."""
+    builds: Mapping[str, Build] = _module_of(deck).BUILDS
+    return builds
+
+
 def cooking_of(deck: AnyDeck) -> Cooking:
     """How a deck is cooked, from the module that is named like its kind."""
-    # Imported here, so that a build imports only what its kind needs.
-    kind = importlib.import_module(f"precompute.cook.{kind_of(deck).room}")
-    made: Cooking = kind.cooking(deck)
+    made: Cooking = _module_of(deck).cooking(deck)
     return made
+
+
+def _module_of(deck: AnyDeck) -> Any:
+    # Imported here, so that a build imports only what its kind needs.
+    return importlib.import_module(f"precompute.cook.{kind_of(deck).room}")

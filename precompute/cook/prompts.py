@@ -32,12 +32,13 @@ from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import PROMPT, Query
 from app.store.log import LogWriter
+from precompute.cook.build import build
 from precompute.cook.choose import Choice as Chosen
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
-from precompute.learn.recordings import take_in
+from precompute.learn.recordings import take_deck_in, take_in
 from precompute.plan.pairwise import pairwise
 from precompute.plan.strategies import Job
 from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
@@ -61,6 +62,24 @@ _SCHEMA: Mapping[str, Any] = {
         }
     },
     "required": ["answers"],
+}
+
+
+def _stock(options: BuildOptions, context: BuildContext) -> int:
+    """Cook; without a number of entries, only take in what was recorded."""
+    if options.wanted or options.refresh:
+        return build(options, context)
+    assert isinstance(context.deck, PromptDeck)
+    taken = take_deck_in(context.settings, context.deck)
+    text = f"deck {context.deck.id}: {taken:,} recordings taken in; --n cooks"
+    context.out.print(text, highlight=False, markup=False)
+    return 0
+
+
+_ACCEPTED = COMMON | WRITING | {"seed"}
+BUILDS: Mapping[str, Build] = {
+    "stock": Build("a deck of prompts", _ACCEPTED, _stock),
+    "misses": Build("a deck of prompts", _ACCEPTED, build),
 }
 
 
@@ -145,9 +164,7 @@ class PromptsCooking:
         self._gate = PromptGate(deck.checks)
 
     def plan(self, options: BuildOptions, context: BuildContext, choice: Chosen) -> Iterator[Job]:
-        """The jobs. Raises PlanError for a strategy of decks of cards."""
-        if options.strategy not in ("stock", "misses"):
-            raise PlanError("--strategy: a deck of prompts takes stock (the default) or misses")
+        """The jobs: the prompts of the deck, or those that were missed."""
         return plan_prompts(self.deck, options.strategy, context.settings.ledger, options.seed)
 
     def cook(self, choice: Chosen, model: Model | None) -> Cook:

@@ -188,12 +188,10 @@ def _learned(candidate: Candidate, text: str, now: str) -> Entry:
     )
 
 
-def build_learned(
-    options: BuildOptions, context: BuildContext, deck: PatternDeck, *, review: bool
-) -> int:
+def build_learned(options: BuildOptions, context: BuildContext, deck: PatternDeck) -> int:
     """Store learned answers and print a report. Raises PlanError if --review has no terminal."""
     settings, err = context.settings, context.err
-    if review and not (err.is_terminal and sys.stdin.isatty()):
+    if options.review and not (err.is_terminal and sys.stdin.isatty()):
         raise PlanError("--review asks a person: run it on a terminal")
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))[: options.wanted]
     if not candidates:
@@ -212,7 +210,7 @@ def build_learned(
         IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
     ):
         rejections = Rejections(settings.ledger, deck.id)
-        reviewer = _reviewer(deck) if review else None
+        reviewer = _reviewer(deck) if options.review else None
         report = learn(deck, candidates, log, index, context.clock.stamp, rejections, reviewer)
     table(
         context.out,
