@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import ollama
 import openai
@@ -11,6 +13,7 @@ from google import genai
 from google.genai import types
 
 from tests.making import Server
+from tests.web.clients.processes import NODE_MODULES, needs_npm, run
 from tests.web.clients.services import Services
 
 REQUESTS, TIMES = 1000, 10
@@ -54,3 +57,15 @@ def test_no_upstream_request_at_all(dropin: Server, upstream: Services) -> None:
         for _ in range(TIMES):
             assert [ask(question) for question in questions] == first
     assert len(upstream.paths) == before + REQUESTS
+
+
+@needs_npm
+@pytest.mark.long
+def test_no_upstream_request_by_the_clients_of_npm(dropin: Server, upstream: Services) -> None:
+    """1,000 requests of each npm client, 10 times: each is asked of the upstream once, by whichever client."""
+    words = (dropin.url, NODE_MODULES.parent, "replayed-npm", REQUESTS, TIMES)
+    before = len(upstream.paths)
+    told = json.loads(run("node", Path(__file__).parent / "npm_replays.cjs", *words))
+    assert len(upstream.paths) == before + REQUESTS
+    assert [client["same"] for client in told.values()] == [True] * 3
+    assert told["openai"]["first"] == told["ollama"]["first"] == told["gemini"]["first"]

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.making import REPO, Server, environment
+from tests.making import REPO, Server
+from tests.web.clients.processes import NODE_MODULES, needs_npm, run
 from tests.web.clients.services import ANSWER, CALLED, Services
 
 pytestmark = pytest.mark.xdist_group("clients")
 
 HERE = Path(__file__).parent
-# Where .ci/run installs the npm clients.
-NODE_MODULES = REPO / ".venv" / "npm" / "node_modules"
-
-
-def run(*words: object, **settings: object) -> str:
-    """What a command prints; it must succeed."""
-    ended = subprocess.run(
-        list(map(str, words)),
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 def missing(*names: str) -> bool:
@@ -92,11 +75,7 @@ def test_langchain(dropin: Server, upstream: Services) -> None:
     assert len(upstream.paths) == before
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is missing")
-@pytest.mark.skipif(
-    not NODE_MODULES.is_dir(),
-    reason="the npm clients are missing: npm install --prefix .venv/npm openai ollama @google/genai",
-)
+@needs_npm
 def test_the_clients_of_npm(dropin: Server, upstream: Services) -> None:
     """Each client: whole, streamed, tools, embeddings, lists, misses; a time-out is its own."""
     with upstream.slow():
