@@ -313,17 +313,20 @@ def rehearse(
 @click.option(
     "--repair", is_flag=True, help="Build the index again where it is missing, behind or foreign."
 )
-def check(repair: bool) -> int:
+@click.option("--deck", "deck_name", metavar="ID", help="Check this deck alone; else all decks.")
+def check(repair: bool, deck_name: str | None) -> int:
     """Check decks, log and index; exit status 1 when something is wrong."""
     settings = read_settings()
     findings: list[checks.Finding] = []
-    decks = load_all(settings.decks).values()
+    named = [named_deck(settings, deck_name)] if deck_name else None
+    decks = named or load_all(settings.decks).values()
     # All repairs first, so that a locked store ends the command before anything else is printed.
     for deck in decks if repair else ():
         _repair(settings, deck)
     for deck in decks:
         review = review_of(deck)
         findings += review.check(deck)
+        findings += checks.check_folder(deck)
         findings += checks.check_store(settings.store, deck)
         findings += checks.check_entries(settings.store, deck)
         for line in review.summary(settings, deck, SystemClock().stamp()):

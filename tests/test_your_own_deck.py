@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from app.kinds.cards.deck import MEMBERS, RULE_MEANINGS, THEME, Rules, load_deck
+from precompute.decks.new import Wanted, new_deck
+from precompute.review.cards import check
 from tests import kit
 from tests.cook import Cook
 from tests.making import REPO, Precompute, serving
@@ -111,8 +113,28 @@ def commands(name: str) -> list[str]:
 
 
 def test_both_languages_have_the_same_example() -> None:
-    """Command by command."""
+    """Command by command, after the sentence that says how the commands come to be there."""
     assert commands("your-own-deck.md") == commands("your-own-deck.ja.md")
+    for name in ("your-own-deck.md", "your-own-deck.ja.md"):
+        before, _, _ = (DOCS / name).read_text(encoding="utf-8").partition("```\n")
+        assert "`make setup`" in before
+        assert "`. .venv/bin/activate`" in before
+
+
+def test_the_written_answer_that_is_shown_is_right(tmp_path: Path) -> None:
+    """In both languages the same line, which the museum takes without a fault."""
+    line, again = (
+        re.search(r"^\{\"picks\".*$", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("your-own-deck.md", "your-own-deck.ja.md")
+    )
+    assert line
+    assert again
+    assert line.group() == again.group()
+    wanted = Wanted("museum", "en", 3, source=DOCS / "museum.csv")
+    folder = new_deck(tmp_path, wanted).folder
+    assert folder
+    (folder / "written.jsonl").write_text(f"{line.group()}\n", encoding="utf-8")
+    assert [str(finding) for finding in check(load_deck(folder))] == []
 
 
 def test_the_example_works_as_it_stands(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import orjson
 from app.kinds.cards.deck import MEMBERS, RULE_MEANINGS, THEME, default_rules
 from app.kinds.cards.prompts import PLACES, RULE_PLACES
 from app.kinds.cards.words import known_words
+from app.kinds.cards.written import LINE_MEMBERS
 from app.kinds.language import LANGUAGES
+from precompute.decks.new import answer_length, languages
 
 DOCS = Path(__file__).parent.parent / "docs"
 Row = tuple[str, ...]
@@ -29,6 +31,7 @@ MEMBERS_JA: Mapping[str, str] = {
     "groups": "分類をまとめた名。計画がこれをならす",
     "template": "`openings`、`links`、`closings`：template の段の文",
     "theme": "画面の色と書体（下を参照）",
+    "written_by": "`written.jsonl` を書いた人。答えに示される。なければ `by hand`",
 }
 RULES_JA: Mapping[str, str] = {
     "characters": "`[最少, 最多]`：改行を除いた字数",
@@ -56,16 +59,26 @@ THEME_JA: Mapping[str, str] = {
     "type": "serif、sans、mincho のどれか",
 }
 
+WRITTEN_JA: Mapping[str, str] = {
+    "picks": "`[[札の id, 言い換えの id], …]`：手札の枚数だけ。順は問わない",
+    "title": "`titles.json` のうちの一つ",
+    "text": "文章。改行（いくつ続いても）が段落を分ける",
+}
+
 
 def tables(japanese: bool) -> dict[str, list[Row]]:
     """The rows of each table by its name in the document."""
-    members, rules, theme = (
-        (MEMBERS_JA, RULES_JA, THEME_JA) if japanese else (MEMBERS, RULE_MEANINGS, THEME)
+    members, rules, theme, written = (
+        (MEMBERS_JA, RULES_JA, THEME_JA, WRITTEN_JA)
+        if japanese
+        else (MEMBERS, RULE_MEANINGS, THEME, LINE_MEMBERS)
     )
     return {
         "members": [(f"`{name}`", text) for name, text in members.items()],
         "rules": [(f"`{name}`", text, *_defaults(name)) for name, text in rules.items()],
+        "lengths": list(_lengths()),
         "theme": [(f"`{name}`", text) for name, text in theme.items()],
+        "written": [(f"`{name}`", text) for name, text in written.items()],
         "places": list(_places()),
         "languages": list(_languages(japanese)),
     }
@@ -75,6 +88,12 @@ def _defaults(rule: str) -> Iterator[str]:
     for language in ("en", "ja"):
         value = getattr(default_rules(LANGUAGES[language]), rule)
         yield f"`{orjson.dumps(value).decode()}`" if value else "–"
+
+
+def _lengths() -> Iterator[Row]:
+    for language in languages():
+        found = (orjson.dumps(answer_length(language, hand)).decode() for hand in (1, 3, 5))
+        yield f"`{language}`", *(f"`{length}`" for length in found)
 
 
 def _places() -> Iterator[Row]:

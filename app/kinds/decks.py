@@ -57,7 +57,13 @@ def load_all(folder: Path) -> dict[str, AnyDeck]:
 
 def load_one(folder: Path, wanted: str) -> AnyDeck | None:
     """The deck with this id, None if there is none. Raises DeckError; other decks may be wrong."""
-    heads = {path: _head(path) for path in deck_folders(folder)}
+    heads: dict[Path, Mapping[str, Any]] = {}
+    for path in deck_folders(folder):
+        try:
+            heads[path] = _head(path)
+        except DeckError:
+            if path.name == wanted:
+                raise
     found = [path for path, head in heads.items() if head.get("id") == wanted]
     if len(found) > 1:
         raise _same_id(found[1], wanted)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from app.errors import DeckError
-from app.kinds.language import nearest
+from app.kinds.language import JAPANESE, LANGUAGES, Language, nearest
 
 DECK_FILE = "deck.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -30,7 +30,7 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file of a deck, without a byte-order mark. Raises DeckError."""
+    """The text of a file that a person wrote, without a byte-order mark. Raises DeckError."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -43,6 +43,19 @@ def text_of(path: Path) -> str:
         what = "UTF-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "not UTF-8"
         line = data.count(b"\n", 0, error.start) + 1
         raise DeckError(str(path), f"line {line}", f"is {what}: save it as UTF-8") from None
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """The values of a file with one JSON value on each line, each with the number of its line.
+
+    Empty lines are left out. Raises DeckError.
+    """
+    for number, line in enumerate(text_of(path).split("\n"), 1):
+        if line.strip():
+            try:
+                yield number, orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise DeckError(str(path), f"line {number}", f"not JSON: {error.msg}") from None
 
 
 class Reader:
@@ -69,6 +82,14 @@ class Reader:
             if name not in names:
                 hint = nearest(name, names) or f"; there is {', '.join(names)}"
                 raise self.fail(place, f"no such {what}: {name!r}{hint}")
+
+    def language(self, root: Mapping[str, Any]) -> Language:
+        """The language that a deck's file names; Japanese if it names none."""
+        name = root.get("language", JAPANESE.id)
+        if not isinstance(name, str) or name not in LANGUAGES:
+            fault = f"expected one of {', '.join(LANGUAGES)}, not {name!r}"
+            raise self.fail("language", f"{fault}{nearest(str(name), LANGUAGES)}")
+        return LANGUAGES[name]
 
     def items(self, value: Any, place: str) -> list[Any]:
         """A value that must be a list."""

@@ -97,11 +97,11 @@ def load_prices(path: Path | None = None) -> PriceTable:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = orjson.loads(path.read_bytes())
+        table = orjson.loads(path.read_text(encoding="utf-8-sig"))
         for model in table["models"].values():
             for row in model["prices"]:
                 Price(float(row["input"]), float(row["output"]))
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise SettingError(
             "TSUKURIOKI_PRICES",
             str(path),

@@ -101,7 +101,8 @@ class Index(IndexReader):
             raise IndexUnusableError(f"{store}: cannot be read: {error.strerror}") from None
         if not here and not cooked:
             raise NothingCookedError(
-                f"{store}: nothing is cooked for deck {deck!r} yet; run: precompute build"
+                f"{store}: nothing is cooked for deck {deck!r} yet; run: "
+                f"precompute build --deck {deck} --n 100 --dry-run"
             )
         if not here:
             raise IndexUnusableError(

@@ -85,7 +85,8 @@ class RedisIndex(IndexReader):
             if self.fault:
                 raise IndexUnusableError(f"{url}: {self.fault}; run: precompute check --repair")
             raise NothingCookedError(
-                f"{url}: no index of deck {deck!r}; run: precompute build or check --repair"
+                f"{url}: no index of deck {deck!r}; run: precompute check --repair, or, if nothing "
+                f"is cooked yet, precompute build --deck {deck} --n 100 --dry-run"
             )
         self._shelf, self._meta = found
 

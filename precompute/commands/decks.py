@@ -41,11 +41,11 @@ def new(name: str, language: str, hand: int, title: str, source: Path | None) ->
     if any(settings.decks.glob(f"*/{DECK_FILE}")) and load_one(settings.decks, name):
         raise PlanError(f"there is a deck {name!r} already; take another name")
     deck = new_deck(settings.decks, Wanted(name, language, hand, title, source))
-    _report(deck)
+    errors = _report(deck)
     click.echo(f"made {deck.folder}; its README.md says what is what. Next:")
     click.echo(f"  precompute build --deck {name} --n 100 --dry-run")
     click.echo(f"  TSUKURIOKI_DECK={name} python -m app")
-    return 0
+    return 1 if errors else 0
 
 
 @click.group()
@@ -83,9 +83,12 @@ def import_(source: Path, deck_name: str | None) -> int:
     return 0
 
 
-def _report(deck: Deck) -> None:
-    for finding in review_of(deck).check(deck):
+def _report(deck: Deck) -> int:
+    """Print what `check` finds; returns the number of errors."""
+    findings = list(review_of(deck).check(deck))
+    for finding in findings:
         click.echo(str(finding))
+    return sum(finding.error for finding in findings)
 
 
 COMMANDS = (new, cards)

@@ -35,6 +35,10 @@ def build(options: BuildOptions, context: BuildContext) -> int:
     cooking = cooking_of(context.deck)
     prompt = "whole" if cooking.whole_only else options.prompt
     choice = choose(settings, options.provider, options.model, prompt)
+    if options.dry_run and choice.why and choice.local and not cooking.in_the_box:
+        # What nothing here can cook is cooked by a model some day: say what that would cost.
+        priced = choose(settings, "gemini", options.model, prompt)
+        choice = replace(priced, why="no GEMINI_API_KEY is set; cooking will need it")
     if choice.why:
         note = f"provider: {choice.name} ({choice.why})"
         context.err.print(note, highlight=False, markup=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import xxhash
 
+from app.errors import DamagedLineError
 from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
@@ -23,7 +24,7 @@ from app.providers import Model, NamedModel
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
-from app.store.log import LogWriter
+from app.store.log import LogWriter, log_path, read_lines
 from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
@@ -35,6 +36,8 @@ from precompute.cook.report import one_in
 from precompute.learn.written import written_entries
 from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
+
+_WRITTEN_LINE = f'"source":"{WRITTEN}"'.encode()
 
 
 def cooking(deck: Deck) -> Cooking:
@@ -73,28 +76,43 @@ class CardsCooking:
         self.deck = deck
         self._gate = Gate.of(deck)
 
+    @property
+    def in_the_box(self) -> bool:
+        """Whether there are pieces, or answers of the deck's own."""
+        return self.deck.composable or bool(written_answers(self.deck))
+
     def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
-        """The plan of a strategy; the makers' own answers are their own plan."""
+        """The plan of a strategy; the deck's own answers are their own plan."""
         settings = context.settings
-        if choice.name == WRITTEN:
-            return (Job(query, 0, WRITTEN) for query in WrittenProvider(self.deck).queries)
+        if self._only_written(choice):
+            return self._written(settings.store, WrittenProvider(self.deck).queries)
         if options.strategy == "stock":
             stock = plan_stock(self.deck, options.seed, options.radius_in(settings))
-            return self._written_first(stock) if choice.written_first else stock
+            return self._written_first(settings.store, stock) if choice.written_first else stock
         if options.strategy == "sampled":
             return plan_sampled(self.deck, options.seed)
         return plan_misses(self.deck, read_ledger(settings.ledger, self.deck.id))
 
-    def _written_first(self, others: Iterable[Job]) -> Iterator[Job]:
+    def _only_written(self, choice: Choice) -> bool:
+        """Whether the deck's own answers are asked for, or all that there is without a model."""
+        own = choice.written_first and not self.deck.composable
+        return choice.name == WRITTEN or (own and bool(written_answers(self.deck)))
+
+    def _written(self, store: Path, queries: Iterable[Query]) -> Iterator[Job]:
+        """Plays of the deck's own answers. One that was edited since it was stored is stored again."""
+        edited = withdrawn_answers(store, self.deck)
+        return (Job(query, 0, WRITTEN, again=(query.key, 0) in edited) for query in queries)
+
+    def _written_first(self, store: Path, others: Iterable[Job]) -> Iterator[Job]:
         """The plays that have a written answer, then the others."""
         written = written_answers(self.deck)
-        yield from (Job(query, 0, WRITTEN) for query in written)
+        yield from self._written(store, written)
         yield from (job for job in others if job.variant or job.query not in written)
 
     def cook(self, choice: Choice, model: Model | None) -> Cook:
         """What is in the box, or a model with the prompt for large ones or for small ones."""
         deck = self.deck
-        if choice.name == WRITTEN:
+        if self._only_written(choice):
             return Cook(WrittenProvider(deck), None)
         if model is None:
             composer = ComposerProvider(deck)
@@ -113,7 +131,8 @@ class CardsCooking:
     @contextmanager
     def judge(self, store: Path) -> Iterator[CardsJudge]:
         """The gate, and the search for near copies of entries in the log."""
-        with NearCopies(store, self.deck.id, language=self.deck.lang) as copies:
+        lang, withdrawn = self.deck.lang, withdrawn_answers(store, self.deck)
+        with NearCopies(store, self.deck.id, language=lang, withdrawn=withdrawn) as copies:
             yield CardsJudge(self._gate, copies)
 
     def before(
@@ -175,6 +194,26 @@ class CardsCooking:
         yield "stocked hands", within
         yield "plays of stocked hands", one_in(covers["stocked_plays"])
         yield "plays that composing covers", one_in(covers["composed"])
+
+
+def withdrawn_answers(store: Path, deck: Deck) -> frozenset[tuple[str, int]]:
+    """Key and variant of the deck's own answers in the log that its file no longer has, as they are.
+
+    The file says which there are. Without this, a text that was moved to another play would be refused
+    as a copy of itself, and one that was edited would not be stored.
+    """
+    newest: dict[tuple[str, int], Entry] = {}
+    if not store.is_dir():
+        return frozenset()
+    for _, line in read_lines(log_path(store, deck.id)):
+        # Few lines of a large log are parsed.
+        if _WRITTEN_LINE in line and line.endswith(b"\n"):
+            with suppress(DamagedLineError):
+                entry = Entry.from_line(line)
+                if entry.source == WRITTEN:
+                    newest[entry.key, entry.variant] = entry
+    now = written_answers(deck) if newest else {}
+    return frozenset(name for name, e in newest.items() if now.get(e.query) != e.response)
 
 
 class CardsJudge:

@@ -96,6 +96,7 @@ class LinesCooking:
     """How a deck of patterns is cooked; see `Cooking` for the members."""
 
     whole_only = True
+    in_the_box = False
     quality: Mapping[str, frozenset[str]] = {
         "voice kept at the first try": frozenset({"shape", "voice"})
     }

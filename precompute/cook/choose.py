@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from app.errors import PlanError
 from app.kinds.cards.composing import MODEL as COMPOSER_MODEL
-from app.kinds.cards.written import MODEL as WRITTEN_MODEL
 from app.kinds.tasks import Task
 from app.providers import Model
 from app.providers.secret import Secret
@@ -66,7 +65,8 @@ def choose(
         )
     models = {
         "composer": COMPOSER_MODEL,
-        "written": WRITTEN_MODEL,
+        # The deck says who wrote its own answers.
+        "written": "",
         "gemini": settings.gemini_model,
         "gemini-legacy": settings.gemini_model,
         "ollama": settings.ollama_model,

@@ -84,6 +84,10 @@ class Cooking(Protocol):
     def deck(self) -> IndexedDeck:
         """The deck that is cooked."""
 
+    @property
+    def in_the_box(self) -> bool:
+        """Whether entries can be cooked without a model."""
+
     def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
         """The jobs for the options, in the order in which to cook them. Raises PlanError."""
 

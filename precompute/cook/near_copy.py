@@ -101,7 +101,7 @@ def _bands(packed: bytes) -> tuple[bytes, ...]:
 class NearCopies:
     """The sketches of all texts in a deck's log. The caller must hold the log's lock.
 
-    `field` is the member of responses that is compared. Raises StoreWriteError if the folder cannot
+    `withdrawn` are key and variant of texts that keep no other out. `field` is the member of responses that is compared. Raises StoreWriteError if the folder cannot
     be written.
     """
 
@@ -112,9 +112,12 @@ class NearCopies:
         field: str = "poem",
         progress: Callable[[int], None] = lambda offset: None,
         language: Language = JAPANESE,
+        withdrawn: Iterable[tuple[str, int]] = (),
     ) -> None:
         self._language = language
         self._log = log_path(store, deck)
+        # Key and variant of texts that no longer count.
+        self._withdrawn = {_name(*one) for one in withdrawn}
         self._field = field
         self._path = store / f"{deck}.copies.lmdb"
         # Name and sketch, by band, of accepted texts that are not in the database yet.
@@ -257,7 +260,7 @@ class NearCopies:
             (
                 (likeness(packed, other), name)
                 for name, other in self._candidates(packed)
-                if name != me
+                if name != me and name not in self._withdrawn
             ),
             default=(0.0, b""),
         )

@@ -155,6 +155,7 @@ class PromptsCooking:
     """How a deck of prompts is cooked; see `Cooking` for the members."""
 
     whole_only = True
+    in_the_box = False
     quality: Mapping[str, frozenset[str]] = {}
     subject = "the prompt"
     voted_on = False

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import string
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from app.errors import DeckError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE
 from app.kinds.cards.written import WRITTEN_FILE
 from app.kinds.language import nearest
+from app.kinds.reading import json_lines
 from precompute.decks.sheets import Table
 
 CARDS, TITLES, ANSWERS = "cards", "titles", "answers"
@@ -183,20 +183,23 @@ def table_of_answers(answers: Sequence[Mapping[str, Any]], hand: int) -> Table:
     return [[*header, "title", "text"], *rows]
 
 
-def answers_of_table(table: Table, file: str, hand: int) -> list[dict[str, Any]]:
-    """The objects of `written.jsonl`. Raises DeckError if a column is missing."""
+def answers_of_table(table: Table, file: str, hand: int) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of `written.jsonl`, each with its row. Raises DeckError if a column is missing."""
     header, rows = _parts(table, file)
     picks = [(f"card {n}", f"phrase {n}") for n in range(1, hand + 1)]
     for name in (*(name for pair in picks for name in pair), "title", "text"):
         if name not in header:
             raise DeckError(file, "row 1", f"there is no column {name!r}")
     return [
-        {
-            "picks": [[row[card], row[phrase]] for card, phrase in picks],
-            "title": row["title"],
-            "text": row["text"].replace("\r\n", "\n"),
-        }
-        for _, row in rows
+        (
+            number,
+            {
+                "picks": [[row[card], row[phrase]] for card, phrase in picks],
+                "title": row["title"],
+                "text": row["text"],
+            },
+        )
+        for number, row in rows
     ]
 
 
@@ -204,4 +207,4 @@ def read_answers(path: Path) -> list[Any]:
     """The objects of `written.jsonl`; none if there is no file."""
     if not path.exists():
         return []
-    return [orjson.loads(line) for line in path.read_bytes().removeprefix(BOM_UTF8).splitlines()]
+    return [value for _, value in json_lines(path)]

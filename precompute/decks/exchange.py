@@ -6,18 +6,23 @@ kept beside the new ones, numbered.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from app.errors import DeckError, PlanError
 from app.kinds.cards.deck import CARDS_FILE, Deck, load_deck
-from app.kinds.cards.written import WRITTEN_FILE, written_answers
+from app.kinds.cards.written import WRITTEN_FILE
+from app.kinds.reading import text_of
 from precompute.decks import cards_table as tables
+from precompute.decks.kept import is_kept, keep
 from precompute.decks.sheets import read_tables, write_tables
+from precompute.review.cards import check
 
 
 def export_cards(deck: Deck, target: Path) -> list[Path]:
@@ -33,11 +38,28 @@ def export_cards(deck: Deck, target: Path) -> list[Path]:
     return write_tables(target, written)
 
 
-def read_files(source: Path, hand: int) -> dict[str, bytes]:
-    """The files of a deck, by name, that tables stand for. Raises DeckError."""
+class Taken(NamedTuple):
+    """The files of a deck that tables stand for, by name, and the rows of the written answers."""
+
+    files: dict[str, bytes]
+    rows: tuple[int, ...]
+
+    def in_sheets(self, message: str) -> str:
+        """A message that names a line of the written answers, with the row of the sheet instead."""
+        return _LINE.sub(
+            lambda line: f"{tables.ANSWERS} row {self.rows[int(line[1]) - 1]}", message
+        )
+
+
+_LINE = re.compile(rf"\S*{re.escape(WRITTEN_FILE)}: line ([0-9]+)")
+
+
+def read_files(source: Path, hand: int) -> Taken:
+    """The files of a deck that tables stand for. Raises DeckError."""
     found = read_tables(source, tables.TABLES)
     file = str(source)
     made: dict[str, bytes] = {}
+    rows: tuple[int, ...] = ()
     for name, table in found.items():
         where = file if len(found) == 1 else f"{file} ({name})"
         if name == tables.CARDS:
@@ -46,8 +68,9 @@ def read_files(source: Path, hand: int) -> dict[str, bytes]:
             made[tables.FILES[name]] = as_json(tables.titles_of_table(table, where))
         else:
             answers = tables.answers_of_table(table, where, hand)
-            made[WRITTEN_FILE] = b"".join(orjson.dumps(one) + b"\n" for one in answers)
-    return made
+            rows = tuple(row for row, _ in answers)
+            made[WRITTEN_FILE] = b"".join(orjson.dumps(one) + b"\n" for _, one in answers)
+    return Taken(made, rows)
 
 
 def as_json(value: Any) -> bytes:
@@ -58,40 +81,50 @@ def as_json(value: Any) -> bytes:
 def import_cards(deck: Deck, source: Path) -> tuple[Deck, list[Path]]:
     """Take tables into a deck; returns the deck and the files that were kept of the old one.
 
-    Raises DeckError, and changes nothing, if the deck would be wrong.
+    Raises DeckError, and changes nothing, if the deck would be wrong, also by what `check` finds.
     """
     assert deck.folder is not None
     folder = deck.folder
-    files = read_files(source, deck.hand_size)
+    taken = read_files(source, deck.hand_size)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.before*"))
-        _write(copy, files)
-        written_answers(load_deck(copy))
+        shutil.copytree(
+            folder, copy, ignore=lambda _, names: [n for n in names if is_kept(Path(n))]
+        )
+        _write(copy, taken.files)
+        try:
+            _refuse_errors(load_deck(copy), deck)
+        except DeckError as error:
+            fault = taken.in_sheets(str(error)).replace(str(copy), str(folder))
+            raise PlanError(f"{source}: {fault}; nothing was imported") from None
     changed = {
         name: data
-        for name, data in files.items()
-        if not (folder / name).exists()
-        or _value(name, (folder / name).read_bytes()) != _value(name, data)
+        for name, data in taken.files.items()
+        if not (folder / name).exists() or _value(folder / name) != _parsed(name, data)
     }
-    kept = [_kept(folder / name) for name in changed if (folder / name).exists()]
+    kept = [keep(folder / name) for name in changed if (folder / name).exists()]
     _write(folder, changed)
     return load_deck(folder), kept
 
 
-def _value(name: str, data: bytes) -> object:
-    lines = data.removeprefix(b"\xef\xbb\xbf")
-    if name == WRITTEN_FILE:
-        return [orjson.loads(line) for line in lines.splitlines()]
-    return orjson.loads(lines)
+def _refuse_errors(deck: Deck, before: Deck) -> None:
+    """Raise DeckError for an error that `check` finds in a deck and not in the deck `before`."""
+    known = {finding.what for finding in check(before) if finding.error}
+    errors = [f for f in check(deck) if f.error and f.what not in known]
+    if errors:
+        more = f" (and {len(errors) - 1:,} more errors)" if len(errors) > 1 else ""
+        raise DeckError(errors[0].where, "", f"{errors[0].what}{more}")
 
 
-def _kept(path: Path) -> Path:
-    number = 1
-    while (kept := path.with_name(f"{path.name}.before-{number}")).exists():
-        number += 1
-    shutil.copyfile(path, kept)
-    return kept
+def _value(path: Path) -> object:
+    return _parsed(path.name, text_of(path))
+
+
+def _parsed(name: str, data: str | bytes) -> object:
+    """The content of a file, however it is spelled."""
+    if name != WRITTEN_FILE:
+        return orjson.loads(data)
+    return [orjson.loads(line) for line in data.splitlines() if line.strip()]
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

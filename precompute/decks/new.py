@@ -16,7 +16,7 @@ import orjson
 from app.errors import PlanError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, Deck, default_rules, load_deck
 from app.kinds.cards.prompts import FOLDER
-from app.kinds.cards.words import WORDS_FILE
+from app.kinds.cards.words import WORDS_FILE, known_words
 from app.kinds.language import LANGUAGES
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from precompute.decks.exchange import as_json, read_files
@@ -81,13 +81,16 @@ def _files(wanted: Wanted) -> dict[str, bytes]:
         CARDS_FILE: as_json(starter["cards"]),
         TITLES_FILE: as_json(starter["titles"]),
         DECK_FILE: as_json(_deck(wanted, name, starter)),
-        WORDS_FILE: filled(as_json({wanted.language: starter["words"]})),
+        # All words, so that whoever changes some finds them.
+        WORDS_FILE: filled(
+            as_json({wanted.language: {**(known_words(wanted.language) or {}), **starter["words"]}})
+        ),
         README: filled((templates / README).read_bytes()),
     }
     for path in sorted((templates / FOLDER).iterdir()):
         files[f"{FOLDER}/{path.name}"] = filled(path.read_bytes())
     if wanted.source:
-        files.update(read_files(wanted.source, wanted.hand))
+        files.update(read_files(wanted.source, wanted.hand).files)
     elif wanted.hand > len({card["category"] for card in starter["cards"]}):
         raise PlanError(
             f"--hand {wanted.hand}: the cards in the box are of 6 categories; bring your own with "
@@ -96,12 +99,17 @@ def _files(wanted: Wanted) -> dict[str, bytes]:
     return files
 
 
+def answer_length(language: str, hand: int) -> list[int]:
+    """The least and greatest length of an answer, in characters, that fits so many cards."""
+    starter = orjson.loads((TEMPLATES / language / STARTER).read_bytes())
+    return [round(each * hand, -1) for each in starter["characters_a_card"]]
+
+
 def _deck(wanted: Wanted, name: str, starter: Mapping[str, Any]) -> dict[str, Any]:
     language = LANGUAGES[wanted.language]
     rules = default_rules(language)._replace(**starter.get("answer", {}))
-    least, most = starter["characters_a_card"]
     answer = {
-        "characters": [round(least * wanted.hand, -1), round(most * wanted.hand, -1)],
+        "characters": answer_length(wanted.language, wanted.hand),
         **{rule: getattr(rules, rule) for rule in _SHOWN},
         "script": rules.script[0],
     }

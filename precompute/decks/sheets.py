@@ -67,7 +67,8 @@ def _csv(path: Path) -> Table:
     # Spreadsheets in many countries write semicolons, because their decimal point is a comma.
     delimiter = max(",;\t", key=head.count)
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return [[_cell(value) for value in row] for row in rows]
     except csv.Error as error:
         raise DeckError(str(path), "", f"is no CSV: {error}") from None
 
@@ -97,7 +98,9 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     # A spreadsheet makes numbers of what looks like one.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    whole = isinstance(value, float) and value.is_integer()
+    text = str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _write_workbook(path: Path, tables: Mapping[str, Table]) -> Path:

@@ -16,6 +16,7 @@ from app.kinds.decks import deck_folders, load_all
 from app.kinds.kind import AnyDeck
 from app.settings import Settings, travelling_settings, write_settings
 from app.store.log import LogWriter, log_path
+from precompute.decks.kept import is_kept
 from precompute.event.manifest import (
     DATA,
     MANIFEST,
@@ -78,11 +79,14 @@ def pack(
 
 
 def _deck_files(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """The files of decks, without hidden ones, which belong to editors or the system."""
+    """The files of decks, without hidden ones, which belong to editors or the system.
+
+    Files that an import has replaced are left out, too: they are no part of the deck.
+    """
     for folder in folders:
         for path in sorted(folder.resolve().rglob("*")):
             inner = path.relative_to(folder.resolve())
-            if any(part.startswith(".") for part in inner.parts):
+            if any(part.startswith(".") for part in inner.parts) or is_kept(path):
                 continue
             if path.is_symlink():
                 raise BundleError(

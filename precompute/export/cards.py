@@ -15,7 +15,7 @@ import orjson
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.prompts import rule_values
 from app.kinds.cards.writer import TITLE_CANDIDATES
-from app.kinds.cards.written import MODEL, SOURCE, written_answers
+from app.kinds.cards.written import SOURCE, written_answers
 from app.store.key import Query
 from precompute.export.material import (
     RowOptions,
@@ -53,7 +53,7 @@ class CardsMaterial:
                 yield self._row(entry.query, entry.response, stored.origin(entry), entry.variant)
             else:
                 left_out["no play of this deck"] += 1
-        origin = Origin(SOURCE, MODEL, licence_of(SOURCE))
+        origin = Origin(SOURCE, self._deck.written_by, licence_of(SOURCE))
         for query, response in written_answers(self._deck).items():
             if (query, SOURCE) not in known:
                 yield self._row(query, response, origin, 0)

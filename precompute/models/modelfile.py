@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import PlanError
+from app.kinds.reading import text_of
 from precompute.train.merging import modelfile
 
 _INSTRUCTION = re.compile(
@@ -41,10 +42,7 @@ def read_modelfile(source: str, system: str = "") -> Made:
     if path.suffix == ".gguf" and path.is_file():
         return _made(f"FROM {path}", path.parent, system)
     if path.is_file():
-        try:
-            return _made(path.read_text(encoding="utf-8"), path.parent, system)
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path}: cannot be read as a Modelfile: {error}") from None
+        return _made(text_of(path), path.parent, system)
     if "/" in source and path.parent.exists() and path.is_absolute():
         raise PlanError(f"{source}: there is no such file")
     return Made({"from_": source} | ({"system": system} if system else {}), ())

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import orjson
-
 from app.errors import DeckError, RequestError
 from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
 from app.kinds.prompts.reply import ReplyReader
 from app.kinds.prompts.request import PromptRequest
+from app.kinds.reading import json_lines
 
 PROMPTS_FILE = "prompts.jsonl"
 _GEMINI = re.compile(r"/models/([^/:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")  # fmt: skip
@@ -103,13 +102,8 @@ def read_prompts(folder: Path | None) -> Iterator[PromptRequest]:
     path = folder / PROMPTS_FILE if folder else None
     if path is None or not path.exists():
         return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield read_line(orjson.loads(line))
-            except orjson.JSONDecodeError as error:
-                raise DeckError(str(path), f"line {number}", f"not JSON: {error.msg}") from None
-            except RequestError as error:
-                raise DeckError(str(path), f"line {number}", error.detail) from None
+    for number, value in json_lines(path):
+        try:
+            yield read_line(value)
+        except RequestError as error:
+            raise DeckError(str(path), f"line {number}", error.detail) from None

@@ -29,6 +29,7 @@ from app.kinds.prompts.key import OPTIONS, query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 from app.kinds.prompts.service import redacted
+from app.kinds.reading import json_lines, text_of
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import publish
@@ -119,7 +120,7 @@ def _entry(
 
 def _json(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(text_of(path))
     except orjson.JSONDecodeError as error:
         raise PlanError(f"{path}: not JSON: {error.msg}") from None
 
@@ -175,7 +176,7 @@ def _yaml(path: Path) -> Any:
     except ModuleNotFoundError:
         raise PlanError("cassettes in YAML need PyYAML; run: pip install PyYAML") from None
     try:
-        return yaml.safe_load(path.read_bytes())
+        return yaml.safe_load(text_of(path))
     except yaml.YAMLError as error:
         raise PlanError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
 
@@ -276,13 +277,10 @@ def batch(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
     requests: dict[str, Mapping[str, Any]] = {}
     responses: dict[str, Mapping[str, Any]] = {}
     for path in files:
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            if not line.strip():
-                continue
+        for number, value in json_lines(path):
             try:
-                value = orjson.loads(line)
                 (responses if "response" in value else requests)[value["custom_id"]] = value
-            except (orjson.JSONDecodeError, TypeError, KeyError):
+            except (TypeError, KeyError):
                 raise PlanError(f"{path}: line {number}: is no line of a batch file") from None
     if not requests or not responses:
         raise PlanError("name both files of the batch: the requests and the responses")

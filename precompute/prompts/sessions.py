@@ -27,7 +27,7 @@ from app.errors import PlanError
 from app.kinds.decks import load_all
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.kinds.prompts.reply import ASKED
-from app.kinds.reading import DECK_FILE
+from app.kinds.reading import DECK_FILE, text_of
 from app.settings import Settings
 from precompute.learn.recordings import take_deck_in
 from precompute.prompts.isolation import isolate, raise_loopback, tries_to_leave
@@ -184,7 +184,7 @@ def write_redactions(settings: Settings, deck: PromptDeck, patterns: Sequence[st
     path = (deck.folder or settings.decks / deck.id) / DECK_FILE
     root: dict[str, Any] = {"kind": deck.kind, "id": deck.id}
     if path.exists():
-        root = orjson.loads(path.read_bytes())
+        root = orjson.loads(text_of(path))
     known = list(root.get("redact", []))
     root["redact"] = [*known, *(one for one in patterns if one not in known)]
     _write_deck(path, root)

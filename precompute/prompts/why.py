@@ -16,6 +16,7 @@ from app.kinds.prompts.nearest import Nearest, differing, fields_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.replies import Replies
 from app.kinds.prompts.request import PromptRequest
+from app.kinds.reading import text_of
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.index import Index
@@ -29,7 +30,7 @@ _SHOWN = 300
 def read_request(path: Path, sent_to: str | None) -> PromptRequest:
     """The request in a file, a body as a client sends it. Raises PlanError."""
     try:
-        body = orjson.loads(path.read_bytes())
+        body = orjson.loads(text_of(path))
         return read_sent(sent_to or path_of(body), body).request
     except orjson.JSONDecodeError as error:
         raise PlanError(f"{path}: not JSON: {error.msg}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def _stocked(stage: Stage, plays: int, rng: Random) -> Iterator[Query]:
 def _recorded(deck: Deck, path: Path, tally: _Tally) -> Iterator[Query]:
     """The plays in the lines of a ledger, or of the game's log; other lines are counted."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
     except OSError as error:
         raise PlanError(
             f"--deal {path}: expected random, stocked, or a file of recorded plays "

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from app.errors import DeckError
-from app.kinds.cards.deck import FRAMES, Deck
+from app.kinds.cards.deck import CARD_MEMBERS, FRAMES, Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.prompts import (
     FOLDER,
@@ -20,7 +20,7 @@ from app.kinds.cards.prompts import (
     load_variety,
     prompts_folder,
 )
-from app.kinds.language import ANY, likely
+from app.kinds.language import ANY, likely, nearest
 from app.kinds.reading import text_of
 from precompute.review.check import Finding
 
@@ -64,8 +64,6 @@ def _faults(deck: Deck) -> Iterator[tuple[str, str]]:
     yield from _titles(deck)
     yield from _cards(deck)
     yield from _contrast(deck)
-    if deck.folder and deck.folder.name != deck.id:
-        yield "deck.json: id", f"{deck.id!r} is in the folder {deck.folder.name!r}"
     if not has_prompts(deck):
         yield FOLDER, "there are no prompts, so that no model can be asked for answers"
 
@@ -114,6 +112,14 @@ def _frames(deck: Deck) -> Iterator[tuple[str, str]]:
                 yield f"deck.json: template {kind} {number}", f"has no stop at its end: {text}"
 
 
+def _strange_members(deck: Deck) -> Iterator[tuple[str, str]]:
+    """Members of cards that may be misspelt. Others are the game's, and are kept."""
+    for card in deck.cards:
+        for name in card.raw:
+            if name not in CARD_MEMBERS and (hint := nearest(name, CARD_MEMBERS)):
+                yield f"cards.json: card {card.id}", f"has the member {name!r}{hint}"
+
+
 def _titles(deck: Deck) -> Iterator[tuple[str, str]]:
     most = LONGEST_TITLE[deck.lang.spaced]
     for number, title in enumerate(deck.titles, 1):
@@ -153,6 +159,7 @@ def _cards(deck: Deck) -> Iterator[tuple[str, str]]:
     for phrase, times in ids.items():
         if times > 1:
             yield f"cards.json: phrase {phrase}", f"{times} cards have a phrase of this id"
+    yield from _strange_members(deck)
     for card in deck.cards:
         for phrase in card.raw["poems"]:
             if len(phrase["poem_text"].strip().splitlines()) > 1:

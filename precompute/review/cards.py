@@ -13,7 +13,7 @@ from app.kinds.cards.figures import coverage, money, read_rehearsal, space, stor
 from app.kinds.cards.gate import Gate, leak_in
 from app.kinds.cards.pieces import PIECES_FILE, own_pieces
 from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
-from app.kinds.cards.written import WRITTEN_FILE, written_answers
+from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
 from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts
@@ -72,10 +72,10 @@ def check(deck: Deck) -> Iterator[Finding]:
 def _check_written(deck: Deck) -> Iterator[Finding]:
     """A written answer that the gate refuses would never be served."""
     gate = Gate.of(deck)
-    for query, response in written_answers(deck).items():
+    for query, (line, response) in numbered_answers(deck).items():
         for refusal in gate.refusals(query, response):
-            where = f"{deck.id}: {WRITTEN_FILE}: {response['title']} {query.key}"
-            yield Finding(where, str(refusal))
+            fault = f"{refusal} (title: {response['title']})"
+            yield Finding(f"{deck.id}: {WRITTEN_FILE}: line {line}", fault)
 
 
 def _check_phrases(deck: Deck) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.errors import IndexUnusableError
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
+from app.kinds.reading import DECK_FILE
 from app.store.index import Index, log_digest
 from app.store.log import Damage, Record, damaged_lines, log_path, read_log
 
@@ -29,6 +30,13 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{'error' if self.error else 'warning'}: {self.where}: {self.what}"
+
+
+def check_folder(deck: AnyDeck) -> Iterator[Finding]:
+    """A folder of another name than the deck's id, by which commands and pages know it."""
+    if deck.folder and deck.folder.name != deck.id:
+        fault = f"{deck.id!r} is in the folder {deck.folder.name!r}"
+        yield Finding(f"{deck.id}: {DECK_FILE}: id", fault, error=False)
 
 
 def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:

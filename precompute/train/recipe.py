@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import PlanError
+from app.kinds.reading import text_of
 
 DEFAULT = Path(__file__).with_name("recipe.yaml")
 LORA, QLORA, FULL, DPO = "lora", "qlora", "full", "dpo"
@@ -104,10 +105,8 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        value = yaml.safe_load(text_of(path))
+    except yaml.YAMLError as error:
         cause = str(error).replace("\n", " ")
         raise PlanError(f"{path}: not YAML: {cause}") from None
     if not isinstance(value, dict):

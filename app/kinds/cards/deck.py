@@ -36,6 +36,8 @@ TITLES_FILE = "titles.json"
 # The units of an answer's length.
 CHARACTERS, WORDS = "characters", "words"
 FRAMES = ("openings", "links", "closings")
+# Who wrote a deck's own answers, unless it says so.
+BY_HAND = "by hand"
 # The members of `deck.json`, with what they mean; `docs/your-own-deck.md` lists them.
 MEMBERS: Mapping[str, str] = {
     "id": "small letters, digits and hyphens; the same as the folder's name",
@@ -47,9 +49,19 @@ MEMBERS: Mapping[str, str] = {
     "groups": "names for groups of categories, which a plan balances",
     "template": "`openings`, `links` and `closings`: the sentences of the template tier",
     "theme": "colours and type of the pages, see below",
+    "written_by": "who wrote `written.jsonl`, as answers say it; `by hand` if it is missing",
 }
 
 
+# The members of a card, with what they mean. It may have others, which clients are dealt.
+CARD_MEMBERS: Mapping[str, str] = {
+    "id": "stored texts belong to it: keep it",
+    "category": "cards of a hand are of different categories",
+    "condition_text": "the condition: what a text must not say",
+    "strength": "from -6 (a disaster) to 5 (a virtue), a whole number; a plan balances it",
+    "tells": "words that would tell the card; its longer words if it is missing",
+    "poems": "the phrases: `id` and `poem_text`",
+}
 # The members of `theme`. The contrast of a text's colour with its ground is checked.
 TYPES = ("serif", "sans", "mincho")
 THEME: Mapping[str, str] = {
@@ -183,6 +195,7 @@ class Deck:
     folder: Path | None = None
     words: Mapping[str, Words] = field(default_factory=dict)
     theme: Mapping[str, str] = field(default_factory=dict)
+    written_by: str = BY_HAND
 
     kind = "cards"
 
@@ -359,6 +372,7 @@ def load_deck(folder: Path) -> Deck:
     root = reader.value
     reader.only(root, "", MEMBERS)
     hand = reader.member(root, "hand", dict, "")
+    reader.only(hand, "hand", ("size", "distinct"))
     hand_size = reader.member(hand, "size", int, "hand")
     if not 1 <= hand_size <= 12:
         raise reader.fail("hand", f"'size' must be from 1 to 12, not {hand_size}")
@@ -367,7 +381,7 @@ def load_deck(folder: Path) -> Deck:
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
-    language = _language(reader, root)
+    language = reader.language(root)
     cards = _load_cards(folder, language)
     categories = {card.category for card in cards}
     if len(categories) < hand_size:
@@ -390,15 +404,8 @@ def load_deck(folder: Path) -> Deck:
         folder=folder,
         words=load_words(folder),
         theme=_load_theme(reader, root),
+        written_by=reader.member({"written_by": BY_HAND, **root}, "written_by", str, ""),
     )
-
-
-def _language(reader: Reader, root: Any) -> Language:
-    name = root.get("language", JAPANESE.id)
-    if not isinstance(name, str) or name not in LANGUAGES:
-        fault = f"expected one of {', '.join(LANGUAGES)}, not {name!r}"
-        raise reader.fail("language", fault)
-    return LANGUAGES[name]
 
 
 def _load_cards(folder: Path, language: Language) -> tuple[Card, ...]:
@@ -449,9 +456,8 @@ def _load_card(reader: Reader, raw: Any, place: str, language: Language) -> Card
 
 
 def _one_line(text: str, language: Language) -> str:
-    if not language.spaced:
-        return "".join(text.splitlines()).strip()
-    return " ".join(line.strip() for line in text.splitlines()).strip()
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    return (" " if language.spaced else "").join(lines)
 
 
 def _load_titles(folder: Path) -> tuple[str, ...]:
@@ -515,8 +521,7 @@ def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, t
 def _load_template(reader: Reader, root: Any) -> dict[str, tuple[str, ...]]:
     """A deck's own frames for the template tier, if it has any."""
     given = root.get("template", {})
-    if not isinstance(given, dict) or set(given) - set(FRAMES):
-        raise reader.fail("template", "expected openings, links and closings")
+    reader.only(given, "template", FRAMES)
     return {name: reader.strings(texts, f"template {name}") for name, texts in given.items()}
 
 

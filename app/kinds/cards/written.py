@@ -1,18 +1,19 @@
-"""Whole answers that the makers of a deck wrote, each for one play.
+"""Whole answers that the owners of a deck wrote, each for one play.
 
 `written.jsonl` in the deck's folder, one answer a line:
 
     {"picks": [[card, phrase], …], "title": …, "text": "first paragraph\\nsecond\\nthird"}
 
-They are part of the deck. A build without a key stores them first and composes the rest;
+They are part of the deck, and the file says which there are: a stored answer that is no longer in it
+keeps no other out. A build without a key stores them first and composes the rest;
 `--provider written` stores nothing else. They must pass the gate, and their source is "written".
 """
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import xxhash
@@ -20,12 +21,19 @@ import xxhash
 from app.errors import DeckError, RequestError
 from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import Deck
+from app.kinds.language import nearest
+from app.kinds.reading import json_lines
 from app.kinds.tasks import Author, Draft, Drafts, Provider, Task
 from app.store.key import Query
 
 WRITTEN_FILE = "written.jsonl"
 SOURCE = "written"
-MODEL = "the makers, with a language model"
+# The members of a line.
+LINE_MEMBERS: Mapping[str, str] = {
+    "picks": "`[[card id, phrase id], …]`: as many as a hand has, in any order",
+    "title": "one of `titles.json`",
+    "text": "the text; a line break, or several, parts two paragraphs",
+}
 
 
 class WrittenProvider:
@@ -35,6 +43,7 @@ class WrittenProvider:
 
     def __init__(self, deck: Deck) -> None:
         self._answers = written_answers(deck)
+        self.model = deck.written_by
         if not self._answers:
             raise DeckError(str(deck.folder), WRITTEN_FILE, "the deck has no written answers")
         listed = [[query.key, response] for query, response in self._answers.items()]
@@ -52,7 +61,7 @@ class WrittenProvider:
             for task in tasks
             if task.query in self._answers and not task.variant and not task.refusals
         ]
-        return Drafts(tuple(drafts), MODEL)
+        return Drafts(tuple(drafts), self.model)
 
     def close(self) -> None:
         """Do nothing."""
@@ -68,7 +77,7 @@ class WrittenFirst:
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """Written drafts, then those of the other provider."""
-        author = Author(SOURCE, MODEL, self._written.fingerprint)
+        author = Author(SOURCE, self._written.model, self._written.fingerprint)
         found = [draft._replace(author=author) for draft in self._written.write(tasks).drafts]
         known = {draft.task.name for draft in found}
         others = self._others.write([task for task in tasks if task.name not in known])
@@ -83,30 +92,44 @@ def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
 
     Raises DeckError for a line that is not an answer to a play of the deck, or a second one to it.
     """
-    answers: dict[Query, Mapping[str, str]] = {}
+    return {query: response for query, (_, response) in numbered_answers(deck).items()}
+
+
+def numbered_answers(deck: Deck) -> dict[Query, tuple[int, Mapping[str, str]]]:
+    """The same, each with the number of its line."""
+    answers: dict[Query, tuple[int, Mapping[str, str]]] = {}
     path = deck.folder / WRITTEN_FILE if deck.folder else None
     if path is None or not path.exists():
         return answers
-    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
+    for number, line in json_lines(path):
         query, response = _answer(deck, path, number, line)
         if query in answers:
-            raise DeckError(str(path), f"line {number}", "an answer to the same play stands above")
-        answers[query] = response
+            above = f"an answer to the same play stands in line {answers[query][0]}"
+            raise DeckError(str(path), f"line {number}", above)
+        answers[query] = number, response
     return answers
 
 
-def _answer(deck: Deck, path: Path, number: int, line: bytes) -> tuple[Query, Mapping[str, str]]:
+def _answer(deck: Deck, path: Path, number: int, written: Any) -> tuple[Query, Mapping[str, str]]:
     place = f"line {number}"
     try:
-        written = orjson.loads(line)
+        if strange := set(written) - set(LINE_MEMBERS):
+            hint = nearest(min(strange), LINE_MEMBERS)
+            raise DeckError(str(path), place, f"no such member: {min(strange)!r}{hint}")
         query = deck.legal_query([(card, phrase) for card, phrase in written["picks"]])
         title, text = written["title"], written["text"]
     except RequestError as error:
         raise DeckError(str(path), place, error.detail) from None
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DeckError(
             str(path), place, f"expected picks, title and text ({type(error).__name__})"
         ) from None
     if not isinstance(title, str) or not isinstance(text, str):
         raise DeckError(str(path), place, "title and text must be texts")
-    return query, {"title": title, "poem": BREAK.join(text.split("\n"))}
+    return query, {"title": title, "poem": paragraphs(text)}
+
+
+def paragraphs(text: str) -> str:
+    """A text as an answer has it: one blank line between paragraphs, however they were parted."""
+    lines = (line.strip() for line in text.splitlines())
+    return BREAK.join(line for line in lines if line)

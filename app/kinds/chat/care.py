@@ -19,6 +19,15 @@ from app.kinds.chat.message import normalise
 from app.kinds.reading import Reader
 
 CARE_FILE = "care.json"
+# The members of `care.json`, with what they mean.
+MEMBERS: Mapping[str, str] = {
+    "countries": "countries → `name`, `checked` (the day on which somebody called the numbers), "
+    "`emergency`, and `contacts` with `name`, `number`, `hours`, `url`",
+    "shown": "the countries whose numbers are shown; all if it is missing",
+    "low": "intents of a low mood",
+    "signs": "expressions for `low`, `context`, `relief`, `denial` and `yes`",
+    "plan": "how many messages are answered with care, see [chat.md](chat.md)",
+}
 # Days after which `precompute check` warns that the numbers to call must be checked again.
 STALE_DAYS = 365
 # The user's newest messages in a client's history that are searched for signs.
@@ -234,6 +243,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
         return None
     reader = Reader(folder, CARE_FILE)
     root = reader.value
+    reader.only(root, "", MEMBERS)
     for needed in (Step.CRISIS, Step.DOUBT):
         if needed not in intents:
             raise reader.fail("", f"needs an intent {needed.value!r} in intents.json")
@@ -255,16 +265,19 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
 
 
 def _plan(reader: Reader, raw: Mapping[str, Any]) -> Plan:
-    if strange := set(raw) - set(Plan._fields):
-        raise reader.fail("plan", f"unknown {min(strange)!r}; known: {list(Plan._fields)}")
+    reader.only(raw, "plan", Plan._fields)
     plan = Plan(**raw)
     if not all(isinstance(value, int | float) and 1 <= value <= 255 for value in plan):
         raise reader.fail("plan", "expected numbers from 1 to 255")
     return plan
 
 
+_COUNTRY = ("name", "checked", "emergency", "contacts")
+
+
 def _country(reader: Reader, country: str, raw: Any) -> Country:
     place = f"countries {country}"
+    reader.only(raw, place, _COUNTRY)
     try:
         checked = datetime.date.fromisoformat(reader.member(raw, "checked", str, place))
     except ValueError:

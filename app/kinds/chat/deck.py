@@ -47,6 +47,36 @@ from app.store.key import Query
 
 CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
+# The members of `deck.json` and `characters.json`, with what they mean; `docs/your-own-deck.md`
+# lists them.
+MEMBERS: Mapping[str, str] = {
+    "kind": "`pattern`",
+    "id": "small letters, digits and hyphens; the same as the folder's name",
+    "name": "the name that people see; the id if it is missing",
+    "language": "as `en`; `ja` if it is missing",
+    "calls": "words that call somebody, which mean nothing beside a name",
+    "times": 'times of day: `[{"id": "morning", "from": 5, "to": 11}]`, in hours',
+    "time_words": "expressions of lines that fit only some times of day → their ids",
+    "moods": "moods → the intents that show them; a model is told of the mood",
+    "greetings": "intents that greet → an expression of greetings, which a line must not mix",
+    "answer": "the rules of the gate, see below",
+    "longest": f"the most characters of a message that is read as small talk; {LONGEST} if it is missing",
+    "context": "an expression for messages that mean nothing without those before; they are not learned",
+    "importance": "which messages a strong model in the cloud is asked about",
+    "vary": "what a model is told when it words a line anew",
+    "foreseen": "planned shares of the tiers, with which `stats` compares",
+}
+CHARACTER_MEMBERS: Mapping[str, str] = {
+    "id": "small letters and digits, the name in `lines.json`",
+    "name": "the name that people see",
+    "about": "a sentence for people",
+    "persona": "the system prompt of a model that speaks as the character",
+    "names": "what users call the character; the name if it is missing",
+    "voice": "`allowed_endings` and `forbidden`: expressions of which every line must match one, and none",
+    "leads": "intents → short words that open an answer to a message with several intents",
+    "age": "for whoever writes lines; no program reads it",
+}
+_VOICE = ("allowed_endings", "forbidden", "first_person", "calls_user")
 
 
 class Voice(NamedTuple):
@@ -94,8 +124,7 @@ class PatternRules(NamedTuple):
     `characters` is the least and greatest length of a line; `script` is "ja" or another one.
     `latin` are Latin words that are allowed, `echo` words that show that the prompt was repeated.
     Shares from 0 to 1: `familiar` and `kept` are least values, `copy` is the likeness from which a
-    line is a copy. `backchannel` and `polite` are words that say nothing by themselves.
-    line is a copy. `promises` finds what no character can do, and must not say that she will.
+    line is a copy. `backchannel` and `polite` are words that say nothing by themselves. `promises` finds what no character can do, and must not say that she will.
     """
 
     characters: tuple[int, int] = (4, 80)
@@ -242,6 +271,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     """Read and check a deck of patterns. Raises DeckError."""
     reader = PatternReader(folder, DECK_FILE)
     root = reader.value
+    reader.only(root, "", MEMBERS)
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
@@ -259,7 +289,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     return PatternDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
-        language=str(root.get("language", "ja")),
+        language=reader.language(root).id,
         characters=characters,
         intents=intents.all,
         lines=lines,
@@ -315,11 +345,9 @@ def _load_time_words(
 
 def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
     answer = root.get("answer", {})
-    known = PatternRules._fields
+    reader.only(answer, "answer", PatternRules._fields, "rule")
     values: dict[str, Any] = {}
     for name, value in answer.items():
-        if name not in known:
-            raise reader.fail("answer", f"unknown rule {name!r}; known: {sorted(known)}")
         default = getattr(PatternRules(), name)
         if isinstance(default, float):
             values[name] = float(value)
@@ -335,8 +363,12 @@ def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
     return PatternRules(**values)
 
 
+_IMPORTANCE = ("threshold", "weights", "playful", "feelings", "long")
+
+
 def _load_importance(reader: PatternReader, root: Any, intents: set[str]) -> Importance:
     raw = root.get("importance", {})
+    reader.only(raw, "importance", _IMPORTANCE)
     weights = raw.get("weights", {})
     if not all(isinstance(weight, int | float) for weight in weights.values()):
         raise reader.fail("importance weights", "expected signal → number")
@@ -368,8 +400,10 @@ def _load_characters(folder: Path, deck: PatternReader, root: Any) -> tuple[Char
 def _load_character(
     reader: PatternReader, raw: Any, place: str, calls: tuple[str, ...]
 ) -> Character:
+    reader.only(raw, place, CHARACTER_MEMBERS)
     name = reader.member(raw, "name", str, place)
     voice = reader.member(raw, "voice", dict, place)
+    reader.only(voice, f"{place} voice", _VOICE)
     names = reader.strings(raw.get("names", [name]), f"{place} names")
     leads = raw.get("leads", {})
     return Character(

@@ -50,6 +50,29 @@ _FEW_WORDS = 8
 _SURER = 1.5
 # The classifier's score from which no cue is needed.
 _WITHOUT_CUE = 2.5
+# The members of `intents.json` and of an intent, with what they mean.
+FILE_MEMBERS: Mapping[str, str] = {
+    "intents": "the intents, see below",
+    "fragments": "names → parts of expressions, written `{{NAME}}` in others",
+    "vetoes": "names → lists of vetoes, written `@name` in others",
+    "asides": "`head`, `tail` and `before`: what may stand around the content of a message",
+}
+MEMBERS: Mapping[str, str] = {
+    "id": "its name in `lines.json`",
+    "name": "a name for people and models",
+    "expressions": "RE2 expressions, of which one must be found in a clause of the message",
+    "not": "vetoes: expressions that must not be found in the same clause",
+    "not_message": "vetoes that must not be found anywhere in the message",
+    "weight": "the answer is about the intent with most weight; 1 if it is missing",
+    "priority": "of two that overlap and are as long, the one with the higher; 0 if it is missing",
+    "aside": "`true`: counts only if the message says nothing else",
+    "grave": "`true`: about life and death; only vetted lines answer",
+    "doubt": "`true`: may be about life and death; the character asks",
+    "cue": "of a doubt: words without which the classifier alone does not ask",
+    "must": "an expression that a model's answer must match",
+    "must_not": "an expression that a model's answer must not match",
+    "example": "a message that shows a small model how the character answers",
+}
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -405,9 +428,8 @@ def load_intents(folder: Path) -> Intents:
     """Read and check a deck's `intents.json`. Raises DeckError."""
     reader = PatternReader(folder, INTENTS_FILE)
     root = reader.value
-    expressions = _Expressions(
-        reader, root.get("fragments", {}) if isinstance(root, dict) else {}, root.get("vetoes", {})
-    )
+    reader.only(root, "", FILE_MEMBERS)
+    expressions = _Expressions(reader, root.get("fragments", {}), root.get("vetoes", {}))
     found: dict[str, Intent] = {}
     for number, raw in enumerate(reader.member(root, "intents", list, ""), 1):
         intent = _load_intent(reader, raw, f"intent {number}", expressions)
@@ -435,6 +457,7 @@ def _load_asides(reader: PatternReader, raw: Any, expressions: _Expressions) -> 
 def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expressions) -> Intent:
     intent_id = reader.member(raw, "id", str, place)
     place = f"intent {intent_id}"
+    reader.only(raw, place, MEMBERS)
     return Intent(
         id=intent_id,
         name=str(raw.get("name", intent_id)),

@@ -28,6 +28,7 @@ PLAIN, YES = "plain", "yes"
 # In the order in which they are tried: 「〜って名前、誰がつけたの？」 asks who.
 QUESTIONS = ("who", "why", "when", "where", "how", "which", "what", YES)
 THING = "thing:"
+_MEMBERS = ("id", "words", "shy", "lines")
 _ID = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -59,6 +60,7 @@ def load_things(
         for raw in reader.items(reader.value.get(character, []), character):
             name = reader.member(raw, "id", str, character)
             place = f"{character} {name}"
+            reader.only(raw, place, _MEMBERS)
             if not _ID.fullmatch(name) or name in found:
                 raise reader.fail(place, "use an id of small letters, digits and underscores, once")
             own = reader.member(raw, "lines", dict, place)

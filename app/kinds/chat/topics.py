@@ -35,6 +35,7 @@ YES_NO, CHOICE, FEELING, OPEN = "yes_no", "choice", "feeling", "open"
 OPENER = "opener"
 OPTIONS = ("a", "b")
 NO, UNKNOWN, BACK, OTHER = "no", "unknown", "back", "other"
+_MEMBERS = ("id", "offer", "opener", "expects", "options", "about", "answers")
 _ID = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -107,6 +108,7 @@ def _load_topic(
 ) -> tuple[Topic, Pools]:
     name = reader.member(raw, "id", str, character)
     place = f"{character} {name}"
+    reader.only(raw, place, _MEMBERS)
     if not _ID.fullmatch(name):
         raise reader.fail(place, "use 1 to 40 small letters, digits and underscores for an id")
     answers = reader.member(raw, "answers", dict, place)

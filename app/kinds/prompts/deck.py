@@ -38,6 +38,24 @@ DIALECTS = ("openai", "ollama", "gemini")
 ORDERS = ("order", "random")
 # Statuses of a miss: those of clients' errors that their libraries do not repeat.
 MISS_STATUSES = (400, 404, 410, 422, 424)
+# The members of `deck.json`, with what they mean; `docs/your-own-deck.md` lists them.
+MEMBERS: Mapping[str, str] = {
+    "kind": "`prompts`",
+    "id": "small letters, digits and hyphens; the same as the folder's name. Clients name it as their model",
+    "name": "the name that people see; the id if it is missing",
+    "mode": f"one of {', '.join(PROMPT_MODES)}; `replay` if it is missing",
+    "models": "further names of models for which the deck answers",
+    "upstream": f"addresses of {', '.join(DIALECTS)} to record from, instead of the settings'",
+    "key": "what of a request must be the same: `model`, `options`, `normalise`, `vary`",
+    "redact": "expressions that are written as `***`",
+    "answers": f"which of several replies to one request comes: {' or '.join(ORDERS)}",
+    "seed": "of the random order",
+    "pace": "of streams: `at once`, `recorded`, or how many times as fast",
+    "near": "how like another prompt must be, from 0 to 1, for its answer; missing: the same only",
+    "miss": f"`status` of a request without an answer ({', '.join(map(str, MISS_STATUSES))}), and `keep` "
+    "for whether its text is kept",
+    "checks": "`characters`, `schema`, `must`, `must_not`, `script`: what a reply must be to be kept",
+}
 _SCRIPT = re.compile(r"[A-Z][a-z]+(?:_[A-Z][a-z]+)*")
 
 
@@ -84,7 +102,7 @@ def load_prompt_deck(folder: Path) -> PromptDeck:
     """Read and check a deck of prompts. Raises DeckError."""
     reader = _Reader(folder, DECK_FILE)
     root = reader.value
-    reader.only(root, "", _MEMBERS)
+    reader.only(root, "", MEMBERS)
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
@@ -112,12 +130,6 @@ def load_prompt_deck(folder: Path) -> PromptDeck:
         template=load_template(folder),
         folder=folder,
     )
-
-
-_MEMBERS = (
-    "kind", "id", "name", "mode", "models", "upstream", "key", "redact", "answers", "seed", "pace",
-    "near", "miss", "checks",
-)  # fmt: skip
 
 
 class _Reader(Reader):

@@ -18,6 +18,12 @@ from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.reading import Reader, shorten
 
 TEMPLATE_FILE = "template.json"
+# Its members, with what they mean.
+MEMBERS: Mapping[str, str] = {
+    "template": 'the messages: `[{"role": "user", "content": "… {slot} …"}]`',
+    "slots": "slots → the values that each may have",
+    "format": "the response format of the requests, as clients send it",
+}
 # Slots of a template, and the texts that it can make.
 MOST_SLOTS, MOST_FILLED = 20, 10**12
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -133,6 +139,7 @@ def load_template(folder: Path) -> Template | None:
         return None
     reader = Reader(folder, TEMPLATE_FILE)
     root = reader.value
+    reader.only(root, "", MEMBERS)
     messages = tuple(
         _message(reader, one, f"template {number}")
         for number, one in enumerate(reader.member(root, "template", list, ""), 1)

@@ -82,7 +82,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("deck.json", put("answer", "script", value=7), "answer script 1", "expected a text"),
     ("deck.json", put("groups", value=[]), "groups", "expected an object"),
     ("deck.json", drop("groups", "立地"), "groups", "category '交通アクセス' must stand in exactly one group"),
-    ("deck.json", put("template", value={"verses": []}), "template", "expected openings, links and closings"),
+    ("deck.json", put("template", value={"verses": []}), "template", "there is openings, links, closings"),
     ("deck.json", put("template", value={"links": [1]}), "template links 1", "expected a text"),
     ("cards.json", whole({}), "", "expected a list"),
     ("cards.json", whole([]), "", "there is no card"),

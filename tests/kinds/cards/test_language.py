@@ -148,7 +148,7 @@ def test_a_text_that_only_sounds_like_it_passes(text: str) -> None:
         ({"answer": {"words": [3, 9], "characters": [3, 9]}}, "not in both"),
         ({"anser": {}}, "no such member: 'anser'; did you mean 'answer'?"),
         ({"answer": {"charcters": [3, 9]}}, "no such rule: 'charcters'; did you mean 'characters'"),
-        ({"template": {"opening": ["x"]}}, "expected openings, links and closings"),
+        ({"template": {"opening": ["x"]}}, "'opening'; did you mean 'openings'?"),
     ],
 )
 def test_what_is_unknown_is_an_error(tmp_path: Path, rest: dict[str, Any], fault: str) -> None:

@@ -18,13 +18,14 @@ from app.store.coverage import ball
 from precompute.decks.new import TEMPLATES
 from precompute.plan.covering import covering
 from precompute.review.cards import check, stats, summary
+from precompute.review.check import check_folder
 from precompute.review.sizes import entries_within
 from tests.making import DECKS, MUSEUM_FRAMES, museum, small_deck
 
 
 def said(deck: Deck) -> list[str]:
     """What `check` says of a deck."""
-    return [str(finding) for finding in check(deck)]
+    return [str(finding) for finding in (*check(deck), *check_folder(deck))]
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ FAULTS = {
     "a line break in a phrase": Fault(
         edit("cards.json", lambda cards: cards[0]["poems"][0].update(poem_text="It has\nkept it")),
         "has a line break, which is left out",
+    ),
+    "a misspelt member of a card": Fault(
+        edit("cards.json", lambda cards: cards[0].update(tels=["owl"])),
+        "card c0a: has the member 'tels'; did you mean 'tells'?",
     ),
     "a title that is too long": Fault(
         edit("titles.json", lambda titles: titles.append("A very long title " * 5)),
