@@ -155,6 +155,12 @@ def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
 @click.option(
     "--budget-usd", type=click.FloatRange(0), help="Stop before this run costs more than that."
 )
+@click.option(
+    "--extra-requests",
+    type=click.IntRange(0),
+    help="Requests beyond the planned ones, for answers that were blocked or refused; by default as "
+    "many as are planned.",
+)
 @click.option("--batch", is_flag=True, help="Gemini's batch job: half the price, within a day.")
 @click.option(
     "--give-up-hours",

@@ -20,7 +20,7 @@ from app.kinds.cards.gate import Gate
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
-from precompute.cook.build import build
+from precompute.cook.cards import BUILDS
 from precompute.cook.clock import Clock
 from precompute.cook.options import BuildContext, BuildOptions
 from tests.standin import KEY, StandIn
@@ -123,7 +123,8 @@ class Booth:
         context = self.context(clock)
         error = ""
         try:
-            status = build(BuildOptions(**asked), context)
+            options = BuildOptions(**asked)
+            status = BUILDS[options.strategy].run(options, context)
         except OperatorError as fault:
             status, error = 2, str(fault)
         texts = [console.file.getvalue() for console in (context.out, context.err)]  # type: ignore[attr-defined]

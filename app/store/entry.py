@@ -1,4 +1,4 @@
-"""Entries: stored answers with their provenance, and their format as lines of the log.
+"""Entries: stored answers with their provenance, and their format as lines of the log. Bills.
 
 A line is a JSON object whose last member is `checksum`, the 64-bit xxh3 of all bytes before
 `,"checksum"`, as 16 hex digits. The checksum covers bytes, not a re-serialised object, so that a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -113,6 +113,42 @@ class Entry:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A line of the log without an answer: what was billed and is part of no entry.
+
+    Every answer that it paid for was refused, or was no whole answer.
+    """
+
+    source: str
+    model: str
+    created: str
+    usage: Usage
+    cost_usd: float
+
+    def to_line(self) -> bytes:
+        """The bill as a line of the log, line break included."""
+        return seal(orjson.dumps({"bill": True, **asdict(self)}))
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Bill:
+        """Parse a line of the log. Raises DamagedLineError."""
+        record = unseal(line)
+        try:
+            usage = Usage(**record["usage"])
+            _check_numbers(record, usage)
+            return cls(
+                record["source"], record["model"], record["created"], usage, record["cost_usd"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedLineError(f"not a bill: {error}") from None
+
+
+def is_bill(line: bytes) -> bool:
+    """Whether a line of the log is a bill, by its beginning."""
+    return line.startswith(b'{"bill":')
+
+
 def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
     """Parse and check a line without making an Entry: its JSON object, query and usage.
 
@@ -142,6 +178,10 @@ def _check(record: dict[str, Any], usage: Usage | None) -> None:
         raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
     if {*map(type, _texts(record)), *map(type, record["response"].values())} != _TEXT:
         raise ValueError("a member that should be a text is none")
+    _check_numbers(record, usage)
+
+
+def _check_numbers(record: dict[str, Any], usage: Usage | None) -> None:
     numbers = [record["cost_usd"]]
     if usage:
         numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)

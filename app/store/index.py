@@ -102,7 +102,7 @@ class Index(IndexReader):
         if not here and not cooked:
             raise NothingCookedError(
                 f"{store}: nothing is cooked for deck {deck!r} yet; run: "
-                f"precompute build --deck {deck} --n 100 --dry-run"
+                f"precompute build --deck {deck} --n 100"
             )
         if not here:
             raise IndexUnusableError(

@@ -18,7 +18,7 @@ import xxhash
 
 from app.errors import DamagedLineError, IndexUnusableError, StoreWriteError
 from app.store.answer import exact_body
-from app.store.entry import read_line
+from app.store.entry import Bill, is_bill, read_line
 from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
 from app.store.key import HAND, Query
 from app.store.log import entry_at, log_path, read_lines
@@ -267,6 +267,9 @@ class IndexWriter:
         for offset, line in lines:
             meta.lines += 1
             try:
+                if is_bill(line):
+                    _add_bill(meta, Bill.from_line(line))
+                    continue
                 record, query, usage = read_line(line)
             except DamagedLineError:
                 meta.damaged += 1
@@ -340,6 +343,11 @@ class IndexWriter:
         txn.put(
             META_NAME, row(META_NAME, orjson.dumps(asdict(meta))), db=self._rows.databases["meta"]
         )
+
+
+def _add_bill(meta: Meta, bill: Bill) -> None:
+    meta.cost_usd += bill.cost_usd
+    meta.tokens += bill.usage.prompt + bill.usage.output + bill.usage.thoughts
 
 
 def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from app.errors import DamagedLineError, StoreLockedError, StoreWriteError
-from app.store.entry import Entry
+from app.store.entry import Bill, Entry, is_bill
 from app.store.plain import open_file
 
 
@@ -73,13 +73,21 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
 def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
     """Entries and damaged lines from an offset on, in order. A log that does not exist is empty."""
     for offset, line in read_lines(path, start):
-        if not line.endswith(b"\n"):
-            yield Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
-            return
-        try:
-            yield Record(Entry.from_line(line), offset + len(line))
-        except DamagedLineError as error:
-            yield Damage(offset, str(error))
+        if (item := _item(offset, line)) is not None:
+            yield item
+
+
+def _item(offset: int, line: bytes) -> Record | Damage | None:
+    """What a line holds; None for a bill, which is no answer."""
+    if not line.endswith(b"\n"):
+        return Damage(offset, f"torn tail of {len(line)} bytes", torn=True)
+    try:
+        if is_bill(line):
+            Bill.from_line(line)
+            return None
+        return Record(Entry.from_line(line), offset + len(line))
+    except DamagedLineError as error:
+        return Damage(offset, str(error))
 
 
 def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -87,7 +95,8 @@ def damaged_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     A torn tail is not among them: the next writer moves it away.
     """
-    for number, item in enumerate(read_log(path), 1):
+    for number, (offset, line) in enumerate(read_lines(path), 1):
+        item = _item(offset, line)
         if isinstance(item, Damage) and not item.torn:
             yield item.offset, f"{path}:{number}: {item.reason}"
 
@@ -199,8 +208,8 @@ class LogWriter:
         """The length of the log in bytes."""
         return os.fstat(self._file.fileno()).st_size
 
-    def append(self, entries: Iterable[Entry]) -> int:
-        """Append entries and sync them to the disk; returns the log's new size in bytes.
+    def append(self, entries: Iterable[Entry | Bill]) -> int:
+        """Append entries or bills and sync them to the disk; returns the log's new size in bytes.
 
         All or nothing: if writing fails, the log is cut back to its old size. Raises
         StoreWriteError.

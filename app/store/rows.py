@@ -52,7 +52,7 @@ class Meta:
     The index covers the first `offset` bytes of the log, whose checksum is `log`; `built` is the
     value of `log` when the index was last built from nothing. `order` and `radius` are those of
     StoreOptions, `shape` is the deck's. `lines` counts lines read, `damaged` those that could not
-    be parsed, `entries` the entries served, `plays` those of variant 0 that the deck in its present
+    be parsed, `cost_usd` and `tokens` add up entries and bills, `entries` the entries served, `plays` those of variant 0 that the deck in its present
     form can ask for, `paid` those that cost something. `origins` are (source, model, entries
     served), `newest` is the latest time of creation.
     """

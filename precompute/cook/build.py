@@ -135,12 +135,13 @@ class _Build:
         index: IndexWriter, progress: Show,
     ) -> Runner:  # fmt: skip
         options, context = self.options, self.context
+        pace = pace_of(self.choice, context.settings, options.per_request, options.concurrency)
         return Runner(
             cook.provider,
             intake,
             index,
             context.clock,
-            pace_of(self.choice, context.settings, options.per_request, options.concurrency),
+            replace(pace, extra=options.extra_requests),
             meter,
             Budget(price, cook.estimate, options.budget_usd),
             context.settings.sources,
@@ -201,6 +202,8 @@ class _Build:
 def _missing_lines(report: Report, missing: int) -> Iterator[str]:
     for task, why in report.unmet[:20]:
         yield f"not cooked: {task.query.key} variant {task.variant}: {why}"
+    if report.limited:
+        yield "no more was asked again, as the run has made all requests it may; see --extra-requests"
     if missing:
         more = f" (and {len(report.unmet) - 20:,} more)" if len(report.unmet) > 20 else ""
         yield (

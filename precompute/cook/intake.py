@@ -15,7 +15,7 @@ from app.kinds.refusal import Refusal
 from app.kinds.tasks import Author, Draft, Drafts, Task
 from app.providers.prices import Price
 from app.providers.reply import cleaned_text
-from app.store.entry import Entry, Usage
+from app.store.entry import Bill, Entry, Usage
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
@@ -55,18 +55,21 @@ class Intake:
         self._cooking = cooking
         self._judge = judge
         self._source, self._fingerprint = source
+        self._model = ""
         self._log = log
         self._index = index
         self._stamp = stamp
         self.price = price
         self._refused_path = log.path.with_suffix(".refused.jsonl")
+        # What was billed since the last entry was stored, each reply by the price of its day.
         self._owed = Usage()
+        self._owed_usd = 0.0
         self._since_catch_up = 0
         self.report = report
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Store the drafts that pass; returns the other tasks, each with its refusals."""
-        self._bill(written.usage)
+        self._bill(written)
         if written.reply:
             self.set_reply_aside(tasks, written.fault, written.reply)
         again = {task.name: task for task in tasks}
@@ -111,13 +114,15 @@ class Intake:
             tasks.append(task.refused((Refusal(reason),)))
         return tasks
 
-    def _bill(self, usage: Usage | None) -> None:
-        if usage is None:
+    def _bill(self, written: Drafts) -> None:
+        if written.usage is None:
             return
-        self.report.usage += usage
-        self._owed += usage
-        if self.price:
-            self.report.cost_usd += self.price.cost(usage)
+        cost = self.price.cost(written.usage) if self.price else 0.0
+        self.report.usage += written.usage
+        self.report.cost_usd += cost
+        self._model = written.model
+        self._owed += written.usage
+        self._owed_usd += cost
 
     def _count_first(self, task: Task, refused: Sequence[Refusal]) -> None:
         for refusal in refused[:1]:
@@ -151,7 +156,7 @@ class Intake:
             return
         billed = [self._billed(entry, len(fresh)) for entry in fresh]
         end = self._log.append(billed)
-        self._owed = Usage()
+        self._owed, self._owed_usd = Usage(), 0.0
         self._judge.kept(billed, end)
         self.report.cooked += len(billed)
         self._since_catch_up += len(billed)
@@ -162,14 +167,16 @@ class Intake:
     def _billed(self, entry: Entry, count: int) -> Entry:
         if self._owed == Usage():
             return entry
-        share = self._owed.share(count)
-        cost = self.price.cost(share) if self.price else 0.0
-        return replace(entry, usage=share, cost_usd=cost)
+        return replace(entry, usage=self._owed.share(count), cost_usd=self._owed_usd / count)
 
-    @property
-    def owed_usd(self) -> float:
-        """USD billed that is part of no entry yet, because all answers since were refused."""
-        return self.price.cost(self._owed) if self.price else 0.0
+    def settle(self) -> float:
+        """Log a bill for what was paid for refused answers only; returns its sum in USD."""
+        if self._owed == Usage():
+            return 0.0
+        bill = Bill(self._source, self._model, self._stamp(), self._owed, self._owed_usd)
+        self._log.append([bill])
+        self._owed, self._owed_usd = Usage(), 0.0
+        return bill.cost_usd
 
     def _set_refused_aside(
         self, refusals: Iterable[tuple[Draft, tuple[Refusal, ...]]], model: str

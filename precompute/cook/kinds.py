@@ -127,7 +127,7 @@ COMMON = frozenset({"deck_name", "wanted", "strategy", "dry_run"})
 WRITING = frozenset(
     {
         "provider", "model", "refresh", "per_request", "concurrency", "rpm", "tpm", "budget_usd",
-        "batch", "give_up_hours",
+        "extra_requests", "batch", "give_up_hours",
     }
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ class BuildOptions:
     rpm: int | None = None
     tpm: int | None = None
     budget_usd: float | None = None
+    extra_requests: int | None = None
     batch: bool = False
     give_up_hours: float = 24.0
     dry_run: bool = False

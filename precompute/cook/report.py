@@ -22,7 +22,8 @@ class Report:
     `already` were in the store; `unmet` are tasks that could not be cooked, with the reason.
     `first_*` count drafts that were asked for the first time. `unseen` are requests without a reply
     that may have been billed, `unseen_usd` is their estimated cost, `owed_usd` the cost that is
-    part of no entry.
+    part of no entry. `limited`: some were not asked for again, because the run had made all requests
+    that it may.
     """
 
     already: int = 0
@@ -37,6 +38,7 @@ class Report:
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
     owed_usd: float = 0.0
+    limited: bool = False
     unseen: int = 0
     unseen_usd: float = 0.0
 

@@ -5,8 +5,10 @@ whatever ends the run. A limited number of threads make requests; the thread tha
 everything else as soon as there is a reply.
 
 The number of requests of a run is limited: splitting a request, repeating it and asking again for
-refused answers share one budget, twice the planned requests and a few. When it is used up, only
-planned requests are made. Many requests in a row without an answer end the run.
+refused answers share one budget, as many requests as were planned, so that a run makes twice the
+planned requests at most. (Requests that got no reply at all may be repeated a few times more.) When
+it is used up, only planned requests are made. Many requests in a row without an answer that can be
+kept end the run.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Protocol
 
@@ -33,15 +35,16 @@ from precompute.plan.strategies import Job
 
 __all__ = ["Pace", "Report", "Runner"]
 
-# Requests that a run may make beyond twice the planned ones, so that a small plan can isolate the
-# one answer that a service refuses.
-_SPARE_REQUESTS = 8
+# Requests without any reply that a run may repeat beyond its budget, so that a small plan outlasts
+# an overloaded service.
+_MORE_REPEATS = 8
 # Seconds of a wait from which on it is shown, and beyond which the run ends instead.
 _SHOWN_WAIT = 10.0
 LONGEST_WAIT = 600.0
-# How much a request without an answer counts towards an outage: without a reply, with an empty or
-# unreadable one, with a blocked one (the service works, and may answer other requests).
-_NO_REPLY, _BARREN_REPLY, _BLOCKED = 4, 3, 1
+# How much counts towards ending the run: a request without a reply, with an empty or unreadable one,
+# with a blocked one (the service works, and may answer other requests), and each answer of a reply of
+# which the gate refused all.
+_NO_REPLY, _BARREN_REPLY, _BLOCKED, _REFUSED = 4.0, 3.0, 2.0, 0.3
 
 
 class StoredSources(Protocol):
@@ -59,9 +62,8 @@ class Sink(Protocol):
 
     report: Report
 
-    @property
-    def owed_usd(self) -> float:
-        """USD billed that is part of nothing that was stored."""
+    def settle(self) -> float:
+        """Store a bill for what was paid for nothing that was stored; returns its sum in USD."""
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Store the drafts that pass; returns the tasks to ask for again."""
@@ -78,7 +80,8 @@ class Pace:
     once. `ask_again` is how often a refused answer is asked for again, `retries` how often a
     request without a reply is repeated, `patience` the same if the service asked for a pause.
     `first_wait` and `most_wait` are the least and greatest seconds between. `outage` is the sum of
-    `_NO_REPLY`, `_BARREN_REPLY` and `_BLOCKED` in a row at which the run ends.
+    `_NO_REPLY`, `_BARREN_REPLY`, `_BLOCKED` and `_REFUSED` in a row at which the run ends. `extra` is
+    the number of requests beyond the planned ones; if it is None, as many as are planned.
     """
 
     per_request: int = 100
@@ -88,7 +91,8 @@ class Pace:
     patience: int = 30
     first_wait: float = 1.0
     most_wait: float = 30.0
-    outage: int = 12
+    outage: float = 12
+    extra: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Tasks for one request. `faults` counts earlier requests for them without a readable reply."""
+    """Tasks for one request.
+
+    `faults` counts earlier requests for them without a readable reply, `fault` is the last one's.
+    """
 
     tasks: tuple[Task, ...]
     faults: int = 0
+    fault: str = ""
     estimate: Estimate = NOTHING
     bound_usd: float = 0.0
 
@@ -158,7 +166,7 @@ class Runner:
         self._again: list[Task] = []
         self._split: deque[_Chunk] = deque()
         self._in_flight: dict[Future[Drafts], _Chunk] = {}
-        self._barren = 0
+        self._barren = 0.0
         self._spare = 0
         self._stop: ProviderStopError | None = None
         self._lock = threading.Lock()
@@ -175,7 +183,7 @@ class Runner:
         self._again = list(again)
         missing = list(self._missing(jobs))
         planned = -(-(len(missing) + len(self._again)) // self._pace.per_request)
-        self._spare = planned + _SPARE_REQUESTS
+        self._spare = planned if self._pace.extra is None else self._pace.extra
         pool: Executor = ThreadPoolExecutor(self._pace.concurrency) if self._meter else _Here()
         try:
             self._cook(iter(missing), pool)
@@ -188,7 +196,7 @@ class Runner:
             if not self._keep_awake:
                 self._end()
             pool.shutdown(wait=False, cancel_futures=True)
-            self.report.owed_usd = self._intake.owed_usd
+            self.report.owed_usd = self._intake.settle()
             self._index.catch_up()
         return self.report
 
@@ -237,12 +245,12 @@ class Runner:
             chunk = self._split.popleft()
             if self._may_repeat():
                 return self._affordable(chunk)
-            self._give_up(chunk.tasks)
+            self._stop_repeating(chunk.tasks, chunk.fault)
         if len(self._again) >= size and self._may_repeat():
             return self._affordable(_Chunk(tuple(self._waiting(size))))
         tasks = list(itertools.islice(missing, size))
         if not tasks and self._again and not self._may_repeat():
-            self._give_up(self._waiting(len(self._again)))
+            self._stop_repeating(self._waiting(len(self._again)))
         # The refused ones share the requests at the end.
         tasks += self._waiting(size - len(tasks))
         return self._affordable(_Chunk(tuple(tasks))) if tasks else None
@@ -252,16 +260,25 @@ class Runner:
         tasks, self._again = self._again[:count], self._again[count:]
         return tasks
 
-    def _may_repeat(self) -> bool:
-        """Take one request from the budget of repetitions; returns whether there was one."""
-        with self._lock:
-            self._spare -= 1
-            return self._spare >= 0
+    def _may_repeat(self, more: int = 0) -> bool:
+        """Take one request from the budget of repetitions; returns whether there was one.
 
-    def _give_up(self, tasks: Iterable[Task]) -> None:
+        With `more`, the budget may be exceeded by so many.
+        """
+        with self._lock:
+            if self._spare + more <= 0:
+                return False
+            self._spare -= 1
+            return True
+
+    def _stop_repeating(self, tasks: Iterable[Task], fault: str = "") -> None:
+        self.report.limited = True
+        self._give_up(tasks, fault)
+
+    def _give_up(self, tasks: Iterable[Task], fault: str = "") -> None:
         for task in tasks:
-            why = "; ".join(map(str, task.refusals[-1])) if task.refusals else "no readable reply"
-            self.report.unmet.append((task, why))
+            refused = "; ".join(map(str, task.refusals[-1])) if task.refusals else ""
+            self.report.unmet.append((task, fault or refused or "no readable reply"))
 
     def _affordable(self, chunk: _Chunk) -> _Chunk | None:
         """The chunk with its estimate; None, which ends the run, if it may exceed the budget."""
@@ -283,7 +300,7 @@ class Runner:
                 "raise --budget-usd",
             )
             return None
-        return _Chunk(chunk.tasks, chunk.faults, estimate, bound)
+        return replace(chunk, estimate=estimate, bound_usd=bound)
 
     # What follows runs in the threads that make requests.
 
@@ -304,7 +321,7 @@ class Runner:
                 if failed > self._pace.retries or paused > self._pace.patience:
                     raise
                 # A pause that the service asked for does not count as a try.
-                if not error.hold and not self._may_repeat():
+                if not error.hold and not self._may_repeat(_MORE_REPEATS):
                     raise
                 self._pause(error, failed + paused)
 
@@ -358,30 +375,30 @@ class Runner:
 
     def _set_aside(self, chunk: _Chunk, error: ProviderRetryError) -> None:
         self.report.unmet.extend((task, str(error)) for task in chunk.tasks)
-        self._count_barren(_NO_REPLY, str(error))
+        self._count_barren(_NO_REPLY, str(error), "see that the service is up")
 
-    def _count_barren(self, weight: int, why: str) -> None:
+    def _count_barren(self, weight: float, why: str, step: str) -> None:
         self._barren += weight
         # Concurrent requests may all meet the same temporary fault.
         most = self._pace.outage + _BARREN_REPLY * (self._pace.concurrency - 1)
         if self._barren >= most and self._stop is None:
             self._stop = ProviderStopError(
-                f"{self._provider.name} has not given an answer for many requests in a row, "
-                f"the last: {why}",
-                "see that the service is up, or choose another model",
+                f"{self._provider.name} has not given an answer that can be kept for many requests "
+                f"in a row, the last: {why}",
+                f"{step}, or choose another model",
             )
             self._end()
 
     def _take_written(self, chunk: _Chunk, written: Drafts) -> None:
         again = self._intake.take(chunk.tasks, written)
-        if written.drafts:
-            self._barren = 0
+        if len(again) < len(chunk.tasks):
+            self._barren = 0.0
         elif self._meter:
-            weight = _BLOCKED if written.fault.startswith("blocked") else _BARREN_REPLY
-            self._count_barren(weight, f"the reply was {written.fault or 'empty'}")
+            self._count_fruitless(again, written)
         if written.fault and len(again) > 1:
             # The service may refuse one of them, or they are too many: split the request.
-            self._cut(chunk, [_unrefused(task, chunk.tasks) for task in again])
+            unrefused = [_unrefused(task, chunk.tasks) for task in again]
+            self._cut(chunk, unrefused, written.fault)
             return
         for task in again:
             blocked = written.fault.startswith("blocked")
@@ -390,10 +407,21 @@ class Runner:
             else:
                 self._again.append(task)
 
-    def _cut(self, chunk: _Chunk, tasks: Sequence[Task]) -> None:
+    def _count_fruitless(self, again: Sequence[Task], written: Drafts) -> None:
+        """Count a reply of which nothing was kept."""
+        step = "read what was refused in the store's .refused.jsonl, change the prompt"
+        if written.drafts:
+            why = f"the answer was refused: {'; '.join(map(str, again[-1].refusals[-1]))}"
+            self._count_barren(_REFUSED * len(again), why, step)
+        elif written.fault.startswith("blocked"):
+            self._count_barren(_BLOCKED, f"the reply was {written.fault}", step)
+        else:
+            self._count_barren(_BARREN_REPLY, f"the reply was {written.fault or 'empty'}", step)
+
+    def _cut(self, chunk: _Chunk, tasks: Sequence[Task], fault: str) -> None:
         middle = (len(tasks) + 1) // 2
         for half in (tasks[:middle], tasks[middle:]):
-            self._split.append(_Chunk(tuple(half), chunk.faults + 1))
+            self._split.append(_Chunk(tuple(half), chunk.faults + 1, fault))
 
     def _unfinished(self, stop: ProviderStopError) -> str:
         there = self.report.already + self.report.cooked

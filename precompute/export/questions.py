@@ -158,9 +158,6 @@ class _Writer:
 class _Sink:
     """Keeps the replies that say something."""
 
-    # A reply has no entry that could carry its cost: the report has it.
-    owed_usd = 0.0
-
     def __init__(
         self,
         replies: Replies,
@@ -194,6 +191,10 @@ class _Sink:
                 del again[draft.task.name]
                 self.report.cooked += 1
         return list(again.values())
+
+    def settle(self) -> float:
+        """Nothing: a reply has no entry that could carry its cost, the report has it."""
+        return 0.0
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
         """Keep a reply that says nothing; it does not count as one."""

@@ -9,6 +9,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import FORMS_FILE
 from app.kinds.tasks import Task
 from app.providers import Model, NamedModel
+from app.store.index import IndexWriter
 from app.store.log import LogWriter
 from precompute.cook import dry_run
 from precompute.cook.choose import Choice, choose, group, make_model, pace_of
@@ -41,9 +42,9 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
     model = make_model(choice, settings)
     choice = replace(choice, model=model.model)
     try:
-        with LogWriter(settings.store, deck.id):
+        with LogWriter(settings.store, deck.id) as log:
             kept = PieceStore(settings.store, deck)
-            status = _cook(options, context, choice, model, kept)
+            status = _cook(options, context, choice, model, kept, log)
             if options.take:
                 context.out.print(f"written: {take(kept)}", highlight=False, markup=False)
     finally:
@@ -57,6 +58,7 @@ def _cook(
     choice: Choice,
     model: Model,
     kept: PieceStore,
+    log: LogWriter,
 ) -> int:
     settings = context.settings
     price = price_of(options, context, choice)
@@ -64,7 +66,7 @@ def _cook(
     meter = Meter(model, report, limiter_of(options, context, choice))
     writer = PieceWriter(kept.deck, meter)
     intake = PieceIntake(
-        kept, (writer.name, writer.fingerprint), context.clock.stamp, price, report
+        kept, log, (writer.name, writer.fingerprint), context.clock.stamp, price, report
     )
     pace = pace_of(choice, settings, None, options.concurrency)
     unfinished: UnfinishedError | None = None
@@ -75,7 +77,7 @@ def _cook(
             intake,
             kept,
             context.clock,
-            replace(pace, per_request=CARDS_PER_REQUEST),
+            replace(pace, per_request=CARDS_PER_REQUEST, extra=options.extra_requests),
             meter,
             Budget(price, writer.estimate, options.budget_usd),
             settings.sources,
@@ -87,6 +89,10 @@ def _cook(
             runner.run(jobs)
         except UnfinishedError as error:
             unfinished = error
+    with IndexWriter(
+        settings.store, kept.deck, settings.sources, options.radius_in(settings)
+    ) as index:
+        index.catch_up()
     _print_report(context, intake, kept, price is not None)
     if unfinished is not None:
         raise unfinished

@@ -15,7 +15,8 @@ from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers.prices import Price
 from app.providers.reply import cleaned_text
-from app.store.entry import Usage
+from app.store.entry import Bill, Usage
+from app.store.log import LogWriter
 from precompute.cook.report import Report
 from precompute.pieces.kept import TITLE, Kind, PieceStore
 from precompute.pieces.writer import card_of, phrase_names
@@ -28,27 +29,33 @@ class _Piece(NamedTuple):
 
 
 class PieceIntake:
-    """Takes pieces in. `source` is the provider's name and fingerprint."""
+    """Takes pieces in. `source` is the provider's name and fingerprint; the log gets the bill."""
 
     def __init__(
         self,
         kept: PieceStore,
+        log: LogWriter,
         source: tuple[str, str],
         stamp: Callable[[], str],
         price: Price | None,
         report: Report,
     ) -> None:
         self._kept = kept
+        self._log = log
         self._gate = Gate.of(kept.deck)
         self._source, self._fingerprint = source
         self._stamp = stamp
         self._price = price
         self._owed = Usage()
+        self._model = ""
         self.report = report
 
-    @property
-    def owed_usd(self) -> float:
-        """USD billed that is part of no piece yet, because all pieces since were refused."""
+    def settle(self) -> float:
+        """Log a bill for all pieces of the run; returns in USD what was paid for refused ones only."""
+        report = self.report
+        if report.usage != Usage():
+            bill = Bill(self._source, self._model, self._stamp(), report.usage, report.cost_usd)
+            self._log.append([bill])
         return self._price.cost(self._owed) if self._price else 0.0
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
@@ -68,6 +75,7 @@ class PieceIntake:
         if written.usage:
             report.usage += written.usage
             self._owed += written.usage
+            self._model = written.model
             report.cost_usd += self._price.cost(written.usage) if self._price else 0.0
         if written.reply:
             self.set_reply_aside(tasks, written.fault, written.reply)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import IndexUnusableError
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
 from app.kinds.cards.gate import Gate, leak_in
@@ -18,11 +17,10 @@ from app.ledger.counters import answer_summary, kept_sums, tier_figures
 from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
-from app.store.index import Index
 from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
 from precompute.review.agreement import check_agreement, check_prompts
-from precompute.review.check import Finding
+from precompute.review.check import Finding, stored
 from precompute.review.sizes import cost_of_one, entries_within, size_lines
 from precompute.review.tiers import check_tiers
 
@@ -182,11 +180,7 @@ def stats(
     settings: Settings, deck: Deck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """The figures of a deck, with the `most` frequent misses; `note` gets why there is no index."""
-    meta = None
-    try:
-        meta = Index(settings.store, deck.id).meta()
-    except IndexUnusableError as error:
-        note(str(error))
+    meta = stored(settings, deck, note, needed=True)
     answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
     return {
         "deck": deck.id,

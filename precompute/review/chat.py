@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS
@@ -21,10 +20,9 @@ from app.ledger.misses import read_ledger
 from app.ledger.state import State
 from app.ledger.tally import Tally
 from app.settings import Settings
-from app.store.index import Index
 from precompute.cook.report import counts
 from precompute.learn.lines import read_candidates
-from precompute.review.check import Finding
+from precompute.review.check import Finding, spent_row, stored
 
 FEWEST_LINES = 8
 # For an answer to a question that is asked once in a conversation.
@@ -35,21 +33,14 @@ def stats(
     settings: Settings, deck: PatternDeck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """The figures of a deck, over all runs of the server, without misses."""
-    index: Index | None = None
-    try:
-        index = Index(settings.store, deck.id)
-    except NothingCookedError:
-        # A chat needs no store: it has its vetted lines.
-        pass
-    except IndexUnusableError as error:
-        note(str(error))
     rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
     prices = chat_figures.price_table(settings)
     candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
     return {
         "deck": deck.id,
         "space": chat_figures.space(deck),
-        "store": store(index.meta() if index else None),
+        # A chat needs no store: it has its vetted lines.
+        "store": store(stored(settings, deck, note, needed=False)),
         "layers": chat_figures.layers(deck, rows),
         "cost": chat_figures.cost(deck, rows, prices, settings.cloud, today),
         "candidates": len(candidates),
@@ -61,6 +52,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "characters, intents", f"{space['characters']}, {space['intents']}"
     yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"
     yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
+    yield from spent_row(figures["store"])
     yield "candidates to learn", f"{figures['candidates']:,}"
     yield "answers", f"{layers['answers']:,} since {layers['since'] or 'never'}"
     for tier, seen in layers["seen"].items():
@@ -68,7 +60,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     for plan in layers["foreseen"]:
         parts = [_compared(layer) for layer in plan["layers"]]
         yield f"  {plan['plan']}", "; ".join(parts)
-    yield "spent", f"{cost['spent_usd']:.4f} USD in {cost['days']} days"
+    yield "spent at events", f"{cost['spent_usd']:.4f} USD in {cost['days']} days"
     if cost["baseline_usd"] is not None:
         yield "all on the strong model", f"{cost['baseline_usd']:.4f} USD ({cost['baseline']})"
     if cost["month_usd"] is not None:

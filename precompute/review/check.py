@@ -5,15 +5,17 @@ An error makes the exit status 1; warnings are only printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from app.errors import IndexUnusableError
+from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE
-from app.store.index import Index, log_digest
+from app.settings import Settings
+from app.store.index import Index, Meta, log_digest
 from app.store.log import Damage, Record, damaged_lines, log_path, read_log
 
 # The greatest number of damaged lines that are listed.
@@ -37,6 +39,44 @@ def check_folder(deck: AnyDeck) -> Iterator[Finding]:
     if deck.folder and deck.folder.name != deck.id:
         fault = f"{deck.id!r} is in the folder {deck.folder.name!r}"
         yield Finding(f"{deck.id}: {DECK_FILE}: id", fault, error=False)
+
+
+def stored(
+    settings: Settings, deck: AnyDeck, note: Callable[[str], None], *, needed: bool
+) -> Meta | None:
+    """What the index says of itself; None if there is none.
+
+    `note` gets why there is none, and that it is behind the log, as after a full disk. With
+    `needed`, also that nothing is cooked yet, which some kinds of deck can do without.
+    """
+    try:
+        index = Index(settings.store, deck.id)
+    except NothingCookedError as error:
+        if needed:
+            note(str(error))
+        return None
+    except IndexUnusableError as error:
+        note(str(error))
+        return None
+    meta = index.meta()
+    index.close()
+    if behind := _behind(meta, log_path(settings.store, deck.id)):
+        note(f"{index.path}: {behind}; these figures are of before")
+    return meta
+
+
+def spent_row(stored: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The row on what cooking has cost; none if it has cost nothing."""
+    if spent := stored.get("spent_usd"):
+        yield "spent on cooking", f"{spent:.4f} USD"
+
+
+def _behind(meta: Meta, log: Path) -> str:
+    """How far an index is behind its log, and what to do; empty if it is not."""
+    size = log.stat().st_size if log.exists() else 0
+    if meta.offset >= size:
+        return ""
+    return f"is {size - meta.offset:,} bytes behind the log; run: precompute check --repair"
 
 
 def check_store(store: Path, deck: AnyDeck) -> Iterator[Finding]:
@@ -70,9 +110,8 @@ def _check_index(
     if meta.log != log_digest(path, meta.offset).hexdigest():
         fault = "serves a log that has changed since; run: precompute check --repair"
         yield Finding(str(index.path), fault)
-    if meta.offset < path.stat().st_size:
-        fault = f"is {path.stat().st_size - meta.offset} bytes behind the log"
-        yield Finding(str(index.path), f"{fault}; run: precompute check --repair")
+    if behind := _behind(meta, path):
+        yield Finding(str(index.path), behind)
     found = set(index.keys())
     for key, _ in sorted(found - keys)[:5]:
         yield Finding(str(index.path), f"has an answer for {key}, the log has none")

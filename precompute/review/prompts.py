@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from app.errors import DeckError, IndexUnusableError, NothingCookedError
+from app.errors import DeckError
 from app.kinds.cards.figures import store
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.recordings import recordings_folder
@@ -19,30 +19,22 @@ from app.kinds.prompts.template import Template
 from app.kinds.reading import shorten
 from app.ledger.misses import read_ledger
 from app.settings import Settings
-from app.store.index import Index
 from app.store.log import Record, log_path, read_log
 from precompute.cook.prompts import can_cook, request_of
 from precompute.cook.report import counts
 from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
-from precompute.review.check import Finding
+from precompute.review.check import Finding, spent_row, stored
 
 
 def stats(
     settings: Settings, deck: PromptDeck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """The figures of a deck, with the `most` frequent misses."""
-    index: Index | None = None
-    try:
-        index = Index(settings.store, deck.id)
-    except NothingCookedError:
-        pass
-    except IndexUnusableError as error:
-        note(str(error))
     recorded = read_log(log_path(recordings_folder(settings.ledger), deck.id))
     return {
         "deck": deck.id,
         "mode": settings.mode or deck.mode,
-        "store": store(index.meta() if index else None),
+        "store": store(stored(settings, deck, note, needed=False)),
         "recordings": sum(isinstance(item, Record) for item in recorded),
         "matrix": _matrix(settings, deck, deck.template) if deck.template else None,
         "misses": _misses(settings, deck, most),
@@ -100,6 +92,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     """The figures as rows of a table."""
     yield "mode", figures["mode"]
     yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
+    yield from spent_row(figures["store"])
     yield "recorded by the server", f"{figures['recordings']:,}"
     if matrix := figures["matrix"]:
         yield "prompts of the template", f"{matrix['count']:,} of {matrix['of']:,}"

@@ -16,7 +16,8 @@ import click
 import orjson
 import pytest
 
-from app.store.index import Index, index_path
+from app.store.index import Index, IndexWriter, index_path
+from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from precompute.cli import cli, main
 from tests.making import DECKS, REPO, Precompute, entry, environment, row, small_deck, write_json
@@ -233,6 +234,38 @@ def test_json_is_json(run: Run, tmp_path: Path) -> None:
     assert set(rehearsed["tiers"]) <= {"exact", "same_hand"}
     kept = orjson.loads((tmp_path / "data" / "store" / "poem.rehearsal.json").read_bytes())
     assert kept == rehearsed
+
+
+@pytest.mark.parametrize("deck", ["poem", "harbour", "mine"])
+def test_stats_says_that_the_index_is_behind(run: Run, tmp_path: Path, deck: str) -> None:
+    """After a full disk the log may have more than the index: `stats` says so, and what to do."""
+    decks = tmp_path / "decks"
+    decks.mkdir()
+    for name in ("poem", "harbour"):
+        (decks / name).symlink_to(DECKS / name)
+    write_json(decks / "mine" / "deck.json", {"id": "mine", "kind": "prompts"})
+    fresh = run("stats", "--deck", deck, TSUKURIOKI_DECKS=decks)
+    assert fresh.status == 0
+    # Nothing is wrong before the first build; a deck of cards says how to cook.
+    cook = ["run: precompute build --deck poem --n 100"] if deck == "poem" else []
+    assert [line.partition("yet; ")[2] for line in fresh.err] == cook
+    with LogWriter(tmp_path / "data" / "store", deck) as log:
+        log.append([entry(Query.pattern(deck, [("who", "a")]))])
+        with IndexWriter(log.path.parent, _Named(deck)) as index:
+            index.catch_up()
+        log.append([entry(Query.pattern(deck, [("who", "b")]))])
+    said = run("stats", "--deck", deck, TSUKURIOKI_DECKS=decks)
+    assert said.status == 0
+    assert len(said.err) == 1
+    assert "bytes behind the log; run: precompute check --repair" in said.err[0]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A deck, as far as an index needs it."""
+
+    id: str
+    coverage: None = None
 
 
 def test_stats_counts_what_the_log_has(run: Run, tmp_path: Path) -> None:
@@ -457,6 +490,7 @@ CHAT_TAKES = {
         "--rpm",
         "--tpm",
         "--budget-usd",
+        "--extra-requests",
         "--batch",
         "--give-up-hours",
     },

@@ -90,14 +90,13 @@ def _share(part: int, whole: int) -> dict[str, Any]:
 def money(meta: Meta | None, whole: int) -> dict[str, Any]:
     """What the store cost, and what asking a model for each of `whole` answers would have cost.
 
-    The price of an answer is the mean cost of the entries that cost something; None without any.
+    The price of an answer is what was spent, refused answers included, for each entry that cost
+    something; None without any.
     """
-    if meta is None or not meta.paid:
-        return {"spent_usd": 0.0, "paid_entries": 0, "saved_usd": None, "answers": whole}
-    each = meta.cost_usd / meta.paid
+    spent, paid = (meta.cost_usd, meta.paid) if meta else (0.0, 0)
     return {
-        "spent_usd": round(meta.cost_usd, 6),
-        "paid_entries": meta.paid,
-        "saved_usd": round(each * whole, 6),
+        "spent_usd": round(spent, 6),
+        "paid_entries": paid,
+        "saved_usd": round(spent / paid * whole, 6) if paid else None,
         "answers": whole,
     }

@@ -16,12 +16,14 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.gate import Gate
 from app.store.entry import unseal
-from precompute.cook.build import build
+from app.store.index import Index
+from precompute.cook.cards import BUILDS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.pieces.kept import pieces_path
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
 from tests.kit import POEM, Booth, FakeClock
+from tests.making import row
 from tests.standin import PER_DAY, StandIn, quota_error
 
 
@@ -38,7 +40,7 @@ def cook(booth: Booth, deck: Deck, **asked: Any) -> tuple[int, str, str]:
     out, err = (Console(file=io.StringIO(), width=200) for _ in range(2))
     context = BuildContext(booth.settings(), deck, out, err, FakeClock(), Random(0))
     try:
-        status = build(BuildOptions(pieces=True, provider="gemini", **asked), context)
+        status = BUILDS["stock"].run(BuildOptions(pieces=True, provider="gemini", **asked), context)
     except OperatorError as error:
         return 2, out.file.getvalue(), str(error)  # type: ignore[attr-defined]
     return status, out.file.getvalue(), err.file.getvalue()  # type: ignore[attr-defined]
@@ -52,6 +54,10 @@ def test_a_deck_of_89_cards_becomes_composable_in_10_to_20_requests(
     status, out, _ = cook(booth, bare, take=True)
     assert status == 0, out
     assert 10 <= stand_in.tally.calls <= 20
+    # What pieces cost is part of what the deck has cost.
+    spent = Index(booth.settings().store, "poem").meta().cost_usd
+    assert row(out, "spent") == f"{spent:.4f} USD"
+    assert spent
     assert bare.folder
     deck = load_deck(bare.folder)
     assert deck.composable
