@@ -34,6 +34,7 @@ from precompute.commands.common import (
 from precompute.commands.decks import COMMANDS as DECK_COMMANDS
 from precompute.commands.models import models
 from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
+from precompute.commands.publish import publish as publish_static
 from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
@@ -87,7 +88,16 @@ def cli() -> None:
         click.echo(f"precompute: {note}", err=True)
 
 
-for command in (export, train, evaluate, models, talk, *PROMPT_COMMANDS, *DECK_COMMANDS):
+for command in (
+    export,
+    train,
+    evaluate,
+    models,
+    talk,
+    publish_static,
+    *PROMPT_COMMANDS,
+    *DECK_COMMANDS,
+):
     cli.add_command(command)
 
 

@@ -21,6 +21,7 @@ from app.store.rows import (
     Origin,
     Rows,
     checksum,
+    content_of,
     index_path,
     position_name,
     variant_of,
@@ -174,6 +175,13 @@ class Index(IndexReader):
         with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
             for name in cursor.iternext(values=False):
                 yield name[:KEY_SIZE].hex(), variant_of(name)
+
+    def hands(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every hand key with its records (see `app.store.hands`), sorted; damaged rows are skipped."""
+        with self._env.begin() as txn, txn.cursor(self._rows.databases["hands"]) as cursor:
+            for name, value in cursor:
+                if joined := content_of(name, value):
+                    yield name, joined
 
     def rows_since(self, offset: int) -> Iterator[tuple[str, Iterator[tuple[bytes, bytes]]]]:
         """Rows for a copy of the index elsewhere, as (database, its names and values).

@@ -17,10 +17,10 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
+from app.kinds.cards.pages import page_of
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
-from app.kinds.cards.words import page_words
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
@@ -37,18 +37,6 @@ POLICY = (
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-# The CSS properties of a theme's colours.
-COLOURS = {
-    "background": "--night",
-    "deep": "--deep",
-    "paper": "--paper",
-    "ink": "--ink",
-    "soft": "--soft",
-    "accent": "--gold",
-    "accent_ink": "--gold-ink",
-    "light": "--gold-light",
-    "seal": "--seal",
-}
 GUARDED = frozenset({"/stats", "/metrics"})
 WALL = "tsukurioki-wall"
 
@@ -104,7 +92,7 @@ def dashboard() -> Response:
 def _page(name: str, **values: Any) -> Response:
     settings = _service().settings
     deck = _served().deck
-    page = _page_of(deck)
+    page = page_of(deck)
     text = flask.render_template(
         f"booth/{name}",
         deck=deck,
@@ -118,21 +106,6 @@ def _page(name: str, **values: Any) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = "no-cache"
     return response
-
-
-def _page_of(deck: Deck) -> dict[str, Any]:
-    """What the scripts of a page are told: words by language, setting, colours."""
-    theme = dict(deck.theme)
-    lang = deck.lang
-    return {
-        "type": theme.pop("type", "mincho" if lang.vertical else "serif"),
-        "language": lang.id,
-        "vertical": lang.vertical,
-        "spaced": lang.spaced,
-        "quotes": lang.quotes,
-        "colours": {COLOURS[name]: value for name, value in theme.items()},
-        "words": page_words(deck.language, deck.words),
-    }
 
 
 def for_host(view: Callable[..., Response]) -> Callable[..., Response]:

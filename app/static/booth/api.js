@@ -52,14 +52,15 @@ function parse(text) {
 const pause = (time) => new Promise((resume) => { setTimeout(resume, time); });
 
 /**
- * Ask until the server answers.
- * @param {{method?: string, body?: unknown, onAway: (away: boolean) => void, wanted: () => boolean}} options
- *   wanted: whether anybody still waits
+ * Makes `insist`, which asks until there is an answer.
+ * @param {typeof ask} asking
+ * @returns {(path: string, options: any) => Promise<any>} with the options of `ask`, and of its own:
+ *   onAway: hears whether the server is away; wanted: whether anybody still waits
  */
-export async function insist(path, { onAway, wanted, ...options }) {
+export const insisting = (asking) => async (path, { onAway, wanted, ...options }) => {
   for (let wait = PATIENCE.first; ; wait = Math.min(PATIENCE.most, wait * 1.5)) {
     try {
-      const value = await ask(path, options);
+      const value = await asking(path, options);
       onAway(false);
       return value;
     } catch (error) {
@@ -73,4 +74,6 @@ export async function insist(path, { onAway, wanted, ...options }) {
       if (!wanted()) return null;
     }
   }
-}
+};
+
+export const insist = insisting(ask);

@@ -7,7 +7,7 @@ import { PAGE } from "./page.js";
 const PLACES = {
   step: ["at", "of"], flawOf: ["category"], idle: ["seconds"], handsDealt: ["n"], ofAnswers: ["n"], every: ["label"],
   rehearsed: ["plays", "deal"], ofStocked: ["n"], round: ["n"], entries: ["n"], generation: ["n"], age: ["text"],
-  days: ["n"], hours: ["n"], minutes: ["n"], ofAsked: ["n"], wantedNote: ["distinct"], misses: ["n"],
+  days: ["n"], hours: ["n"], minutes: ["n"], ofAsked: ["n"], wantedNote: ["distinct"], misses: ["n"], kept: ["files", "size"], keeping: ["part"],
 };
 
 const filled = (text, places) => (...values) => text.replace(/\{(\w+?)(:kanji)?\}/g, (_, name, inKanji) => {

@@ -135,6 +135,7 @@ const hex = (canonical) => xxh3(raw(canonical)).toString(16).padStart(32, "0");
  */
 export function query(deck, picks, kind = "hand") {
   const sorted = picks
+    .map((ids) => ids.map((id) => id.normalize("NFC")))
     .map(([card, phrase]) => ({ card, phrase, bytes: netstring(card) + netstring(phrase) }))
     .sort((a, b) => (a.bytes < b.bytes ? -1 : Number(a.bytes > b.bytes)));
   const canonical = head(kind, deck) + sorted.map((pick) => pick.bytes).join("");

@@ -1,0 +1,50 @@
+"""`precompute publish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from app.errors import PlanError
+from app.kinds.cards.deck import Deck
+from precompute.commands.common import deck_option, named_deck, read_settings
+
+
+@click.command()
+@click.option(
+    "--static",
+    "root",
+    metavar="DIR",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of the edition, for any web server.",
+)
+@deck_option
+@click.option(
+    "--collect",
+    metavar="URL",
+    default="",
+    help="Where devices send misses and votes when they can: /api/collect of a server of yours.",
+)
+def publish(root: Path, deck_name: str | None, collect: str) -> int:
+    """Write a deck of cards with its stored answers as files that need no server."""
+    # Jinja and Brotli take their time, which other commands need not wait for.
+    from precompute.publish import edition
+
+    settings = read_settings()
+    deck = named_deck(settings, deck_name)
+    if not isinstance(deck, Deck):
+        raise PlanError(
+            f"{deck.id!r} is no deck of cards: characters read what is said, and recorded prompts are "
+            "asked by programs; both need the server"
+        )
+    done = edition.publish(settings, deck, root, collect)
+    for remark in done.remarks:
+        click.echo(f"precompute: {remark}", err=True)
+    stored = done.edition["stored"]
+    click.echo(
+        f"{root}: {stored['plays']:,} plays in {stored['bundles']:,} bundles; "
+        f"{done.new:,} new files ({done.size:,} bytes), {done.removed:,} removed"
+    )
+    return 0

@@ -1,0 +1,114 @@
+"""The folder of an edition on the disk: files that are never changed, and a few that are.
+
+Files under `files/` are named by their contents, so that a browser or a CDN keeps them for ever. They
+are written once, with a gzip and a Brotli form beside them. Each text file at the top is replaced
+whole. `sweep` removes what neither this edition nor the one before names.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import brotli
+
+from app.errors import PlanError
+
+FILES = "files"
+EDITION = "edition.json"
+# What is not compressed already.
+_TEXTS = frozenset({".json", ".js", ".css", ".html", ".svg", ".txt", ".webmanifest"})
+_FORMS = (".gz", ".br")
+# From 9 on, Brotli takes ten times as long for a hundredth less.
+_GZIP, _BROTLI = 9, 8
+
+
+class Kept(NamedTuple):
+    """A file of the edition: its path in the folder, its bytes uncompressed, its name by contents."""
+
+    path: str
+    size: int
+    digest: str
+
+
+def digest(data: bytes) -> str:
+    """The name of some contents: the first 128 bits of their SHA-256, which browsers can check."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+class EditionFolder:
+    """Writes an edition. `new` counts the files that were not there before, `size` their bytes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.new = 0
+        self.size = 0
+        if root.exists() and not (root / EDITION).exists() and any(root.iterdir()):
+            raise PlanError(f"{root}: holds something else than an edition; name another folder")
+        (root / FILES).mkdir(parents=True, exist_ok=True)
+
+    def add(self, data: bytes, suffix: str) -> Kept:
+        """Write a file named by its contents, if it is not there yet."""
+        name = digest(data)
+        path = f"{FILES}/{name}{suffix}"
+        self._write(path, data)
+        return Kept(path, len(data), name)
+
+    def add_all(self, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[Kept]]:
+        """Write files that name each other, in a folder named by all their contents."""
+        found = sorted(files)
+        listing = "".join(f"{digest(data)} {name}\n" for name, data in found)
+        folder = f"{FILES}/{digest(listing.encode())}"
+        kept = [Kept(f"{folder}/{name}", len(data), digest(data)) for name, data in found]
+        for one, (_, data) in zip(kept, found, strict=True):
+            self._write(one.path, data)
+        return folder, kept
+
+    def _write(self, path: str, data: bytes) -> None:
+        target = self.root / path
+        if self._whole(target, len(data)):
+            return
+        self._put(target, data)
+        self.new += 1
+        self.size += len(data)
+
+    def _whole(self, target: Path, size: int) -> bool:
+        """Whether a file is there, and its compressed forms, which are written before it."""
+        return target.exists() and target.stat().st_size == size
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file that may change under its name."""
+        target = self.root / path
+        if not (target.exists() and target.read_bytes() == data):
+            self._put(target, data)
+
+    def _put(self, target: Path, data: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix in _TEXTS:
+            # mtime=0: the same contents give the same bytes.
+            _replace(Path(f"{target}.gz"), gzip.compress(data, _GZIP, mtime=0))
+            _replace(Path(f"{target}.br"), brotli.compress(data, quality=_BROTLI))  # type: ignore[no-untyped-call]
+        _replace(target, data)
+
+    def sweep(self, named: Iterable[str]) -> int:
+        """Remove the files under `files/` that are not named; returns how many."""
+        known, removed = set(named), 0
+        for path in sorted((self.root / FILES).rglob("*"), reverse=True):
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+                continue
+            name = path.relative_to(self.root).as_posix()
+            if name.removesuffix(".gz").removesuffix(".br") not in known:
+                path.unlink()
+                removed += path.suffix not in _FORMS
+        return removed
+
+
+def _replace(target: Path, data: bytes) -> None:
+    scratch = target.with_name(f".{target.name}.new")
+    scratch.write_bytes(data)
+    scratch.replace(target)

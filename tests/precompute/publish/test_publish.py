@@ -1,0 +1,236 @@
+"""An edition answers as the server does, publishes only what is new, and is switched by one file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import brotli
+import orjson
+import pytest
+
+from app.kinds.cards.dealing import random_play
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.plays import Play
+from app.kinds.cards.tiers import build_ladder
+from app.settings import Settings
+from app.store.entry import Entry
+from app.store.index import Index, IndexWriter
+from app.store.key import Query
+from app.store.log import LogWriter
+from precompute.publish.edition import publish
+from tests.making import DECKS, Precompute, entry, small_deck
+from tests.precompute.publish.node import in_node, needs_node
+
+ANSWERED = """
+import { Answers } from "./answers.js";
+const load = async (path) => JSON.parse(readFileSync(`${given.root}/${path}`, "utf8"));
+const answers = new Answers(await load("edition.json"), load);
+told = [];
+for (const [picks, variant] of given.plays) {
+  told.push(await answers.answer(picks.map(([card, phrase]) => ({ card, phrase })), variant));
+}
+"""
+DEALT = """
+import { Answers } from "./answers.js";
+const load = async (path) => JSON.parse(readFileSync(`${given.root}/${path}`, "utf8"));
+const answers = new Answers(await load("edition.json"), load);
+told = [answers.hands];
+for (const number of given.numbers) told.push(await answers.deal(number));
+"""
+
+
+def settings_of(folder: Path, **more: str) -> Settings:
+    """Settings of an event in a folder."""
+    return Settings.read({"TSUKURIOKI_DATA": str(folder), "TSUKURIOKI_DECKS": str(DECKS), **more})
+
+
+def store(settings: Settings, deck: Deck, entries: list[Entry]) -> None:
+    """Append to the store, and publish its index."""
+    with LogWriter(settings.store, deck.id) as log, IndexWriter(settings.store, deck) as index:
+        log.append(entries)
+        index.catch_up()
+
+
+def served(settings: Settings, deck: Deck, plays: list[tuple[Query, int]]) -> list[Any]:
+    """What the server's ladder says to each play."""
+    index = Index(settings.store, deck.id)
+    ladder = build_ladder(deck, settings.tiers, lambda: index, settings.radius)
+    answers = [ladder.answer(Play(query, variant)) for query, variant in plays]
+    index.close()
+    return [answer and orjson.loads(answer.body) for answer in answers]
+
+
+def told(folder: Path, root: Path, plays: list[tuple[Query, int]]) -> list[Any]:
+    """What the edition's module says to each play."""
+    asked = [(query.picks, variant) for query, variant in plays]
+    found: list[Any] = in_node(folder, ANSWERED, {"root": str(root), "plays": asked})
+    return found
+
+
+def some_plays(deck: Deck, stored: list[Query], count: int, rng: Random) -> list[tuple[Query, int]]:
+    """Stored plays, plays near them, and any plays, each with a number of its answers."""
+    plays = []
+    for number in range(count):
+        query = random_play(deck, rng) if number % 3 == 0 else rng.choice(stored)
+        if number % 3 == 2:
+            picks = list(query.picks)
+            for place in rng.sample(range(len(picks)), rng.randint(1, 2)):
+                card = deck.card_by_id[picks[place][0]]
+                picks[place] = (card.id, rng.choice(card.phrases).id)
+            query = Query.play(deck.id, picks)
+        plays.append((query, rng.choice([0, 0, 0, 1, 2, 3])))
+    return plays
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Deck, list[Query]]:
+    """A small deck with stored plays: variants, some without the first, and one of an older deck."""
+    folder = tmp_path_factory.mktemp("small")
+    deck, rng = small_deck(folder / "small"), Random(4)
+    settings = settings_of(folder, TSUKURIOKI_RADIUS="2")
+    queries = [random_play(deck, rng) for _ in range(400)]
+    entries = [entry(query, f'詩の{n}「\\"」') for n, query in enumerate(queries)]
+    entries += [entry(query, f"別の{n}", 1) for n, query in enumerate(queries[:90])]
+    late = [random_play(deck, rng) for _ in range(20)]
+    entries += [entry(query, f"後の{n}", 1 + n % 3) for n, query in enumerate(late)]
+    old = [(card, f"{phrase}-old") for card, phrase in queries[0].picks[:1]]
+    entries.append(entry(Query.play(deck.id, [*old, *queries[0].picks[1:]]), "昔の詩"))
+    store(settings, deck, entries)
+    return settings, deck, queries + late
+
+
+@needs_node
+@pytest.mark.parametrize("tiers", ["exact,same_hand,composed,template", "template,exact", "exact"])
+def test_an_edition_answers_as_the_server_does(
+    tmp_path: Path, small: tuple[Settings, Deck, list[Query]], tiers: str
+) -> None:
+    """Tier by tier, member by member: stored plays, their neighbours, variants, and any play."""
+    settings, deck, queries = small
+    settings = settings_of(settings.store.parent, TSUKURIOKI_RADIUS="2", TSUKURIOKI_TIERS=tiers)
+    publish(settings, deck, tmp_path / "edition")
+    plays = some_plays(deck, queries, 600, Random(5))
+    expected = served(settings, deck, plays)
+    if tiers.startswith("exact,"):
+        assert {answer["tier"] for answer in expected} == {"exact", "same_hand", "template"}
+    assert told(tmp_path / "node", tmp_path / "edition", plays) == expected
+
+
+@needs_node
+@pytest.mark.long
+def test_the_deck_in_the_box_is_answered_as_the_server_does(
+    tmp_path: Path, precompute: Precompute, poem: Deck
+) -> None:
+    """10,000 plays of a cooked stock in many bundles and lists, and every dealt hand is in stock."""
+    precompute("build", "--n", "17000", "--provider", "composer")
+    root = tmp_path / "edition"
+    precompute("publish", "--static", root)
+    settings = settings_of(tmp_path / "data")
+    edition = orjson.loads((root / "edition.json").read_bytes())
+    assert len(edition["stored"]["lists"]) > 1
+    assert len(edition["stock"]) > 1
+    index = Index(settings.store, "poem")
+    hands = [index.stocked(position) for position in range(index.meta().stocked_hands)]
+    index.close()
+    rng = Random(6)
+    stored = [
+        Query.play("poem", [(card, rng.choice(poem.card_by_id[card].phrases).id) for card in hand])
+        for hand in hands
+    ]
+    plays = some_plays(poem, stored, 10_000, rng)
+    assert told(tmp_path / "node", root, plays) == served(settings, poem, plays)
+    dealt = in_node(
+        tmp_path / "node", DEALT, {"root": str(root), "numbers": [0, 511, 512, len(hands)]}
+    )
+    assert dealt[0] == len(hands)
+    assert [[card["id"] for card in one["cards"]] for one in dealt[1:]] == [
+        hands[0], hands[511], hands[512], hands[0],
+    ]  # fmt: skip
+
+
+def test_every_file_is_named_by_its_contents_and_compressed(
+    tmp_path: Path, small: tuple[Settings, Deck, list[Query]]
+) -> None:
+    """What `edition.json` and its lists name is there, is what the name promises, in three forms."""
+    settings, deck, _ = small
+    root = tmp_path / "edition"
+    publish(settings, deck, root)
+    edition = orjson.loads((root / "edition.json").read_bytes())
+    named = {path: digest for path, _, digest in edition["keep"]}
+    for name in edition["stored"]["lists"]:
+        listed = orjson.loads((root / f"files/{name}.json").read_bytes())
+        named |= {f"files/{one}.json": one for one in (name, *listed) if one}
+    there = [path for path in (root / "files").rglob("*") if path.is_file()]
+    plain = {str(path.relative_to(root)) for path in there if path.suffix not in (".gz", ".br")}
+    assert plain == set(named)
+    for path, digest in named.items():
+        data = (root / path).read_bytes()
+        assert hashlib.sha256(data).hexdigest()[:32] == digest
+        if not path.endswith((".woff2", ".png")):
+            assert gzip.decompress((root / f"{path}.gz").read_bytes()) == data
+            assert brotli.decompress((root / f"{path}.br").read_bytes()) == data
+
+
+def test_a_new_build_publishes_only_what_is_new(
+    tmp_path: Path, small: tuple[Settings, Deck, list[Query]]
+) -> None:
+    """One entry more changes one bundle and its list; files of the edition before stay, older go."""
+    folder = tmp_path / "event"
+    deck = small_deck(folder / "small")
+    settings = settings_of(folder)
+    rng, root = Random(7), tmp_path / "edition"
+    queries = [random_play(deck, rng) for _ in range(300)]
+    store(settings, deck, [entry(query, f"詩{n}") for n, query in enumerate(queries)])
+    first = publish(settings, deck, root)
+    again = publish(settings, deck, root)
+    assert (again.new, again.removed, again.edition) == (0, 0, first.edition)
+    store(settings, deck, [entry(random_play(deck, rng), "新しい詩")])
+    second = publish(settings, deck, root)
+    assert (second.new, second.removed) == (2, 0)
+    store(settings, deck, [entry(random_play(deck, rng), "もっと新しい詩")])
+    third = publish(settings, deck, root)
+    # The bundle and the list that only the first edition has.
+    assert (third.new, third.removed) == (2, 2)
+
+
+def test_an_edition_without_a_store_makes_every_answer(tmp_path: Path) -> None:
+    """Nothing is cooked yet: the remark says so, and the browser frames."""
+    deck = small_deck(tmp_path / "small")
+    done = publish(settings_of(tmp_path), deck, tmp_path / "edition")
+    assert done.edition["stored"]["lists"] == []
+    assert any("nothing is cooked" in remark for remark in done.remarks)
+
+
+@pytest.mark.parametrize(
+    ("deck", "said"), [("chat", "characters read what is said"), ("nosuch", "there is no deck")]
+)
+def test_what_cannot_be_published_is_told(
+    precompute: Precompute, tmp_path: Path, deck: str, said: str
+) -> None:
+    """A chat needs the server, and a deck must be there: one line, status 2, nothing written."""
+    ended = precompute("publish", "--static", tmp_path / "edition", "--deck", deck, status=2)
+    assert said in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "edition").exists()
+
+
+def test_another_folder_is_not_overwritten(precompute: Precompute, tmp_path: Path) -> None:
+    """A folder that holds something else is left as it is."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    ended = precompute("publish", "--static", tmp_path / "mine", status=2)
+    assert "holds something else" in ended.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_tiers_that_cannot_be_published_are_named(tmp_path: Path, poem: Deck) -> None:
+    """Models, and makers whose answers are not proven to pass the gate, are left out and named."""
+    settings = settings_of(tmp_path, TSUKURIOKI_TIERS="exact,local,template")
+    frames = {**poem.template, "links": [*poem.template["links"], "風が通ります。"]}
+    deck = small_deck(tmp_path / "small", rest={"template": frames})
+    done = publish(settings, deck, tmp_path / "edition")
+    assert done.edition["tiers"] == ["exact"]
+    assert [remark.split(":")[0] for remark in done.remarks[:2]] == ["tier local", "tier template"]
