@@ -14,7 +14,7 @@ from app.edge.serving import serve
 from app.errors import OperatorError, SettingError
 from app.kinds.decks import load_all, prepare_all
 from app.ledger.votes import ballot_secret
-from app.settings import Settings, unknown_settings
+from app.settings import Settings, bundled_notes, unknown_settings
 from app.store.holder import bring_up
 from app.web.service import Service, utc_now
 
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         if note := unknown_settings(os.environ):
             print(f"tsukurioki: {note}", file=sys.stderr)
         settings = Settings.read(os.environ)
+        for note in bundled_notes(os.environ):
+            print(f"tsukurioki: {note}", file=sys.stderr)
         # Before a Service is made, which opens the indexes: LMDB allows a process to open a file
         # once only.
         decks = load_all(settings.decks)

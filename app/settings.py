@@ -66,6 +66,13 @@ def _path(name: str, value: str) -> Path:
         raise SettingError(name, value, "a folder; there is no such user") from None
 
 
+def _check_folder(name: str, path: Path) -> None:
+    """Raise SettingError if a file is in the place of a folder; a missing folder is made later."""
+    found = next((step for step in (path, *path.parents) if step.exists()), None)
+    if found and not found.is_dir():
+        raise SettingError(name, str(path), f"a folder; {found} is a file")
+
+
 def _optional_path(name: str, value: str) -> Path | None:
     return _path(name, value) if value else None
 
@@ -241,6 +248,8 @@ class Settings:
         values["redis"] = values["store"] if isinstance(values["store"], str) else ""
         values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"
+        for name in ("data", "decks", "store", "ledger"):
+            _check_folder(_ROWS[name].name, values[name])
         if realpath(values["ledger"]) == realpath(values["store"]):
             # Both write <deck>.jsonl there: misses would be mixed with entries.
             raise SettingError(
@@ -332,6 +341,16 @@ def read_bundled(environ: Mapping[str, str]) -> dict[str, str]:
     if len(raw) > _MOST_BYTES or write_settings(values) != raw:
         raise SettingError(str(path), "", "one NAME='value' a line, as `precompute bundle` writes")
     return values
+
+
+def bundled_notes(environ: Mapping[str, str]) -> list[str]:
+    """A note on each setting that came in a bundle: its value, or the one that it gives way to."""
+    return [
+        f"the bundle sets {name}={value}"
+        if environ.get(name, value) == value
+        else f"{name}={environ[name]} here, not the bundle's {value}"
+        for name, value in read_bundled(environ).items()
+    ]
 
 
 def _check_bundled(name: str, value: str) -> None:

@@ -19,7 +19,7 @@ from app.errors import OperatorError, PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
-from app.settings import Settings, read_bundled, unknown_settings
+from app.settings import Settings, bundled_notes, unknown_settings
 from app.store.holder import publish
 from app.store.index import IndexWriter
 from app.store.log import LogWriter, log_path
@@ -423,8 +423,8 @@ def unpack(packed: Path, place: Path) -> int:
     """Install a bundle beside the one in force, and switch to it."""
     release = event.unpack(packed, place, os.environ)
     data = place / "current" / "data"
-    for name, value in read_bundled({"TSUKURIOKI_DATA": str(data)}).items():
-        click.echo(f"the bundle sets {name}={value}")
+    for note in (*bundled_notes({"TSUKURIOKI_DATA": str(data)}), *event.access_notes(place)):
+        click.echo(note)
     click.echo(f"{release.name} is in force; serve it with TSUKURIOKI_DATA={data}")
     return 0
 

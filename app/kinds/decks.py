@@ -35,10 +35,26 @@ def kind_of(deck: AnyDeck) -> Kind[Any]:
 
 def deck_folders(folder: Path) -> list[Path]:
     """The folders of decks in a folder. Raises DeckError if there is none."""
-    folders = sorted(path.parent for path in folder.glob(f"*/{DECK_FILE}"))
+    try:
+        folders = sorted(path for path in folder.iterdir() if _holds_deck(path))
+    except FileNotFoundError:
+        folders = []
+    except OSError as error:
+        raise DeckError(str(folder), "", f"cannot be read: {error.strerror}") from None
     if not folders:
         raise DeckError(str(folder), "", f"no deck here: expected a folder with {DECK_FILE}")
     return folders
+
+
+def _holds_deck(folder: Path) -> bool:
+    """Whether a folder has a deck's file, or may have one: loading then says why it is not read."""
+    try:
+        (folder / DECK_FILE).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def load_all(folder: Path) -> dict[str, AnyDeck]:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,18 @@ class Place:
                 shutil.rmtree(path, ignore_errors=True)
         for link in (self._current, self._previous):
             link.with_name(f".{link.name}.new").unlink(missing_ok=True)
+
+
+def access_notes(folder: Path) -> list[str]:
+    """What keeps another user, as whom the service may run, from reading or writing a place."""
+    ledger = folder.resolve() / "ledger"
+    notes = [f"if the service is another user: chown -R THAT-USER {ledger}, to let it write there"]
+    closed = [str(p) for p in ledger.parents if not p.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        notes.append(
+            f"other users cannot enter {', '.join(closed)}: chmod o+x, or unpack elsewhere"
+        )
+    return notes
 
 
 def _make_readable(folder: Path) -> None:
