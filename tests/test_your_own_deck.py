@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import cast
 
 import httpx
+import orjson
 import pytest
 
-from app.kinds.cards.deck import MEMBERS, RULE_MEANINGS, THEME, Rules, load_deck
-from precompute.decks.new import Wanted, new_deck
+from app.kinds.cards.deck import RULE_MEANINGS, Rules, load_deck
+from app.kinds.chat import deck as chat
+from demo.standins import stand_ins
+from precompute.decks.new import Wanted, new_cards
 from precompute.review.cards import check
 from tests import kit
 from tests.cook import Cook
@@ -101,15 +104,21 @@ def test_its_tables_are_those_of_the_code(name: str) -> None:
 
 def test_every_member_and_rule_has_its_meaning() -> None:
     """In both languages."""
-    assert set(RULE_MEANINGS) == set(deck_tables.RULES_JA) == set(Rules._fields)
-    assert set(MEMBERS) == set(deck_tables.MEMBERS_JA)
-    assert set(THEME) == set(deck_tables.THEME_JA)
+    assert list(RULE_MEANINGS) == list(deck_tables.RULES_JA)
+    assert set(RULE_MEANINGS) == set(Rules._fields)
+    assert set(chat.RULE_MEANINGS) == set(chat.PatternRules._fields)
+    for ours, japanese in deck_tables.MEANINGS.values():
+        assert list(ours) == list(japanese)
 
 
-def commands(name: str) -> list[str]:
-    """The commands of the example."""
+def commands(name: str, begin: str = "```\n") -> list[str]:
+    """The commands of the example, or of the one that begins like this."""
     text = (DOCS / name).read_text(encoding="utf-8")
-    return text.split("```\n", 2)[1].strip().splitlines()
+    return text.split(begin, 1)[1].split("```")[0].strip().splitlines()
+
+
+CHAT_EXAMPLE = "```sh\nprecompute new-deck pepper --kind chat"
+PROMPTS_EXAMPLE = "```sh\nprecompute new-deck welcome --kind prompts"
 
 
 def test_both_languages_have_the_same_example() -> None:
@@ -119,6 +128,54 @@ def test_both_languages_have_the_same_example() -> None:
         before, _, _ = (DOCS / name).read_text(encoding="utf-8").partition("```\n")
         assert "`make setup`" in before
         assert "`. .venv/bin/activate`" in before
+
+    for begin in (CHAT_EXAMPLE, PROMPTS_EXAMPLE):
+        assert commands("your-own-deck.md", begin) == commands("your-own-deck.ja.md", begin)
+
+
+def test_the_chat_example_works_as_it_stands(tmp_path: Path) -> None:
+    """The character is made and checked, and answers on a server, with who can be called."""
+    run = Precompute({"TSUKURIOKI_DATA": tmp_path / "data"})
+    rest, *lines, serve = commands("your-own-deck.md", CHAT_EXAMPLE)
+    run(*shlex.split(f"new-deck pepper --kind chat {rest}"))
+    assert "0 errors, 0 warnings" in run(*shlex.split(lines[0])[1:]).stdout
+    assert shlex.split(lines[1])[1] == "talk"
+    settings, _, started = serve.partition(" ")
+    assert started == "python -m app"
+    name, _, value = settings.partition("=")
+    environ = {"TSUKURIOKI_DATA": tmp_path / "data", name: value}
+    with serving(environ, tmp_path / "log") as served, served.client() as client:
+        texts = [
+            client.post("/api/chat", json={"messages": [{"role": "user", "content": text}]}).json()
+            for text in ("Hello!", "I want to die")
+        ]
+        page = client.get("/chat?deck=pepper", headers={"Accept": "text/html"}).text
+    assert {text["deck"] for text in texts} == {"pepper"}
+    assert texts[0]["intent"] == "hello"
+    assert "116 123" in texts[1]["text"]
+    assert "Pepper" in page
+
+
+def test_the_prompts_example_works_as_it_stands(tmp_path: Path) -> None:
+    """The matrix is priced, cooked and served to a client that spells a prompt in its own way."""
+    rest, *lines, serve = commands("your-own-deck.md", PROMPTS_EXAMPLE)
+    assert serve == "python -m app"
+    settings: dict[str, object] = {"TSUKURIOKI_DATA": tmp_path / "data"}
+    with stand_ins() as models:
+        run = Precompute({**settings, **models.environment(), "GEMINI_API_KEY": KEY})
+        run(*shlex.split(f"new-deck welcome --kind prompts {rest}"))
+        said = [run(*shlex.split(line)[1:]).stdout for line in lines]
+    assert "0 errors, 0 warnings" in said[0]
+    assert "36 of 36" in said[3]
+    system, user = orjson.loads((tmp_path / "data/decks/welcome/template.json").read_bytes())[
+        "template"
+    ]
+    text = user["content"].format(guest="A HIKER", hour="at noon", tone="brief")
+    body = {"model": "welcome", "messages": [system, {"role": "user", "content": text}]}
+    with serving(settings, tmp_path / "log") as served, served.client() as client:
+        answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tsukurioki-tier"] == "near"
 
 
 def test_the_written_answer_that_is_shown_is_right(tmp_path: Path) -> None:
@@ -131,7 +188,7 @@ def test_the_written_answer_that_is_shown_is_right(tmp_path: Path) -> None:
     assert again
     assert line.group() == again.group()
     wanted = Wanted("museum", "en", 3, source=DOCS / "museum.csv")
-    folder = new_deck(tmp_path, wanted).folder
+    folder = new_cards(tmp_path, wanted).folder
     assert folder
     (folder / "written.jsonl").write_text(f"{line.group()}\n", encoding="utf-8")
     assert [str(finding) for finding in check(load_deck(folder))] == []

@@ -15,7 +15,11 @@ from app.kinds.cards.deck import MEMBERS, RULE_MEANINGS, THEME, default_rules
 from app.kinds.cards.prompts import PLACES, RULE_PLACES
 from app.kinds.cards.words import known_words
 from app.kinds.cards.written import LINE_MEMBERS
+from app.kinds.chat import care, intents
+from app.kinds.chat import deck as chat
 from app.kinds.language import LANGUAGES
+from app.kinds.prompts import deck as prompts
+from app.kinds.prompts import template
 from precompute.decks.new import answer_length, languages
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -66,19 +70,114 @@ WRITTEN_JA: Mapping[str, str] = {
 }
 
 
+CHAT_JA: Mapping[str, str] = {
+    "kind": "`pattern`",
+    "id": "小文字、数字、ハイフン。フォルダーの名と同じ",
+    "name": "人に見える名。なければ id",
+    "language": "`en` など。なければ `ja`",
+    "calls": "呼びかけの語。名前に添えても意味を変えないもの",
+    "times": '時間帯：`[{"id": "morning", "from": 5, "to": 11}]`（時）',
+    "time_words": "ある時間帯にしか合わない言葉の式 → その時間帯の id",
+    "moods": "気分 → それを表す意味。モデルに気分を伝える",
+    "greetings": "挨拶の意味 → 挨拶の式。返事がほかの挨拶を混ぜないように",
+    "answer": "検査の規則（下を参照）",
+    "longest": "世間話として読むメッセージの字数の上限。なければ 60",
+    "context": "前の言葉なしでは意味をなさないメッセージの式。これは覚えない",
+    "importance": "クラウドの強いモデルに頼むメッセージの決め方",
+    "vary": "言い換えのときにモデルへ言うこと",
+    "foreseen": "段ごとに見込んだ割合。`stats` が実際と並べる",
+}
+CHARACTERS_JA: Mapping[str, str] = {
+    "id": "小文字と数字。`lines.json` での名",
+    "name": "人に見える名",
+    "about": "人のための一文",
+    "persona": "この登場人物として話すモデルへの system プロンプト",
+    "names": "呼び名。なければ `name`",
+    "voice": "`allowed_endings` と `forbidden`：どの言葉も、前者のどれかに合い、後者のどれにも合わない",
+    "leads": "意味 → 意味がいくつもあるメッセージへの返事を始める短い言葉",
+    "age": "言葉を書く人のため。プログラムは読まない",
+}
+CHAT_RULES_JA: Mapping[str, str] = {
+    "characters": "`[最少, 最多]`：返す言葉の字数",
+    "script": "`ja`、またはほかの言語：使える文字",
+    "latin": "日本語の言葉に入ってよいラテン文字の語。名前はいつでもよい",
+    "echo": "モデルが頼み文を繰り返したと分かる語",
+    "backchannel": "それだけでは何も言っていない語（うんうん など）",
+    "polite": "同じく、丁寧なだけの語",
+    "familiar": "モデルの言葉のうち、デッキの言葉にある部分の最少の割合（0 から 1）",
+    "copy": "ほかの言葉の写しとみなす似かたの下限（0 から 1）",
+    "kept": "言い換えに残す割合の下限（0 から 1）",
+    "promises": "誰にもできない約束（起こしてあげる など）の式",
+}
+INTENTS_JA: Mapping[str, str] = {
+    "id": "`lines.json` での名",
+    "name": "人とモデルのための名",
+    "expressions": "RE2 の式。どれかがメッセージの節に見つかればよい",
+    "not": "同じ節に見つかってはならない式",
+    "not_message": "メッセージのどこにも見つかってはならない式",
+    "weight": "重さ。いちばん重い意味に答える。なければ 1",
+    "priority": "重なって長さも同じなら、大きいほう。なければ 0",
+    "aside": "`true`：ほかに何も言っていないときだけ数える",
+    "grave": "`true`：生死にかかわる。人の書いた言葉だけが答える",
+    "doubt": "`true`：生死にかかわるかもしれない。登場人物が尋ねる",
+    "cue": "doubt のとき：これがなければ、分類器だけでは尋ねない",
+    "must": "モデルの答えが合わなければならない式",
+    "must_not": "モデルの答えが合ってはならない式",
+    "example": "小さいモデルに話し方を見せるためのメッセージ",
+}
+CARE_JA: Mapping[str, str] = {
+    "countries": "国 → `name`、`checked`（番号へかけて確かめた日）、`emergency`、`contacts`（`name`、`number`、`hours`、`url`）",
+    "shown": "番号を見せる国。なければすべて",
+    "low": "沈んだ気分の意味",
+    "signs": "`low`、`context`、`relief`、`denial`、`yes` の式",
+    "plan": "気をつけて答えるメッセージの数。[chat.ja.md](chat.ja.md) を参照",
+}
+PROMPTS_JA: Mapping[str, str] = {
+    "kind": "`prompts`",
+    "id": "小文字、数字、ハイフン。フォルダーの名と同じ。クライアントはこれをモデル名にする",
+    "name": "人に見える名。なければ id",
+    "mode": "replay、record、auto のどれか。なければ `replay`",
+    "models": "このデッキが答える、ほかのモデルの名",
+    "upstream": "設定の代わりに記録する openai、ollama、gemini の宛先",
+    "key": "同じでなければならないもの：`model`、`options`、`normalise`、`vary`",
+    "redact": "`***` と書く式",
+    "answers": "一つの要求に返事がいくつもあるとき：order か random",
+    "seed": "random の順",
+    "pace": "ストリームの速さ：`at once`、`recorded`、または何倍か",
+    "near": "ほかのプロンプトの答えを返してよい似かた（0 から 1）。なければ同じときだけ",
+    "miss": "`status`：答えのない要求への状態（400、404、410、422、424）。`keep`：その文を残すか",
+    "checks": "`characters`、`schema`、`must`、`must_not`、`script`：返事を残す条件",
+}
+TEMPLATE_JA: Mapping[str, str] = {
+    "template": 'メッセージ：`[{"role": "user", "content": "… {場所} …"}]`',
+    "slots": "場所 → そこに入る値",
+    "format": "要求の response format。クライアントが送るまま",
+}
+# The tables with a name and a meaning: ours, and in Japanese.
+MEANINGS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
+    "members": (MEMBERS, MEMBERS_JA),
+    "theme": (THEME, THEME_JA),
+    "written": (LINE_MEMBERS, WRITTEN_JA),
+    "chat": (chat.MEMBERS, CHAT_JA),
+    "characters": (chat.CHARACTER_MEMBERS, CHARACTERS_JA),
+    "chat-rules": (chat.RULE_MEANINGS, CHAT_RULES_JA),
+    "intents": (intents.MEMBERS, INTENTS_JA),
+    "care": (care.MEMBERS, CARE_JA),
+    "prompts": (prompts.MEMBERS, PROMPTS_JA),
+    "template": (template.MEMBERS, TEMPLATE_JA),
+}
+
+
 def tables(japanese: bool) -> dict[str, list[Row]]:
     """The rows of each table by its name in the document."""
-    members, rules, theme, written = (
-        (MEMBERS_JA, RULES_JA, THEME_JA, WRITTEN_JA)
-        if japanese
-        else (MEMBERS, RULE_MEANINGS, THEME, LINE_MEMBERS)
-    )
+    rules = RULES_JA if japanese else RULE_MEANINGS
     return {
-        "members": [(f"`{name}`", text) for name, text in members.items()],
+        **{
+            name: [(f"`{member}`", text) for member, text in pair[japanese].items()]
+            for name, pair in MEANINGS.items()
+        },
         "rules": [(f"`{name}`", text, *_defaults(name)) for name, text in rules.items()],
         "lengths": list(_lengths()),
-        "theme": [(f"`{name}`", text) for name, text in theme.items()],
-        "written": [(f"`{name}`", text) for name, text in written.items()],
         "places": list(_places()),
         "languages": list(_languages(japanese)),
     }

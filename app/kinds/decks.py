@@ -86,6 +86,11 @@ def load_one(folder: Path, wanted: str) -> AnyDeck | None:
     return _load(found[0], heads[found[0]]) if found else UNMADE.get(wanted)
 
 
+def load_folder(folder: Path) -> AnyDeck:
+    """The deck in this folder. Raises DeckError."""
+    return _load(folder, _head(folder))
+
+
 def _head(folder: Path) -> Mapping[str, Any]:
     """The object in a deck's file; empty if it is not an object, which loading then reports."""
     value = Reader(folder, DECK_FILE).value

@@ -9,23 +9,40 @@ import click
 from app.errors import PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_one
+from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE
 from precompute.commands.common import deck_option, named_deck, read_settings
 from precompute.decks.exchange import export_cards, import_cards
-from precompute.decks.new import MOST_CARDS, Wanted, languages, new_deck
+from precompute.decks.new import (
+    CARDS,
+    CHAT,
+    MOST_CARDS,
+    PROMPTS,
+    ROOMS,
+    Wanted,
+    languages,
+    new_deck,
+)
 from precompute.review.kinds import review_of
 
 
 @click.command("new-deck")
 @click.argument("name")
 @click.option(
+    "--kind",
+    type=click.Choice(ROOMS),
+    default=CARDS,
+    show_default=True,
+    help="Cards for a game, a character to chat with, or prompts of an application.",
+)
+@click.option(
     "--language",
     type=click.Choice(languages()),
     required=True,
-    help="The language of cards, prompts and pages.",
+    help="The language of its texts, prompts and pages.",
 )
 @click.option(
-    "--hand", type=click.IntRange(1, MOST_CARDS), required=True, help="How many cards a hand has."
+    "--hand", type=click.IntRange(1, MOST_CARDS), help="How many cards a hand has; for cards."
 )
 @click.option("--title", default="", help="The name that people see, by default from NAME.")
 @click.option(
@@ -34,18 +51,42 @@ from precompute.review.kinds import review_of
     type=click.Path(exists=True, path_type=Path),
     help="Your cards: a .csv or .xlsx file, or a folder with cards.csv and titles.csv.",
 )
-def new(name: str, language: str, hand: int, title: str, source: Path | None) -> int:
-    """Make a deck of cards that works at once, in the folder of decks."""
+def new(
+    name: str, kind: str, language: str, hand: int | None, title: str, source: Path | None
+) -> int:
+    """Make a deck that works at once, in the folder of decks."""
     settings = read_settings()
+    if kind == CARDS and hand is None:
+        raise PlanError("a deck of cards needs --hand: how many cards a hand has, for example 3")
+    if kind != CARDS and (hand or source):
+        option = "--hand" if hand else "--from"
+        raise PlanError(f"{option} means nothing for a deck of {kind}; leave it out")
     # The first deck of all finds no other.
     if any(settings.decks.glob(f"*/{DECK_FILE}")) and load_one(settings.decks, name):
         raise PlanError(f"there is a deck {name!r} already; take another name")
-    deck = new_deck(settings.decks, Wanted(name, language, hand, title, source))
+    deck = new_deck(settings.decks, Wanted(name, language, hand or 0, title, source, kind))
     errors = _report(deck)
     click.echo(f"made {deck.folder}; its README.md says what is what. Next:")
-    click.echo(f"  precompute build --deck {name} --n 100 --dry-run")
-    click.echo(f"  TSUKURIOKI_DECK={name} python -m app")
+    for line in _NEXT[kind]:
+        click.echo(f"  {line.format(name=name)}")
     return 1 if errors else 0
+
+
+# What one does with a new deck, by kind.
+_NEXT = {
+    CARDS: (
+        "precompute build --deck {name} --n 100 --dry-run",
+        "TSUKURIOKI_DECK={name} python -m app",
+    ),
+    CHAT: (
+        "precompute talk --deck {name}",
+        "TSUKURIOKI_CHAT_DECK={name} python -m app",
+    ),
+    PROMPTS: (
+        "precompute build --deck {name} --n 12 --dry-run",
+        "python -m app    # clients name {name!r} as their model",
+    ),
+}
 
 
 @click.group()
@@ -83,7 +124,7 @@ def import_(source: Path, deck_name: str | None) -> int:
     return 0
 
 
-def _report(deck: Deck) -> int:
+def _report(deck: AnyDeck) -> int:
     """Print what `check` finds; returns the number of errors."""
     findings = list(review_of(deck).check(deck))
     for finding in findings:

@@ -1,29 +1,36 @@
-"""A new deck of cards: a folder that works at once, made from the templates of a language.
+"""A new deck: a folder that works at once, made from the templates of its kind and language.
 
-The templates are data in `templates/<language>`: `starter.json` (cards, titles, frames, words of
-the pages), the prompts, and `README.md`. In texts, `<<name>>`, `<<id>>` and `<<hand>>` are replaced.
+The templates are data in `templates/<kind>/<language>`, each file of which becomes one of the deck's.
+In texts, `<<name>>`, `<<id>>` and `<<hand>>` are replaced, and `<<called>>` by an expression that finds
+the name in a message. A deck of cards is made of a `starter.json` besides: cards, titles, frames and
+words of the pages.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from app.errors import PlanError
-from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, Deck, default_rules, load_deck
-from app.kinds.cards.prompts import FOLDER
+from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, Deck, default_rules
 from app.kinds.cards.words import WORDS_FILE, known_words
+from app.kinds.chat.expressions import literal
+from app.kinds.chat.message import normalise
+from app.kinds.decks import KINDS, load_folder
+from app.kinds.kind import AnyDeck
 from app.kinds.language import LANGUAGES
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from precompute.decks.exchange import as_json, read_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-STARTER, README = "starter.json", "README.md"
+STARTER = "starter.json"
+CARDS, CHAT, PROMPTS = ROOMS = tuple(kind.room for kind in KINDS.values())
 MOST_CARDS = 12
+_JSON = (".json", ".jsonl")
 # The rules of an answer that a person wants to see in deck.json, though they have defaults.
 _SHOWN = ("paragraphs", "sentence", "wording", "forbidden", "address", "showcase", "echo", "polite")
 
@@ -31,22 +38,34 @@ _SHOWN = ("paragraphs", "sentence", "wording", "forbidden", "address", "showcase
 class Wanted(NamedTuple):
     """What somebody asks for; without a `name`, it is made from the id.
 
-    `source` is a spreadsheet or a folder of them.
+    `kind` is the room of a kind of deck. `hand` and `source`, a spreadsheet or a folder of them, are
+    for decks of cards.
     """
 
     id: str
     language: str
-    hand: int
+    hand: int = 0
     name: str = ""
     source: Path | None = None
+    kind: str = CARDS
+
+    @property
+    def title(self) -> str:
+        """The name that people see."""
+        return self.name or self.id.replace("-", " ").capitalize()
+
+    @property
+    def templates(self) -> Path:
+        """The folder of the templates."""
+        return TEMPLATES / self.kind / self.language
 
 
 def languages() -> list[str]:
     """The languages with templates."""
-    return sorted(path.name for path in TEMPLATES.iterdir() if (path / STARTER).is_file())
+    return sorted(path.name for path in (TEMPLATES / CARDS).iterdir() if path.is_dir())
 
 
-def new_deck(decks: Path, wanted: Wanted) -> Deck:
+def new_deck(decks: Path, wanted: Wanted) -> AnyDeck:
     """Make the folder of a deck. Raises PlanError and DeckError, and then makes nothing."""
     target = decks / wanted.id
     if not ID_PATTERN.fullmatch(wanted.id):
@@ -56,39 +75,64 @@ def new_deck(decks: Path, wanted: Wanted) -> Deck:
     decks.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=decks, prefix=".new-") as scratch:
         made = Path(scratch) / wanted.id
-        made.mkdir()
         for name, data in _files(wanted).items():
             path = made / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        load_deck(made)
+        load_folder(made)
         made.rename(target)
-    return load_deck(target)
+    return load_folder(target)
+
+
+def new_cards(decks: Path, wanted: Wanted) -> Deck:
+    """The same for a deck of cards."""
+    deck = new_deck(decks, wanted)
+    assert isinstance(deck, Deck)
+    return deck
 
 
 def _files(wanted: Wanted) -> dict[str, bytes]:
-    templates = TEMPLATES / wanted.language
-    starter = orjson.loads((templates / STARTER).read_bytes())
-    name = wanted.name or wanted.id.replace("-", " ").capitalize()
+    files = dict(_filled_files(wanted))
+    if wanted.kind == CARDS:
+        files.update(_cards_files(wanted))
+    return files
 
-    def filled(data: bytes) -> bytes:
-        text = data.decode()
-        for place, value in (("name", name), ("id", wanted.id), ("hand", wanted.hand)):
-            text = text.replace(f"<<{place}>>", str(value))
-        return text.encode()
 
+def _filled_files(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(wanted.templates.rglob("*.*")):
+        if path.name != STARTER:
+            name = path.relative_to(wanted.templates).as_posix()
+            yield name, _filled(wanted, path.read_text(encoding="utf-8"), path.suffix in _JSON)
+
+
+def _filled(wanted: Wanted, text: str, inside_json: bool) -> bytes:
+    values = {
+        "name": wanted.title,
+        "id": wanted.id,
+        "hand": str(wanted.hand),
+        "called": literal(normalise(wanted.title)),
+    }
+    for place, value in values.items():
+        written = orjson.dumps(value).decode()[1:-1] if inside_json else value
+        text = text.replace(f"<<{place}>>", written)
+    return text.encode()
+
+
+def _starter(language: str) -> Mapping[str, Any]:
+    starter: Mapping[str, Any] = orjson.loads((TEMPLATES / CARDS / language / STARTER).read_bytes())
+    return starter
+
+
+def _cards_files(wanted: Wanted) -> dict[str, bytes]:
+    starter = _starter(wanted.language)
+    # All words, so that whoever changes some finds them.
+    words = {**(known_words(wanted.language) or {}), **starter["words"]}
     files = {
         CARDS_FILE: as_json(starter["cards"]),
         TITLES_FILE: as_json(starter["titles"]),
-        DECK_FILE: as_json(_deck(wanted, name, starter)),
-        # All words, so that whoever changes some finds them.
-        WORDS_FILE: filled(
-            as_json({wanted.language: {**(known_words(wanted.language) or {}), **starter["words"]}})
-        ),
-        README: filled((templates / README).read_bytes()),
+        DECK_FILE: as_json(_deck(wanted, starter)),
+        WORDS_FILE: _filled(wanted, as_json({wanted.language: words}).decode(), inside_json=True),
     }
-    for path in sorted((templates / FOLDER).iterdir()):
-        files[f"{FOLDER}/{path.name}"] = filled(path.read_bytes())
     if wanted.source:
         files.update(read_files(wanted.source, wanted.hand).files)
     elif wanted.hand > len({card["category"] for card in starter["cards"]}):
@@ -101,11 +145,10 @@ def _files(wanted: Wanted) -> dict[str, bytes]:
 
 def answer_length(language: str, hand: int) -> list[int]:
     """The least and greatest length of an answer, in characters, that fits so many cards."""
-    starter = orjson.loads((TEMPLATES / language / STARTER).read_bytes())
-    return [round(each * hand, -1) for each in starter["characters_a_card"]]
+    return [round(each * hand, -1) for each in _starter(language)["characters_a_card"]]
 
 
-def _deck(wanted: Wanted, name: str, starter: Mapping[str, Any]) -> dict[str, Any]:
+def _deck(wanted: Wanted, starter: Mapping[str, Any]) -> dict[str, Any]:
     language = LANGUAGES[wanted.language]
     rules = default_rules(language)._replace(**starter.get("answer", {}))
     answer = {
@@ -115,7 +158,7 @@ def _deck(wanted: Wanted, name: str, starter: Mapping[str, Any]) -> dict[str, An
     }
     return {
         "id": wanted.id,
-        "name": name,
+        "name": wanted.title,
         "language": wanted.language,
         "hand": {"size": wanted.hand, "distinct": "category"},
         "answer": answer,

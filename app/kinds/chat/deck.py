@@ -139,6 +139,20 @@ class PatternRules(NamedTuple):
     promises: Expression | None = None
 
 
+RULE_MEANINGS: Mapping[str, str] = {
+    "characters": "`[least, most]`: the length of a line",
+    "script": "`ja`, or another language: which letters a line may have",
+    "latin": "Latin words that a line in Japanese may have; names may always",
+    "echo": "words that show that a model repeated its prompt",
+    "backchannel": "words that say nothing by themselves, as “I see”",
+    "polite": "the same for politeness, as “glad to help”",
+    "familiar": "the least share of a model's line that the deck's own lines know, from 0 to 1",
+    "copy": "from which likeness on a line is a copy of another, from 0 to 1",
+    "kept": "the least share that a reworded line keeps, from 0 to 1",
+    "promises": "expressions of what no character can do, as to wake somebody up",
+}
+
+
 class Importance(NamedTuple):
     """How important a message is: from `threshold` on, the cloud's strong model is asked.
 

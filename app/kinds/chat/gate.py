@@ -230,6 +230,9 @@ class ChatGate:
 
     def _script(self, spoken: Spoken) -> Refusal | None:
         text = spoken.plain
+        for name in self._names:
+            # A name may be in other letters than the language's.
+            text = text.replace(name, " ")
         strange = _FOREIGN.search(text)
         if strange:
             return Refusal("script", strange.group(), f"{self.deck.language} only")
@@ -237,6 +240,12 @@ class ChatGate:
             return self._japanese(text)
         strange = _JAPANESE.search(text)
         return Refusal("script", strange.group(), f"{self.deck.language} only") if strange else None
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """The characters' names, the longest first."""
+        names = {name for c in self.deck.characters for name in (c.name, *c.names)}
+        return tuple(sorted(names, key=len, reverse=True))
 
     def _japanese(self, text: str) -> Refusal | None:
         chinese = _CHINESE.search(text) or _HAN_RUN.search(text)

@@ -24,7 +24,7 @@ from app.kinds.tasks import Task
 from app.providers import NamedModel
 from precompute.decks.cards_table import cards_of_table, table_of_cards
 from precompute.decks.exchange import export_cards, import_cards
-from precompute.decks.new import TEMPLATES, Wanted, languages, new_deck
+from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.review.cards import check
 from tests.making import DECKS, museum
@@ -33,7 +33,7 @@ MODEL = NamedModel("gemini", "m")
 
 
 def made(folder: Path, language: str = "en", hand: int = 3, source: Path | None = None) -> Deck:
-    return new_deck(folder, Wanted("mine", language, hand, "Mine", source))
+    return new_cards(folder, Wanted("mine", language, hand, "Mine", source))
 
 
 @pytest.mark.parametrize("hand", [1, 3, 6])
@@ -91,10 +91,14 @@ def test_its_pages_have_every_word(tmp_path: Path, language: str) -> None:
 
 def test_templates_have_the_same_files_and_members_in_every_language() -> None:
     """What is there in English is there in each other language."""
-    names = {p.relative_to(TEMPLATES / "en") for p in (TEMPLATES / "en").rglob("*") if p.is_file()}
-    english = orjson.loads((TEMPLATES / "en" / "starter.json").read_bytes())
+    names = {
+        p.relative_to(TEMPLATES / "cards" / "en")
+        for p in (TEMPLATES / "cards" / "en").rglob("*")
+        if p.is_file()
+    }
+    english = orjson.loads((TEMPLATES / "cards" / "en" / "starter.json").read_bytes())
     for language in languages():
-        folder = TEMPLATES / language
+        folder = TEMPLATES / "cards" / language
         assert {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()} == names
         starter = orjson.loads((folder / "starter.json").read_bytes())
         assert starter.keys() == english.keys()
@@ -179,7 +183,7 @@ def test_a_spreadsheet_with_a_fault_makes_nothing(tmp_path: Path, name: str) -> 
 def test_what_cannot_be_made_is_said(tmp_path: Path, name: str, hand: int, fault: str) -> None:
     made(tmp_path)
     with pytest.raises(OperatorError, match=fault):
-        new_deck(tmp_path, Wanted(name, "en", hand))
+        new_cards(tmp_path, Wanted(name, "en", hand))
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

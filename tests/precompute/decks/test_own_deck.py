@@ -27,7 +27,7 @@ from app.kinds.chat.deck import MEMBERS as CHAT_MEMBERS
 from app.kinds.prompts.deck import MEMBERS as PROMPTS_MEMBERS
 from app.store.index import Index
 from precompute.cli import main
-from precompute.decks.new import TEMPLATES, Wanted, languages, new_deck
+from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
 from tests.making import DECKS, environment, museum, row, write_json
 from tests.test_your_own_deck import Curator
 
@@ -239,7 +239,7 @@ SELLING = {
 @pytest.mark.parametrize("language", languages())
 def test_the_frames_of_a_new_deck_are_for_any_deck(language: str) -> None:
     """Its titles, frames and pages offer nothing for sale: a museum's owner need not rewrite them."""
-    starter = orjson.loads((TEMPLATES / language / "starter.json").read_bytes())
+    starter = orjson.loads((TEMPLATES / "cards" / language / "starter.json").read_bytes())
     said = orjson.dumps([starter["titles"], starter["template"], starter["words"]]).decode()
     assert re.findall(SELLING[language], said, re.IGNORECASE) == []
 
@@ -280,7 +280,7 @@ def folder_of(kind: str, target: Path) -> Path:
         write_json(target / "deck.json", {**root, "id": target.name})
         return target
     if kind == "cards":
-        deck = new_deck(target.parent, Wanted(target.name, "fr", 3))
+        deck = new_cards(target.parent, Wanted(target.name, "fr", 3))
         write_answers(deck, {})
         assert deck.folder
         return deck.folder

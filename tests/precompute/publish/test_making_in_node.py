@@ -12,7 +12,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.template import Template
-from precompute.decks.new import Wanted, languages, new_deck
+from precompute.decks.new import Wanted, languages, new_cards
 from precompute.publish.making import frames_of, pieces_of
 from tests.making import museum, small_deck
 from tests.precompute.publish.node import in_node, needs_node
@@ -89,5 +89,5 @@ def test_ten_thousand_plays_are_the_same(tmp_path: Path, poem: Deck) -> None:
     assert check_same(tmp_path, poem, 10_000) == 10_000
     for language in languages():
         folder = tmp_path / language
-        deck = new_deck(folder, Wanted("mine", language, 5, "Mine", None))
+        deck = new_cards(folder, Wanted("mine", language, 5, "Mine", None))
         assert check_same(folder, deck, 1000)

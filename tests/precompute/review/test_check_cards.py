@@ -55,7 +55,7 @@ def put(name: str, value: object) -> Callable[[Path], object]:
 
 def edit_prompts(folder: Path, name: str, old: str = "", new: str = "") -> None:
     """The English prompts with a change of one of them, or without it."""
-    shutil.copytree(TEMPLATES / "en" / "prompts", folder / "prompts")
+    shutil.copytree(TEMPLATES / "cards" / "en" / "prompts", folder / "prompts")
     path = folder / "prompts" / name
     if old:
         path.write_text(path.read_text().replace(old, new))

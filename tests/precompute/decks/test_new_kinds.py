@@ -1,0 +1,194 @@
+"""A new chat deck and a new deck of prompts work at once, in every language, and are all data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.lines import FALLBACK
+from app.kinds.prompts.deck import PromptDeck
+from app.settings import Settings
+from precompute.cli import main
+from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, Wanted, languages, new_deck
+from precompute.rehearse.talk import replies
+from precompute.review.check import check_folder
+from precompute.review.kinds import review_of
+from tests.making import DECKS
+
+NAMES = {"en": "Pepper", "ja": "こはる", "fr": "Noé"}
+
+
+def made(folder: Path, kind: str, language: str, name: str = "") -> Any:
+    return new_deck(folder, Wanted("mine", language, name=name or NAMES[language], kind=kind))
+
+
+def said(deck: Any) -> list[str]:
+    """What `check` says of a deck."""
+    return [str(finding) for finding in (*review_of(deck).check(deck), *check_folder(deck))]
+
+
+@pytest.mark.parametrize("language", languages())
+@pytest.mark.parametrize("kind", [CHAT, PROMPTS])
+def test_a_new_deck_has_no_fault(tmp_path: Path, kind: str, language: str) -> None:
+    """`check` finds neither error nor warning; the name is that which was asked for."""
+    deck = made(tmp_path, kind, language)
+    assert said(deck) == []
+    assert (deck.id, deck.name) == ("mine", NAMES[language])
+    for path in (tmp_path / "mine").iterdir():
+        assert "<<" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", [CHAT, PROMPTS])
+@given(name=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_name_can_be_given(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, name: str
+) -> None:
+    """Quotation marks, backslashes, brackets and signs of expressions break no file."""
+    deck = made(tmp_path_factory.mktemp("decks"), kind, "en", name)
+    assert deck.name == name
+
+
+@pytest.mark.parametrize("kind", [CHAT, PROMPTS])
+def test_every_language_has_the_same_files_and_pools(kind: str) -> None:
+    """What is there in English is there in each other language."""
+
+    def shape(language: str) -> Mapping[str, object]:
+        folder = TEMPLATES / kind / language
+        files: dict[str, object] = {path.name: "" for path in folder.iterdir()}
+        for name in ("lines.json", "said.json", "characters.json"):
+            if (folder / name).exists():
+                value = orjson.loads((folder / name).read_bytes())
+                inner = next(iter(value.values())) if isinstance(value, dict) else value[0]
+                files[name] = (sorted(value), sorted(inner)) if kind == CHAT else ""
+        return files
+
+    for language in languages():
+        found, english = shape(language), shape("en")
+        assert found.keys() == english.keys()
+        assert str(found.get("lines.json")) == str(english.get("lines.json"))
+        assert str(found.get("said.json")) == str(english.get("said.json"))
+
+
+@pytest.mark.parametrize(("language", "box"), [("en", "harbour"), ("ja", "chat")])
+def test_danger_is_read_as_the_decks_in_the_box_read_it(language: str, box: str) -> None:
+    """The expressions are the same, so that what is mended in one is mended in the other."""
+
+    def careful(folder: Path) -> list[object]:
+        root = orjson.loads((folder / "intents.json").read_bytes())
+        names = ("in_crisis", "in_doubt")
+        found = [{**i, "cue": None} for i in root["intents"] if i["id"] in names]
+        words = json.dumps(found, ensure_ascii=False)
+        parts = {k: v for k, v in root["fragments"].items() if f"{{{{{k}}}}}" in words}
+        return [*found, {k: v for k, v in parts.items() if k not in ("NAMES", "OPEN", "WHOM")}]
+
+    assert careful(TEMPLATES / CHAT / language) == careful(DECKS / box)
+
+
+def talk(deck: PatternDeck, folder: Path, *messages: str) -> list[Any]:
+    """A conversation."""
+    known = Settings.read({"TSUKURIOKI_DATA": str(folder)})
+    return list(replies(known, deck, None, "test", messages))
+
+
+@pytest.mark.parametrize("language", languages())
+def test_danger_is_answered_with_somebody_to_call(tmp_path: Path, language: str) -> None:
+    """Each grave message of `said.json`, as the first of a conversation; and the character says what it is."""
+    deck = made(tmp_path / "decks", CHAT, language)
+    assert deck.care
+    numbers = [c.contacts[0].number for c in deck.care.shown]
+    messages = orjson.loads((deck.folder / "said.json").read_bytes())["in_crisis"]["said"]
+    assert len(messages) >= 10
+    for message in messages:
+        answer = talk(deck, tmp_path, message)[0].text
+        assert any(number in answer for number in numbers), message
+        assert "AI" in answer or "IA" in answer
+
+
+# A greeting, a question of fact, a question to her, a request, what nobody understands, who she is.
+CONVERSATIONS = {
+    "en": ["Hello Pepper", "What is the capital of Peru?", "Do you like rain?", "Can you wake me tomorrow?", "Glorp fnord.", "Are you a robot?"],
+    "ja": ["こはるさん、こんにちは", "ペルーの首都は？", "雨は好き？", "明日の朝、起こしてくれる？", "ぐるぷ。", "AIなの？"],
+    "fr": ["Bonjour Noé", "Quelle est la capitale du Pérou ?", "Vous aimez la pluie ?", "Pouvez-vous me réveiller demain ?", "Glorp fnord.", "Êtes-vous un robot ?"],
+}  # fmt: skip
+POOLS = ["hello", "fallback_question_fact", "fallback_question_her", "fallback_request", FALLBACK]
+
+
+@pytest.mark.parametrize("language", languages())
+def test_it_answers_and_holds_back(tmp_path: Path, language: str) -> None:
+    """Greetings are answered; what it does not know it says that it does not know, by kind."""
+    deck = made(tmp_path / "decks", CHAT, language)
+    character = deck.characters[0]
+    pools = deck.lines[character.id]
+    answers = talk(deck, tmp_path, *CONVERSATIONS[language])
+    for pool, reply in zip(POOLS, answers, strict=False):
+        assert any(reply.text.startswith(line.text) for line in pools[pool]), (pool, reply.text)
+    assert any(
+        answers[-1].text == line.text
+        for line in pools["who_are_you"]
+        if NAMES[language] in line.text
+    )
+    honest = re.compile("AI|IA|program|software|logiciel|プログラム")
+    assert all(honest.search(line.text) for line in pools["who_are_you"])
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_feeling_that_was_asked_for_is_answered(tmp_path: Path, language: str) -> None:
+    """ "How are you?" comes back as a question, whose answer is read in its light."""
+    deck = made(tmp_path / "decks", CHAT, language)
+    pools = deck.lines["mine"]
+    said = {
+        "en": ("How are you?", "quite good, thanks"),
+        "ja": ("元気ですか？", "楽しいです"),
+        "fr": ("Ça va ?", "plutôt bien"),
+    }[language]
+    last = talk(deck, tmp_path, *said)[-1].text
+    assert any(last.startswith(line.text) for line in pools["feel.good"]), last
+
+
+@pytest.mark.parametrize("language", languages())
+def test_new_prompts_are_a_matrix_and_a_request(tmp_path: Path, language: str) -> None:
+    """Every value can be asked for by a client that writes in its own way, and none is a slot."""
+    deck = made(tmp_path, PROMPTS, language)
+    assert isinstance(deck, PromptDeck)
+    assert deck.template
+    assert deck.template.size == 36
+    values = {name: options[-1] for name, options in deck.template.slots.items()}
+    request = deck.template.filled(values)
+    assert deck.template.read(request) == values
+    assert "{" not in "".join(message.text for message in request.messages)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--kind", "cards", "--language", "en"], "a deck of cards needs --hand"),
+        (["--kind", "chat", "--language", "en", "--hand", "3"], "--hand means nothing"),
+        (["--kind", "prompts", "--language", "en", "--from", "."], "--from means nothing"),
+        (["--kind", "poems", "--language", "en"], "'poems' is not one of"),
+        (["--kind", "chat", "--language", "de"], "'de' is not one of"),
+    ],
+)
+def test_what_a_kind_does_not_take_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    """One line, exit status 2, and no folder."""
+    monkeypatch.setenv("TSUKURIOKI_DATA", str(tmp_path / "data"))
+    assert main(["new-deck", "mine", *words]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "data" / "decks" / "mine").exists()
