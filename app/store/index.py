@@ -103,7 +103,7 @@ class Index(IndexReader):
         if not here and not cooked:
             raise NothingCookedError(
                 f"{store}: nothing is cooked for deck {deck!r} yet; run: "
-                f"precompute build --deck {deck} --n 100"
+                f"precompute build --deck {deck} --n 100 --dry-run"
             )
         if not here:
             raise IndexUnusableError(
