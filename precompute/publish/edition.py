@@ -165,10 +165,10 @@ def _program() -> Iterator[tuple[str, bytes]]:
         name = path.relative_to(booth).as_posix()
         if not name.startswith(_LEFT_OUT):
             yield f"booth/{'server.js' if name == 'api.js' else name}", path.read_bytes()
-    for path in sorted(_MODULES.glob("*.*")):
+    for path in sorted(_MODULES.glob("*.js")):
         if path.name == "api.js":
             yield "booth/api.js", path.read_bytes()
-        elif path.suffix in (".js", ".css") and path.name not in _TOP:
+        elif path.name not in _TOP:
             yield f"edition/{path.name}", path.read_bytes()
 
 

@@ -14,15 +14,19 @@ const outbox = new Outbox(edition);
 // The plays whose answers this page has shown, by what names them in a vote.
 const shown = new Map();
 
+/** A file's value. What the browser's cache has may be a portal's page that came in its place. */
 async function load(path) {
-  let response;
-  try {
-    response = await fetch(path);
-    if (response.ok) return await response.json();
-  } catch (error) {
-    throw new Away(String(error));
+  let fault;
+  for (const cache of ["default", "reload"]) {
+    try {
+      const response = await fetch(path, { cache });
+      if (response.ok) return await response.json();
+      fault = response.status;
+    } catch (error) {
+      fault = error;
+    }
   }
-  throw new Away(`${path}: ${response.status}`);
+  throw new Away(`${path}: ${fault}`);
 }
 
 /** Every stocked hand once before any is dealt again, in an order of this device's own. */

@@ -14,11 +14,13 @@ async function boot() {
   const edition = JSON.parse(said);
   const page = new DOMParser().parseFromString(await text(edition.pages[document.body.dataset.page]), "text/html");
   const script = page.querySelector("script[type=module]");
-  script.remove();
   const json = Object.assign(page.createElement("script"), { type: "application/json", id: "edition", textContent: said });
-  const own = Object.assign(page.createElement("link"), { rel: "stylesheet", href: `${edition.program}/edition/edition.css` });
-  page.head.append(own, json, ...document.head.querySelectorAll('link[rel="manifest"], link[rel="apple-touch-icon"]'));
-  document.documentElement.replaceWith(document.adoptNode(page.documentElement));
+  // The icon stays this page's: without one, even for a moment, browsers ask for /favicon.ico.
+  const parts = page.head.querySelectorAll("link:not([rel=icon]), script:not([type=module])");
+  for (const { name, value } of page.documentElement.attributes) document.documentElement.setAttribute(name, value);
+  document.title = page.title;
+  document.head.append(...parts, json);
+  document.body.replaceWith(page.body);
   // A module of a whole page waits for its styles, by which texts are measured.
   await Promise.all(Array.from(document.querySelectorAll("link[rel=stylesheet]"), (link) => link.sheet ?? new Promise((loaded) => {
     link.onload = loaded;

@@ -3,11 +3,17 @@ import { STRINGS } from "../booth/strings.js";
 
 const EVERY = 60_000;
 const edition = document.querySelector("#edition").textContent;
-const line = document.body.appendChild(Object.assign(document.createElement("p"), { id: "kept", className: "small" }));
+const stage = document.querySelector("#stage");
+const line = Object.assign(document.createElement("span"), { id: "kept" });
 const worker = navigator.serviceWorker;
 let state = null;
 
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+/** Below the small print of the first screen, which is made anew for every game. */
+function place() {
+  document.querySelector(".start-small")?.append(" ", line);
+}
 
 function show() {
   const words = STRINGS[document.documentElement.lang];
@@ -16,17 +22,28 @@ function show() {
   line.dataset.whole = state?.whole ? "yes" : "no";
 }
 
-async function look() {
-  (await worker?.getRegistration())?.active?.postMessage("keep");
+/** Go over to an edition that has taken the place of this one, if nobody plays. */
+async function compare() {
   const response = await fetch("edition.json", { cache: "no-cache" }).catch(() => null);
-  const idle = document.querySelector("#stage").dataset.screen !== undefined ? document.querySelector('#stage[data-screen="start"]') : true;
+  // The wall has no screens.
+  const idle = (stage.dataset.screen ?? "start") === "start";
   if (response?.ok && idle && (await response.text()) !== edition) location.reload();
+}
+
+/** The worker keeps a new edition whole before it gives it out, and then says so. */
+async function look() {
+  const active = (await worker?.getRegistration())?.active;
+  if (active) active.postMessage("keep");
+  else await compare();
 }
 
 worker?.addEventListener("message", ({ data }) => {
   state = data;
   show();
+  if (state.whole) compare();
 });
+new MutationObserver(place).observe(stage, { childList: true });
+place();
 new MutationObserver(show).observe(document.documentElement, { attributeFilter: ["lang"] });
 addEventListener("online", look);
 setInterval(look, EVERY);

@@ -46,10 +46,12 @@ async function keep() {
       for (let next = missing.pop(); next; next = missing.pop()) {
         await files.put(SCOPE + next[0], await checked(...next));
         here.add(next[0]);
-        if (here.size % 16 === 0) tell(counted());
+        if (here.size % 16 === 0) await tell(counted());
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, fetchSome));
+    const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, fetchSome));
+    const fault = ended.find(({ status }) => status === "rejected");
+    if (fault) throw fault.reason;
   };
   const names = (digests) => digests.forEach((digest) => digest && wanted.set(`files/${digest}.json`, digest));
   names(edition.stored.lists);
@@ -73,11 +75,16 @@ async function fetched(path, cache = "default") {
   return new Response(await response.arrayBuffer(), { headers: { "Content-Type": response.headers.get("Content-Type") ?? "" } });
 }
 
-/** A file whose contents are those that its name promises: a portal's page in its place is not kept. */
+/**
+ * A file whose contents are those that its name promises: a portal's page in its place is not kept,
+ * and not taken from the browser's cache a second time.
+ */
 async function checked(path, digest) {
-  const response = await fetched(path);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await response.clone().arrayBuffer()));
-  const name = Array.from(hash.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (name !== digest) throw new Error(`${path}: is not what it should be`);
-  return response;
+  for (const cache of ["default", "reload"]) {
+    const response = await fetched(path, cache);
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await response.clone().arrayBuffer()));
+    const name = Array.from(hash.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (name === digest) return response;
+  }
+  throw new Error(`${path}: is not what it should be`);
 }

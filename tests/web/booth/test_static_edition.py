@@ -1,0 +1,233 @@
+"""An edition in a real browser, served by nginx alone: played, cut off, reloaded, played on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from app.kinds.cards.dealing import random_play
+from app.kinds.cards.deck import load_deck
+from app.kinds.cards.plays import Play
+from app.kinds.cards.tiers import build_ladder
+from app.store.index import Index
+from tests.making import wait_for_port
+from tests.web.booth.conftest import PHONE, ROOT, clean_environ, free_port, keep
+from tests.web.booth.player import play, screen, until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Visit = Callable[..., "Page"]
+pytestmark = pytest.mark.skipif(
+    not shutil.which("nginx"), reason="nginx is missing: apt-get install nginx"
+)
+WHOLE = "document.querySelector('#kept')?.dataset.whole === 'yes'"
+CONF = """
+{user} daemon off; pid {own}/pid; error_log stderr; worker_processes 1;
+events {{}}
+http {{
+  access_log off; {temporary}
+  server {{ listen 127.0.0.1:{port}; root {root}; include {snippet}; }}
+}}
+"""
+
+
+def cook(store: Path, folder: Path, root: Path, *more: str) -> str:
+    """Publish an edition of a store by the real command."""
+    environ = clean_environ() | {
+        "TSUKURIOKI_DATA": str(folder),
+        "TSUKURIOKI_STORE": str(store),
+        "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks"),
+    }
+    command = [sys.executable, "-m", "precompute", "publish", "--static", str(root), *more]
+    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
+    return done.stdout.decode()
+
+
+@dataclass
+class Nginx:
+    """nginx with the documented configuration, and no Python behind it."""
+
+    root: Path
+    own: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        conf = CONF.format(
+            # Root's worker would be somebody else, to whom temporary folders are closed.
+            user="" if os.geteuid() else "user root;",
+            own=self.own,
+            root=self.root,
+            port=self.port,
+            temporary="".join(f"{kind}_temp_path {self.own};" for kind in kinds),
+            snippet=ROOT / "deploy" / "static" / "nginx.conf",
+        )
+        (self.own / "conf").write_text(conf)
+        command = ["nginx", "-c", str(self.own / "conf"), "-p", str(self.own)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(15)
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def web(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """An edition under /a/place/, which most tests share."""
+    folder = tmp_path_factory.mktemp("static")
+    cook(store, folder, folder / "root" / "a" / "place")
+    (folder / "nginx").mkdir()
+    server = Nginx(folder / "root", folder / "nginx", free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_played_cut_off_reloaded_and_played_on(
+    visit: Visit, web: Nginx, watch: Any, tmp_path: Path
+) -> None:
+    """From another path than /, with no program: after one visit the web server may be gone."""
+    watch.expected += ["ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED"]
+    page = visit(web, "/a/place/", **PHONE)
+    first = play(page)
+    assert len(first["facts"]) == 5
+    page.click(".next")
+    screen(page, "start")
+    until(page, WHOLE)
+    assert "この端末に、すべて写してあります" in (page.locator("#kept").text_content() or "")
+    keep(page, "phone-static-edition")
+    devtools = page.context.new_cdp_session(page)
+    assert devtools.send("Page.getAppManifest")["errors"] == []
+    # Every context of these tests is a private window; nothing else may keep it from being installed.
+    faults = devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [fault["errorId"] for fault in faults] == ["in-incognito"]
+    web.stop()
+    try:
+        page.context.set_offline(True)
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+        second = play(page, "touch", pick=1)
+        assert second["poem"] != first["poem"]
+        with page.expect_download() as saving:
+            page.tap(".save")
+        saving.value.save_as(tmp_path / "flyer.png")
+        assert (tmp_path / "flyer.png").read_bytes().startswith(b"\x89PNG")
+        assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+        page.tap(".vote[data-vote=up]")
+        page.tap(".again")
+        page.wait_for_selector('.flyer .vote[data-vote=up][aria-pressed="false"]')
+        assert page.locator(".front .poem").text_content() != second["poem"]
+        page.goto(f"{web.url}/a/place/wall.html")
+        page.wait_for_selector(".hung .sheet")
+        assert page.locator(".titles li").count() == 2
+    finally:
+        page.context.set_offline(False)
+        web.start()
+
+
+def test_the_browser_answers_as_the_server_does(visit: Visit, web: Nginx, store: Path) -> None:
+    """A few hundred plays, stored, near and composed, in Chromium and in the ladder."""
+    deck, rng = load_deck(ROOT / "data" / "decks" / "poem"), Random(8)
+    index = Index(store, "poem")
+    hands = [index.stocked(position) for position in range(index.meta().stocked_hands)]
+    plays = [(random_play(deck, rng), rng.choice([0, 0, 1])) for _ in range(200)]
+    for _ in range(200):
+        cards = [deck.card_by_id[card] for card in rng.choice(hands)]
+        plays.append((deck.query([rng.choice(card.phrases) for card in cards]), rng.choice([0, 1])))
+    page = visit(web, "/a/place/")
+    asked = [
+        {"hand": query.to_json()["hand"], "variant": variant} for query, variant in plays
+    ]  # fmt: skip
+    told = page.evaluate(
+        """async (plays) => {
+          const edition = await (await fetch("edition.json")).json();
+          const place = new URL(`${edition.program}/edition/answers.js`, document.baseURI);
+          const { Answers } = await import(place);
+          const loaded = new Map();
+          const load = (path) => {
+            if (!loaded.has(path)) loaded.set(path, fetch(path).then((response) => response.json()));
+            return loaded.get(path);
+          };
+          const answers = new Answers(edition, load);
+          const told = [];
+          for (const { hand, variant } of plays) told.push(await answers.answer(hand, variant));
+          return told;
+        }""",
+        asked,
+    )
+    ladder = build_ladder(deck, ("exact", "same_hand", "composed", "template"), lambda: index, 1)
+    expected = [ladder.answer(Play(*one)) for one in plays]
+    assert {answer.tier for answer in expected if answer} == {"exact", "same_hand", "composed"}
+    assert told == [answer and orjson.loads(answer.body) for answer in expected]
+    index.close()
+
+
+@pytest.mark.long
+def test_a_new_edition_is_taken_between_two_games(
+    visit: Visit, web: Nginx, store: Path, tmp_path: Path
+) -> None:
+    """Kept whole first; a game that is played goes on, and the first screen changes over."""
+    page = visit(web, "/a/place/")
+    until(page, WHOLE)
+    said = "document.querySelector('#edition').textContent"
+    before = page.evaluate(said)
+    page.click(".begin")
+    screen(page, "deal")
+    cook(store, tmp_path, web.root / "a" / "place", "--collect", "/elsewhere")
+    kept = "fetch('edition.json').then((one) => one.json()).then((one) => one.collect)"
+    page.evaluate("dispatchEvent(new Event('online'))")
+    until(page, f"{kept}.then((collect) => collect === '/elsewhere')")
+    assert page.evaluate(said) == before
+    page.click(".deal .primary")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert orjson.loads(page.evaluate(said))["collect"] == "/elsewhere"
+    until(page, WHOLE)
+    cook(store, tmp_path, web.root / "a" / "place")
+    with page.expect_event("load"):
+        page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate(said) == before
+
+
+@pytest.mark.long
+def test_a_file_that_is_not_what_it_should_be_is_not_kept(
+    visit: Visit, store: Path, tmp_path: Path, watch: Any
+) -> None:
+    """A portal's page in the place of a file: the device says that it keeps nothing, until it is gone."""
+    root = tmp_path / "root"
+    cook(store, tmp_path, root)
+    (tmp_path / "nginx").mkdir()
+    web = Nginx(root, tmp_path / "nginx", free_port())
+    web.start()
+    try:
+        stock = root / orjson.loads((root / "edition.json").read_bytes())["stock"][0]
+        right, compressed = stock.read_bytes(), Path(f"{stock}.gz")
+        compressed.unlink()
+        stock.write_text("<!doctype html>Please log in")
+        page = visit(web, "/")
+        until(page, "document.querySelector('#kept')?.textContent.includes('写せません')")
+        stock.write_bytes(right)
+        page.evaluate("dispatchEvent(new Event('online'))")
+        until(page, WHOLE)
+    finally:
+        web.stop()
