@@ -1,77 +1,24 @@
-"""`python -m app`: check decks, settings and port, then serve."""
+"""`python -m app`."""
 
 from __future__ import annotations
 
-import errno
-import functools
-import gc
-import os
-import socket
 import sys
-from collections.abc import Sequence
-
-from app.edge.serving import serve
-from app.errors import OperatorError, SettingError
-from app.kinds.decks import load_all, prepare_all
-from app.ledger.votes import ballot_secret
-from app.settings import Settings, bundled_notes, unknown_settings
-from app.store.holder import bring_up
-from app.web.service import Service, utc_now
 
 
-def main(arguments: Sequence[str] = ()) -> int:
-    """Serve until a signal. Returns the exit status: 2 if the operator must correct something."""
-    if arguments:
-        hint = "settings are variables: TSUKURIOKI_PORT=8001 python -m app; see docs/settings.md"
-        print(f"tsukurioki: python -m app takes no arguments; {hint}", file=sys.stderr)
-        return 2
-    # The garbage collector need not look again at what is imported by now.
-    gc.freeze()
+def main() -> int:
+    """Serve; says in one line what to install if a library is missing or was made for another Python."""
     try:
-        if note := unknown_settings(os.environ):
-            print(f"tsukurioki: {note}", file=sys.stderr)
-        settings = Settings.read(os.environ)
-        for note in bundled_notes(os.environ):
-            print(f"tsukurioki: {note}", file=sys.stderr)
-        # Before a Service is made, which opens the indexes: LMDB allows a process to open a file
-        # once only.
-        decks = load_all(settings.decks)
-        for deck in decks.values():
-            for note in bring_up(settings.store_options, deck):
-                print(f"tsukurioki: {note}", file=sys.stderr)
-        servers = prepare_all(decks)
-        secret = ballot_secret(settings.ledger)
-        # Made and dropped, so that a fault is reported once and not by every worker.
-        Service(settings, servers=servers, secret=secret)
-        _check_port(settings.host, settings.port)
-    except OperatorError as error:
-        print(f"tsukurioki: {error}", file=sys.stderr)
+        from app.start import main as serve
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in ("app", "precompute"):
+            raise
+        sys.stderr.write(
+            f"tsukurioki: {error}; install it for Python {sys.version.split()[0]} on this machine, "
+            "in an environment of its own: pip install .\n"
+        )
         return 2
-    except OSError as error:
-        print(f"tsukurioki: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    run = f"{utc_now()} {os.getpid()}"
-    # What is made before the fork is shared by the workers.
-    make = functools.partial(Service, settings, servers=servers, run=run, secret=secret)
-    serve(settings, make)
-    return 0
-
-
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            name, value = "TSUKURIOKI_PORT", str(port)
-            if error.errno != errno.EADDRINUSE:
-                name, value = "TSUKURIOKI_HOST", f"{host}:{port}"
-            raise SettingError(
-                name, value, f"an address that is free to listen on ({error.strerror})"
-            ) from None
+    return serve(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -6,15 +6,14 @@ import sys
 
 
 def main() -> int:
-    """Run a command; says in one line what to install if the command line's libraries are missing."""
+    """Run a command; says in one line what to install if a library is missing or of another Python."""
     try:
         from precompute.cli import main as run
-    except ModuleNotFoundError as error:
-        missing = str(error.name).partition(".")[0]
-        if missing in ("app", "precompute"):
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in ("app", "precompute"):
             raise
         sys.stderr.write(
-            f"precompute: {missing} is not installed, which only serving does without; "
+            f"precompute: {error}; the command needs more than serving, "
             "run: pip install 'tsukurioki[tools]'\n"
         )
         return 2

@@ -381,19 +381,38 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
 @click.option(
+    "--python",
+    "pythons",
+    default="",
+    metavar="LIST",
+    help=f"With --wheels: for which Pythons, of {', '.join(event.wheels.PYTHONS)}; by default this one.",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    default="",
+    metavar="LIST",
+    help=f"With --wheels: for which machines, of {', '.join(event.wheels.PLATFORMS)}; by default this one.",
+)
+@click.option(
     "--deck", "deck_name", metavar="ID", help="Pack this deck alone, to be served; else all decks."
 )
-def bundle(target: Path, wheels: bool, deck_name: str | None) -> int:
+def bundle(target: Path, wheels: bool, pythons: str, platforms: str, deck_name: str | None) -> int:
     """Pack decks, stores and settings that travel into one tar for the event."""
+    if (pythons or platforms) and not wheels:
+        raise PlanError("--python and --platform say for what --wheels is; add --wheels")
+    targets = event.wheels.wanted(pythons, platforms) if wheels else []
     settings = read_settings()
     only = named_deck(settings, deck_name) if deck_name else None
     if taken := take_all_in(settings):
         click.echo(f"{taken:,} recordings were taken into the store", err=True)
-    manifest, left_out = event.pack(settings, target, os.environ, wheels=wheels, only=only)
+    manifest, left_out = event.pack(settings, target, os.environ, wheels=targets, only=only)
     if left_out:
         click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
     size = sum(member.size for member in manifest.members)
     click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest}")
+    if note := event.wheels.note_on(manifest.wheels):
+        click.echo(note)
     return 0
 
 
@@ -403,6 +422,8 @@ def verify(packed: Path) -> int:
     """Prove every byte of a bundle, and that it can be unpacked and served here."""
     manifest = event.verify(packed, os.environ)
     click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest}")
+    if note := event.wheels.note_on(manifest.wheels):
+        click.echo(note)
     return 0
 
 

@@ -37,14 +37,14 @@ LIBRARIES = {
     "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
     "precompute": {
         "click", "rich", "orjson", "xxhash", "lmdb", "psutil", "httpx", "ollama", "torch",
-        "transformers", "trl", "peft", "datasets", "yaml", "pytest", "openpyxl", "jinja2", "brotli",
+        "transformers", "trl", "peft", "datasets", "yaml", "pytest", "openpyxl", "jinja2", "brotli", "packaging",
     },
 }  # fmt: skip
 # The bundle's wheels are built by a child, which is handed the environment with one more variable.
-READERS = {"wsgi.py", "app/__main__.py", "precompute/cli.py", "precompute/commands/common.py"}
+READERS = {"wsgi.py", "app/start.py", "precompute/cli.py", "precompute/commands/common.py"}
 # pytest loads the fixture by itself.
 READERS |= {"precompute/prompts/fixture.py"}
-READERS |= {"precompute/event/pack.py"}
+READERS |= {"precompute/event/wheels.py"}
 ROOMS = [path for path in MODULES if path.parent not in (REPO, REPO / "app")]
 
 

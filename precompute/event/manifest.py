@@ -58,6 +58,12 @@ class Manifest(NamedTuple):
     digest: str
 
     @property
+    def wheels(self) -> list[str]:
+        """The file names of the wheels."""
+        folder = f"{WHEELS}/"
+        return [m.path.removeprefix(folder) for m in self.members if m.path.startswith(folder)]
+
+    @property
     def release(self) -> str:
         """The name of the folder into which the bundle is unpacked."""
         return self.digest[:16]

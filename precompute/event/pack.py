@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -32,6 +30,7 @@ from precompute.event.manifest import (
     trailer,
 )
 from precompute.event.unpack import verify
+from precompute.event.wheels import Target, make
 
 # The setting that names the deck of a kind.
 _NAMES = {"cards": "TSUKURIOKI_DECK", "pattern": "TSUKURIOKI_CHAT_DECK"}
@@ -49,12 +48,12 @@ def pack(
     target: Path,
     environ: Mapping[str, str],
     *,
-    wheels: bool,
+    wheels: Sequence[Target],
     only: AnyDeck | None = None,
 ) -> Packed:
     """Write a bundle, verify it, and rename it to `target`.
 
-    With `only`, it holds that deck alone, as the one that is played or talked to.
+    With `wheels`, it also holds wheels for these. With `only`, it holds that deck alone, as the one that is played or talked to.
     Raises BundleError, DeckError, SettingError, and StoreLockedError while a build is writing.
     """
     with tempfile.TemporaryDirectory(prefix="tsukurioki-bundle-") as name, ExitStack() as locks:
@@ -74,7 +73,8 @@ def pack(
             (scratch / "settings").write_bytes(write_settings(kept))
             files[SETTINGS] = scratch / "settings"
         if wheels:
-            files.update(_wheels(scratch / WHEELS))
+            made = make(scratch / WHEELS, wheels)
+            files.update((f"{WHEELS}/{name}", path) for name, path in made.items())
         return Packed(_write(target, files, environ), left_out)
 
 
@@ -94,26 +94,6 @@ def _deck_files(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
                 )
             if path.is_file():
                 yield f"{DATA}/decks/{folder.name}/{inner.as_posix()}", path
-
-
-def _wheels(folder: Path) -> dict[str, Path]:
-    """Wheels of this project and all that serving and unpacking need, for this platform."""
-    project = Path(__file__).parents[2]
-    if not (project / "pyproject.toml").is_file():
-        raise BundleError("--wheels needs the project's source folder; run it from a checkout")
-    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder)]
-    done = subprocess.run(  # noqa: S603  # our own interpreter, with words of our own
-        [*words, f"{project}[tools]"],
-        check=False,
-        capture_output=True,
-        text=True,
-        # Otherwise a wheel contains the time at which it was made.
-        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise BundleError(f"--wheels: pip could not make the wheels: {last}")
-    return {f"{WHEELS}/{path.name}": path for path in sorted(folder.iterdir())}
 
 
 def _write(target: Path, files: Mapping[str, Path], environ: Mapping[str, str]) -> Manifest:

@@ -19,9 +19,9 @@ import orjson
 import pytest
 from flask.testing import FlaskClient
 
-from app.__main__ import main
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
+from app.start import main
 from app.store.index import Index, index_path
 from app.store.key import Query
 from app.web.app import create_app

@@ -144,19 +144,39 @@ def test_what_may_not_be_read_is_one_sentence(
     assert told >= (0 if closed == "store/poem.lmdb" else 2)
 
 
-def test_the_command_without_its_libraries_says_what_to_install(tmp_path: Path) -> None:
-    """After a plain `pip install .`, which is for serving, each missing library is one line."""
-    for library in ("click", "rich"):
-        words = f"import sys; sys.modules[{library!r}] = None; from precompute.__main__ import main"
-        done = subprocess.run(
-            [sys.executable, "-c", f"{words}; sys.exit(main())", "stats"],
-            cwd=REPO,
-            env=environment(TSUKURIOKI_DATA=tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.startswith(f"precompute: {library} is not installed")
-        assert "pip install 'tsukurioki[tools]'" in done.stderr
+@pytest.mark.parametrize(
+    ("room", "library", "step"),
+    [
+        ("precompute", "click", "pip install 'tsukurioki[tools]'"),
+        ("precompute", "rich.console", "pip install 'tsukurioki[tools]'"),
+        ("precompute", "lmdb", "pip install 'tsukurioki[tools]'"),
+        ("app", "granian", "pip install ."),
+        ("app", "orjson", "pip install ."),
+        ("app", "lmdb", "pip install ."),
+    ],
+)
+@pytest.mark.parametrize("broken", [False, True], ids=["missing", "of another Python"])
+def test_a_library_that_is_not_there_is_one_sentence(
+    room: str, library: str, step: str, broken: bool, tmp_path: Path
+) -> None:
+    """After a plain `pip install .`, or with wheels of another Python or machine: one line, status 2."""
+    fake = tmp_path / library.replace(".", "/")
+    fake.mkdir(parents=True)
+    # What the loader says of a compiled module that was made for another machine.
+    told = f"{library}.so: cannot open shared object file"
+    kind = "ImportError" if broken else "ModuleNotFoundError"
+    (fake / "__init__.py").write_text(f"raise {kind}({told!r}, name={library!r})\n")
+    if "." in library:
+        (fake.parent / "__init__.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", room, *(["stats"] if room == "precompute" else [])],
+        cwd=REPO,
+        env=environment(TSUKURIOKI_DATA=tmp_path, PYTHONPATH=tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"{'tsukurioki' if room == 'app' else room}: {told}")
+    assert step in done.stderr
