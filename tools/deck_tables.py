@@ -30,11 +30,11 @@ MEMBERS_JA: Mapping[str, str] = {
     "kind": "`cards`、`pattern`（登場人物）、`prompts`。なければ `cards`",
     "name": "人に見える名。なければ id",
     "language": f"{'、'.join(LANGUAGES)} のどれか。なければ `ja`",
-    "hand": '`{"size": 3}`：手札の枚数。札の分類はすべて違う',
+    "hand": '`{"size": 3}`：手札の枚数。札の分類はすべて違う。`"choose": true` なら、札は訪れた人が選ぶ',
     "answer": "答えの規則（下を参照）",
     "groups": "分類をまとめた名。計画がこれをならす",
     "template": "`openings`、`links`、`closings`：template の段の文",
-    "theme": "画面の色と書体（下を参照）",
+    "theme": "画面の色、書体、絵（下を参照）",
     "written_by": "`written.jsonl` を書いた人。答えに示される。なければ `by hand`",
 }
 RULES_JA: Mapping[str, str] = {
@@ -61,6 +61,7 @@ THEME_JA: Mapping[str, str] = {
     "light": "ボタンと、背景の上の見出し",
     "seal": "選んだ言い換えに押す印",
     "type": "serif、sans、mincho のどれか",
+    "picture": "`shapes`（テーマの色の図形）、`plain`（色のぼかしだけ）、`estate`（建物のある景色）。なければ `shapes`",
 }
 
 WRITTEN_JA: Mapping[str, str] = {

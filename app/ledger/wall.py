@@ -15,6 +15,8 @@ from app.store.key import Query
 
 MOST = 24
 _NAME = "wall"
+# A flyer in the state: its id, and the rest as JSON.
+Row = tuple[str, bytes]
 
 
 class Flyer(NamedTuple):
@@ -31,14 +33,14 @@ class Flyer(NamedTuple):
 
 
 class Wall:
-    """The flyers, newest first, at most `MOST`."""
+    """The flyers, newest first, at most `MOST` of a deck."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def flyers(self) -> tuple[Flyer, ...]:
-        """The flyers on the wall now."""
-        return tuple(self._state.list_of(_NAME, _flyer))
+    def flyers(self, deck: str) -> list[Flyer]:
+        """The flyers of a deck now."""
+        return [one for one in self._state.list_of(_NAME, _flyer) if one.query.deck == deck]
 
     def hang(self, flyer: Flyer) -> None:
         """Hang a flyer in front of the others."""
@@ -46,15 +48,19 @@ class Wall:
             {"query": flyer.query.to_json(), "variant": flyer.variant, "shown": flyer.shown}
         )
         new = (flyer.id, value)
-        self._state.changed_list(
-            _NAME, lambda old: [new, *(one for one in old if one[0] != flyer.id)][:MOST]
-        )
+
+        def changed(old: list[Row]) -> list[Row]:
+            others = [row for row in old if row[0] != flyer.id]
+            of_deck = [row for row in others if _deck(row) == flyer.query.deck]
+            return [new, *(row for row in others if row not in of_deck[MOST - 1 :])]
+
+        self._state.changed_list(_NAME, changed)
 
     def remove(self, key: str) -> bool:
         """Remove the flyer with this key; returns whether there was one."""
         hung = False
 
-        def without(old: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        def without(old: list[Row]) -> list[Row]:
             nonlocal hung
             hung = any(name == key for name, _ in old)
             return [one for one in old if one[0] != key]
@@ -62,8 +68,13 @@ class Wall:
         self._state.changed_list(_NAME, without)
         return hung
 
-    def clear(self) -> None:
-        self._state.changed_list(_NAME, lambda old: [])
+    def clear(self, deck: str) -> None:
+        """Remove the flyers of a deck."""
+        self._state.changed_list(_NAME, lambda old: [row for row in old if _deck(row) != deck])
+
+
+def _deck(row: Row) -> str:
+    return _flyer(row[1]).query.deck
 
 
 def _flyer(value: bytes) -> Flyer:

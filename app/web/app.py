@@ -199,6 +199,15 @@ def dealt_hand(deck: str) -> Response:
     return response
 
 
+@api.get("/api/decks/<deck>/stock")
+def stock(deck: str) -> Response:
+    """Which cards lead to a stocked hand, together with the chosen ones (`card`, repeated)."""
+    chosen = request.args.getlist("card")
+    response = _json(orjson.dumps(_service().served(deck).stock(chosen)))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 @api.get("/stats")
 def figures() -> Response:
     """Coverage and use, as JSON."""

@@ -17,7 +17,7 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pages import page_of
+from app.kinds.cards.pages import choice_of, common_words, page_of
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
@@ -28,7 +28,7 @@ from app.web.sentences import SENTENCE
 from app.web.service import Service, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flask.blueprints import BlueprintSetupState
 
@@ -39,6 +39,7 @@ POLICY = (
 )
 GUARDED = frozenset({"/stats", "/metrics"})
 WALL = "tsukurioki-wall"
+CHOICE = "decks.html"
 
 booth = flask.Blueprint("booth", __name__)
 
@@ -60,17 +61,22 @@ def _wall() -> Wall:
 
 
 def _served() -> ServedCards:
-    service = _service()
-    return service.served(service.settings.deck)
+    """The deck that a page or a wall is about: `?deck=`, or the first of those that are shown."""
+    return _service().shown_deck(request.args.get("deck"))
 
 
 @booth.get("/")
 def game() -> Response:
-    """The game, or the chat if there is no deck of cards; for programs, what Ollama says here."""
+    """The game; of several decks, first the page that lets one choose.
+
+    The chat if there is no deck of cards; for programs, what Ollama says here.
+    """
     if text := ollama.root_text():
         return text
     if not _service().cards:
         response = Response(status=302, headers={"Location": "/chat"})
+    elif len(_service().shown) > 1 and "deck" not in request.args:
+        response = _page(CHOICE)
     else:
         response = _page("game.html", titles=_served().deck.titles)
     response.vary.add("Accept")
@@ -90,9 +96,15 @@ def dashboard() -> Response:
 
 
 def _page(name: str, **values: Any) -> Response:
-    settings = _service().settings
+    service = _service()
+    settings = service.settings
     deck = _served().deck
+    decks = [service.served(one).deck for one in service.shown]
     page = page_of(deck)
+    if len(decks) > 1:
+        page["decks"] = [choice_of(one) for one in decks]
+    if name == CHOICE:
+        page["words"] = common_words(decks)
     text = flask.render_template(
         f"booth/{name}",
         deck=deck,
@@ -132,7 +144,8 @@ def flyers() -> Response:
     """The flyers on the wall, newest first, with their texts."""
     served = _served()
     ladder = served.ladder.quick()
-    known = (flyer for flyer in _wall().flyers() if _still_legal(served.deck, flyer.query))
+    hung = _wall().flyers(served.deck.id)
+    known = (flyer for flyer in hung if _still_legal(served.deck, flyer.query))
     shown = [body for flyer in known if (body := _shown(ladder, flyer))]
     response = Response(orjson.dumps({"flyers": shown}), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
@@ -164,7 +177,7 @@ def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
 
 @booth.post("/api/wall")
 def hang() -> Response:
-    """Hang a finished play, given by its ids."""
+    """Hang a finished play, given by its ids, on the wall of its deck."""
     body = parse_json(request.get_data(cache=False))
     query, variant = HUNG.read(_served().deck, body)
     _wall().hang(Flyer(query, variant, _service().now()))
@@ -174,7 +187,8 @@ def hang() -> Response:
 @booth.delete("/api/wall")
 @for_host
 def clear() -> Response:
-    _wall().clear()
+    """Take down all flyers of a deck."""
+    _wall().clear(_served().deck.id)
     return Response(status=204)
 
 

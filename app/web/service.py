@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.errors import DeckError, RequestError
+from app.errors import DeckError, RequestError, SettingError
 from app.kinds.cards.service import ServedCards
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import load_all, prepare_all
 from app.kinds.kind import Server, Serving
+from app.kinds.language import nearest
 from app.kinds.prompts.service import ServedPrompts
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
@@ -139,19 +140,35 @@ class Service:
         )
 
     def _check_named(self) -> None:
-        """Raise DeckError if the settings name a deck that is missing among others of its kind."""
-        for name, named, here in (
-            ("TSUKURIOKI_DECK", self.settings.deck, self.cards),
-            ("TSUKURIOKI_CHAT_DECK", self.settings.chat_deck, self.chats),
+        """Raise SettingError if the settings name a deck that is missing among its kind."""
+        settings = self.settings
+        for name, wanted, here in (
+            ("TSUKURIOKI_DECK", (settings.deck,), self.cards),
+            ("TSUKURIOKI_DECKS_SHOWN", settings.decks_shown, self.cards),
+            ("TSUKURIOKI_CHAT_DECK", (settings.chat_deck,), self.chats),
         ):
-            if named and here and named not in here:
-                fault = f"{name}={named!r}, the decks here are {sorted(here)}"
-                raise DeckError(str(self.settings.decks), "", fault)
+            for deck in wanted:
+                if deck and here and deck not in here:
+                    known = ", ".join(sorted(here))
+                    raise SettingError(name, deck, f"one of {known}{nearest(deck, here)}")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The decks that the pages show, the first of them where a request names none."""
+        return tuple(dict.fromkeys(self.settings.decks_shown)) or (self.settings.deck,)
+
+    def shown_deck(self, deck: str | None) -> ServedCards:
+        """A deck that the pages show. Raises RequestError (404)."""
+        if deck is not None and deck not in self.shown:
+            known = ", ".join(self.shown)
+            detail = f"the pages do not show {deck[:60]!r}; they show {known}"
+            raise RequestError(404, "Deck not shown", detail)
+        return self.served(self.shown[0] if deck is None else deck)
 
     @property
     def language(self) -> str:
-        """The language for people whose client names none: that of the deck that is played."""
-        played = self.cards.get(self.settings.deck)
+        """The language for people whose client names none: that of the deck that is shown."""
+        played = self.cards.get(self.shown[0])
         return played.deck.language if played else JAPANESE
 
     def slow_paths(self) -> Iterator[str]:

@@ -62,7 +62,8 @@ def pack(
         folders = [only.folder] if only else deck_folders(settings.decks)
         files = dict(_deck_files(folder for folder in folders if folder))
         if only and (name_of_setting := _NAMES.get(only.kind)):
-            environ = {**environ, name_of_setting: only.id}
+            # The other decks that are shown here are not in the bundle.
+            environ = {**environ, name_of_setting: only.id, "TSUKURIOKI_DECKS_SHOWN": ""}
         for deck in decks:
             if log_path(settings.store, deck).exists():
                 # Locked, so that the log ends with a complete line and does not change.

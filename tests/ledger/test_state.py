@@ -223,7 +223,7 @@ def use_all(folder: Path, clock: Clock) -> None:
     counters.by_tier("d")
     counters.passes("d")
     wall.hang(Flyer(Query.play("d", [("card", "phrase")]), 0, "now"))
-    wall.flyers()
+    wall.flyers("d")
     tally.add("2026-01-01", "rules", Use(usd=0.5))
     list(tally.rows())
     DealCounter(state, "d").take(7)

@@ -143,6 +143,44 @@ def test_stocked_hands_are_dealt_and_answered_whole(
     assert len(set(hands)) == 10
 
 
+def test_a_visitor_who_picks_cards_is_led_to_a_stocked_hand(
+    client: httpx.Client, poem: Deck
+) -> None:
+    """Whoever takes a card that leads on comes to a hand in stock, and is answered whole."""
+    rng = random.Random(2)
+    path, chosen = "/api/decks/poem/stock", list[str]()
+    everything = client.get(path)
+    secure(everything)
+    assert (
+        everything.json()["hands"]
+        == client.get("/stats").json()["decks"]["poem"]["deals"]["stocked"]
+    )
+    assert len(everything.content) < 2000
+    while len(chosen) < poem.hand_size:
+        taken = {poem.card_by_id[card].category for card in chosen}
+        found = client.get(path, params={"card": chosen}).json()
+        assert found["otherwise"] == "composed"
+        chosen.append(
+            rng.choice([c for c in found["cards"] if poem.card_by_id[c].category not in taken])
+        )
+    assert client.get(path, params={"card": chosen}).json()["hands"] == 1
+    hand = [{"card": card, "phrase": poem.card_by_id[card].phrases[0].id} for card in chosen]
+    answer = client.post("/api/decks/poem/answer", json={"hand": hand}).json()
+    assert answer["tier"] in ("exact", "same_hand")
+
+
+def test_cards_that_make_no_hand_lead_nowhere(client: httpx.Client, poem: Deck) -> None:
+    """Unknown cards, two of a category and too many are refused by name."""
+    one, two = next(iter(poem.cards_by_category.values()))[:2]
+    path = "/api/decks/poem/stock"
+    problem(client.get(path, params={"card": "no"}), 400, "Unknown card")
+    problem(client.get(path, params={"card": [one.id, two.id]}), 400, "Repeated category")
+    problem(client.get(path, params={"card": [one.id] * 2}), 400, "Repeated category")
+    problem(client.get(path, params={"card": [one.id] * 6}), 400, "Wrong number of cards")
+    problem(client.get("/api/decks/none/stock"), 404, "Unknown deck")
+    problem(client.get("/wall", params={"deck": "none"}), 404, "Deck not shown")
+
+
 def test_random_hands_are_dealt_when_asked(client: httpx.Client, poem: Deck) -> None:
     """`mode=random` deals five cards of distinct categories, not the stock."""
     hands = {

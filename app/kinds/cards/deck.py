@@ -44,11 +44,11 @@ MEMBERS: Mapping[str, str] = {
     "kind": "`cards`, `pattern` (characters) or `prompts`; `cards` if it is missing",
     "name": "the name that people see; the id if it is missing",
     "language": f"one of {', '.join(LANGUAGES)}; `ja` if it is missing",
-    "hand": '`{"size": 3}`: how many cards a hand has, each of another category',
+    "hand": '`{"size": 3}`: how many cards a hand has, each of another category. With `"choose": true`, visitors pick the cards themselves',
     "answer": "the rules for answers, see below",
     "groups": "names for groups of categories, which a plan balances",
     "template": "`openings`, `links` and `closings`: the sentences of the template tier",
-    "theme": "colours and type of the pages, see below",
+    "theme": "colours, type and pictures of the pages, see below",
     "written_by": "who wrote `written.jsonl`, as answers say it; `by hand` if it is missing",
 }
 
@@ -64,6 +64,9 @@ CARD_MEMBERS: Mapping[str, str] = {
 }
 # The members of `theme`. The contrast of a text's colour with its ground is checked.
 TYPES = ("serif", "sans", "mincho")
+PICTURES = ("shapes", "plain", "estate")
+# The members of `theme` that are not colours, with their values.
+THEME_CHOICES: Mapping[str, Sequence[str]] = {"type": TYPES, "picture": PICTURES}
 THEME: Mapping[str, str] = {
     "background": "behind everything, dark",
     "deep": "behind the flyer, darker",
@@ -75,6 +78,7 @@ THEME: Mapping[str, str] = {
     "light": "buttons, and headings on the background",
     "seal": "the seal on a chosen phrase",
     "type": f"one of {', '.join(TYPES)}",
+    "picture": "`shapes` in the theme's colours, `plain` (a wash of colour) or `estate` (landscapes with a building); `shapes` if it is missing",
 }
 
 
@@ -180,7 +184,10 @@ KnownPick = tuple[Pick, str]
 
 @dataclass(frozen=True)
 class Deck:
-    """A deck of cards, ready for use. Made by `load_deck`."""
+    """A deck of cards, ready for use. Made by `load_deck`.
+
+    `choose`: visitors pick the cards of their hands themselves.
+    """
 
     id: str
     name: str
@@ -196,6 +203,7 @@ class Deck:
     words: Mapping[str, Words] = field(default_factory=dict)
     theme: Mapping[str, str] = field(default_factory=dict)
     written_by: str = BY_HAND
+    choose: bool = False
 
     kind = "cards"
 
@@ -321,36 +329,53 @@ class Deck:
         """The query of (card id, phrase id) from a client. Raises RequestError."""
         return self.known_play(picks) or self._judged_play(picks)
 
+    def part_of_hand(self, cards: Sequence[str]) -> list[Card]:
+        """Cards by their ids from a client, of distinct categories. Raises RequestError."""
+        if len(cards) > self.hand_size:
+            raise self._wrong_number(len(cards))
+        return self._distinct([self.known_card(card) for card in cards])
+
+    def _wrong_number(self, number: int) -> RequestError:
+        return RequestError(
+            400,
+            "Wrong number of cards",
+            f"a hand of deck {self.id!r} has {self.hand_size} cards, not {number}",
+            f"カードは{self.hand_size}枚、選んでください。",
+        )
+
+    def _distinct(self, cards: list[Card]) -> list[Card]:
+        for category, times in Counter(card.category for card in cards).items():
+            if times > 1:
+                raise RequestError(
+                    400,
+                    "Repeated category",
+                    f"the cards of a hand are of distinct categories, {category!r} is there {times} times",
+                    "同じ分類のカードが重なっています。",
+                )
+        return cards
+
     def _judged_play(self, picks: Sequence[tuple[str, str]]) -> Query:
         if len(picks) != self.hand_size:
-            raise RequestError(
-                400,
-                "Wrong number of cards",
-                f"a hand of deck {self.id!r} has {self.hand_size} cards, not {len(picks)}",
-                f"カードは{self.hand_size}枚、選んでください。",
-            )
+            raise self._wrong_number(len(picks))
         phrases = [self._known_phrase(card, phrase) for card, phrase in picks]
-        categories = Counter(self.card_by_id[phrase.card].category for phrase in phrases)
-        category, times = categories.most_common(1)[0]
-        if times > 1:
-            raise RequestError(
-                400,
-                "Repeated category",
-                f"the cards of a hand are of distinct categories, {category!r} is there {times} times",
-                "同じ分類のカードが重なっています。",
-            )
+        self._distinct([self.card_by_id[phrase.card] for phrase in phrases])
         return self.query(phrases)
 
-    def _known_phrase(self, card: str, phrase: str) -> Phrase:
-        card = unicodedata.normalize("NFC", card)
-        phrase = unicodedata.normalize("NFC", phrase)
-        if card not in self.card_by_id:
+    def known_card(self, card: str) -> Card:
+        """A card by its id from a client. Raises RequestError."""
+        found = self.card_by_id.get(unicodedata.normalize("NFC", card))
+        if found is None:
             raise RequestError(
                 400,
                 "Unknown card",
                 f"deck {self.id!r} has no card {shorten(card)!r}",
                 "見つからないカードがあります。",
             )
+        return found
+
+    def _known_phrase(self, card: str, phrase: str) -> Phrase:
+        card = self.known_card(card).id
+        phrase = unicodedata.normalize("NFC", phrase)
         if (card, phrase) not in self.phrase_by_id:
             raise RequestError(
                 400,
@@ -376,8 +401,12 @@ def load_deck(folder: Path) -> Deck:
     hand_size = reader.member(hand, "size", int, "hand")
     if not 1 <= hand_size <= 12:
         raise reader.fail("hand", f"'size' must be from 1 to 12, not {hand_size}")
+    reader.only(hand, "hand", ("size", "distinct", "choose"))
     if hand.get("distinct", "category") != "category":
         raise reader.fail("hand", "'distinct' can only be 'category'")
+    choose = hand.get("choose", False)
+    if not isinstance(choose, bool):
+        raise reader.fail("hand", f"'choose' must be true or false, not {choose!r}")
     deck_id = reader.member(root, "id", str, "")
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
@@ -405,6 +434,7 @@ def load_deck(folder: Path) -> Deck:
         words=load_words(folder),
         theme=_load_theme(reader, root),
         written_by=reader.member({"written_by": BY_HAND, **root}, "written_by", str, ""),
+        choose=choose,
     )
 
 
@@ -529,10 +559,10 @@ def _load_theme(reader: Reader, root: Any) -> dict[str, str]:
     theme = root.get("theme", {})
     reader.only(theme, "theme", THEME)
     for name, value in theme.items():
-        if name == "type":
-            if value not in TYPES:
-                fault = f"expected one of {', '.join(TYPES)}, not {value!r}"
-                raise reader.fail("theme type", fault)
+        if choices := THEME_CHOICES.get(name):
+            if value not in choices:
+                fault = f"expected one of {', '.join(choices)}, not {value!r}"
+                raise reader.fail(f"theme {name}", fault)
         elif not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
             raise reader.fail(f"theme {name}", f"expected a colour like #1f2322, not {value!r}")
     return dict(theme)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
+from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
@@ -47,6 +49,8 @@ class ServedCards:
         self._dealt = DealCounter(serving.state, deck.id)
         self._missed = MissCounts(settings.ledger, deck.id)
         self._voted = VoteCounts(settings.ledger, deck.id)
+        self._table: tuple[object, StockTable] | None = None
+        self._tabling = threading.Lock()
         models: dict[str, Callable[[], CardTier]] = {"local": self._local, "cloud": self._cloud}
         self.ladder: CardLadder = build_ladder(
             deck, settings.tiers, self.index, settings.radius, composer, models
@@ -62,7 +66,11 @@ class ServedCards:
                 "id": deck.id,
                 "name": deck.name,
                 "language": deck.language,
-                "hand": {"size": deck.hand_size, "distinct": "category"},
+                "hand": {
+                    "size": deck.hand_size,
+                    "distinct": "category",
+                    "choose": deck.choose,
+                },
                 "hands": deck.count_hands(),
                 "plays": deck.count_plays(),
                 "cards": [card.raw for card in deck.cards],
@@ -134,6 +142,31 @@ class ServedCards:
         if not cards or not all(card in deck.card_by_id for card in cards):
             return "random", deal(deck, rng)
         return "stocked", tuple(deck.card_by_id[card] for card in cards)
+
+    def stock(self, chosen: Sequence[str]) -> dict[str, Any]:
+        """How many stocked hands have the chosen cards, and which cards lead to one.
+
+        `otherwise` is the tier that is asked first for a play of another hand, None if there is
+        none. Raises RequestError (400) for cards that make no hand.
+        """
+        cards = self.deck.part_of_hand(chosen)
+        leads = self._stock_table().leads([card.id for card in cards])
+        tiers = (tier.name for tier in self.ladder.tiers)
+        otherwise = next((name for name in tiers if name not in WHOLE_TIERS), None)
+        return {"hands": leads.hands, "cards": leads.cards, "otherwise": otherwise}
+
+    def _stock_table(self) -> StockTable:
+        """The table of the current index, made again after a change."""
+        index = self.index()
+        meta = index.meta() if index else None
+        state = (meta.built, meta.generation, meta.stocked_hands) if meta else None
+        with self._tabling:
+            if self._table is None or self._table[0] != state:
+                stock = meta.stocked_hands if meta else 0
+                hands = [index.stocked(position) for position in range(stock)] if index else []
+                categories = {card.id: card.category for card in self.deck.cards}
+                self._table = state, StockTable(hands, categories)
+            return self._table[1]
 
     def health(self) -> dict[str, Any]:
         """For `/healthz`."""

@@ -90,15 +90,13 @@ class ComposedTier:
 
     name = "composed"
 
-    def __init__(self, deck: Deck, gate: Gate, composer: Composer | None) -> None:
+    def __init__(self, deck: Deck, gate: Gate, composer: Composer) -> None:
         self._deck = deck
         self._gate = gate
         self._composer = composer
 
     def answer(self, query: Query, variant: int) -> bytes | None:
         """Compose a poem, and run the gate unless it is proven to pass."""
-        if self._composer is None:
-            return None
         made = self._composer.compose(query, variant)
         if made is None:
             return None
@@ -148,7 +146,7 @@ def build_ladder(
     composer: Composer | None = None,
     models: Mapping[str, Callable[[], CardTier]] | None = None,
 ) -> CardLadder:
-    """The ladder with the tiers in `names`; a deck without frames has no template tier.
+    """The ladder with the tiers in `names`, without those for which the deck lacks pieces or frames.
 
     `composer` is the deck's, if it was made before. `models` make the tiers that ask a model; those
     that it lacks are left out.
@@ -159,7 +157,7 @@ def build_ladder(
     makers: dict[str, Callable[[], CardTier]] = {
         "exact": lambda: AtOnce(ExactTier(index)),
         "same_hand": lambda: AtOnce(SameHandTier(index, radius)),
-        "composed": lambda: AtOnce(ComposedTier(deck, gate, composer)),
+        **({"composed": lambda: AtOnce(ComposedTier(deck, gate, composer))} if composer else {}),
         **({"template": lambda: AtOnce(TemplateTier(deck))} if deck.template else {}),
         **(models or {}),
     }

@@ -4,7 +4,7 @@ import { compared, part, percent, stacked } from "./dashboard/charts.js";
 import { TIERS, advice, read } from "./dashboard/figures.js";
 import { history } from "./dashboard/history.js";
 import { make } from "./dom.js";
-import { admit, languageSwitch, poll } from "./host.js";
+import { admit, deckLinks, languageSwitch, poll } from "./host.js";
 import { PAGE } from "./page.js";
 
 const POLL = 2000;
@@ -110,7 +110,7 @@ async function copy(text, element) {
 function lay() {
   const { words } = host;
   view.panels = Object.fromEntries(Object.keys(PANELS).map((id) => [id, make(`section.panel.${id}`, { "aria-labelledby": `panel-${id}`, hidden: true })]));
-  stage.replaceChildren(make("header.head", {}, make("h1", {}, words.dashboard), make("p", { lang: PAGE.language }, name), make("p.clock", {})),
+  stage.replaceChildren(make("header.head", {}, make("h1", {}, words.dashboard), make("p", { lang: PAGE.language }, name), deckLinks(deck, words.chooseDeck), make("p.clock", {})),
     make("p.trouble", { role: "alert", hidden: true }), make("div.panels", {}, ...ROWS.map((row) => make("div.row", {}, ...row.map((id) => view.panels[id])))));
 }
 

@@ -77,5 +77,5 @@ export function fit(box, text, { least, most }) {
   // Step by step and not by halves: a larger size may fit where a smaller does not, because columns
   // break elsewhere.
   let size = most;
-  while (!fits(size) && size > least) size -= 0.5;
+  while (!fits(size) && size > least) size = Math.max(least, size - 0.5);
 }

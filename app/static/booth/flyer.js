@@ -13,11 +13,23 @@ import { pictureElement, toneOf } from "./picture.js";
  * @property {string} name   the development's, which is the deck's
  */
 
+// The room for a text on the printed postcard, in mm², and how large its type is at most, in mm.
+const PRINTED = { room: 86 * 56, fill: 0.85, most: PAGE.vertical ? 2.9 : 3.6 };
+
+/** The type of a printed text in mm. It follows from the length: a page cannot measure its print. */
+function printed(parts) {
+  const sign = PAGE.spaced ? 0.8 : 2;
+  const signs = parts.join("").length + parts.length * (PAGE.vertical ? 0 : 40);
+  return Math.min(PRINTED.most, Math.sqrt((PRINTED.fill * PRINTED.room) / (sign * signs)));
+}
+
 /** @param {Text} text @param {Record<string, any>} words */
 export function front(text, words) {
-  const lines = make("div.poem", { lang: PAGE.language }, ...paragraphs(text.poem).map((part) => make("p", {}, ...vertical(part))));
+  const parts = paragraphs(text.poem);
+  const lines = make("div.poem", { lang: PAGE.language }, ...parts.map((part) => make("p", {}, ...vertical(part))));
+  lines.style.setProperty("--printed", `${printed(parts).toFixed(2)}mm`);
   const box = make("div.poem-box", {}, lines);
-  const refit = () => fit(box, lines, { least: 9, most: Math.min(64, box.clientHeight / 15) });
+  const refit = () => fit(box, lines, { least: 12, most: Math.min(64, box.clientHeight / 15) });
   new ResizeObserver(refit).observe(box);
   document.fonts.ready.then(refit);
   return make("div.face.front", { "data-tone": toneOf(text.play) },

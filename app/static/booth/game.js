@@ -2,6 +2,8 @@
 import { Refused, ask, insist } from "./api.js";
 import { shut, watchIdle } from "./kiosk.js";
 import { handOf, mattersOf } from "./play.js";
+import { PAGE } from "./page.js";
+import { choose, mayTake, showChosen } from "./screens/choose.js";
 import { deal } from "./screens/deal.js";
 import { flyer, showSide } from "./screens/flyer.js";
 import { pick } from "./screens/pick.js";
@@ -18,6 +20,7 @@ import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.j
  * @property {number} idle
  * @property {boolean} mayLeave  whether files may be handed out
  * @property {boolean} mayPrint
+ * @property {string} home  the page that lets visitors choose a deck, if there are several
  *
  * @typedef {object} Scene
  * @property {import("./store.js").State} state
@@ -29,7 +32,7 @@ import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.j
  */
 
 const BEAT = 1100;
-const SCREENS = { start, deal, pick, wait, flyer, sorry };
+const SCREENS = { start, choose, deal, pick, wait, flyer, sorry };
 
 const asked = new URLSearchParams(location.search);
 const kiosk = asked.has("kiosk");
@@ -40,6 +43,7 @@ const page = {
   // A dialogue for files or printers is a way out of the kiosk. A browser that prints without one
   // (--kiosk-printing) is told so by /?kiosk=print.
   mayLeave: !kiosk, mayPrint: !kiosk || asked.get("kiosk") === "print",
+  home: PAGE.decks ? `/?${new URLSearchParams(kiosk ? { kiosk: asked.get("kiosk") } : {})}` : "",
 };
 const stage = document.querySelector("#stage");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -61,9 +65,26 @@ async function needed(path, options = {}) {
 }
 
 const actions = {
-  async begin() {
+  begin: () => (PAGE.choose ? actions.layOut() : actions.deal()),
+  home: () => location.replace(page.home),
+  async deal() {
+    const { screen } = store.state;
     const dealt = await needed(`/api/decks/${page.deck}/deal`);
-    if (dealt && store.state.screen === "start") store.set({ screen: "deal", cards: dealt.cards });
+    if (dealt && store.state.screen === screen) store.set({ screen: "deal", cards: dealt.cards });
+  },
+  /** Lay out all cards, to pick some. */
+  async layOut() {
+    const deck = await needed(`/api/decks/${page.deck}`);
+    if (!deck || store.state.screen !== "start") return;
+    store.set({ screen: "choose", all: deck.cards, cards: [], leads: null });
+    lead();
+  },
+  take(card) {
+    const { cards } = store.state;
+    if (cards.includes(card)) store.set({ cards: cards.filter((one) => one !== card) });
+    else if (mayTake(card, store.state)) store.set({ cards: [...cards.filter((one) => one.category !== card.category), card] });
+    else return;
+    lead();
   },
   rephrase: () => store.set({ screen: "pick", picks: [] }),
   choose(phrase, card) {
@@ -91,6 +112,14 @@ const actions = {
   },
 };
 
+/** Ask where the chosen cards lead to. Without an answer nothing is marked, and all can be chosen. */
+async function lead() {
+  const { cards } = store.state;
+  const query = new URLSearchParams(cards.map((card) => ["card", card.id]));
+  const leads = await ask(`/api/decks/${page.deck}/stock?${query}`).catch(() => null);
+  if (store.state.screen === "choose" && store.state.cards === cards) store.set({ leads: leads && { ...leads, of: cards } });
+}
+
 async function write(variant) {
   store.set({ screen: "wait", variant, side: "front", vote: null });
   const hand = handOf(store.state);
@@ -106,7 +135,7 @@ async function write(variant) {
   const answer = await asked;
   if (!answer || store.state.screen !== "wait") return;
   store.set({ screen: "flyer", answer, said: variant ? words().rewritten : "" });
-  ask("/api/wall", { method: "POST", body: { hand, variant } }).catch(() => {});
+  ask(`/api/wall?deck=${page.deck}`, { method: "POST", body: { hand, variant } }).catch(() => {});
 }
 
 function sayWriting() {
@@ -126,8 +155,10 @@ function render(arrived, first = false) {
   if (arrived && !first) (made.querySelector("[data-focus]") ?? made.querySelector("h1, h2"))?.focus({ preventScroll: true });
 }
 
-/** The bar does not need the screen anew: a vote or a turn is shown where it happened. */
+/** Some changes do not need the screen anew: a vote, a turn, a card are shown where they happened. */
 function touchUp(state) {
+  const choosing = stage.querySelector(".choose");
+  if (choosing) showChosen(choosing, state, words());
   const screen = stage.querySelector(".flyer");
   if (!screen) return;
   showSide(screen, state.side);
@@ -183,9 +214,9 @@ render(true, true);
 if (kiosk) {
   shut();
   watchIdle(page.idle, {
-    busy: () => store.state.screen !== "start" || store.state.language !== language,
+    busy: () => Boolean(page.home) || store.state.screen !== "start" || store.state.language !== language,
     warn: (leaving) => leaving !== store.state.leaving && store.set({ leaving }),
-    leave: () => store.reset({ language }),
+    leave: () => (page.home ? actions.home() : store.reset({ language })),
   });
 }
 document.body.dataset.ready = "yes";

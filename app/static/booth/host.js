@@ -1,6 +1,7 @@
 // What the host's two pages share: the language, the token, and polling that never gives up.
 import { Refused, ask, rememberToken } from "./api.js";
 import { make } from "./dom.js";
+import { PAGE } from "./page.js";
 import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.js";
 
 /** The page's language, kept, with the button that changes it. @param {() => void} changed */
@@ -19,6 +20,13 @@ export function languageSwitch(changed) {
     get language() { return language; },
     get words() { return STRINGS[language]; },
   };
+}
+
+/** Links to the same page of the other decks, where there are several. @param {string} deck  the one shown */
+export function deckLinks(deck, label) {
+  if (!PAGE.decks) return null;
+  return make("nav.deck-links", { "aria-label": label }, ...PAGE.decks.filter(({ id }) => id !== deck)
+    .map(({ id, name, language }) => make("a", { href: `?${new URLSearchParams({ deck: id })}`, lang: language }, name)));
 }
 
 /**

@@ -1,23 +1,44 @@
-// What the server said with the page: the words by language, and how the deck's language is set.
+// What the server said with the page: the words by language, how the deck's language is set, its theme.
 
 /**
+ * @typedef {object} Theme
+ * @property {"shapes"|"plain"|"estate"} picture
+ * @property {Record<string, string>} colours  by CSS property; those that the deck has of its own
+ *
+ * @typedef {object} Choice  a deck on the start page of several decks
+ * @property {string} id @property {string} name @property {string} language
+ * @property {string[]} lines
+ * @property {[string, string][]} languages  of its pages, its own first, each with its name
+ *
  * @typedef {object} Page
  * @property {string} language  the deck's
  * @property {boolean} vertical  whether it is set in columns
  * @property {boolean} spaced  whether its words stand between spaces
  * @property {[string, string]} quotes
- * @property {Record<string, string>} colours  of the deck's theme, by CSS property
+ * @property {number} hand  how many cards a hand has
+ * @property {boolean} choose  whether visitors pick the cards themselves
  * @property {Record<string, Record<string, any>>} words  by language
+ * @property {(Theme & Choice)[]} [decks]  where visitors choose one of several
  */
 
-/** @type {Page} */
+/** @type {Theme & Page} */
 export const PAGE = JSON.parse(document.querySelector("#page").textContent);
 
-// By script and not in the page: its policy allows no inline style.
-for (const [name, value] of Object.entries(PAGE.colours)) document.documentElement.style.setProperty(name, value);
+const ROOT = document.documentElement;
+const NAMES = ["--night", "--deep", "--paper", "--ink", "--soft", "--gold", "--gold-ink", "--gold-light", "--seal"];
+/** A colour of the page's theme. @param {string} name */
+export const colour = (name) => getComputedStyle(ROOT).getPropertyValue(name).trim();
+const DEFAULTS = Object.fromEntries(NAMES.map((name) => [name, colour(name)]));
 
-/** A colour of the theme. @param {string} name */
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** All colours of a theme by CSS property. @param {Theme} theme @returns {Record<string, string>} */
+export const palette = (theme) => ({ ...DEFAULTS, ...theme.colours });
+
+/** Give an element a theme's colours: by script, since the page's policy allows no inline style. */
+export function dressIn(theme, element) {
+  for (const [name, value] of Object.entries(palette(theme))) element.style.setProperty(name, value);
+}
+
+dressIn(PAGE, ROOT);
 
 /** A quotation, as the deck's language marks it. @param {string} text */
 export const quoted = (text) => PAGE.quotes[0] + text + PAGE.quotes[1];

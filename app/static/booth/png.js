@@ -54,7 +54,7 @@ function setColumns(ctx, text, split) {
 function setLines(ctx, text, split) {
   const tone = ctx.fillStyle;
   ctx.font = `76px ${TYPE}`;
-  wrap(ctx, text.title, WIDTH * 0.6).forEach((line, i) => label(ctx, line, WIDTH - 80, 160 + i * 96, 76, { align: "right", colour: tone }));
+  balanced(ctx, text.title, WIDTH * 0.6).forEach((line, i) => label(ctx, line, WIDTH - 80, 160 + i * 96, 76, { align: "right", colour: tone }));
   label(ctx, text.name, 80, split - 56, 30, { colour: tone, spacing: 2 });
   for (let type = 42; ; type -= 1) {
     ctx.font = `${type}px ${TYPE}`;
@@ -96,12 +96,23 @@ function wrap(ctx, text, width) {
   return lines.map((line) => line.trimEnd());
 }
 
+/** The same number of lines, as even as they can be. */
+function balanced(ctx, text, width) {
+  const lines = wrap(ctx, text, width);
+  for (let narrow = width * 0.96; narrow > width / 3; narrow *= 0.96) {
+    const tried = wrap(ctx, text, narrow);
+    if (tried.length > lines.length || tried.some((line) => ctx.measureText(line).width > narrow)) break;
+    lines.splice(0, lines.length, ...tried);
+  }
+  return lines;
+}
+
 function drawBack(ctx, matters, words, name) {
   label(ctx, words.matters, WIDTH / 2, 190, 72, { align: "center", spacing: PAGE.vertical ? 16 : 2 });
   label(ctx, words.mattersLead, WIDTH / 2, 266, 28, { align: "center", colour: SOFT });
-  // Five cards fill the side; of more, each gets less room.
-  const height = Math.min(256, 1310 / matters.length);
-  const part = height / 256;
+  // The cards fill the side; of more than five, each is set smaller.
+  const height = Math.min(400, 1310 / matters.length);
+  const part = Math.min(1, height / 256);
   matters.forEach(({ said, fact, category }, i) => {
     const y = 350 + i * height;
     rule(ctx, y);

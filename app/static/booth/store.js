@@ -5,12 +5,15 @@
  * @typedef {{id: string, category: string, condition_text: string, poems: Phrase[]}} Card
  * @typedef {{title: string, poem: string, tier: string, key: string, variant: number, ballot: string}} Answer
  * @typedef {object} State
- * @property {"start"|"deal"|"pick"|"wait"|"flyer"|"sorry"} screen
+ * @property {"start"|"choose"|"deal"|"pick"|"wait"|"flyer"|"sorry"} screen
  * @property {import("./strings.js").Language} language
  * @property {boolean} kiosk
  * @property {number} game      grows with every game, so that what arrives late can be dropped
  * @property {string} visitor   made up for every game: visitors of a kiosk share its address, and each may vote
- * @property {Card[]} cards
+ * @property {Card[]} all       the deck's, where visitors pick their cards
+ * @property {Card[]} cards     the hand, or the part of it that is chosen
+ * @property {{hands: number, cards: string[], otherwise: string|null, of: Card[]}|null} leads
+ *   where the cards `of` lead, as the server said; while it is asked anew, these are those before
  * @property {Phrase[]} picks   in the order of the cards
  * @property {Answer|null} answer
  * @property {number} variant
@@ -24,7 +27,7 @@
 
 /** @type {Omit<State, "language"|"kiosk"|"game"|"visitor"|"away">} */
 const FRESH = {
-  screen: "start", cards: [], picks: [], answer: null, variant: 0, side: "front", vote: null,
+  screen: "start", all: [], cards: [], leads: null, picks: [], answer: null, variant: 0, side: "front", vote: null,
   leaving: 0, trouble: "", said: "",
 };
 

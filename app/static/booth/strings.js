@@ -7,6 +7,7 @@ import { PAGE } from "./page.js";
 const PLACES = {
   step: ["at", "of"], flawOf: ["category"], idle: ["seconds"], handsDealt: ["n"], ofAnswers: ["n"], every: ["label"],
   rehearsed: ["plays", "deal"], ofStocked: ["n"], round: ["n"], entries: ["n"], generation: ["n"], age: ["text"],
+  chooseHand: ["n"], chosen: ["at", "of"], chooseMade: ["made"],
   days: ["n"], hours: ["n"], minutes: ["n"], ofAsked: ["n"], wantedNote: ["distinct"], misses: ["n"], kept: ["files", "size"], keeping: ["part"],
 };
 

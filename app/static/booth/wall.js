@@ -2,16 +2,16 @@
 import { ask, rememberedToken } from "./api.js";
 import { headline, make } from "./dom.js";
 import { front } from "./flyer.js";
-import { admit, languageSwitch, poll } from "./host.js";
+import { admit, deckLinks, languageSwitch, poll } from "./host.js";
 import { PAGE } from "./page.js";
 import { pictureElement } from "./picture.js";
 import { playName } from "./seed.js";
 
-const LIST = "/api/wall";
 const POLL = 2500;
 const CHANGE = 1000 * Math.max(2, Number(new URLSearchParams(location.search).get("every")) || 12);
 const SURE = 4000;
 const { deck, name, guarded } = document.body.dataset;
+const LIST = `/api/wall?deck=${deck}`;
 const stage = document.querySelector("#stage");
 const notice = document.querySelector("#notice");
 
@@ -71,7 +71,8 @@ function list() {
   const titles = wall.flyers.slice(0, 5).map((flyer) => make("li", flyer.id === wall.shown ? { "aria-current": "true" } : {}, flyer.title));
   foot.replaceChildren(make("p.wall-name", {}, words.wall), make("ol.titles", { lang: PAGE.language }, ...titles),
     make("div.host-only", { role: "group", "aria-label": words.controls },
-      sure(words.takeDown, "take-down", () => takeDown(`${LIST}/${wall.shown}`), !wall.shown),
+      deckLinks(deck, words.chooseDeck),
+      sure(words.takeDown, "take-down", () => takeDown(`/api/wall/${wall.shown}`), !wall.shown),
       sure(words.clearWall, "clear-wall", () => takeDown(LIST), !wall.flyers.length)));
 }
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from precompute.decks.new import Wanted, new_deck
-from tests.web.booth.conftest import KIOSK, PHONE, Server
+from tests.web.booth.conftest import KIOSK, PHONE, ROOT, Server, hand_of, keep
+from tests.web.booth.player import at_card, begin, screen, tab_to, until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 Visit = Callable[..., "Page"]
 UPRIGHT_KIOSK: dict[str, Any] = {"viewport": {"width": 1080, "height": 1920}}
 FOREIGN = re.compile(r"[぀-ヿ一-鿿「」]|Estates|propert|move in|live there|five")
 COLUMNS = """() => [...document.querySelectorAll("#stage *")].filter((element) =>
   getComputedStyle(element).writingMode !== "horizontal-tb").map((element) => element.className)"""
+LAST_LINE_SHOWS = """() => {
+  const box = document.querySelector(".poem-box").getBoundingClientRect();
+  const last = [...document.querySelectorAll(".poem p")].at(-1).getBoundingClientRect();
+  return last.bottom <= box.bottom + 1;
+}"""
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -28,6 +36,137 @@ def museum(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
     decks = tmp_path_factory.mktemp("decks")
     new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
     return new_server(TSUKURIOKI_DECKS=str(decks), TSUKURIOKI_DECK="museum")
+
+
+@pytest.fixture(scope="module")
+def two(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of two decks: the museum, and poems for cards that visitors pick themselves."""
+    decks = tmp_path_factory.mktemp("two")
+    new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
+    shutil.copytree(ROOT / "data" / "decks" / "poem", decks / "poem")
+    rules = orjson.loads((decks / "poem" / "deck.json").read_bytes())
+    rules["hand"]["choose"] = True
+    (decks / "poem" / "deck.json").write_bytes(orjson.dumps(rules))
+    return new_server(
+        TSUKURIOKI_DECKS=str(decks), TSUKURIOKI_DECKS_SHOWN="museum,poem", TSUKURIOKI_IDLE="8"
+    )
+
+
+def test_a_kiosk_of_two_decks(visit: Visit, two: Server) -> None:
+    """A visitor chooses deck and language by touch; left alone, the kiosk is back at the choice."""
+    page = visit(two, "/?kiosk", language="ja-JP", **UPRIGHT_KIOSK)
+    page.clock.install()
+    assert page.locator(".deck-name").all_inner_texts() == ["The Small Museum", "マンションポエム"]
+    assert page.locator("a[href]").count() == 0
+    keep(page, "decks")
+    page.click('[data-deck="poem"] .spoken[lang="en"]')
+    page.wait_for_selector(".begin")
+    assert page.locator(".begin").inner_text() == "Begin the viewing"
+    page.click(".begin")
+    screen(page, "choose")
+    page.clock.run_for(9_000)
+    page.wait_for_selector(".tiles")
+    page.click('[data-deck="museum"] .enter')
+    page.wait_for_selector(".begin")
+    assert "The Small Museum" in page.locator("h1").inner_text()
+    page.click(".home")
+    page.wait_for_selector(".tiles")
+
+
+def test_cards_are_picked_with_keys_alone(visit: Visit, two: Server) -> None:
+    """Marks lead from card to card to a hand in stock, whose text was written for it."""
+    page = visit(two, "/?deck=poem&lang=ja", **KIOSK)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option[data-stocked]")
+    assert page.locator('.kind .option[tabindex="0"]').count() == page.locator(".kind").count()
+    assert page.locator(".go").is_disabled()
+    for at in range(5):
+        until(page, f"document.querySelectorAll('[aria-pressed=true]').length === {at}")
+        until(page, "document.querySelector('.choose').dataset.led === 'yes'")
+        for _ in range(200):
+            if page.evaluate(
+                "document.activeElement.matches('[data-stocked][aria-pressed=false]')"
+            ):
+                break
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    until(page, "!document.querySelector('.go').disabled")
+    until(page, "document.querySelector('.chosen').textContent.includes('ございます')")
+    keep(page, "choose")
+    tab_to(page, ".go")
+    page.keyboard.press("Enter")
+    for at in range(5):
+        at_card(page, at + 1)
+        page.keyboard.press("1")
+    screen(page, "flyer")
+    assert page.locator(".tier").inner_text() in (
+        "この札のために書き置いた一篇",
+        "同じ五枚のために書き置いた一篇",
+        "この五枚のために書き置いた一篇",
+    )
+
+
+def test_another_hand_is_told_what_it_will_be(visit: Visit, two: Server) -> None:
+    """A card that leads to no hand in stock can be picked all the same; the page says what comes."""
+    page = visit(two, "/?deck=poem&lang=ja", **PHONE)
+    page.tap(".begin")
+    page.wait_for_selector(".option[data-stocked]")
+    for at in range(5):
+        page.locator(".kind").nth(at).locator(".option").last.tap()
+    until(page, "document.querySelector('.chosen').textContent.includes('組み合わせた')")
+    assert page.locator(".kind").nth(6).locator('[aria-disabled="true"]').count() > 0
+    page.locator(".kind").nth(6).locator(".option").first.tap(force=True)
+    assert page.locator('[aria-pressed="true"]').count() == 5
+    # One of a category that has one already takes its place.
+    page.locator(".kind").nth(0).locator(".option").first.tap()
+    until(page, "document.querySelector('.option').getAttribute('aria-pressed') === 'true'")
+    assert page.locator('[aria-pressed="true"]').count() == 5
+    assert page.evaluate(WIDER) <= 0
+    page.tap(".surprise")
+    screen(page, "deal")
+
+
+def test_the_hosts_pages_are_a_decks(visit: Visit, two: Server) -> None:
+    """Wall and dashboard show one deck and lead to those of the others; a play hangs on its own."""
+    others = two.call("/api/wall?deck=poem")
+    cards = two.call("/api/decks/museum/deal")["cards"]
+    two.call("/api/wall?deck=museum", {"hand": hand_of(cards)})
+    assert len(two.call("/api/wall?deck=museum")["flyers"]) == 1
+    assert two.call("/api/wall?deck=poem") == others
+    page = visit(two, "/dashboard?deck=poem", language="ja-JP")
+    page.wait_for_selector(".panel h2")
+    page.click(".deck-links a")
+    page.wait_for_selector(".panel h2")
+    assert page.locator("header p").first.inner_text() == "The Small Museum"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("letters", [40, 1600])
+def test_short_and_long_texts_fit(visit: Visit, museum: Server, letters: int) -> None:
+    """On page and postcard no line of a text is lost, whatever its length."""
+    text = "\n\n".join(["A clock that has kept its own counsel. " * (letters // 160 + 1)] * 4)[
+        :letters
+    ]
+    page = visit(museum, "/", **PHONE)
+    page.route("**/answer", lambda route: _with_poem(route, text))
+    begin(page, "touch")
+    for number in range(1, 4):
+        page.wait_for_selector(f"text=Card {number} of 3")
+        page.keyboard.press("1")
+    page.wait_for_selector(".face.front .poem p")
+    size = "() => parseFloat(getComputedStyle(document.querySelector('.poem')).fontSize)"
+    assert page.evaluate(size) >= 12
+    page.locator(".poem p").last.scroll_into_view_if_needed()
+    assert page.evaluate(LAST_LINE_SHOWS)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 378, "height": 1119})
+    assert page.evaluate(LAST_LINE_SHOWS)
+    assert page.evaluate("document.querySelector('.poem-box').scrollTop") == 0
+
+
+def _with_poem(route: Route, text: str) -> None:
+    reply = route.fetch()
+    route.fulfill(response=reply, json={**reply.json(), "poem": text})
 
 
 def examine(page: Page, where: str) -> None:

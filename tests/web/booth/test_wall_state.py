@@ -18,11 +18,9 @@ from app.web.app import create_app
 from tests.web.booth.conftest import ROOT
 
 
-def flyer(number: int, variant: int = 0) -> Flyer:
+def flyer(number: int, variant: int = 0, deck: str = "poem") -> Flyer:
     """A flyer like no other."""
-    return Flyer(
-        Query.play("poem", [(f"card-{number}", "phrase")]), variant, "2026-01-01T00:00:00Z"
-    )
+    return Flyer(Query.play(deck, [(f"card-{number}", "phrase")]), variant, "2026-01-01T00:00:00Z")
 
 
 def test_newest_first_and_never_many(tmp_path: Path) -> None:
@@ -31,10 +29,21 @@ def test_newest_first_and_never_many(tmp_path: Path) -> None:
     for number in range(MOST + 5):
         wall.hang(flyer(number))
     wall.hang(flyer(10, variant=3))
-    hung = wall.flyers()
+    hung = wall.flyers("poem")
     assert len(hung) == MOST
     assert hung[0] == flyer(10, variant=3)
     assert len({one.id for one in hung}) == MOST
+
+
+def test_each_deck_has_its_wall(tmp_path: Path) -> None:
+    """A deck that is played much, or whose wall is cleared, takes no flyer of another."""
+    wall = Wall(State(tmp_path, time.time))
+    wall.hang(flyer(1, deck="museum"))
+    for number in range(MOST + 5):
+        wall.hang(flyer(number))
+    assert wall.flyers("museum") == [flyer(1, deck="museum")]
+    wall.clear("poem")
+    assert (len(wall.flyers("museum")), wall.flyers("poem")) == (1, [])
 
 
 def test_shared_between_workers(tmp_path: Path) -> None:
@@ -45,11 +54,11 @@ def test_shared_between_workers(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {one.id for one in walls[0].flyers()} == {flyer(i).id for i in range(4)}
+    assert {one.id for one in walls[0].flyers("poem")} == {flyer(i).id for i in range(4)}
     assert walls[1].remove(flyer(2).id)
     assert not walls[3].remove(flyer(2).id)
-    walls[2].clear()
-    assert walls[0].flyers() == ()
+    walls[2].clear("poem")
+    assert walls[0].flyers("poem") == []
 
 
 def test_without_a_folder(tmp_path: Path) -> None:
@@ -58,7 +67,7 @@ def test_without_a_folder(tmp_path: Path) -> None:
     blocked.write_text("in the way")
     for wall in (Wall(State(None, time.time)), Wall(State(blocked, time.time))):
         wall.hang(flyer(1))
-        assert wall.flyers() == (flyer(1),)
+        assert wall.flyers("poem") == [flyer(1)]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@
  * @property {string} ink     what is near
  * @property {string} light   moon, sun, foam
  * @property {string} gold
+ * @property {string} [paper]  behind a title on a light picture; the sky's lowest colour if it is missing
  */
 
 /** @type {Record<string, Hour>} */

@@ -16,7 +16,8 @@ export function start({ words, actions, page }) {
       make("p.headline.lines", {}, ...words.headline.map((line) => make("span", {}, line))),
       make("p.lead", {}, words.lead),
       make("button.primary.begin", { type: "button", onclick: actions.begin, "data-focus": true }, words.begin),
-      make("p.hint", {}, words.beginHint)),
+      make("p.hint", {}, words.beginHint),
+      page.home ? make("button.quiet.home", { type: "button", onclick: actions.home }, words.allDecks) : null),
     make("p.small.start-small", {}, words.smallPrint));
   let at = Math.floor(Math.random() * page.titles.length);
   show(view, slogan, page.titles, at);
