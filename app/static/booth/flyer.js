@@ -29,7 +29,7 @@ export function front(text, words) {
   const lines = make("div.poem", { lang: PAGE.language }, ...parts.map((part) => make("p", {}, ...vertical(part))));
   lines.style.setProperty("--printed", `${printed(parts).toFixed(2)}mm`);
   const box = make("div.poem-box", {}, lines);
-  const refit = () => fit(box, lines, { least: 12, most: Math.min(64, box.clientHeight / 15) });
+  const refit = () => fit(box, lines, { least: PAGE.vertical ? 9 : 12, most: Math.min(64, box.clientHeight / 15) });
   new ResizeObserver(refit).observe(box);
   document.fonts.ready.then(refit);
   return make("div.face.front", { "data-tone": toneOf(text.play) },
