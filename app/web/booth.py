@@ -28,7 +28,7 @@ from app.web.sentences import SENTENCE
 from app.web.service import Service, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from flask.blueprints import BlueprintSetupState
 

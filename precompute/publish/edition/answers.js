@@ -72,6 +72,23 @@ export class Answers {
     return { mode: "stocked", cards: hands[at % HANDS].map((place) => cards[place]) };
   }
 
+  /** Which cards lead to a hand in stock, as the server says it (app/kinds/cards/stocked.py). @param {string[]} chosen */
+  async leads(chosen) {
+    const { cards } = await this.#once(this.#edition.cards);
+    const files = await Promise.all(this.#edition.stock.map((path) => this.#once(path)));
+    const hands = files.flat().map((hand) => new Set(hand.map((place) => cards[place].id)));
+    const category = new Map(cards.map((card) => [card.id, card.category]));
+    const leading = (card) => {
+      const others = chosen.filter((one) => category.get(one) !== category.get(card));
+      return hands.some((hand) => hand.has(card) && others.every((one) => hand.has(one)));
+    };
+    return {
+      hands: hands.filter((hand) => chosen.every((one) => hand.has(one))).length,
+      cards: cards.map((card) => card.id).filter(leading),
+      otherwise: this.#edition.tiers.find((tier) => tier in this.#edition.made) ?? null,
+    };
+  }
+
   /** How many hands there are in stock. */
   get hands() {
     return this.#edition.stock.length ? this.#edition.stored.hands : 0;

@@ -77,6 +77,8 @@ async function takeDown(_, id) {
 }
 
 const ROUTES = [
+  ["GET", /^\/api\/decks\/[^/]+$/, () => load(edition.cards)],
+  ["GET", /^\/api\/decks\/[^/]+\/stock$/, (_, __, query) => answers.leads(query.getAll("card"))],
   ["GET", /^\/api\/decks\/[^/]+\/deal$/, deal],
   ["POST", /^\/api\/decks\/[^/]+\/answer$/, answer],
   ["POST", /^\/api\/answers\/(\w+)\/feedback$/, vote],
@@ -86,9 +88,10 @@ const ROUTES = [
 ];
 
 export async function ask(path, { method = "GET", body } = {}) {
+  const { pathname, searchParams } = new URL(path, location.origin);
   for (const [own, pattern, handle] of ROUTES) {
-    const found = own === method && pattern.exec(path);
-    if (found) return handle(body, found[1]);
+    const found = own === method && pattern.exec(pathname);
+    if (found) return handle(body, found[1], searchParams);
   }
   throw new Refused(404, "");
 }

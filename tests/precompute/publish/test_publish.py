@@ -12,9 +12,10 @@ import brotli
 import orjson
 import pytest
 
-from app.kinds.cards.dealing import random_play
+from app.kinds.cards.dealing import deal, random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.plays import Play
+from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import build_ladder
 from app.settings import Settings
 from app.store.entry import Entry
@@ -40,6 +41,13 @@ const load = async (path) => JSON.parse(readFileSync(`${given.root}/${path}`, "u
 const answers = new Answers(await load("edition.json"), load);
 told = [answers.hands];
 for (const number of given.numbers) told.push(await answers.deal(number));
+"""
+LED = """
+import { Answers } from "./answers.js";
+const load = async (path) => JSON.parse(readFileSync(`${given.root}/${path}`, "utf8"));
+const answers = new Answers(await load("edition.json"), load);
+told = [];
+for (const chosen of given.chosen) told.push(await answers.leads(chosen));
 """
 
 
@@ -117,6 +125,26 @@ def test_an_edition_answers_as_the_server_does(
     if tiers.startswith("exact,"):
         assert {answer["tier"] for answer in expected} == {"exact", "same_hand", "template"}
     assert told(tmp_path / "node", tmp_path / "edition", plays) == expected
+
+
+@needs_node
+def test_an_edition_leads_to_its_stock_as_the_server_does(tmp_path: Path) -> None:
+    """Which cards a visitor may add to some chosen ones for a hand in stock."""
+    deck, rng, settings = small_deck(tmp_path / "small"), Random(7), settings_of(tmp_path)
+    hands = [deal(deck, rng) for _ in range(12)]
+    store(settings, deck, [entry(play) for hand in hands[:6] for play in deck.plays_of_hand(hand)])
+    publish(settings, deck, tmp_path / "edition")
+    chosen = [[card.id for card in hand[: n % 4]] for n, hand in enumerate(hands * 2)]
+    index = Index(settings.store, deck.id)
+    stock = [index.stocked(position) for position in range(index.meta().stocked_hands)]
+    index.close()
+    table = StockTable(stock, {card.id: card.category for card in deck.cards})
+    expected = [table.leads(cards) for cards in chosen]
+    assert {len(one.cards) > 0 for one in expected} == {True, False}
+    values = {"root": str(tmp_path / "edition"), "chosen": chosen}
+    assert in_node(tmp_path / "node", LED, values) == [
+        {**one._asdict(), "otherwise": "template"} for one in expected
+    ]
 
 
 @needs_node

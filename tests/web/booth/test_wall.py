@@ -52,7 +52,7 @@ def test_finished_flyer_is_hung(visit: Visit, own: Server) -> None:
     wall.wait_for_selector(".empty")
     keep(wall, "wall-empty")
     phone = visit(own, **PHONE)
-    with phone.expect_response("**/api/wall"):
+    with phone.expect_response("**/api/wall?deck=*"):
         flyer = play(phone, "touch")
     wall.wait_for_selector(f"{HUNG} .title")
     assert wall.locator(f"{HUNG} .title").text_content() == flyer["title"]
