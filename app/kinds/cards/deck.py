@@ -397,11 +397,10 @@ def load_deck(folder: Path) -> Deck:
     root = reader.value
     reader.only(root, "", MEMBERS)
     hand = reader.member(root, "hand", dict, "")
-    reader.only(hand, "hand", ("size", "distinct"))
+    reader.only(hand, "hand", ("size", "distinct", "choose"))
     hand_size = reader.member(hand, "size", int, "hand")
     if not 1 <= hand_size <= 12:
         raise reader.fail("hand", f"'size' must be from 1 to 12, not {hand_size}")
-    reader.only(hand, "hand", ("size", "distinct", "choose"))
     if hand.get("distinct", "category") != "category":
         raise reader.fail("hand", "'distinct' can only be 'category'")
     choose = hand.get("choose", False)
