@@ -11,7 +11,7 @@ import flask
 import orjson
 import xxhash
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.errors import RequestError, UpstreamError
@@ -24,6 +24,7 @@ from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
+from app.web.collect import collect_api
 from app.web.dialects import DISTANCE, KEY, MODELS, TIER, codec_of_request, error_response
 from app.web.gemini import gemini_api
 from app.web.line import line_api
@@ -31,7 +32,7 @@ from app.web.models import Models
 from app.web.ollama import ollama_api
 from app.web.openai import openai_api
 from app.web.sentences import SENTENCE, language_for, sentence_in
-from app.web.service import MAX_BODY, Service, parse_json, stored_answer
+from app.web.service import MAX_BODY, MAX_VISITOR, Service, json_object, stored_answer
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
@@ -49,7 +50,6 @@ PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-MAX_VISITOR = 64
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -64,6 +64,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.before_request(_admit)
     app.register_blueprint(api)
     app.register_blueprint(chat_api)
+    app.register_blueprint(collect_api)
     app.register_blueprint(booth)
     app.register_blueprint(line_api)
     app.register_blueprint(openai_api)
@@ -239,13 +240,7 @@ def health() -> Response:
 
 
 def _body() -> dict[str, Any]:
-    raw = request.get_data(cache=False)
-    if len(raw) > MAX_BODY:
-        raise RequestEntityTooLarge
-    value = parse_json(raw)
-    if not isinstance(value, dict):
-        raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
-    return value
+    return json_object(request.get_data(cache=False))
 
 
 def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import orjson
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import DeckError, RequestError, SettingError
 from app.kinds.cards.service import ServedCards
@@ -35,11 +36,15 @@ from app.web.access import Access, too_many
 from app.web.line_bot import LineBot
 from app.web.sentences import JAPANESE, SENTENCE
 
+# How long the ids of what devices collected are remembered, in minutes, and how many.
+COLLECTED_MINUTES, COLLECTED = 30 * 24 * 60, 1 << 16
 # Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
 # Votes from one address. A kiosk sends about three a minute; several kiosks may share an address,
 # and so may phones behind one router.
 VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
+# Greatest length of the text that distinguishes visitors who share an address.
+MAX_VISITOR = 64
 
 
 def utc_now() -> str:
@@ -95,6 +100,10 @@ class Service:
         # Votes from one address, and one vote for each visitor and answer, over all workers.
         self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
+        # What devices without a network collected, each item once.
+        self.collected_once = RateLimit(
+            self.state, "collected", 1 / COLLECTED_MINUTES, 1, COLLECTED
+        )
         self.now = now
         self.timer = timer
         # Set when the worker is being stopped, so that streams end with an event that says so.
@@ -225,9 +234,16 @@ class Service:
                 "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on",
                 SENTENCE,
             )
-        address, visitor = voter
-        if wait := math.ceil(self.vote_rate.wait(address)):
+        if wait := math.ceil(self.vote_rate.wait(voter[0])):
             raise too_many("Too many votes", wait)
+        self.count_vote(served, key, variant, vote, voter)
+
+    def count_vote(
+        self, served: ServedCards, key: str, variant: int, vote: str, voter: tuple[str, str]
+    ) -> None:
+        """Count a vote, once for each visitor and answer; `voter` as for `vote`."""
+        address, visitor = voter
+        ballot = self.ballots.of(served.deck.id, key, variant)
         if self.vote_once.wait(f"{address} {visitor} {ballot}"):
             return
         stored = stored_answer(self, bytes.fromhex(key), variant)
@@ -266,3 +282,13 @@ def parse_json(raw: bytes) -> Any:
         raise RequestError(
             400, "Bad JSON", f"the body is not JSON: {error.msg}", "うまく読み取れませんでした。"
         ) from None
+
+
+def json_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a request's body. Raises RequestError (400), RequestEntityTooLarge."""
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    value = parse_json(raw)
+    if not isinstance(value, dict):
+        raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
+    return value

@@ -121,6 +121,13 @@ class ServedCards:
             self._ledger.miss(query, variant, answer.tier, serving.now())
         return answer
 
+    def missed(self, query: Query, variant: int) -> None:
+        """Note a miss that happened elsewhere, unless there is a whole answer by now."""
+        answer = self.ladder.quick().answer(Play(query, variant))
+        if self._serving.settings.misses and (answer is None or answer.tier not in WHOLE_TIERS):
+            tier = answer.tier if answer else ""
+            self._ledger.miss(query, variant, tier, self._serving.now())
+
     def deal(self, mode: str | None) -> tuple[str, tuple[Card, ...]]:
         """How a hand was dealt, and its cards: from stock if there is any, unless `mode` is random.
 

@@ -49,14 +49,14 @@ function coprime(count) {
 async function answer({ hand, variant }) {
   const found = await answers.answer(hand, variant);
   if (!found) throw new Refused(404, "");
-  if (!WHOLE.includes(found.tier)) outbox.add({ hand, variant, tier: found.tier });
-  shown.set(`${found.key} ${found.variant}`, { hand, variant });
+  if (!WHOLE.includes(found.tier)) outbox.add({ hand, variant });
+  shown.set(`${found.key} ${found.variant}`, { hand, variant, key: found.key, created: found.created });
   return found;
 }
 
 async function vote({ vote: way, variant, visitor }, key) {
   const play = shown.get(`${key} ${variant}`);
-  if (play) outbox.add({ ...play, vote: way, key, visitor });
+  if (play) outbox.add({ ...play, vote: way, visitor });
   return null;
 }
 

@@ -53,16 +53,16 @@ export class Outbox {
   }
 
   async #sendAll() {
-    for (let taken = [""]; taken.length;) {
+    for (let done = [""]; done.length;) {
       const items = kept(this.#name, []).slice(0, AT_ONCE);
       if (!items.length) return;
       try {
-        taken = await this.#post(items);
+        done = await this.#post(items);
       } catch (error) {
         console.info(`not sent yet: ${error}`);
         return;
       }
-      keep(this.#name, kept(this.#name, []).filter(({ id }) => !taken.includes(id)));
+      keep(this.#name, kept(this.#name, []).filter(({ id }) => !done.includes(id)));
     }
   }
 
@@ -71,8 +71,9 @@ export class Outbox {
     const response = await fetch(this.#edition.collect, {
       method: "POST", body, headers: { "Content-Type": "application/json" }, signal: AbortSignal.timeout(20_000),
     });
-    this.#notBefore = Date.now() + 1000 * Number(response.headers.get("Retry-After") ?? 0);
     if (!response.ok) throw new Error(String(response.status));
-    return (await response.json()).taken;
+    const { done, wait } = await response.json();
+    this.#notBefore = Date.now() + 1000 * wait;
+    return done;
   }
 }

@@ -21,23 +21,24 @@ from app.kinds.cards.plays import Play
 from app.kinds.cards.tiers import build_ladder
 from app.store.index import Index
 from tests.making import wait_for_port
-from tests.web.booth.conftest import PHONE, ROOT, clean_environ, free_port, keep
+from tests.web.booth.conftest import PHONE, ROOT, Server, clean_environ, free_port, keep
 from tests.web.booth.player import play, screen, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 Visit = Callable[..., "Page"]
-pytestmark = pytest.mark.skipif(
-    not shutil.which("nginx"), reason="nginx is missing: apt-get install nginx"
-)
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is missing: apt-get install nginx"),
+    pytest.mark.xdist_group("static"),
+]
 WHOLE = "document.querySelector('#kept')?.dataset.whole === 'yes'"
 CONF = """
 {user} daemon off; pid {own}/pid; error_log stderr; worker_processes 1;
 events {{}}
 http {{
   access_log off; {temporary}
-  server {{ listen 127.0.0.1:{port}; root {root}; include {snippet}; }}
+  server {{ listen 127.0.0.1:{port}; root {root}; include {snippet}; {more} }}
 }}
 """
 
@@ -61,6 +62,7 @@ class Nginx:
     root: Path
     own: Path
     port: int
+    more: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,6 +77,7 @@ class Nginx:
             own=self.own,
             root=self.root,
             port=self.port,
+            more=self.more,
             temporary="".join(f"{kind}_temp_path {self.own};" for kind in kinds),
             snippet=ROOT / "deploy" / "static" / "nginx.conf",
         )
@@ -136,6 +139,8 @@ def test_played_cut_off_reloaded_and_played_on(
         page.tap(".again")
         page.wait_for_selector('.flyer .vote[data-vote=up][aria-pressed="false"]')
         assert page.locator(".front .poem").text_content() != second["poem"]
+        waiting = page.evaluate("JSON.parse(localStorage['tsukurioki-outbox-poem'])")
+        assert [item.get("vote") for item in waiting if item.get("vote")] == ["up"]
         page.goto(f"{web.url}/a/place/wall.html")
         page.wait_for_selector(".hung .sheet")
         assert page.locator(".titles li").count() == 2
@@ -207,6 +212,50 @@ def test_a_new_edition_is_taken_between_two_games(
         page.evaluate("dispatchEvent(new Event('online'))")
     page.wait_for_selector("body[data-ready]")
     assert page.evaluate(said) == before
+
+
+@pytest.mark.long
+def test_misses_and_votes_are_sent_when_a_server_is_there(
+    visit: Visit, new_server: Callable[..., Server], store: Path, tmp_path: Path, watch: Any
+) -> None:
+    """Kept over a reload while there is no server; later counted, each once, and then forgotten."""
+    watch.expected += ["502", "503"]
+    server = new_server()
+    before = server.call("/stats")["decks"]["poem"]
+    server.stop()
+    cook(store, tmp_path, tmp_path / "root", "--collect", "/api/collect")
+    (tmp_path / "nginx").mkdir()
+    proxy = f"location /api/ {{ proxy_pass {server.url}; proxy_set_header Host $http_host; }}"
+    web = Nginx(tmp_path / "root", tmp_path / "nginx", free_port(), proxy)
+    web.start()
+    waiting = "JSON.parse(localStorage['tsukurioki-outbox-poem'] ?? '[]')"
+    try:
+        page = visit(web, "/")
+        play(page)
+        page.click(".vote[data-vote=down]")
+        # Of two stocked hands one has no near answers beyond the first two; those after are composed.
+        for _ in range(3):
+            poem = page.locator(".front .poem").text_content()
+            page.click(".again")
+            until(
+                page,
+                f"document.querySelector('.front .poem')?.textContent !== {orjson.dumps(poem).decode()}",
+            )
+        screen(page, "flyer")
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+        items = page.evaluate(waiting)
+        votes = sum("vote" in item for item in items)
+        assert votes == 1
+        assert len(items) > 1
+        server.start()
+        page.evaluate("dispatchEvent(new Event('online'))")
+        until(page, f"{waiting}.length === 0")
+        after = server.call("/stats")["decks"]["poem"]
+        assert after["feedback"]["down"] == before["feedback"]["down"] + 1
+        assert after["misses"]["total"] == before["misses"]["total"] + len(items) - 1
+    finally:
+        web.stop()
 
 
 @pytest.mark.long
