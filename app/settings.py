@@ -191,6 +191,7 @@ class Settings:
     tiers: tuple[str, ...] = _setting("TSUKURIOKI_TIERS", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (TSUKURIOKI_CLOUD) are used only if you name them", _words_of(ALL_TIERS), travels=True)
     radius: int = _setting("TSUKURIOKI_RADIUS", "1", "in how many phrases a same_hand answer may differ from the play", _whole(0, 12), travels=True)
     sources: tuple[str, ...] = _setting("TSUKURIOKI_SOURCES", ",".join(DEFAULT_ORDER), "sources, best first: if several have an answer for a play, the best one is served", _words, travels=True)
+    approved: bool = _setting("TSUKURIOKI_APPROVED", "off", "whether only those stored answers are served that a reviewer approved or wrote, on or off", _switch, travels=True)
     deadline: float = _setting("TSUKURIOKI_DEADLINE", "8", "seconds in which local or cloud must have written an answer to a play", _seconds)
     local_prompt: str = _setting("TSUKURIOKI_LOCAL_PROMPT", "small", "how local is asked: small (two steps, for a small model) or whole (one step, for a large one)", _one_of("small", "whole"))
     mode: str = _setting("TSUKURIOKI_MODE", "", "for all decks of prompts: replay (only what is recorded), record (ask upstream, keep the reply) or auto (replay, else record); if empty, each deck's own", _one_of("", *PROMPT_MODES))
@@ -231,7 +232,7 @@ class Settings:
     @property
     def store_options(self) -> StoreOptions:
         """Where the store is and how it is served."""
-        return StoreOptions(self.store, self.redis, self.sources, self.radius)
+        return StoreOptions(self.store, self.redis, self.sources, self.radius, self.approved)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

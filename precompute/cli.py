@@ -344,7 +344,7 @@ def check(repair: bool, deck_name: str | None) -> int:
         findings += review.check(deck)
         findings += checks.check_folder(deck)
         findings += checks.check_store(settings.store, deck)
-        findings += checks.check_entries(settings.store, deck)
+        findings += checks.check_entries(settings.store_options, deck)
         for line in review.summary(settings, deck, SystemClock().stamp()):
             click.echo(line)
     for finding in findings:
@@ -371,7 +371,7 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
 
 
 def _repair_index(settings: Settings, deck: AnyDeck) -> None:
-    with IndexWriter(settings.store, deck, settings.sources, settings.radius) as index:
+    with IndexWriter.at(settings.store_options, deck) as index:
         index.catch_up()
         for note in index.notes:
             click.echo(note)

@@ -8,7 +8,7 @@ reader in another language or with a later orjson need not write JSON exactly as
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ import orjson
 import xxhash
 
 from app.errors import DamagedLineError
+from app.store.decision import GONE, GOOD, Decision
 from app.store.key import Query
+from app.store.sources import REVIEWED, rank
 
 # The index stores a variant in two bytes.
 MAX_VARIANT = 0xFFFF
@@ -57,7 +59,8 @@ class Entry:
 
     `source` is the provider that wrote it, `model` the model that the provider says it ran,
     `fingerprint` identifies the prompt (or the pieces) it was made from, `created` is a UTC time in
-    ISO 8601, `cost_usd` the cost by the price table of that day.
+    ISO 8601, `cost_usd` the cost by the price table of that day. `decision` is a reviewer's, if the
+    line is one.
     """
 
     key: str
@@ -70,6 +73,46 @@ class Entry:
     created: str
     usage: Usage | None = None
     cost_usd: float = 0.0
+    decision: Decision | None = None
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """Key and variant, which one text in force has."""
+        return self.key, self.variant
+
+    @property
+    def verdict(self) -> str:
+        """The decision's verdict; empty if the line is an answer that was cooked."""
+        return self.decision.verdict if self.decision else ""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the line takes a text away, and is no answer."""
+        return self.verdict in GONE
+
+    @property
+    def approved(self) -> bool:
+        """Whether a reviewer approved or wrote the text."""
+        return self.verdict in GOOD
+
+    @property
+    def standing(self) -> str:
+        """The source by which the text is ranked: no cooked text is as good as a reviewed one."""
+        return REVIEWED if self.approved else self.source
+
+    @property
+    def writer(self) -> str:
+        """The source that wrote the text before it was edited; else its source."""
+        return (self.decision.writer if self.decision else "") or self.source
+
+    def rank(self, order: Sequence[str]) -> int:
+        """The rank of the text by an order of sources, the least the best."""
+        return rank(order, self.standing)
+
+    def same_text(self, other: Entry) -> bool:
+        """Whether another line is about the same text; the line of a deletion has none."""
+        mine = (self.name, self.source, self.model, self.created)
+        return mine == (other.name, other.source, other.model, other.created)
 
     def to_line(self) -> bytes:
         """The entry as a line of the log, line break included."""
@@ -93,6 +136,8 @@ class Entry:
             "cost_usd": self.cost_usd,
             "created": self.created,
         }
+        if self.decision:
+            record["decision"] = self.decision.to_json()
         return seal(orjson.dumps(record))
 
     @classmethod
@@ -110,6 +155,7 @@ class Entry:
             created=record["created"],
             usage=usage,
             cost_usd=record["cost_usd"],
+            decision=Decision.from_json(record.get("decision")),
         )
 
 
@@ -159,6 +205,7 @@ def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
     try:
         usage = None if record["usage"] is None else Usage(**record["usage"])
         _check(record, usage)
+        Decision.from_json(record.get("decision"))
         return record, _query(record), usage
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLineError(f"not an entry: {error}") from None

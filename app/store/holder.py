@@ -110,7 +110,7 @@ def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
             return []
         with (
             LogWriter(options.folder, deck.id),
-            IndexWriter(options.folder, deck, options.sources, options.radius) as index,
+            IndexWriter.at(options, deck) as index,
         ):
             index.catch_up()
             notes = index.notes

@@ -20,6 +20,7 @@ from app.store.rows import (
     Meta,
     Origin,
     Rows,
+    answer_name,
     checksum,
     content_of,
     index_path,
@@ -65,7 +66,11 @@ class IndexReader(Protocol):
         """The finished bodies of a key's variants in order, at most `most`."""
 
     def content(self, database: str, name: bytes) -> bytes | None:
-        """The content of a row of `hands` or `stock`, or None."""
+        """The content of a row of `held`, `hands` or `stock`, or None."""
+
+    def is_held(self, key: bytes, variant: int = 0) -> bool:
+        """Whether a text of this key is not served: rejected, deleted, or not approved yet."""
+        return self.content("held", answer_name(key, variant)) is not None
 
     def nearest(self, hand_key: bytes, digests: bytes, radius: int) -> list[tuple[int, bytes]]:
         """The entries of a hand that differ in 1 to `radius` phrases, the nearest first.
@@ -155,24 +160,23 @@ class Index(IndexReader):
 
     def content(self, database: str, name: bytes) -> bytes | None:
         try:
-            return self._rows.read(database, name)
+            return self._rows.read(database, name, ORIGIN_SIZE if database == "held" else 0)
         except IndexUnusableError as error:
             self.fault = str(error)
             return None
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """The source of the entry that is served for this key; None if there is none."""
-        origin = self._rows.origin(key, variant)
-        return None if origin is None else self._meta.origins[origin.number][0]
+        """The source that a build must be better than, as `IndexWriter.source_of` gives it."""
+        return self._rows.source_of(self._meta.origins, key, variant)
 
     def offset(self, key: str, variant: int = 0) -> int | None:
         """The offset in the log of the entry that is served for this key; None if there is none."""
         origin = self._rows.origin(key, variant)
         return None if origin is None else origin.offset
 
-    def keys(self) -> Iterator[tuple[str, int]]:
-        """Every key (32 hex digits) and variant, sorted."""
-        with self._env.begin() as txn, txn.cursor(self._answers) as cursor:
+    def keys(self, database: str = "answers") -> Iterator[tuple[str, int]]:
+        """Every key (32 hex digits) and variant of `answers` or `held`, sorted."""
+        with self._env.begin() as txn, txn.cursor(self._rows.databases[database]) as cursor:
             for name in cursor.iternext(values=False):
                 yield name[:KEY_SIZE].hex(), variant_of(name)
 
@@ -186,19 +190,20 @@ class Index(IndexReader):
     def rows_since(self, offset: int) -> Iterator[tuple[str, Iterator[tuple[bytes, bytes]]]]:
         """Rows for a copy of the index elsewhere, as (database, its names and values).
 
-        Of `answers`, those whose lines begin at `offset` or later, without their origin; all of
-        `hands` and `stock`.
+        Of `answers` and `held`, those whose lines begin at `offset` or later, without their origin;
+        all of `hands` and `stock`.
         """
         with self._env.begin() as txn:
-            with txn.cursor(self._answers) as cursor:
-                yield (
-                    "answers",
-                    (
-                        (name, value[ORIGIN_SIZE:])
-                        for name, value in cursor
-                        if Origin.of(value).offset >= offset
-                    ),
-                )
+            for database in ("answers", "held"):
+                with txn.cursor(self._rows.databases[database]) as cursor:
+                    yield (
+                        database,
+                        (
+                            (name, value[ORIGIN_SIZE:])
+                            for name, value in cursor
+                            if Origin.of(value).offset >= offset
+                        ),
+                    )
             for database in ("hands", "stock"):
                 with txn.cursor(self._rows.databases[database]) as cursor:
                     yield database, iter(cursor)

@@ -18,18 +18,23 @@ import xxhash
 
 from app.errors import DamagedLineError, IndexUnusableError, StoreWriteError
 from app.store.answer import exact_body
+from app.store.decision import GONE, GOOD, REOPENED
 from app.store.entry import Bill, is_bill, read_line
 from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
 from app.store.key import HAND, Query
-from app.store.log import entry_at, log_path, read_lines
+from app.store.log import appending, entry_at, log_path, read_lines
+from app.store.options import StoreOptions
 from app.store.plain import open_file
 from app.store.rows import (
+    BODY_START,
     META_NAME,
     SUM_SIZE,
+    WAITING,
     Meta,
     Origin,
     Rows,
     answer_name,
+    held_content,
     index_path,
     position_name,
     row,
@@ -81,13 +86,24 @@ def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
     return digest
 
 
-class _Answer(NamedTuple):
-    """An entry for `answers`. When sorted, entries of one key are in the order of the log."""
+class _Line(NamedTuple):
+    """A line for `answers` or `held`. When sorted, lines of one key are in the order of the log."""
 
     name: bytes
     offset: int
-    origin: int
+    origin: Origin
     body: bytes
+    verdict: str
+    # How the body ends that the text has which a decision is about.
+    tail: bytes
+
+
+class _Standing(NamedTuple):
+    """What is in force for a name: its origin, its body (empty if it is gone), whether it is served."""
+
+    origin: Origin
+    body: bytes
+    served: bool
 
 
 class _Play(NamedTuple):
@@ -106,14 +122,17 @@ class IndexWriter:
     """
 
     def __init__(
-        self, store: Path, deck: IndexedDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1
-    ) -> None:
+        self, store: Path, deck: IndexedDeck, order: Sequence[str] = DEFAULT_ORDER, radius: int = 1,
+        *, approved: bool = False,
+    ) -> None:  # fmt: skip
         self._store = store
         self._coverage = deck.coverage
         self._log = log_path(store, deck.id)
         self._path = index_path(store, deck.id)
         shape = self._coverage.shape if self._coverage else ""
-        self._fresh = Meta(deck=deck.id, shape=shape, order=list(order), radius=radius)
+        self._fresh = Meta(
+            deck=deck.id, shape=shape, order=list(order), radius=radius, approved=approved
+        )
         try:
             store.mkdir(parents=True, exist_ok=True)
             self.why_rebuilt = self._continue()
@@ -126,6 +145,12 @@ class IndexWriter:
         if not self.meta().lines:
             # Nothing is cooked yet.
             self.why_rebuilt = ""
+
+    @classmethod
+    def at(cls, options: StoreOptions, deck: IndexedDeck) -> IndexWriter:
+        """The index of a deck by the options of its store."""
+        order, radius, approved = options.sources, options.radius, options.approved
+        return cls(options.folder, deck, order, radius, approved=approved)
 
     def _continue(self) -> str:
         """Open a private copy of the published index; returns why it cannot be extended, or ""."""
@@ -144,15 +169,14 @@ class IndexWriter:
         fresh = self._fresh
         if meta.deck != fresh.deck:
             return f"{self._path}: belongs to deck {meta.deck!r}"
-        if meta.order != fresh.order:
-            return "the order of sources has changed"
-        if meta.radius != fresh.radius:
-            return "the radius has changed"
-        if meta.shape != fresh.shape:
-            return "cards or phrases of the deck have changed"
-        if meta.log != self._digest.hexdigest():
-            return "the log is not the one it was built from"
-        return ""
+        differing = {
+            "the order of sources has changed": meta.order != fresh.order,
+            "the radius has changed": meta.radius != fresh.radius,
+            "whether only approved answers are served has changed": meta.approved != fresh.approved,
+            "cards or phrases of the deck have changed": meta.shape != fresh.shape,
+            "the log is not the one it was built from": meta.log != self._digest.hexdigest(),
+        }
+        return next((why for why, differs in differing.items() if differs), "")
 
     def _begin(self) -> None:
         try:
@@ -181,19 +205,21 @@ class IndexWriter:
         return self._rows.meta()
 
     def has(self, key: str, variant: int = 0) -> bool:
-        """Whether the index, as of the last `catch_up`, has an entry for this key."""
-        return self._rows.origin(key, variant) is not None
+        """Whether the index, as of the last `catch_up`, has an answer that no build need cook."""
+        return self.source_of(key, variant) is not None
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
-        """The source of the entry that is served for this key; None if there is none."""
-        origin = self._rows.origin(key, variant)
-        return None if origin is None else self.meta().origins[origin.number][0]
+        """The source that a build must be better than; None if it should cook the answer.
+
+        No source is better than a reviewer's word: a text that is approved, edited or deleted.
+        """
+        return self._rows.source_of(self.meta().origins, key, variant)
 
     def created(self, key: str, variant: int = 0) -> str:
-        """When the entry served for this key was made; empty if there is none or it is damaged."""
-        origin = self._rows.origin(key, variant)
+        """When the text in force for this key was made; empty if there is none or it is damaged."""
+        found = self._rows.standing(key, variant)
         try:
-            return "" if origin is None else entry_at(self._log, origin.offset).created
+            return "" if found is None else entry_at(self._log, found[1].offset).created
         except DamagedLineError:
             return ""
 
@@ -216,10 +242,12 @@ class IndexWriter:
         Raises StoreWriteError if it cannot be written.
         """
         try:
-            for lines in _chunks(self._log, self.meta().offset):
-                self._take_in(lines)
-            if not self._published:
-                self._publish()
+            # Whoever publishes has read the log to its end, so that no index replaces a newer one.
+            with appending(self._store, self._fresh.deck):
+                for lines in _chunks(self._log, self.meta().offset):
+                    self._take_in(lines)
+                if not self._published:
+                    self._publish()
         except (OSError, lmdb.Error) as error:
             raise self._write_fault(error) from None
         return self.meta()
@@ -248,22 +276,20 @@ class IndexWriter:
         meta = self.meta()
         meta.log = digest.hexdigest()
         meta.offset = lines[-1][0] + len(lines[-1][1])
-        answers, plays = self._parse(meta, lines)
+        parsed, plays = self._parse(meta, lines)
         with self._rows.env.begin(write=True) as txn:
-            self._put_answers(txn, meta, answers)
+            out = self._put_lines(txn, meta, parsed)
             for hand, group in itertools.groupby(plays, operator.itemgetter(0)):
-                self._put_hand(txn, meta, hand, list(group))
+                self._put_hand(txn, meta, hand, list(group), out)
             meta.generation += 1
             self._write_meta(txn, meta)
         self._digest = digest
         self._published = False
 
-    def _parse(
-        self, meta: Meta, lines: list[tuple[int, bytes]]
-    ) -> tuple[list[_Answer], list[_Play]]:
+    def _parse(self, meta: Meta, lines: list[tuple[int, bytes]]) -> tuple[list[_Line], list[_Play]]:
         """Parse lines and count them in `meta`. Sorted, because LMDB then writes far less."""
         numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
-        answers, plays = [], []
+        parsed, plays = [], []
         for offset, line in lines:
             meta.lines += 1
             try:
@@ -279,8 +305,11 @@ class IndexWriter:
                 numbers[origin] = len(numbers)
                 meta.origins.append((*origin, 0))
             key, variant = bytes.fromhex(record["key"]), record["variant"]
+            verdict = record["decision"]["verdict"] if "decision" in record else ""
+            where = Origin(numbers[origin], offset, verdict in GOOD)
             body = exact_body(record, query.deck)
-            answers.append(_Answer(answer_name(key, variant), offset, numbers[origin], body))
+            tail = exact_body({**record, "response": {}}, query.deck)[1:] if verdict else b""
+            parsed.append(_Line(answer_name(key, variant), offset, where, body, verdict, tail))
             if variant == 0 and query.kind == HAND and self._coverage:
                 plays.append(_Play(query.raw_hand_key, key, query))
             meta.cost_usd += record["cost_usd"]
@@ -288,56 +317,119 @@ class IndexWriter:
             if usage:
                 meta.tokens += usage.prompt + usage.output + usage.thoughts
             meta.newest = max(meta.newest, record["created"])
-        answers.sort()
+        parsed.sort()
         plays.sort()
-        return answers, plays
+        return parsed, plays
 
-    def _put_answers(self, txn: lmdb.Transaction, meta: Meta, answers: list[_Answer]) -> None:
-        """Write entries, each only if its source is as good as that of the entry it replaces."""
-        database = self._rows.databases["answers"]
+    def _put_lines(self, txn: lmdb.Transaction, meta: Meta, lines: list[_Line]) -> set[bytes]:
+        """Bring what is in force up to some lines; returns the names without a served text."""
         counts: Counter[int] = Counter()
         ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
-        for name, offset, origin, body in answers:
-            value = Origin(origin, offset).packed() + row(name, body)
-            if txn.put(name, value, db=database, overwrite=False):
-                meta.entries += 1
-            else:
-                old = Origin.of(bytes(txn.get(name, b"", db=database))).number
-                if ranks[origin] > ranks[old]:
-                    continue
-                txn.put(name, value, db=database)
-                counts[old] -= 1
-            counts[origin] += 1
+        out: set[bytes] = set()
+        for line in lines:
+            old = self._standing(txn, meta, line.name)
+            if old and old.body and not _replaces(ranks, line, old):
+                (out.discard if old.served else out.add)(line.name)
+                continue
+            served = line.verdict not in GONE and (line.origin.approved or not self._fresh.approved)
+            self._put_line(txn, meta, line, old, served=served)
+            counts[line.origin.number] += served
+            (out.discard if served else out.add)(line.name)
+            if old and old.served:
+                counts[old.origin.number] -= 1
         meta.origins = [
             (source, model, count + counts[number])
             for number, (source, model, count) in enumerate(meta.origins)
         ]
+        meta.entries += counts.total()
+        return out
 
-    def _put_hand(self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play]) -> None:
-        """Add new plays to the records of a hand, and the hand to the stock once it is covered."""
-        hands, stock = self._rows.databases["hands"], self._rows.databases["stock"]
+    def _standing(self, txn: lmdb.Transaction, meta: Meta, name: bytes) -> _Standing | None:
+        value = txn.get(name, db=self._rows.databases["answers"])
+        if value is not None:
+            body = bytes(value)
+            return _Standing(Origin.of(body), body[BODY_START:], served=True)
+        value = txn.get(name, db=self._rows.databases["held"]) if meta.held else None
+        if value is None:
+            return None
+        body = bytes(value)
+        return _Standing(Origin.of(body), body[BODY_START:].partition(b"\n")[2], served=False)
+
+    def _put_line(
+        self, txn: lmdb.Transaction, meta: Meta, line: _Line, old: _Standing | None, *, served: bool
+    ) -> None:
+        """Write a line's row where it belongs, in place of the old one."""
+        answers, held = self._rows.databases["answers"], self._rows.databases["held"]
+        if old and old.served and not served:
+            txn.delete(line.name, db=answers)
+            # A copy elsewhere has rows that must go.
+            meta.built = ""
+        if old and not old.served:
+            txn.delete(line.name, db=held)
+            meta.held -= 1
+        content = line.body
+        if not served:
+            content = held_content(line.verdict if line.verdict in GONE else WAITING)
+            content += b"" if line.verdict in GONE else line.body
+            meta.held += 1
+        value = line.origin.packed() + row(line.name, content)
+        txn.put(line.name, value, db=answers if served else held)
+
+    def _put_hand(
+        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play], out: set[bytes]
+    ) -> None:
+        """Bring a hand's records up to some plays, and the stock up to the hand.
+
+        `out` has the names of answers that are not served.
+        """
+        hands = self._rows.databases["hands"]
         value = bytes(txn.get(hand, b"", db=hands))
         before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.sorted_picks)])
-        new = {play.key: play.query for play in plays}
-        for record in records_of(before):
-            new.pop(record[:KEY_SIZE], None)
-        if not new or self._coverage is None:
+        known = {record[:KEY_SIZE] for record in records_of(before)}
+        gone = {key for _, key, _ in plays if answer_name(key, 0) in out}
+        new = {key: query for _, key, query in plays if key not in gone and key not in known}
+        gone &= known
+        if self._coverage is None or not (new or gone):
             return
-        joined = before + b"".join([key + query.digests for key, query in new.items()])
+        kept = before
+        if gone:
+            records = [one for one in records_of(before) if one[:KEY_SIZE] not in gone]
+            kept = before[:1] + b"".join(records)
+            meta.built = ""
+        joined = kept + b"".join([key + query.digests for key, query in new.items()])
         txn.put(hand, row(hand, joined), db=hands)
-        known = [query for query in new.values() if self._coverage.phrase_ids(query)]
-        meta.plays += len(known)
-        phrases = self._coverage.phrase_ids(known[0]) if known else None
-        if (
-            phrases
-            and is_hand_stocked(joined, phrases, meta.radius)
-            and not is_hand_stocked(before, phrases, meta.radius)
-        ):
+        asked = [play for play in plays if self._coverage.phrase_ids(play.query)]
+        of_deck = {key for _, key, _ in asked}
+        meta.plays += len(of_deck & new.keys()) - len(of_deck & gone)
+        if asked:
+            self._put_stock(txn, meta, asked[0].query, before, joined)
+
+    def _put_stock(
+        self, txn: lmdb.Transaction, meta: Meta, query: Query, before: bytes, now: bytes
+    ) -> None:
+        """Add a hand to the stock once it is covered, and take it out when it no longer is."""
+        assert self._coverage is not None
+        phrases = self._coverage.phrase_ids(query)
+        assert phrases is not None
+        stock = self._rows.databases["stock"]
+        covered = is_hand_stocked(now, phrases, meta.radius)
+        if covered == is_hand_stocked(before, phrases, meta.radius):
+            return
+        cards = orjson.dumps([card for card, _ in query.picks])
+        meta.stocked_plays += math.prod(map(len, phrases)) * (1 if covered else -1)
+        if covered:
             position = position_name(meta.stocked_hands)
-            cards = orjson.dumps([card for card, _ in known[0].picks])
             txn.put(position, row(position, cards), db=stock)
             meta.stocked_hands += 1
-            meta.stocked_plays += math.prod(map(len, phrases))
+            return
+        meta.stocked_hands -= 1
+        # The last hand takes its place, so that the positions stay without a gap.
+        last = position_name(meta.stocked_hands)
+        moved = bytes(txn.get(last, b"", db=stock))[SUM_SIZE:]
+        with txn.cursor(stock) as cursor:
+            place = next(bytes(name) for name, value in cursor if value[SUM_SIZE:] == cards)
+        txn.put(place, row(place, moved), db=stock)
+        txn.delete(last, db=stock)
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
         txn.put(
@@ -348,6 +440,17 @@ class IndexWriter:
 def _add_bill(meta: Meta, bill: Bill) -> None:
     meta.cost_usd += bill.cost_usd
     meta.tokens += bill.usage.prompt + bill.usage.output + bill.usage.thoughts
+
+
+def _replaces(ranks: Sequence[int], line: _Line, old: _Standing) -> bool:
+    """Whether a line replaces a text that is in force; see `app.store.decision`."""
+    if line.verdict in GONE or line.verdict == REOPENED:
+        return old.body.endswith(line.tail)
+    return _rank(ranks, line.origin) <= _rank(ranks, old.origin)
+
+
+def _rank(ranks: Sequence[int], origin: Origin) -> int:
+    return -1 if origin.approved else ranks[origin.number]
 
 
 def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:

@@ -3,7 +3,9 @@
 Files of a deck in the store's folder:
 
     <deck>.jsonl         the log
-    <deck>.lock          held by the process that writes (flock: it ends with the process)
+    <deck>.lock          held by the process that cooks or rewrites (flock: it ends with the process)
+    <deck>.append        held while lines are appended or an index is published: reviewers append
+                         their decisions while a build runs
     <deck>.torn          incomplete last lines left by crashes, moved here before the next write
     <deck>.damaged       damaged lines that `check --repair` moved here
 
@@ -19,7 +21,7 @@ import errno
 import fcntl
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,6 +110,59 @@ def entry_at(log: Path, offset: int) -> Entry:
         return Entry.from_line(file.readline())
 
 
+@contextlib.contextmanager
+def appending(store: Path, deck: str) -> Iterator[None]:
+    """Wait until nobody appends to a log or publishes its index, and then be the only one."""
+    with open_file(store / f"{deck}.append", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def append_beside(store: Path, deck: str, entries: Sequence[Entry]) -> int:
+    """Append entries, also while another process holds the log's lock; returns the log's new size.
+
+    Raises StoreWriteError.
+    """
+    path = log_path(store, deck)
+    try:
+        with appending(store, deck):
+            _set_torn_tail_aside(path)
+            with open_file(path, "ab", 0) as file:
+                return _append(path, file, entries)
+    except OSError as error:
+        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _append(path: Path, file: BinaryIO, entries: Iterable[Entry]) -> int:
+    before = os.fstat(file.fileno()).st_size
+    block = b"".join(entry.to_line() for entry in entries)
+    try:
+        view = memoryview(block)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), before)
+        raise StoreWriteError(_write_fault(path, error, before)) from None
+    return before + len(block)
+
+
+def _set_torn_tail_aside(path: Path) -> int:
+    """Move the bytes after the last line break to the side file; returns how many."""
+    with open_file(path, "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        tail = _bytes_after_last_break(file, size)
+        if tail:
+            with open_file(path.with_suffix(".torn"), "ab") as aside:
+                aside.write(tail + b"\n")
+                aside.flush()
+                os.fsync(aside.fileno())
+            file.truncate(size - len(tail))
+            os.fsync(file.fileno())
+        return len(tail)
+
+
 class LogWriter:
     """Appends to a log. A context manager that holds the log's lock until it or the process ends.
 
@@ -118,7 +173,6 @@ class LogWriter:
     def __init__(self, store: Path, deck: str, *, wait: bool = False) -> None:
         self._how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
         self.path = log_path(store, deck)
-        self._torn_path = store / f"{deck}.torn"
         self._damaged_path = store / f"{deck}.damaged"
         try:
             store.mkdir(parents=True, exist_ok=True)
@@ -137,26 +191,13 @@ class LogWriter:
                 f"{self.path}: another process is writing to this store; wait until it has ended"
             ) from None
         try:
-            self.repaired = self._set_torn_tail_aside()
+            with appending(self.path.parent, self.path.stem):
+                self.repaired = _set_torn_tail_aside(self.path)
             file = open_file(self.path, "ab", 0)
         except OSError as error:
             self._lock.close()
             raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
         return file
-
-    def _set_torn_tail_aside(self) -> int:
-        """Move the bytes after the last line break to the side file; returns how many."""
-        with open_file(self.path, "a+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            tail = _bytes_after_last_break(file, size)
-            if tail:
-                with open_file(self._torn_path, "ab") as aside:
-                    aside.write(tail + b"\n")
-                    aside.flush()
-                    os.fsync(aside.fileno())
-                file.truncate(size - len(tail))
-                os.fsync(file.fileno())
-            return len(tail)
 
     def set_damage_aside(self) -> list[str]:
         """Move damaged lines to the side file `<deck>.damaged`; returns `<path>:<line>: <reason>`.
@@ -167,25 +208,43 @@ class LogWriter:
         damaged = dict(damaged_lines(self.path))
         if not damaged:
             return []
+
+        def kept() -> Iterator[bytes]:
+            with open_file(self._damaged_path, "ab") as aside:
+                for offset, line in read_lines(self.path):
+                    if offset in damaged:
+                        aside.write(line)
+                    else:
+                        yield line
+                aside.flush()
+                os.fsync(aside.fileno())
+
+        self.rewrite(kept())
+        return list(damaged.values())
+
+    def rewrite(self, lines: Iterable[bytes], old: Path | None = None) -> None:
+        """Put a log of these lines in the place of the present one, which is kept as `old` if given.
+
+        It is written and synced beside the present one and renamed over it, so that a crash at any
+        moment leaves one of the two whole. Nobody appends meanwhile. Raises StoreWriteError.
+        """
         scratch = self.path.with_name(f"{self.path.name}.new")
         try:
-            with (
-                open_file(self._damaged_path, "ab") as aside,
-                scratch.open("wb") as kept,
-            ):
-                for offset, line in read_lines(self.path):
-                    (aside if offset in damaged else kept).write(line)
-                for file in (aside, kept):
+            with appending(self.path.parent, self.path.stem):
+                with scratch.open("wb") as file:
+                    file.writelines(lines)
                     file.flush()
                     os.fsync(file.fileno())
-            scratch.replace(self.path)
+                if old:
+                    # The old log has two names for a moment; none of them is ever missing.
+                    os.link(self.path, old)
+                scratch.replace(self.path)
             self._file.close()
             self._file = open_file(self.path, "ab", 0)
         except OSError as error:
             with contextlib.suppress(OSError):
                 scratch.unlink()
-            raise StoreWriteError(f"{self.path}: cannot be repaired: {error.strerror}") from None
-        return list(damaged.values())
+            raise StoreWriteError(f"{self.path}: cannot be rewritten: {error.strerror}") from None
 
     def __enter__(self) -> LogWriter:
         return self
@@ -214,22 +273,11 @@ class LogWriter:
         All or nothing: if writing fails, the log is cut back to its old size. Raises
         StoreWriteError.
         """
-        before = self.size
-        block = b"".join(entry.to_line() for entry in entries)
         try:
-            self._write_all(block)
-            os.fsync(self._file.fileno())
+            with appending(self.path.parent, self.path.stem):
+                return _append(self.path, self._file, entries)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), before)
-            raise StoreWriteError(_write_fault(self.path, error, before)) from None
-        return before + len(block)
-
-    def _write_all(self, block: bytes) -> None:
-        view = memoryview(block)
-        while view:
-            written = self._file.write(view)
-            view = view[written:]
+            raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
 
 
 def _bytes_after_last_break(file: BinaryIO, size: int) -> bytes:

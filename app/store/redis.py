@@ -8,7 +8,7 @@ Keys of a deck; `<shelf>` identifies the state from which the index was last bui
 
     tsukurioki:<deck>                     sum + JSON: shelf, and Meta
     tsukurioki:<deck>:<shelf>:<database>  hash: the rows of a database of the index, as in LMDB;
-                                          an answer without its origin: sum + body
+                                          an answer and what is held without its origin: sum + body
 
 A shelf that is replaced is kept for a minute, until every server has noticed. If Redis does not
 answer, nothing is found for a second, and tiers that need no store answer. A value whose checksum
@@ -30,12 +30,11 @@ import xxhash
 from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
 from app.store.index import Index, IndexReader, log_digest
 from app.store.log import log_path
-from app.store.rows import Meta, answer_name, content_of, row
+from app.store.rows import SERVED, Meta, answer_name, content_of, row
 
 if TYPE_CHECKING:
     from redis import Redis
 
-_PARTS = ("answers", "hands", "stock")
 # Seconds: to wait for a reply, between two looks at the state, without asking after a failure, and
 # for which a replaced shelf is kept.
 _TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
@@ -182,7 +181,7 @@ def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool)
         since = old.offset
     else:
         # The shelf may hold answers of another log.
-        client.delete(*(f"{name}:{shelf}:{part}" for part in _PARTS))
+        client.delete(*(f"{name}:{shelf}:{part}" for part in SERVED))
     sent = 0
     for part, rows in index.rows_since(since):
         for some in _chunks(rows):
@@ -191,7 +190,7 @@ def _publish(client: Redis, index: Index, log: Path, name: str, *, afresh: bool)
     # Last: until then servers use the previous state.
     client.set(name, row(_STATE, orjson.dumps({"shelf": shelf, "meta": asdict(meta)})))
     if old_shelf not in ("", shelf):
-        for part in _PARTS:
+        for part in SERVED:
             client.expire(f"{name}:{old_shelf}:{part}", _KEEP)
     return sent
 
@@ -216,7 +215,7 @@ def _state_of(name: str, content: bytes | None) -> tuple[str, Meta]:
 
 
 def _shelf(meta: Meta) -> str:
-    parts = [meta.format, meta.shape, meta.order, meta.radius, meta.built]
+    parts = [meta.format, meta.shape, meta.order, meta.radius, meta.approved, meta.built]
     return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
 
 

@@ -6,11 +6,14 @@ changed in place, and its checksum is verified when it is opened. It can be dele
 Databases of the file; `sum` is the 64-bit xxh3 of the content that follows it, then the row's key:
 
     answers   key (16 bytes) + variant (u16, big endian)  →  origin (u16) + offset (u64) + sum + body
+    held      the same  →  origin + offset + sum + state, and after a line break the body
     hands     hand key (16)                →  sum + records, see `app.store.hands`
     stock     position (u32, big endian)   →  sum + JSON list of card ids
     meta      b"meta"                      →  sum + JSON, see `Meta`
 
-`origin` is an index into Meta.origins; `offset` is the offset of the entry's line in the log.
+`origin` is an index into Meta.origins, its highest bit set if the text is approved; `offset` is the
+offset of the entry's line in the log. `held` has what is not served: texts that wait for approval,
+if only approved ones are served, and texts that a reviewer rejected or deleted, without their bodies.
 
 Rows have checksums besides the file's, because pages may be read again later from a failing disk,
 and because Redis has the same rows without the file.
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import struct
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -29,10 +33,12 @@ import orjson
 import xxhash
 
 from app.errors import IndexUnusableError
+from app.store.decision import DELETED, REJECTED
 from app.store.hands import KEY_SIZE
 from app.store.sealed import environment
+from app.store.sources import REVIEWED
 
-FORMAT = 6
+FORMAT = 7
 
 _ORIGIN = struct.Struct("<HQ")
 ORIGIN_SIZE = _ORIGIN.size
@@ -41,7 +47,12 @@ BODY_START = ORIGIN_SIZE + SUM_SIZE
 VARIANT = struct.Struct(">H")
 _POSITION = struct.Struct(">I")
 META_NAME = b"meta"
-_DATABASES = ("answers", "hands", "stock", "meta")
+# The databases that a server reads.
+SERVED = ("answers", "held", "hands", "stock")
+_DATABASES = (*SERVED, "meta")
+# The state of a text that waits for approval; the others in `held` are verdicts.
+WAITING = "waiting"
+_APPROVED = 1 << 15
 checksum = xxhash.xxh3_64_digest
 
 
@@ -50,9 +61,11 @@ class Meta:
     """The index's description of itself.
 
     The index covers the first `offset` bytes of the log, whose checksum is `log`; `built` is the
-    value of `log` when the index was last built from nothing. `order` and `radius` are those of
-    StoreOptions, `shape` is the deck's. `lines` counts lines read, `damaged` those that could not
-    be parsed, `cost_usd` and `tokens` add up entries and bills, `entries` the entries served, `plays` those of variant 0 that the deck in its present
+    value of `log` when rows were last taken away or the index was built from nothing. `order`, `radius`
+    and `approved` are those of StoreOptions, `shape` is the deck's. `held` counts names without a text
+    that is served. `lines` counts lines read, `damaged` those that could not
+    be parsed, `cost_usd` and `tokens` add up entries and bills, `entries` the entries served, `plays`
+    those of variant 0 that the deck in its present
     form can ask for, `paid` those that cost something. `origins` are (source, model, entries
     served), `newest` is the latest time of creation.
     """
@@ -61,6 +74,8 @@ class Meta:
     shape: str
     order: list[str]
     radius: int
+    approved: bool = False
+    held: int = 0
     format: int = FORMAT
     log: str = ""
     built: str = ""
@@ -112,6 +127,16 @@ def answer_name(key: bytes, variant: int) -> bytes:
     return key + VARIANT.pack(variant)
 
 
+def held_content(state: str, body: bytes = b"") -> bytes:
+    """The content of a row of `held`."""
+    return state.encode() + b"\n" + body
+
+
+def state_of(content: bytes) -> str:
+    """The state that a row of `held` has."""
+    return content.partition(b"\n")[0].decode()
+
+
 def variant_of(name: bytes) -> int:
     """The variant of an answer's row, from its key."""
     number: int = VARIANT.unpack(name[KEY_SIZE:])[0]
@@ -124,19 +149,21 @@ def position_name(position: int) -> bytes:
 
 
 class Origin(NamedTuple):
-    """Where a served entry comes from: an index into Meta.origins, its line's offset in the log."""
+    """Where an entry comes from: an index into Meta.origins, its line's offset in the log."""
 
     number: int
     offset: int
+    approved: bool = False
 
     @classmethod
     def of(cls, value: bytes) -> Origin:
         """Parse the beginning of an answer's row."""
-        return cls(*_ORIGIN.unpack_from(value))
+        number, offset = _ORIGIN.unpack_from(value)
+        return cls(number & ~_APPROVED, offset, bool(number & _APPROVED))
 
     def packed(self) -> bytes:
         """The bytes with which an answer's row begins."""
-        return _ORIGIN.pack(*self)
+        return _ORIGIN.pack(self.number | _APPROVED * self.approved, self.offset)
 
 
 class Rows:
@@ -156,14 +183,17 @@ class Rows:
         self.close = weakref.finalize(self, _close, self.env, file)
         self.databases = dict(zip(_DATABASES, handles, strict=True))
 
-    def read(self, database: str, name: bytes) -> bytes | None:
-        """The content of a row, None if there is none. Raises IndexUnusableError."""
+    def read(self, database: str, name: bytes, start: int = 0) -> bytes | None:
+        """The content of a row, None if there is none. Raises IndexUnusableError.
+
+        `start` is where the checksum begins.
+        """
         try:
             with self.env.begin(self.databases[database]) as txn:
                 value = txn.get(name)
         except lmdb.Error as error:
             raise IndexUnusableError(f"{self.where}: cannot be read: {error}") from None
-        content = content_of(name, value)
+        content = content_of(name, None if value is None else value[start:])
         if value is not None and content is None:
             raise IndexUnusableError(f"{self.where}: row {name.hex()} is damaged")
         return content
@@ -172,11 +202,29 @@ class Rows:
         """The index's description of itself. Raises IndexUnusableError."""
         return Meta.from_json(self.read("meta", META_NAME) or b"{}", str(self.where))
 
-    def origin(self, key: str, variant: int) -> Origin | None:
+    def origin(self, key: str, variant: int, database: str = "answers") -> Origin | None:
         """The origin of the entry that is served for a key; None if there is none."""
-        with self.env.begin(self.databases["answers"]) as txn:
+        with self.env.begin(self.databases[database]) as txn:
             value = txn.get(answer_name(bytes.fromhex(key), variant))
         return None if value is None else Origin.of(value)
+
+    def standing(self, key: str, variant: int) -> tuple[str, Origin] | None:
+        """The state (empty: served) and origin of what is in force for a key; None if nothing is."""
+        if origin := self.origin(key, variant):
+            return "", origin
+        content = self.read("held", answer_name(bytes.fromhex(key), variant), ORIGIN_SIZE)
+        origin = self.origin(key, variant, "held")
+        return None if content is None or origin is None else (state_of(content), origin)
+
+    def source_of(
+        self, origins: Sequence[tuple[str, str, int]], key: str, variant: int
+    ) -> str | None:
+        """The source that a build must be better than; None if the build should cook the answer."""
+        found = self.standing(key, variant)
+        if found is None or found[0] == REJECTED:
+            return None
+        state, origin = found
+        return REVIEWED if origin.approved or state == DELETED else origins[origin.number][0]
 
 
 def _close(env: lmdb.Environment, file: BinaryIO) -> None:

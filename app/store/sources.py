@@ -8,8 +8,15 @@ from collections.abc import Sequence
 DEFAULT_ORDER = ("gemini", "gemini-legacy", "openai", "written", "ollama", "composer")
 
 
+# The source of texts that a reviewer wrote, and the word for those that one approved: whatever the
+# order, no other source is as good.
+EDITED, REVIEWED = "edited", "reviewed"
+
+
 def rank(order: Sequence[str], source: str) -> int:
     """The place of a source in the order, 0 the best; a source that is not in it comes last."""
+    if source in (EDITED, REVIEWED):
+        return -1
     return order.index(source) if source in order else len(order)
 
 

@@ -21,7 +21,7 @@ from precompute.cook.kinds import Cook, Cooking, cooking_of
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
 from precompute.cook.progress import Show, show
-from precompute.cook.refresh import plan_refresh
+from precompute.cook.refresh import plan_refresh, with_rejections
 from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
 from precompute.plan.strategies import Job
@@ -63,6 +63,7 @@ def _jobs(
         plan = plan_refresh(options.refresh, settings, deck, choice, context.err)
     else:
         plan = cooking.plan(options, context, choice)
+    plan = with_rejections(context.settings, context.deck, plan)
     return itertools.islice(plan, options.wanted) if options.wanted else plan
 
 
@@ -89,10 +90,10 @@ class _Build:
         started = context.clock.now()
         unfinished: UnfinishedError | None = None
         planned = len(jobs)
-        radius = options.radius_in(settings)
+        store = settings.store_options._replace(radius=options.radius_in(settings))
         with (
             LogWriter(settings.store, deck.id) as log,
-            IndexWriter(settings.store, self.cooking.deck, settings.sources, radius) as index,
+            IndexWriter.at(store, self.cooking.deck) as index,
             self.cooking.judge(settings.store) as judge,
             show(context.err, planned) as progress,
         ):

@@ -22,6 +22,7 @@ from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel
 from app.store.entry import Entry
+from app.store.in_force import rejected_texts
 from app.store.index import IndexWriter, Meta
 from app.store.key import Query
 from app.store.log import LogWriter, log_path, read_lines
@@ -145,7 +146,13 @@ class CardsCooking:
         index.catch_up()
         lines = read_ledger(context.settings.ledger, self.deck.id)
         written = written_entries(self.deck, lines)
-        found = [entry for entry in written if not index.has(entry.key, entry.variant)]
+        rejected = rejected_texts(log.path)
+        found = [
+            entry
+            for entry in written
+            if not index.has(entry.key, entry.variant)
+            and entry.response not in [old.response for old in rejected.get(entry.name, ())]
+        ]
         if found:
             log.append(found)
             index.catch_up()

@@ -127,7 +127,7 @@ class LinesCooking:
         """The gate, and the comparison with lines that were cooked before."""
         judge = LinesJudge(self.deck, self._gate)
         for item in read_log(log_path(store, self.deck.id)):
-            if isinstance(item, Record):
+            if isinstance(item, Record) and not item.entry.gone:
                 judge.kept([item.entry], item.end)
         yield judge
 

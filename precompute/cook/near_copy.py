@@ -193,7 +193,7 @@ class NearCopies:
         entries: list[Entry] = []
         end = start
         for item in read_log(self._log, start):
-            if not isinstance(item, Record):
+            if not isinstance(item, Record) or item.entry.gone:
                 continue
             entries.append(item.entry)
             end = item.end

@@ -6,7 +6,8 @@ An entry is
 - servable: one of these has changed, but the gate still passes it;
 - refused: the gate no longer passes it, and it must be cooked again;
 - gone: the deck no longer has its cards or characters, so that nobody can ask for it;
-- disliked: players voted against it.
+- disliked: players voted against it;
+- rejected: a reviewer rejected it, and no other has come in its place.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ from app.providers import NamedModel
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
 from app.store.entry import Entry
+from app.store.in_force import rejected_texts
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
-from app.store.sources import is_as_good
+from app.store.sources import EDITED, is_as_good
 from precompute.cook.choose import Choice, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
 
+# The check under which a model is told what a reviewer refused.
+REVIEWER = "reviewer"
 VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
-STALE, DISLIKED = "stale", "disliked"
-REFRESH = (STALE, DISLIKED)
+STALE, DISLIKED, REJECTED = "stale", "disliked", "rejected"
+REFRESH = (STALE, DISLIKED, REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Ageing:
 
     def judge(self, entry: Entry) -> Aged:
         """Whether an entry is valid, servable, refused or gone, and why."""
+        if entry.decision and entry.decision.forced:
+            return Aged(entry, VALID, "a reviewer set the gate aside")
         try:
             refusal = self._cooking.examine(entry.query, entry.response)
         except KeyError:
@@ -161,7 +167,7 @@ def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:
     for aged in ages(settings, deck):
         states[aged.state] += 1
         if aged.state in (SERVABLE, REFUSED) and is_as_good(
-            settings.sources, choice.name, aged.entry.source
+            settings.sources, choice.name, aged.entry.standing
         ):
             tasks.append(Task(aged.entry.query, aged.entry.variant))
     prices = load_prices(settings.prices)
@@ -223,14 +229,37 @@ def _texts_tried(
     """The number of texts in the log for each of some answers."""
     records = read_log(log_path(settings.store, deck.id)) if names else ()
     entries = (item.entry for item in records if isinstance(item, Record))
-    return Counter(name for e in entries if (name := (e.key, e.variant)) in names)
+    # A line that decides about a text is not another text.
+    return Counter(e.name for e in entries if e.name in names and e.verdict in ("", EDITED))
+
+
+def plan_rejected(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
+    """Jobs for the answers that a reviewer rejected and that have no other text yet."""
+    cooking = cooking_of(deck)
+    index = Index(settings.store, deck.id)
+    try:
+        for name, texts in rejected_texts(log_path(settings.store, deck.id)).items():
+            if texts and index.source_of(*name) is None and cooking.can_ask_for(texts[-1].query):
+                yield Job(texts[-1].query, name[1], REJECTED)
+    finally:
+        index.close()
+
+
+def with_rejections(settings: Settings, deck: AnyDeck, jobs: Iterable[Job]) -> Iterator[Job]:
+    """Jobs that know which texts a reviewer rejected, and the reviewer's notes."""
+    rejected = rejected_texts(log_path(settings.store, deck.id))
+    for job in jobs:
+        texts = rejected.get((job.query.key, job.variant)) if rejected else None
+        notes = [text.decision.note for text in texts or () if text.decision]
+        refusals = tuple((Refusal(REVIEWER, note),) for note in notes)
+        yield replace(job, refusals=(*job.refusals, *refusals)) if refusals else job
 
 
 def _replaceable(
     aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
 ) -> list[Aged]:
     """Entries that an answer of this provider would replace; the number of others is printed."""
-    kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.source)]
+    kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.standing)]
     if left := len(aged) - len(kept):
         err.print(
             f"{left:,} {kind} entries are left: {choice.name} would not be served in their place",
@@ -242,6 +271,7 @@ def _replaceable(
 PLANS: dict[str, Callable[[Settings, AnyDeck, Choice, Console], Iterable[Job]]] = {
     STALE: plan_stale,
     DISLIKED: plan_disliked,
+    REJECTED: plan_rejected,
 }
 
 

@@ -113,6 +113,6 @@ def _make_ready(folder: Path, manifest: Manifest, environ: Mapping[str, str]) ->
             )
         with (
             LogWriter(path.parent, deck.id),
-            IndexWriter(path.parent, deck, settings.sources, settings.radius) as index,
+            IndexWriter.at(settings.store_options._replace(folder=path.parent), deck) as index,
         ):
             index.catch_up()

@@ -28,7 +28,7 @@ from precompute.export.material import (
     training_texts,
 )
 from precompute.export.pairs import known_pairs
-from precompute.export.rows import SYSTEM, USER, Pair, Row, Turn
+from precompute.export.rows import SYSTEM, USER, Origin, Pair, Row, Turn
 from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, split
 from precompute.export.verdicts import Comparison, compare
@@ -114,7 +114,7 @@ def _written(
     options: ExportOptions, writer: BuildOptions, context: BuildContext, left_out: Counter[str]
 ) -> Iterator[Row]:
     """Conversations that a model writes. Raises PlanError before it is asked in vain."""
-    fault = _source_fault(str(writer.provider), options)
+    fault = _source_fault(Origin(str(writer.provider), "", ""), options)
     if fault:
         raise PlanError(f"--scenarios: {fault}")
     wanted = ScenarioOptions(options.scenarios, options.turns, options.seed)
@@ -160,7 +160,7 @@ def _allowed(
     rows: Iterator[Row], options: ExportOptions, gate: AnyGate, left_out: Counter[str]
 ) -> Iterator[Row]:
     for row in rows:
-        reason = _source_fault(row.origin.source, options)
+        reason = _source_fault(row.origin, options)
         if not reason and not row.vetted and _refused(gate, row):
             reason = "refused by the gate"
         if reason:
@@ -180,20 +180,22 @@ def _permitted(
     pairs: Iterator[Pair], options: ExportOptions, left_out: Counter[str]
 ) -> Iterator[Pair]:
     for pair in pairs:
-        if reason := _source_fault(pair.origin.source, options):
+        if reason := _source_fault(pair.origin, options):
             left_out[f"pairs, {reason}"] += 1
         else:
             yield pair
 
 
-def _source_fault(source: str, options: ExportOptions) -> str:
+def _source_fault(origin: Origin, options: ExportOptions) -> str:
     """Why rows of a source are left out; empty if they are not."""
+    source = origin.source
     if options.sources and source not in options.sources:
         return f"source {source}: not among --sources"
     if not options.sources and source == _COMPOSER:
         return f"source {source}: composed of pieces; name it with --sources to take it in"
-    if source in RESTRICTED and not options.restricted:
-        return f"source {source}: {RESTRICTED[source]}; --restricted takes it in"
+    writer = origin.edited_from or source
+    if writer in RESTRICTED and not options.restricted:
+        return f"source {writer}: {RESTRICTED[writer]}; --restricted takes it in"
     return ""
 
 

@@ -22,9 +22,11 @@ from app.kinds.kind import AnyDeck
 from app.kinds.reading import Reader
 from app.ledger.votes import UP, read_votes
 from app.settings import Settings
+from app.store.decision import REJECTED
 from app.store.entry import Entry
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
+from app.store.sources import EDITED
 from precompute.export.rows import Origin, Row, Turn
 
 TRAINING_FILE = "training.json"
@@ -116,12 +118,24 @@ class Stored:
         self._refused = log_path(settings.store, deck).with_suffix(".refused.jsonl")
         # By key, oldest first.
         self.by_key: dict[str, list[Entry]] = {}
+        self._rejected: list[Entry] = []
         for item in read_log(log_path(settings.store, deck)):
             if isinstance(item, Record):
-                self.by_key.setdefault(item.entry.key, []).append(item.entry)
+                self._take(item.entry)
         self._votes: dict[tuple[str, int, str], Counter[str]] = {}
         for name, vote in read_votes(settings.ledger, deck):
             self._votes.setdefault(name, Counter())[vote] += 1
+
+    def _take(self, entry: Entry) -> None:
+        """Take a line in; one that decides about a text stands in the place of the text's own."""
+        entries = self.by_key.setdefault(entry.key, [])
+        if entry.verdict and entry.verdict != EDITED:
+            entries[:] = [old for old in entries if not entry.same_text(old)]
+            self._rejected = [old for old in self._rejected if not entry.same_text(old)]
+        if entry.verdict == REJECTED:
+            self._rejected.append(entry)
+        elif not entry.gone:
+            entries.append(entry)
 
     def current(self) -> Iterator[Entry]:
         """The newest entry of each key, variant and source, by key."""
@@ -135,11 +149,14 @@ class Stored:
         return counts[UP], counts.total() - counts[UP]
 
     def origin(self, entry: Entry) -> Origin:
-        licence = licence_of(entry.source)
-        return Origin(entry.source, entry.model, licence, self.votes(entry))
+        before = entry.writer if entry.source == EDITED else ""
+        licence = licence_of(entry.writer)
+        return Origin(entry.source, entry.model, licence, self.votes(entry), before)
 
     def refused(self) -> Iterator[dict[str, Any]]:
-        """The refused answers that builds set aside, oldest first."""
+        """The answers that reviewers rejected, and those that builds set aside, oldest first."""
+        for entry in self._rejected:
+            yield {"key": entry.key, "refusals": ["reviewer"], "response": dict(entry.response)}
         if not self._refused.exists():
             return
         for line in self._refused.read_bytes().splitlines():

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 
 from app.kinds.kind import AnyGate
 from app.store.entry import Entry
+from app.store.sources import EDITED
 from precompute.export.material import Material, Stored
 from precompute.export.rows import Pair
-
-EDITED = "edited"
 
 
 def known_pairs(
@@ -61,7 +60,7 @@ def _by_votes(material: Material, stored: Stored, entries: Sequence[Entry]) -> I
 
 
 def _by_edits(material: Material, stored: Stored, entries: Sequence[Entry]) -> Iterator[Pair]:
-    for before, after in itertools.pairwise(entries):
+    for before, after in itertools.pairwise(sorted(entries, key=lambda entry: entry.variant)):
         same = before.variant == after.variant
         if after.source == EDITED and same and before.response != after.response:
             yield _pair(material, stored, after, material.text(before.response), EDITED)

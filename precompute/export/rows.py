@@ -24,18 +24,23 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a text came from: an entry's source and model, its licence, its votes up and down."""
+    """Where a text came from: an entry's source and model, its licence, its votes up and down.
+
+    `edited_from` is the source of the text that a reviewer edited, empty if nobody did.
+    """
 
     source: str
     model: str
     licence: str
     votes: tuple[int, int] = (0, 0)
+    edited_from: str = ""
 
     def metadata(self) -> dict[str, Any]:
         """For a row's metadata."""
         up, down = self.votes
         return {
             "source": self.source,
+            **({"edited_from": self.edited_from} if self.edited_from else {}),
             "model": self.model,
             "licence": self.licence,
             "votes": {"up": up, "down": down},

@@ -9,18 +9,19 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
-import xxhash
 
 from app.errors import PlanError
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.ledger.misses import read_ledger
+from app.store.decision import REJECTED, Decision
 from app.store.entry import Entry
+from app.store.in_force import rejected_texts
 from app.store.index import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
@@ -50,11 +51,6 @@ class Candidate:
     model: str
     usd: float
     times: int = 1
-
-    @property
-    def name(self) -> str:
-        """A hash that identifies this answer to this message."""
-        return xxhash.xxh3_128_hexdigest(f"{self.query.key} {self.text}".encode())
 
 
 def read_candidates(deck: PatternDeck, lines: Iterable[Mapping[str, Any]]) -> list[Candidate]:
@@ -90,27 +86,16 @@ def _candidate(deck: PatternDeck, line: Mapping[str, Any]) -> Candidate | None:
         return None
 
 
-# Returns yes, no, another wording, or None to end the review.
-Reviewer = Callable[[Candidate], str | bool | None]
+# What a reviewer says of an answer that shall not be stored: no text has a line break.
+REJECT = "\n"
+# Returns the text to store, perhaps in another wording, REJECT, or None to end the review.
+Reviewer = Callable[[Candidate], str | None]
 
 
-class Rejections:
-    """The names of rejected candidates, in a file, so that a person is not asked again."""
-
-    def __init__(self, folder: Path, deck: str) -> None:
-        self._path = folder / f"{deck}.rejected"
-        self._names = (
-            set(self._path.read_text("ascii", "replace").split()) if self._path.exists() else set()
-        )
-
-    def __contains__(self, candidate: object) -> bool:
-        return isinstance(candidate, Candidate) and candidate.name in self._names
-
-    def add(self, candidate: Candidate) -> None:
-        self._names.add(candidate.name)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="ascii") as file:
-            file.write(candidate.name + "\n")
+def rejections(log: Path) -> set[tuple[str, str]]:
+    """Key and text of the answers that a person rejected, here or while reviewing the store."""
+    found = rejected_texts(log).items()
+    return {(key, entry.response[TEXT]) for (key, _), entries in found for entry in entries}
 
 
 def learn(
@@ -119,52 +104,45 @@ def learn(
     log: LogWriter,
     index: IndexWriter,
     now: Callable[[], str],
-    rejections: Rejections,
     review: Reviewer | None = None,
 ) -> LearnReport:
     """Store the candidates that pass the gate and, if there is one, the reviewer."""
     gate = ChatGate(deck)
     report = LearnReport()
     index.catch_up()
+    rejected = rejections(log.path)
     for candidate in candidates:
         report.wanted += 1
         if index.has(candidate.query.key):
             report.already += 1
             continue
-        text = _accepted(gate, candidate, rejections, review, report)
-        if text is None:
+        if (candidate.query.key, candidate.text) in rejected:
+            report.rejected += 1
+            continue
+        verdict = _verdict(gate, candidate, review, report)
+        if verdict is None:
             break
-        if text:
-            log.append([_learned(candidate, text, now())])
+        if verdict is REJECT:
+            report.rejected += 1
+            decision = Decision(REJECTED, now())
+            log.append([replace(_learned(candidate, candidate.text, now()), decision=decision)])
+        elif verdict:
+            log.append([_learned(candidate, verdict, now())])
             report.taken += 1
     index.catch_up()
     return report
 
 
-def _accepted(
-    gate: ChatGate,
-    candidate: Candidate,
-    rejections: Rejections,
-    review: Reviewer | None,
-    report: LearnReport,
+def _verdict(
+    gate: ChatGate, candidate: Candidate, review: Reviewer | None, report: LearnReport
 ) -> str | None:
-    """The text to store, empty to store nothing, None to end the review."""
-    if candidate in rejections:
-        report.rejected += 1
+    """The text to store, empty to store nothing, REJECT, or None to end the review."""
+    if not _passes(gate, candidate, candidate.text, report):
         return ""
-    text = candidate.text
-    if not _passes(gate, candidate, text, report):
-        return ""
-    verdict = review(candidate) if review else True
-    if verdict is None:
-        return None
-    if verdict is False:
-        rejections.add(candidate)
-        report.rejected += 1
-        return ""
-    if isinstance(verdict, str):
-        return verdict if _passes(gate, candidate, verdict, report) else ""
-    return text
+    verdict = review(candidate) if review else candidate.text
+    if verdict in (None, REJECT, candidate.text):
+        return verdict
+    return verdict if _passes(gate, candidate, str(verdict), report) else ""
 
 
 def _passes(gate: ChatGate, candidate: Candidate, text: str, report: LearnReport) -> bool:
@@ -207,11 +185,10 @@ def build_learned(options: BuildOptions, context: BuildContext, deck: PatternDec
     started = context.clock.now()
     with (
         LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+        IndexWriter.at(settings.store_options, deck) as index,
     ):
-        rejections = Rejections(settings.ledger, deck.id)
         reviewer = _reviewer(deck) if options.review else None
-        report = learn(deck, candidates, log, index, context.clock.stamp, rejections, reviewer)
+        report = learn(deck, candidates, log, index, context.clock.stamp, reviewer)
     table(
         context.out,
         f"deck {deck.id}",
@@ -227,8 +204,8 @@ def build_learned(options: BuildOptions, context: BuildContext, deck: PatternDec
     return 0
 
 
-def _reviewer(deck: PatternDeck) -> Callable[[Candidate], str | bool | None]:
-    def ask(candidate: Candidate) -> str | bool | None:
+def _reviewer(deck: PatternDeck) -> Reviewer:
+    def ask(candidate: Candidate) -> str | None:
         character = dict(candidate.query.picks)["character"]
         click.echo(f"\n{deck.character_by_id[character].name}, asked {candidate.times} ×")
         click.echo(f"  {candidate.asked}\n  → {candidate.text}   ({candidate.model})")
@@ -237,6 +214,6 @@ def _reviewer(deck: PatternDeck) -> Callable[[Candidate], str | bool | None]:
         )
         if verdict == "e":
             return str(click.prompt("her words"))
-        return None if verdict == "q" else verdict == "y"
+        return {"q": None, "n": REJECT}.get(verdict, candidate.text)
 
     return ask

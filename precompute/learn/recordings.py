@@ -22,9 +22,12 @@ def take_in(ledger: Path, deck: str, gate: PromptGate, log: LogWriter) -> int:
     """
     path = log_path(recordings_folder(ledger), deck)
     fresh: list[Entry] = []
-    known = {_name(item.entry) for item in read_log(log.path) if isinstance(item, Record)}
+    known: set[tuple[str, int, str, str]] = set()
+    for item in read_log(log.path):
+        if isinstance(item, Record):
+            known |= _names(item.entry)
     for item in read_log(path):
-        if not isinstance(item, Record) or _name(item.entry) in known:
+        if not isinstance(item, Record) or _names(item.entry) <= known:
             continue
         if gate.examine(item.entry.query, item.entry.response) is None:
             fresh.append(item.entry)
@@ -39,7 +42,7 @@ def take_deck_in(settings: Settings, deck: PromptDeck) -> int:
         return 0
     with (
         LogWriter(settings.store, deck.id) as log,
-        IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
+        IndexWriter.at(settings.store_options, deck) as index,
     ):
         taken = take_in(settings.ledger, deck.id, PromptGate(deck.checks), log)
         index.catch_up()
@@ -47,5 +50,9 @@ def take_deck_in(settings: Settings, deck: PromptDeck) -> int:
     return taken
 
 
-def _name(entry: Entry) -> tuple[str, int, str, str]:
-    return entry.key, entry.variant, entry.created, entry.source
+def _names(entry: Entry) -> set[tuple[str, int, str, str]]:
+    """The texts that a line is of: its own, and the one that it is an edit of."""
+    found = {(*entry.name, entry.created, entry.source)}
+    if entry.decision and entry.decision.writer:
+        found.add((*entry.name, entry.decision.written, entry.decision.writer))
+    return found

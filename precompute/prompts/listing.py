@@ -11,8 +11,9 @@ from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.recordings import recordings_folder
 from app.settings import Settings
+from app.store.in_force import in_force
 from app.store.key import PROMPT
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path
 
 
 def listed(settings: Settings, deck: PromptDeck) -> Iterator[dict[str, Any]]:
@@ -20,21 +21,18 @@ def listed(settings: Settings, deck: PromptDeck) -> Iterator[dict[str, Any]]:
 
     Those of the store first, then what was recorded and is not taken in yet; each once.
     """
-    seen: set[tuple[str, int]] = set()
-    for folder in (settings.store, recordings_folder(settings.ledger)):
-        for item in read_log(log_path(folder, deck.id)):
-            if not isinstance(item, Record) or item.entry.query.kind != PROMPT:
-                continue
-            entry = item.entry
-            if folder != settings.store and (entry.key, entry.variant) in seen:
-                continue
-            seen.add((entry.key, entry.variant))
-            yield {
-                "key": entry.key,
-                "variant": entry.variant,
-                "request": orjson.loads(entry.query.picks[0][1]),
-                "reply": orjson.loads(entry.response[REPLY]),
-                "source": entry.source,
-                "model": entry.model,
-                "created": entry.created,
-            }
+    order = settings.sources
+    stored = in_force(log_path(settings.store, deck.id), order)
+    recorded = in_force(log_path(recordings_folder(settings.ledger), deck.id), order)
+    for entry in {**stored, **{n: e for n, e in recorded.items() if n not in stored}}.values():
+        if entry.gone or entry.query.kind != PROMPT:
+            continue
+        yield {
+            "key": entry.key,
+            "variant": entry.variant,
+            "request": orjson.loads(entry.query.picks[0][1]),
+            "reply": orjson.loads(entry.response[REPLY]),
+            "source": entry.source,
+            "model": entry.model,
+            "created": entry.created,
+        }

@@ -15,8 +15,10 @@ from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE
 from app.settings import Settings
+from app.store.in_force import in_force
 from app.store.index import Index, Meta, log_digest
-from app.store.log import Damage, Record, damaged_lines, log_path, read_log
+from app.store.log import Record, damaged_lines, log_path, read_log
+from app.store.options import StoreOptions
 
 # The greatest number of damaged lines that are listed.
 MOST_LINES = 20
@@ -112,7 +114,7 @@ def _check_index(
         yield Finding(str(index.path), fault)
     if behind := _behind(meta, path):
         yield Finding(str(index.path), behind)
-    found = set(index.keys())
+    found = {*index.keys(), *index.keys("held")}
     for key, _ in sorted(found - keys)[:5]:
         yield Finding(str(index.path), f"has an answer for {key}, the log has none")
     missing = keys - found
@@ -121,13 +123,12 @@ def _check_index(
     index.close()
 
 
-def check_entries(store: Path, deck: AnyDeck) -> Iterator[Finding]:
-    """Entries that the present gate refuses, or that can no longer be asked for."""
+def check_entries(options: StoreOptions, deck: AnyDeck) -> Iterator[Finding]:
+    """Texts in force that the present gate refuses, or that can no longer be asked for."""
     gate = kind_of(deck).gate(deck)
-    for item in read_log(log_path(store, deck.id)):
-        if isinstance(item, Damage):
+    for entry in in_force(log_path(options.folder, deck.id), options.sources).values():
+        if entry.gone or (entry.decision and entry.decision.forced):
             continue
-        entry = item.entry
         try:
             refusal = gate.examine(entry.query, entry.response)
         except KeyError:

@@ -19,6 +19,7 @@ from app.kinds.prompts.template import Template
 from app.kinds.reading import shorten
 from app.ledger.misses import read_ledger
 from app.settings import Settings
+from app.store.in_force import in_force
 from app.store.log import Record, log_path, read_log
 from precompute.cook.prompts import can_cook, request_of
 from precompute.cook.report import counts
@@ -45,8 +46,8 @@ def _matrix(settings: Settings, deck: PromptDeck, template: Template) -> dict[st
     """How many prompts of the template have a reply, and how many pairs of values are among them."""
     names = list(template.slots)
     cells: set[tuple[str, ...]] = set()
-    for item in read_log(log_path(settings.store, deck.id)):
-        request = request_of(item.entry.query) if isinstance(item, Record) else None
+    for entry in in_force(log_path(settings.store, deck.id), settings.sources).values():
+        request = None if entry.gone else request_of(entry.query)
         values = template.read(request) if request else None
         if values is not None:
             cells.add(tuple(values[name] for name in names))

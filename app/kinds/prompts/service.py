@@ -95,7 +95,9 @@ class ServedPrompts:
         self._sleep = serving.sleep
         self._run = serving.run
         self._gate = PromptGate(deck.checks)
-        self._replies = Replies(self.index, Recordings(settings.ledger, deck.id))
+        self._replies = Replies(
+            self.index, Recordings(settings.ledger, deck.id), approved=settings.approved
+        )
         folder = recordings_folder(settings.ledger)
         self._flights = Flights(folder / f"{deck.id}.flights")
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
