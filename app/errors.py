@@ -5,6 +5,8 @@
     │   ├── SettingError         a setting has an invalid value
     │   ├── DeckError            a deck's file is missing or wrong: file, place, cause
     │   ├── PlanError            the plan asked for cannot be made
+    │   ├── ChangedTextError     a reviewer's decision is about a text that is no longer in force
+    │   ├── RefusedTextError     the gate refuses a reviewer's text
     │   ├── BundleError          a bundle is damaged, cut, foreign or cannot be written
     │   ├── StoreError           the log or its index
     │   │   ├── StoreLockedError     another process is writing
@@ -58,6 +60,20 @@ class DeckError(OperatorError):
 
 class PlanError(OperatorError):
     """The plan asked for cannot be made."""
+
+
+class ChangedTextError(OperatorError):
+    """A reviewer's decision is about a text that is no longer in force."""
+
+
+class RefusedTextError(OperatorError):
+    """The gate refuses a reviewer's text; `refusal` says why."""
+
+    def __init__(self, refusal: object) -> None:
+        super().__init__(
+            f"the gate refuses this text: {refusal}; to set it aside, force it with a note"
+        )
+        self.refusal = refusal
 
 
 class BundleError(OperatorError):

@@ -35,6 +35,7 @@ from precompute.commands.decks import COMMANDS as DECK_COMMANDS
 from precompute.commands.models import models
 from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
 from precompute.commands.publish import publish as publish_static
+from precompute.commands.review import COMMANDS as REVIEW_COMMANDS
 from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
 from precompute.cook import progress
@@ -97,6 +98,7 @@ for command in (
     publish_static,
     *PROMPT_COMMANDS,
     *DECK_COMMANDS,
+    *REVIEW_COMMANDS,
 ):
     cli.add_command(command)
 

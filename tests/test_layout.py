@@ -37,7 +37,8 @@ LIBRARIES = {
     "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
     "precompute": {
         "click", "rich", "orjson", "xxhash", "lmdb", "psutil", "httpx", "ollama", "torch",
-        "transformers", "trl", "peft", "datasets", "yaml", "pytest", "openpyxl", "jinja2", "brotli", "packaging",
+        "transformers", "trl", "peft", "datasets", "yaml", "pytest", "openpyxl", "jinja2", "brotli",
+        "packaging", "flask", "werkzeug",
     },
 }  # fmt: skip
 # The bundle's wheels are built by a child, which is handed the environment with one more variable.

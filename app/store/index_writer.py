@@ -335,8 +335,10 @@ class IndexWriter:
             self._put_line(txn, meta, line, old, served=served)
             counts[line.origin.number] += served
             (out.discard if served else out.add)(line.name)
+            meta.reviewed += served and line.origin.approved
             if old and old.served:
                 counts[old.origin.number] -= 1
+                meta.reviewed -= old.origin.approved
         meta.origins = [
             (source, model, count + counts[number])
             for number, (source, model, count) in enumerate(meta.origins)

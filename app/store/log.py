@@ -21,7 +21,7 @@ import errno
 import fcntl
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -118,22 +118,23 @@ def appending(store: Path, deck: str) -> Iterator[None]:
         yield
 
 
-def append_beside(store: Path, deck: str, entries: Sequence[Entry]) -> int:
+def append_beside(store: Path, deck: str, make: Callable[[], Sequence[Entry]]) -> int:
     """Append entries, also while another process holds the log's lock; returns the log's new size.
 
-    Raises StoreWriteError.
+    Nobody appends between the call of `make`, which gives the entries, and the end. Raises
+    StoreWriteError, and what `make` raises.
     """
     path = log_path(store, deck)
     try:
         with appending(store, deck):
             _set_torn_tail_aside(path)
             with open_file(path, "ab", 0) as file:
-                return _append(path, file, entries)
+                return _append(path, file, make())
     except OSError as error:
         raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _append(path: Path, file: BinaryIO, entries: Iterable[Entry]) -> int:
+def _append(path: Path, file: BinaryIO, entries: Iterable[Entry | Bill]) -> int:
     before = os.fstat(file.fileno()).st_size
     block = b"".join(entry.to_line() for entry in entries)
     try:
@@ -222,11 +223,17 @@ class LogWriter:
         self.rewrite(kept())
         return list(damaged.values())
 
-    def rewrite(self, lines: Iterable[bytes], old: Path | None = None) -> None:
+    def rewrite(
+        self,
+        lines: Iterable[bytes],
+        check: Callable[[Path], None] = lambda new: None,
+        old: Path | None = None,
+    ) -> None:
         """Put a log of these lines in the place of the present one, which is kept as `old` if given.
 
-        It is written and synced beside the present one and renamed over it, so that a crash at any
-        moment leaves one of the two whole. Nobody appends meanwhile. Raises StoreWriteError.
+        It is written and synced beside the present one, examined by `check`, which raises what is
+        wrong with it, and renamed over it, so that a crash at any moment leaves one of the two whole.
+        Nobody appends meanwhile. Raises StoreWriteError.
         """
         scratch = self.path.with_name(f"{self.path.name}.new")
         try:
@@ -235,16 +242,19 @@ class LogWriter:
                     file.writelines(lines)
                     file.flush()
                     os.fsync(file.fileno())
+                check(scratch)
                 if old:
+                    old.unlink(missing_ok=True)
                     # The old log has two names for a moment; none of them is ever missing.
                     os.link(self.path, old)
                 scratch.replace(self.path)
             self._file.close()
             self._file = open_file(self.path, "ab", 0)
         except OSError as error:
+            raise StoreWriteError(f"{self.path}: cannot be rewritten: {error.strerror}") from None
+        finally:
             with contextlib.suppress(OSError):
                 scratch.unlink()
-            raise StoreWriteError(f"{self.path}: cannot be rewritten: {error.strerror}") from None
 
     def __enter__(self) -> LogWriter:
         return self

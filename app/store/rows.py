@@ -62,7 +62,7 @@ class Meta:
 
     The index covers the first `offset` bytes of the log, whose checksum is `log`; `built` is the
     value of `log` when rows were last taken away or the index was built from nothing. `order`, `radius`
-    and `approved` are those of StoreOptions, `shape` is the deck's. `held` counts names without a text
+    and `approved` are those of StoreOptions, `shape` is the deck's. `reviewed` counts the served texts that are approved or edited, `held` names without a text
     that is served. `lines` counts lines read, `damaged` those that could not
     be parsed, `cost_usd` and `tokens` add up entries and bills, `entries` the entries served, `plays`
     those of variant 0 that the deck in its present
@@ -76,6 +76,7 @@ class Meta:
     radius: int
     approved: bool = False
     held: int = 0
+    reviewed: int = 0
     format: int = FORMAT
     log: str = ""
     built: str = ""

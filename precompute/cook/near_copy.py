@@ -98,6 +98,11 @@ def _bands(packed: bytes) -> tuple[bytes, ...]:
     )
 
 
+def near_copy_path(store: Path, deck: str) -> Path:
+    """The file of a deck's sketches, which can be made anew from its log."""
+    return store / f"{deck}.copies.lmdb"
+
+
 class NearCopies:
     """The sketches of all texts in a deck's log. The caller must hold the log's lock.
 
@@ -119,7 +124,7 @@ class NearCopies:
         # Key and variant of texts that no longer count.
         self._withdrawn = {_name(*one) for one in withdrawn}
         self._field = field
-        self._path = store / f"{deck}.copies.lmdb"
+        self._path = near_copy_path(store, deck)
         # Name and sketch, by band, of accepted texts that are not in the database yet.
         self._expected: dict[bytes, tuple[bytes, bytes]] = {}
         # Those of them that are in the log, which ends at byte `_end`.

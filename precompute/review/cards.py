@@ -9,7 +9,7 @@ from typing import Any
 
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
-from app.kinds.cards.gate import Gate, leak_in
+from app.kinds.cards.gate import FIELDS, Gate, leak_in
 from app.kinds.cards.pieces import PIECES_FILE, own_pieces
 from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
@@ -17,10 +17,12 @@ from app.ledger.counters import answer_summary, kept_sums, tier_figures
 from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
+from app.store.entry import Entry
 from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
 from precompute.review.agreement import check_agreement, check_prompts
 from precompute.review.check import Finding, stored
+from precompute.review.kinds import Shown, reviewed_rows
 from precompute.review.sizes import cost_of_one, entries_within, size_lines
 from precompute.review.tiers import check_tiers
 
@@ -216,6 +218,7 @@ def stats_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "entries", f"{stored['entries']:,}"
     yield from _needed(figures["whole"])
     yield "by source", counts(stored["by_source"])
+    yield from reviewed_rows(stored)
     yield "by model", counts(stored["by_model"])
     yield "exact plays", one_in(covers["exact"])
     yield "stocked hands", one_in(covers["stocked_hands"])
@@ -261,3 +264,16 @@ def _spent(money: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "spent", f"{money['spent_usd']:.4f} USD for {money['paid_entries']:,} paid entries"
     if money["saved_usd"] is not None:
         yield "saved by hits", f"{money['saved_usd']:.4f} USD, {money['answers']:,} whole answers"
+
+
+def shown(deck: Deck, entry: Entry) -> Shown:
+    """The cards of a play with their phrases, and title and poem."""
+    asked = tuple(
+        (deck.card_by_id[phrase.card].text, phrase.text) for phrase in deck.phrases(entry.query)
+    )
+    return Shown(asked, {name: entry.response[name] for name in FIELDS if name in entry.response})
+
+
+def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """The response with other texts."""
+    return {**response, **texts}

@@ -11,7 +11,7 @@ from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS
 from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
-from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.gate import TEXT, ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
@@ -20,9 +20,11 @@ from app.ledger.misses import read_ledger
 from app.ledger.state import State
 from app.ledger.tally import Tally
 from app.settings import Settings
+from app.store.entry import Entry
 from precompute.cook.report import counts
 from precompute.learn.lines import read_candidates
 from precompute.review.check import Finding, spent_row, stored
+from precompute.review.kinds import Shown, reviewed_rows
 
 FEWEST_LINES = 8
 # For an answer to a question that is asked once in a conversation.
@@ -53,6 +55,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"
     yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
     yield from spent_row(figures["store"])
+    yield from reviewed_rows(figures["store"])
     yield "candidates to learn", f"{figures['candidates']:,}"
     yield "answers", f"{layers['answers']:,} since {layers['since'] or 'never'}"
     for tier, seen in layers["seen"].items():
@@ -188,3 +191,20 @@ def summary(settings: Settings, deck: PatternDeck, today: str) -> Iterator[str]:
         least = [min(f[i] for f in figures) for i in (0, 1)]
         text += f"; precision at least {least[0]:.2f}, recall at least {least[1]:.2f}"
     yield text
+
+
+def shown(deck: PatternDeck, entry: Entry) -> Shown:
+    """The character, and the message or the pattern (intent, mood, time of day); the line."""
+    picks = dict(entry.query.picks)
+    character = deck.character_by_id[picks.pop("character")].name
+    if "intent" in picks:
+        picks["intent"] = deck.intent_by_id[picks["intent"]].name
+    if "asked" in entry.response:
+        picks["message"] = entry.response["asked"]
+    texts = {TEXT: entry.response[TEXT]} if TEXT in entry.response else {}
+    return Shown((("character", character), *picks.items()), texts)
+
+
+def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """The response with other texts."""
+    return {**response, **texts}

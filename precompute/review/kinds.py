@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.settings import Settings
+from app.store.entry import Entry
 from precompute.review.check import Finding
+
+
+class Shown(NamedTuple):
+    """What was asked, as labels and texts, and the texts of the answer, which can be edited, by name."""
+
+    asked: tuple[tuple[str, str], ...]
+    texts: Mapping[str, str]
 
 
 class Review(Protocol):
@@ -26,8 +34,23 @@ class Review(Protocol):
     ) -> dict[str, Any]:
         """The figures of a deck, with the `most` frequent misses; `note` gets faults."""
 
+    def shown(self, deck: Any, entry: Entry) -> Shown:
+        """An entry as a reviewer reads it. Raises KeyError if the deck lacks its ids."""
+
+    def edited(self, response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+        """A response with other texts, of those that `shown` names."""
+
     def stats_rows(self, figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         """The figures as rows of a table."""
+
+
+def reviewed_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The rows of `stats` about what reviewers decided, if they decided anything."""
+    if figures["reviewed"] or figures["held"]:
+        yield (
+            "reviewed",
+            f"{figures['reviewed']:,} approved or edited, {figures['held']:,} not served",
+        )
 
 
 def review_of(deck: AnyDeck) -> Review:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -13,18 +14,22 @@ import orjson
 from app.errors import DeckError
 from app.kinds.cards.figures import store
 from app.kinds.prompts.deck import PromptDeck
+from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.recordings import recordings_folder
+from app.kinds.prompts.reply import Reply
 from app.kinds.prompts.request import PromptRequest
 from app.kinds.prompts.template import Template
 from app.kinds.reading import shorten
 from app.ledger.misses import read_ledger
 from app.settings import Settings
+from app.store.entry import Entry
 from app.store.in_force import in_force
 from app.store.log import Record, log_path, read_log
 from precompute.cook.prompts import can_cook, request_of
 from precompute.cook.report import counts
 from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
 from precompute.review.check import Finding, spent_row, stored
+from precompute.review.kinds import Shown, reviewed_rows
 
 
 def stats(
@@ -94,6 +99,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "mode", figures["mode"]
     yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
     yield from spent_row(figures["store"])
+    yield from reviewed_rows(figures["store"])
     yield "recorded by the server", f"{figures['recordings']:,}"
     if matrix := figures["matrix"]:
         yield "prompts of the template", f"{matrix['count']:,} of {matrix['of']:,}"
@@ -121,3 +127,30 @@ def summary(settings: Settings, deck: PromptDeck, today: str) -> Iterator[str]:
         return
     figures = stats(settings, deck, today or time.strftime("%Y-%m-%d"), 0, lambda _: None)
     yield f"deck {deck.id}: {figures['store']['entries']} entries, mode {figures['mode']}"
+
+
+def shown(deck: PromptDeck, entry: Entry) -> Shown:
+    """The messages of a request, and the texts of the reply's choices."""
+    request = request_of(entry.query)
+    assert request is not None
+    asked: list[tuple[str, str]] = [(message.role, message.text) for message in request.messages]
+    asked += [("input", text) for text in request.inputs]
+    reply = Reply.from_text(entry.response[REPLY]) if REPLY in entry.response else Reply()
+    return Shown(
+        tuple(asked), dict(zip(_names(reply), [c.text for c in reply.choices], strict=True))
+    )
+
+
+def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """The response with other texts; the pieces in which the old ones came are left out."""
+    reply = Reply.from_text(response[REPLY])
+    choices = tuple(
+        replace(choice, text=texts.get(name, choice.text))
+        for name, choice in zip(_names(reply), reply.choices, strict=True)
+    )
+    return {**response, REPLY: replace(reply, choices=choices, pace=()).to_text()}
+
+
+def _names(reply: Reply) -> list[str]:
+    """The names of a reply's texts: `text`, `text 2`, …"""
+    return [f"text {n}" if n > 1 else "text" for n in range(1, len(reply.choices) + 1)]

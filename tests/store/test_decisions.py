@@ -13,15 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.errors import StoreLockedError, StoreWriteError
 from app.kinds.cards.deck import Deck
 from app.store.answer import exact_body
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, Decision
-from app.store.entry import Entry
+from app.store.entry import Entry, Usage
 from app.store.in_force import in_force, rejected_texts
 from app.store.index import DEFAULT_ORDER, Index, IndexWriter
 from app.store.log import LogWriter, append_beside, log_path
+from app.store.options import StoreOptions
 from app.store.sources import EDITED
 from precompute.plan.strategies import plan_stock
+from precompute.review.compact import compact
 from tests.making import entry, small_deck
 
 ORDER = DEFAULT_ORDER
@@ -50,7 +53,9 @@ def random_lines(deck: Deck, rng: Random, length: int) -> list[Entry]:
         verdict = rng.choice((APPROVED, REOPENED, EDITED, REJECTED, DELETED))
         line = replace(before, decision=Decision(verdict, at))
         if verdict == EDITED:
-            line = replace(line, source=EDITED, created=at, response={"title": "t", "poem": at})
+            line = replace(
+                line, source=EDITED, created=at, response={"title": "t", "poem": f"edit {at}"}
+            )
         if verdict == DELETED:
             line = replace(line, response={})
         lines.append(line)
@@ -86,7 +91,7 @@ def contents(store: Path, deck: Deck) -> dict[str, object]:
         },
         "held": set(index.keys("held")),
         "stock": sorted(index.stocked(n) for n in range(meta.stocked_hands)),
-        "counts": (meta.entries, meta.held, meta.plays, meta.stocked_plays, origins),
+        "counts": (meta.entries, meta.held, meta.plays, meta.reviewed, meta.stocked_plays, origins),
         "hands": hands,
     }
     index.close()
@@ -101,7 +106,8 @@ def test_an_index_has_what_is_in_force(
     """Whatever was cooked and decided in whatever order, the index has the texts in force, its hands
     and counts are theirs, and it is the same whether it followed the log or was built from nothing."""
     store, rng = tmp_path_factory.mktemp("store"), Random(seed)
-    put(store, deck, random_lines(deck, rng, length), rng, approved=approved)
+    lines = random_lines(deck, rng, length)
+    put(store, deck, lines, rng, approved=approved)
     followed = contents(store, deck)
     now = in_force(log_path(store, deck.id), ORDER)
     shown = {
@@ -113,11 +119,20 @@ def test_an_index_has_what_is_in_force(
     assert followed["held"] == now.keys() - shown.keys()
     counts = followed["counts"]
     assert isinstance(counts, tuple)
-    assert counts[:3] == (len(shown), len(now) - len(shown), len(shown))
+    approved_now = sum(now[name].approved for name in shown)
+    assert counts[:4] == (len(shown), len(now) - len(shown), len(shown), approved_now)
     (store / f"{deck.id}.lmdb").unlink()
     with IndexWriter(store, deck, ORDER, 0, approved=approved) as index:
         index.catch_up()
     assert contents(store, deck) == followed
+    compact(StoreOptions(store, "", ORDER, 0, approved), deck, keep=None)
+    assert contents(store, deck)["answers"] == shown
+    assert contents(store, deck)["held"] == followed["held"]
+    texts = log_path(store, deck.id).read_text("utf-8")
+    deleted = {name for name, e in now.items() if e.verdict == DELETED}
+    for line in lines:
+        if line.name in deleted and line.response:
+            assert line.response["poem"] not in texts
 
 
 def test_a_build_sees_what_it_need_not_cook(deck: Deck, tmp_path: Path) -> None:
@@ -147,7 +162,7 @@ def test_reviewers_append_while_a_build_runs(deck: Deck, tmp_path: Path) -> None
         def review(number: int) -> None:
             for query in queries[number::4]:
                 line = replace(entry(query), decision=Decision(REJECTED, "now"))
-                append_beside(tmp_path, deck.id, [line])
+                append_beside(tmp_path, deck.id, [line].copy)
                 with IndexWriter(tmp_path, deck, ORDER, 0) as own:
                     own.catch_up()
 
@@ -176,7 +191,8 @@ def test_a_torn_tail_does_not_harm_a_decision(deck: Deck, tmp_path: Path) -> Non
         log.append([entry(query)])
     path = log_path(tmp_path, deck.id)
     path.write_bytes(path.read_bytes() + b'{"torn')
-    append_beside(tmp_path, deck.id, [replace(entry(query), decision=Decision(REJECTED, "now"))])
+    line = replace(entry(query), decision=Decision(REJECTED, "now"))
+    append_beside(tmp_path, deck.id, lambda: [line])
     assert [e.verdict for e in in_force(path, ORDER).values()] == [REJECTED]
     assert (tmp_path / f"{deck.id}.torn").read_bytes() == b'{"torn\n'
 
@@ -185,7 +201,39 @@ def test_a_rejection_that_was_taken_back_rejects_nothing(deck: Deck, tmp_path: P
     """A text that was rejected and then approved may be cooked again."""
     query = next(plan_stock(deck, 0, 0)).query
     lines = [replace(entry(query), decision=Decision(v, "now")) for v in (REJECTED, APPROVED)]
-    append_beside(tmp_path, deck.id, lines[:1])
+    append_beside(tmp_path, deck.id, lambda: lines[:1])
     assert [*rejected_texts(log_path(tmp_path, deck.id))[query.key, 0]] == lines[:1]
-    append_beside(tmp_path, deck.id, lines[1:])
+    append_beside(tmp_path, deck.id, lambda: lines[1:])
     assert not rejected_texts(log_path(tmp_path, deck.id))[query.key, 0]
+
+
+def test_compacting_keeps_the_bill_and_the_old_log_until_the_new_is_whole(
+    deck: Deck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was paid stays paid; if any step fails, the log is the old one, byte for byte."""
+    query = next(plan_stock(deck, 0, 0)).query
+    paid = [
+        replace(entry(query, f"text {n}"), created=f"{n}", cost_usd=0.25, usage=Usage(n, n))
+        for n in range(4)
+    ]
+    put(tmp_path, deck, paid, Random(0), approved=False)
+    path = log_path(tmp_path, deck.id)
+    options, before = StoreOptions(tmp_path, "", ORDER, 0), path.read_bytes()
+    for step in ("fsync", "link"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"app.store.log.os.{step}", _no_space)
+            with pytest.raises(StoreWriteError):
+                compact(options, deck, keep=None)
+        assert path.read_bytes() == before
+    with LogWriter(tmp_path, deck.id), pytest.raises(StoreLockedError):
+        compact(options, deck, keep=None)
+    done = compact(options, deck, keep=tmp_path / "kept")
+    assert done.lines == (4, 1)
+    assert (tmp_path / "kept").read_bytes() == before
+    (now,) = in_force(path, ORDER).values()
+    assert (now.cost_usd, now.usage) == (1.0, Usage(6, 6))
+    assert sorted(one.name for one in tmp_path.glob("*.new")) == []
+
+
+def _no_space(*arguments: object) -> None:
+    raise OSError(28, "No space left on device")

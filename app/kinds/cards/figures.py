@@ -44,7 +44,14 @@ def space(deck: Deck) -> dict[str, Any]:
 def store(meta: Meta | None) -> dict[str, Any]:
     """The figures of the store, from its index."""
     if meta is None:
-        return {"entries": 0, "by_source": {}, "by_model": {}, "generation": 0}
+        return {
+            "entries": 0,
+            "reviewed": 0,
+            "held": 0,
+            "by_source": {},
+            "by_model": {},
+            "generation": 0,
+        }
     by_source: Counter[str] = Counter()
     by_model: Counter[str] = Counter()
     for source, model, count in meta.origins:
@@ -52,6 +59,8 @@ def store(meta: Meta | None) -> dict[str, Any]:
         by_model[str(model)] += int(str(count))
     return {
         "entries": meta.entries,
+        "reviewed": meta.reviewed,
+        "held": meta.held,
         "by_source": dict(by_source),
         "by_model": dict(by_model),
         "lines": meta.lines,

@@ -1,0 +1,146 @@
+"""`precompute review` and `precompute compact`."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from app.errors import PlanError
+from app.kinds.kind import AnyDeck
+from app.settings import Settings
+from app.store.holder import publish
+from app.store.log import log_path
+from precompute.commands.common import deck_option, named_deck, read_settings
+from precompute.cook.clock import SystemClock
+from precompute.cook.report import table as print_table
+from precompute.decks.sheets import read_tables, write_tables
+from precompute.review import table
+from precompute.review.compact import compact as compact_log
+from precompute.review.desk import OPEN, STATUSES, Desk, Publisher, Wanted, summary
+from precompute.review.terminal import review as review_in_terminal
+
+
+def _cooked(deck_name: str | None) -> tuple[Settings, AnyDeck]:
+    """Settings and deck. Raises PlanError if nothing is cooked for it."""
+    settings = read_settings()
+    deck = named_deck(settings, deck_name)
+    if not log_path(settings.store, deck.id).exists():
+        raise PlanError(f"nothing is cooked for deck {deck.id!r} yet; run: precompute build")
+    return settings, deck
+
+
+def _desk(deck_name: str | None) -> Desk:
+    settings, deck = _cooked(deck_name)
+    return Desk(settings, deck, SystemClock().stamp)
+
+
+@click.group(invoke_without_command=True)
+@deck_option
+@click.option("--terminal", is_flag=True, help="Ask here, about one text after the other.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Of the page; 0: a free one."
+)
+@click.option("--open/--no-open", "opened", default=True, help="Whether a browser is opened.")
+@click.option("--source", default="", help="With --terminal: only texts of this source.")
+@click.option("--search", default="", help="With --terminal: only texts with these words.")
+@click.option(
+    "--status",
+    type=click.Choice(STATUSES),
+    default=OPEN,
+    show_default=True,
+    help="With --terminal: only texts about which this was decided.",
+)
+@click.pass_context
+def review(
+    context: click.Context, deck_name: str | None, terminal: bool, port: int, opened: bool,
+    source: str, search: str, status: str,
+) -> int:  # fmt: skip
+    """Read what was cooked; approve, edit, reject and delete it. Opens a page on this machine."""
+    context.obj = deck_name
+    if context.invoked_subcommand:
+        return 0
+    desk = _desk(deck_name)
+    with Publisher(desk) as publisher:
+        if terminal:
+            wanted = Wanted(search=search, source=source, status=status)
+            review_in_terminal(desk, wanted, publisher.due)
+        else:
+            _serve(desk, publisher, port, opened=opened)
+    print_table(Console(), f"deck {desk.deck.id}", summary(desk))
+    if publisher.problem:
+        raise PlanError(f"every decision is in the log, but: {publisher.problem}")
+    return 0
+
+
+def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None:
+    # Loaded here, since no other command needs Flask.
+    from precompute.review.server import HOST, listen, make_app
+
+    token = secrets.token_urlsafe(18)
+    language = str(getattr(desk.deck, "language", ""))
+    server = listen(make_app(desk, publisher, token, language), port)
+    url = f"http://{HOST}:{server.port}/#{token}"
+    click.echo(f"review deck {desk.deck.id} at {url}")
+    click.echo("Ctrl-C ends; every decision is in the log at once")
+    if opened and sys.stdout.isatty():
+        click.launch(url)
+    # It ends, and closes, with Ctrl-C.
+    server.serve_forever()
+
+
+@review.command("export")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--status", type=click.Choice(["", *STATUSES]), default="", help="Only these.")
+@click.option("--source", default="", help="Only texts of this source.")
+@click.option("--search", default="", help="Only texts with these words.")
+@click.pass_obj
+def export_(deck_name: str | None, target: Path, status: str, source: str, search: str) -> int:
+    """Write the texts into TARGET, a .csv or .xlsx file, to be read in a spreadsheet."""
+    if target.suffix.lower() not in (".csv", ".xlsx"):
+        raise PlanError(f"{target}: name a .csv or .xlsx file")
+    desk = _desk(deck_name)
+    texts = table.table_of(desk, Wanted(search, source, status))
+    for path in write_tables(target, {table.REVIEW: texts}):
+        click.echo(f"wrote {path}: {len(texts) - 1:,} texts")
+    return 0
+
+
+@review.command("import")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def import_(deck_name: str | None, source: Path) -> int:
+    """Take in what was decided in a spreadsheet: the column verdict, and texts that were changed."""
+    desk = _desk(deck_name)
+    read = read_tables(source, [table.REVIEW])[table.REVIEW]
+    with Publisher(desk) as publisher:
+        taken = list(table.take_in(desk, read, str(source)))
+        publisher.due()
+    faults = [one for one in taken if one.fault]
+    for one in faults:
+        click.echo(f"row {one.row}: not taken: {one.fault}", err=True)
+    click.echo(f"{len(taken) - len(faults):,} decisions taken in, {len(faults):,} not")
+    return 2 if faults else 0
+
+
+@click.command()
+@deck_option
+@click.option("--keep", is_flag=True, help="Keep the old log beside the new one.")
+def compact(deck_name: str | None, keep: bool) -> int:
+    """Rewrite a deck's log with what is in force, so that what was deleted is gone from the disk."""
+    settings, deck = _cooked(deck_name)
+    path = log_path(settings.store, deck.id)
+    stamp = SystemClock().stamp().replace(":", "")
+    kept = path.with_name(f"{path.name}.{stamp}") if keep else None
+    lines, size = compact_log(settings.store_options, deck, keep=kept)
+    publish(settings.store_options, deck.id)
+    click.echo(f"{path}: {lines[0]:,} lines are {lines[1]:,}, {size[0]:,} bytes are {size[1]:,}")
+    if kept:
+        click.echo(f"the old log is kept as {kept}")
+    return 0
+
+
+COMMANDS = (review, compact)

@@ -1,0 +1,366 @@
+"""The reviewer's desk: the texts in force of a deck, and decisions about them.
+
+Decisions are lines of the log (see `app.store.decision`). They can be made while a build runs, and by
+several reviewers at once: a decision names the text that its reviewer has read, and is not taken if
+another text is in force by then.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import xxhash
+
+from app.errors import ChangedTextError, OperatorError, PlanError, RefusedTextError
+from app.kinds.decks import kind_of
+from app.kinds.kind import AnyDeck
+from app.kinds.refusal import Refusal
+from app.ledger.votes import UP, read_votes
+from app.settings import Settings
+from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, Decision
+from app.store.entry import Entry
+from app.store.holder import publish
+from app.store.in_force import InForce
+from app.store.index import IndexWriter
+from app.store.log import Record, append_beside, log_path, read_log
+from app.store.sealed import Identity, identity
+from app.store.sources import EDITED
+from precompute.review.kinds import Shown, review_of
+
+Name = tuple[str, int]
+# What a text is that nobody has decided about.
+OPEN = "open"
+STATUSES = (OPEN, APPROVED, EDITED, REJECTED, DELETED)
+# The check of a text whose deck no longer has what it was asked for.
+GONE = "gone"
+_LONGEST_TEXT, _LONGEST_NOTE = 20_000, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which texts are wanted; an empty member wants all.
+
+    `check` is the name of a check that refuses the text, "passes" or "fails"; `votes` is "up" or
+    "down"; `least` and `most` are the length in characters.
+    """
+
+    search: str = ""
+    source: str = ""
+    status: str = ""
+    check: str = ""
+    votes: str = ""
+    least: int | None = None
+    most: int | None = None
+
+
+class Said(NamedTuple):
+    """A reviewer's decision about the text with this `mark`.
+
+    `texts` are the new ones of an edit; `force`: whether the gate is set aside, which needs a note.
+    """
+
+    verdict: str
+    mark: str
+    texts: Mapping[str, str] = {}
+    note: str = ""
+    force: bool = False
+
+
+def mark_of(entry: Entry) -> str:
+    """What a reviewer has read: changes with the text and with every decision about it."""
+    # A letter first: a spreadsheet makes a number of what looks like one.
+    return f"t{xxhash.xxh3_64_hexdigest(entry.to_line())}"
+
+
+class Desk:
+    """Reads the log as it grows, and appends decisions. `stamp` gives the time, UTC in ISO 8601.
+
+    May be used from several threads.
+    """
+
+    def __init__(self, settings: Settings, deck: AnyDeck, stamp: Callable[[], str]) -> None:
+        self.deck = deck
+        self._settings = settings
+        self._stamp = stamp
+        self._review = review_of(deck)
+        self._gate = kind_of(deck).gate(deck)
+        self._path = log_path(settings.store, deck.id)
+        self._lock = threading.RLock()
+        self._read_from(None)
+
+    def _read_from(self, seen: Identity | None) -> None:
+        self._seen, self._end = seen, 0
+        self._force = InForce(self._settings.sources)
+        self._refusals: dict[Name, tuple[Entry, Refusal | None]] = {}
+
+    def _catch_up(self) -> None:
+        """Take in what the log has got; from its beginning if it was rewritten."""
+        now = identity(self._path)
+        if now is None or self._seen is None or now[:2] != self._seen[:2]:
+            self._read_from(now)
+        for item in read_log(self._path, self._end):
+            if isinstance(item, Record):
+                self._force.take(item.entry)
+                self._end = item.end
+
+    # Reading.
+
+    def names(self, wanted: Wanted) -> list[Name]:
+        """The texts that are wanted, in the order in which the log first had them."""
+        with self._lock:
+            self._catch_up()
+            votes = self.votes() if wanted.votes else {}
+            search = _folded(wanted.search)
+            return [
+                name
+                for name, entry in self._force.entries.items()
+                if self._is_wanted(entry, wanted, search, votes)
+            ]
+
+    def _is_wanted(
+        self, entry: Entry, wanted: Wanted, search: str, votes: Mapping[Any, Counter[str]]
+    ) -> bool:
+        if wanted.status and status_of(entry) != wanted.status:
+            return False
+        if wanted.source and entry.source != wanted.source:
+            return False
+        length = self.length(entry)
+        if not (wanted.least or 0) <= length <= (length if wanted.most is None else wanted.most):
+            return False
+        if wanted.votes:
+            counts = votes.get((*entry.name, entry.created), Counter())
+            up = counts[UP] - (counts.total() - counts[UP])
+            if (up if wanted.votes == UP else -up) <= 0:
+                return False
+        if search and search not in _folded(self._words(entry)):
+            return False
+        return not wanted.check or _has_check(self.refusal(entry), wanted.check)
+
+    def _words(self, entry: Entry) -> str:
+        shown = self.shown(entry)
+        asked = (part for pair in shown.asked for part in pair)
+        return "\n".join((entry.key, *asked, *shown.texts.values()))
+
+    def entry(self, name: Name) -> Entry | None:
+        """The line that is in force for a name."""
+        with self._lock:
+            self._catch_up()
+            return self._force.entries.get(name)
+
+    def shown(self, entry: Entry) -> Shown:
+        """What was asked and the texts; the ids alone if the deck no longer has them."""
+        try:
+            return self._review.shown(self.deck, entry)
+        except KeyError:
+            return Shown(entry.query.picks, dict(entry.response))
+
+    def length(self, entry: Entry) -> int:
+        """The characters of the longest text, which in a poem is not its title."""
+        return max((len(text) for text in self.shown(entry).texts.values()), default=0)
+
+    def refusal(self, entry: Entry) -> Refusal | None:
+        """The gate's first refusal of a text, None if it passes or there is none."""
+        known = self._refusals.get(entry.name)
+        if known is None or known[0] is not entry:
+            known = (entry, None if entry.gone else self._examine(entry))
+            self._refusals[entry.name] = known
+        return known[1]
+
+    def _examine(self, entry: Entry) -> Refusal | None:
+        try:
+            return self._gate.examine(entry.query, entry.response)
+        except KeyError:
+            return Refusal(GONE)
+
+    def counts(self) -> dict[str, Counter[str]]:
+        """How many texts there are by status, and by source."""
+        with self._lock:
+            self._catch_up()
+            entries = list(self._force.entries.values())
+        return {
+            "status": Counter(map(status_of, entries)),
+            "source": Counter(entry.source for entry in entries),
+        }
+
+    def votes(self) -> dict[tuple[str, int, str], Counter[str]]:
+        """Votes by key, variant and time of creation."""
+        found: dict[tuple[str, int, str], Counter[str]] = {}
+        for name, vote in read_votes(self._settings.ledger, self.deck.id):
+            found.setdefault(name, Counter())[vote] += 1
+        return found
+
+    # Deciding.
+
+    def decide(self, name: Name, said: Said) -> Entry:
+        """Append a decision; returns the line that is in force now.
+
+        Raises PlanError for a decision that cannot be made, ChangedTextError if another text is in
+        force than the reviewer has read, RefusedTextError if the gate refuses an edit.
+        """
+        self._check(said)
+        with self._lock:
+            append_beside(self._settings.store, self.deck.id, lambda: [self._line(name, said)])
+            self._catch_up()
+            return self._force.entries[name]
+
+    def _check(self, said: Said) -> None:
+        if said.verdict not in (*STATUSES[1:], REOPENED):
+            raise PlanError(f"no such decision: {said.verdict!r}")
+        if len(said.note) > _LONGEST_NOTE or any(
+            len(text) > _LONGEST_TEXT for text in said.texts.values()
+        ):
+            raise PlanError(
+                f"a text has at most {_LONGEST_TEXT:,} characters, a note {_LONGEST_NOTE:,}"
+            )
+        if said.force and not said.note.strip():
+            raise PlanError("to set the gate aside, say why in a note")
+
+    def _line(self, name: Name, said: Said) -> Entry:
+        """The line of a decision, by what is in force while nobody else appends."""
+        self._catch_up()
+        old = self._force.entries.get(name)
+        if old is None or mark_of(old) != said.mark:
+            raise ChangedTextError("the text has changed since it was read; look at it again")
+        if old.verdict == DELETED:
+            raise PlanError("the text is deleted; a build can store another in its place")
+        decision = Decision(said.verdict, self._stamp(), said.note.strip())
+        line = replace(old, usage=None, cost_usd=0.0)
+        if said.verdict == DELETED:
+            return replace(line, response={}, decision=decision)
+        if said.verdict == EDITED:
+            return self._edited(line, said, decision)
+        if old.decision:
+            # Whose an edited text was stays with it.
+            decision = decision._replace(
+                writer=old.decision.writer, written=old.decision.written, forced=old.decision.forced
+            )
+        return replace(line, decision=decision)
+
+    def _edited(self, line: Entry, said: Said, decision: Decision) -> Entry:
+        texts = {name: text.replace("\r\n", "\n").strip() for name, text in said.texts.items()}
+        known = self.shown(line).texts
+        if not texts or not texts.keys() <= known.keys():
+            raise PlanError(f"the texts of this answer are: {', '.join(known)}")
+        response = self._review.edited(line.response, texts)
+        if response == line.response:
+            raise PlanError("the text is the same as before; approve it")
+        try:
+            refusal = self._gate.examine(line.query, response)
+        except KeyError:
+            raise PlanError("the deck no longer has what this was asked for") from None
+        if refusal and not said.force:
+            raise RefusedTextError(refusal)
+        before = line.decision
+        return replace(
+            line,
+            response=response,
+            source=EDITED,
+            fingerprint=EDITED,
+            created=decision.at,
+            decision=decision._replace(
+                writer=line.writer,
+                written=(before.written if before else "") or line.created,
+                forced=str(refusal) if refusal else "",
+            ),
+        )
+
+    # The index.
+
+    def publish(self) -> None:
+        """Bring the index up to the log, so that a running server follows. Raises StoreError."""
+        options = self._settings.store_options
+        with IndexWriter.at(options, self.deck) as index:
+            index.catch_up()
+        publish(options, self.deck.id)
+
+
+class Publisher:
+    """Brings the index up to the log after decisions, beside the reviewer's work.
+
+    A decision is safe once it is in the log; if the index cannot be written, `problem` says so.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._due, self._over = threading.Event(), False
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Publisher:
+        self._due.set()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over = True
+        self._due.set()
+        self._thread.join()
+
+    def due(self) -> None:
+        """There is something new in the log."""
+        self._due.set()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            last = self._over
+            try:
+                self._desk.publish()
+                self.problem = ""
+            except OperatorError as error:
+                self.problem = str(error)
+            if last:
+                return
+
+
+def status_of(entry: Entry) -> str:
+    """What a reviewer has decided about the text in force."""
+    if entry.verdict in (APPROVED, REJECTED, DELETED, EDITED):
+        return entry.verdict
+    return OPEN
+
+
+def _has_check(refusal: Refusal | None, check: str) -> bool:
+    if check in ("passes", "fails"):
+        return (refusal is None) == (check == "passes")
+    return refusal is not None and refusal.check == check
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def row_of(desk: Desk, entry: Entry, votes: Mapping[Any, Counter[str]]) -> dict[str, Any]:
+    """A text as the page gets it."""
+    shown, refusal = desk.shown(entry), desk.refusal(entry)
+    counts = votes.get((*entry.name, entry.created), Counter())
+    return {
+        "key": entry.key,
+        "variant": entry.variant,
+        "mark": mark_of(entry),
+        "status": status_of(entry),
+        "asked": shown.asked,
+        "texts": shown.texts,
+        "source": entry.source,
+        "writer": entry.writer,
+        "model": entry.model,
+        "created": entry.created,
+        "length": desk.length(entry),
+        "check": str(refusal) if refusal else "",
+        "votes": [counts[UP], counts.total() - counts[UP]],
+        "decision": entry.decision.to_json() if entry.decision else None,
+    }
+
+
+def summary(desk: Desk) -> Iterator[tuple[str, object]]:
+    """Rows that say how many texts there are by status."""
+    found = desk.counts()["status"]
+    for status in STATUSES:
+        if found[status]:
+            yield status, f"{found[status]:,}"
