@@ -310,7 +310,9 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("kind", EDITS)
+@pytest.mark.parametrize(
+    "kind", ["faq", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("poem", "chat"))]
+)
 def test_every_kind_is_reviewed_in_the_terminal(kind: str, tmp_path: Path) -> None:
     """Cards, chat and prompts: one text is edited with the person's editor, the other rejected; an
     edit that the gate refuses is said, and taken only with a note."""
@@ -424,6 +426,7 @@ def test_deleted_texts_leave_the_disk(own: Precompute, serve: Serve) -> None:
     assert now(own)[deleted.key].gone
 
 
+@pytest.mark.long
 def test_edits_and_rejections_are_preferences(own: Precompute) -> None:
     """An export makes a pair of each edit with the text before, also after `compact`; what was written
     by a service whose terms may forbid training stays left out when it was edited."""
