@@ -43,9 +43,10 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An entry and the offset in bytes of the end of its line."""
+    """An entry and the offsets in bytes at which its line begins and ends."""
 
     entry: Entry
+    start: int
     end: int
 
 
@@ -87,7 +88,7 @@ def _item(offset: int, line: bytes) -> Record | Damage | None:
         if is_bill(line):
             Bill.from_line(line)
             return None
-        return Record(Entry.from_line(line), offset + len(line))
+        return Record(Entry.from_line(line), offset, offset + len(line))
     except DamagedLineError as error:
         return Damage(offset, str(error))
 

@@ -105,14 +105,9 @@ def served_entries(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
     """The entries that are served, in the order of the log. Raises IndexUnusableError."""
     index = Index(settings.store, deck.id)
     try:
-        start = 0
         for item in read_log(log_path(settings.store, deck.id)):
-            if isinstance(item, Record):
-                if index.offset(item.entry.key, item.entry.variant) == start:
-                    yield item.entry
-                start = item.end
-            else:
-                start = -1
+            if isinstance(item, Record) and index.offset(*item.entry.name) == item.start:
+                yield item.entry
     finally:
         index.close()
 

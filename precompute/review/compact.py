@@ -17,10 +17,10 @@ from typing import NamedTuple
 from app.errors import StoreWriteError
 from app.kinds.kind import AnyDeck
 from app.store.decision import DELETED
-from app.store.entry import Entry, Usage
+from app.store.entry import Bill, Entry, Usage, is_bill
 from app.store.in_force import in_force, rejected_texts
 from app.store.index import IndexWriter
-from app.store.log import LogWriter, Record, log_path, read_log
+from app.store.log import LogWriter, Record, log_path, read_lines, read_log
 from app.store.options import StoreOptions
 from precompute.cook.near_copy import near_copy_path
 
@@ -46,7 +46,7 @@ def compact(options: StoreOptions, deck: AnyDeck, *, keep: Path | None) -> Compa
         log.set_damage_aside()
         before = path.stat().st_size, _count(path)
         log.rewrite(
-            (entry.to_line() for entry in kept_entries(path, options.sources)),
+            kept_lines(path, options.sources),
             lambda new: _compare(path, new, options.sources),
             old,
         )
@@ -60,11 +60,16 @@ def compact(options: StoreOptions, deck: AnyDeck, *, keep: Path | None) -> Compa
 
 
 def _count(path: Path) -> int:
-    return sum(1 for _ in read_log(path))
+    return sum(1 for _ in read_lines(path))
 
 
-def kept_entries(path: Path, order: Sequence[str]) -> Iterator[Entry]:
-    """The entries of a log that are kept, in their order."""
+def kept_lines(path: Path, order: Sequence[str]) -> Iterator[bytes]:
+    """The lines of a log that are kept: its bills, then entries, both in their order."""
+    yield from (line for _, line in read_lines(path) if is_bill(line))
+    yield from (entry.to_line() for entry in _kept(path, order))
+
+
+def _kept(path: Path, order: Sequence[str]) -> Iterator[Entry]:
     now = in_force(path, order)
     rejected = rejected_texts(path)
     bills = _bills(path, now)
@@ -114,7 +119,7 @@ def _entries(path: Path) -> Iterator[Entry]:
 def _compare(old: Path, new: Path, order: Sequence[str]) -> None:
     """Raise StoreWriteError unless both logs have the same in force, rejected the same, cost the same."""
     same = _plain(in_force(old, order)) == _plain(in_force(new, order))
-    cost = [sum(entry.cost_usd for entry in _entries(path)) for path in (old, new)]
+    cost = [_cost(path) for path in (old, new)]
     gone = {name for name, entry in in_force(old, order).items() if entry.verdict == DELETED}
     rejected = [
         {name: [e.response for e in texts] for name, texts in rejected_texts(path).items()
@@ -123,6 +128,11 @@ def _compare(old: Path, new: Path, order: Sequence[str]) -> None:
     ]  # fmt: skip
     if not (same and isclose(*cost, abs_tol=1e-9) and rejected[0] == rejected[1]):
         raise StoreWriteError(f"{new}: does not say what {old} says; the old log stays")
+
+
+def _cost(path: Path) -> float:
+    bills = (Bill.from_line(line).cost_usd for _, line in read_lines(path) if is_bill(line))
+    return sum(bills) + sum(entry.cost_usd for entry in _entries(path))
 
 
 def _plain(entries: dict[Name, Entry]) -> dict[Name, Entry]:

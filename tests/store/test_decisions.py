@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 
 from app.errors import StoreLockedError, StoreWriteError
 from app.kinds.cards.deck import Deck
+from app.settings import Settings
 from app.store.answer import exact_body
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, Decision
-from app.store.entry import Entry, Usage
+from app.store.entry import Bill, Entry, Usage
 from app.store.in_force import in_force, rejected_texts
 from app.store.index import DEFAULT_ORDER, Index, IndexWriter
 from app.store.log import LogWriter, append_beside, log_path
 from app.store.options import StoreOptions
 from app.store.sources import EDITED
+from precompute.cook.refresh import served_entries
 from precompute.plan.strategies import plan_stock
 from precompute.review.compact import compact
 from tests.making import entry, small_deck
@@ -217,6 +219,8 @@ def test_compacting_keeps_the_bill_and_the_old_log_until_the_new_is_whole(
         for n in range(4)
     ]
     put(tmp_path, deck, paid, Random(0), approved=False)
+    with LogWriter(tmp_path, deck.id) as log:
+        log.append([Bill("gemini", "m", "now", Usage(1, 1), 0.5)])
     path = log_path(tmp_path, deck.id)
     options, before = StoreOptions(tmp_path, "", ORDER, 0), path.read_bytes()
     for step in ("fsync", "link"):
@@ -228,7 +232,10 @@ def test_compacting_keeps_the_bill_and_the_old_log_until_the_new_is_whole(
     with LogWriter(tmp_path, deck.id), pytest.raises(StoreLockedError):
         compact(options, deck, keep=None)
     done = compact(options, deck, keep=tmp_path / "kept")
-    assert done.lines == (4, 1)
+    assert done.lines == (5, 2)
+    index = Index(tmp_path, deck.id)
+    assert (index.meta().cost_usd, index.meta().tokens) == (1.5, 14)
+    index.close()
     assert (tmp_path / "kept").read_bytes() == before
     (now,) = in_force(path, ORDER).values()
     assert (now.cost_usd, now.usage) == (1.0, Usage(6, 6))
@@ -237,3 +244,16 @@ def test_compacting_keeps_the_bill_and_the_old_log_until_the_new_is_whole(
 
 def _no_space(*arguments: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_bills_and_decisions_hide_no_served_entry(deck: Deck, tmp_path: Path) -> None:
+    """Whatever lines stand between them, all entries that are served are found in the log."""
+    queries = [job.query for job in plan_stock(deck, 0, 0)]
+    with LogWriter(tmp_path, deck.id) as log, IndexWriter(tmp_path, deck) as index:
+        for number, query in enumerate(queries):
+            log.append([Bill("gemini", "m", "now", Usage(1, 1), 0.5), entry(query)])
+            if number % 2:
+                log.append([replace(entry(query), decision=Decision(APPROVED, "now"))])
+        index.catch_up()
+    found = served_entries(Settings.read({"TSUKURIOKI_STORE": str(tmp_path)}), deck)
+    assert [one.query for one in found] == queries
