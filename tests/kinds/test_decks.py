@@ -138,11 +138,12 @@ def test_a_third_kind_is_one_line_of_the_table(
     store = tmp_path / "store"
     with LogWriter(store, echo.id) as log:
         log.append([entry("あ", "あ"), entry("い", "う")])
-    bring_up(StoreOptions(store, "", DEFAULT_ORDER, 1), echo)
+    options = StoreOptions(store, "", DEFAULT_ORDER, 1)
+    bring_up(options, echo)
     meta = Index(store, "echo").meta()
     assert (meta.entries, meta.plays, meta.stocked_hands) == (2, 0, 0)
     assert not list(check_store(store, echo))
-    assert [f.where for f in check_entries(store, echo)] == [entry("い", "う").key]
+    assert [f.where for f in check_entries(options, echo)] == [entry("い", "う").key]
     found = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(tmp_path / "decks")}
     client = create_app(Settings.read(found | {"TSUKURIOKI_DECK": "mine"})).test_client()
     assert client.get("/api/decks/echo").get_json() == {"id": "echo"}

@@ -10,7 +10,6 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
@@ -578,14 +577,6 @@ def test_a_plain_build_beside_a_waiting_job_says_so(booth: Booth, stand_in: Stan
     path.parent.mkdir()
     path.write_bytes(b"{}")
     assert "build --batch takes its answers in" in booth.build(provider="gemini", wanted=2).err
-
-
-def test_garbage_among_rejections_is_skipped(tmp_path: Path) -> None:
-    """Bytes that are no names turn nothing down, and end nothing."""
-    from precompute.learn.lines import Rejections
-
-    (tmp_path / "aikata.rejected").write_bytes(b"\xff\x00 garbage\n\n")
-    assert object() not in Rejections(tmp_path, "aikata")
 
 
 @pytest.mark.parametrize("name", MODELS)
