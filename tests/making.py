@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -322,3 +323,45 @@ def serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A running preview; `said` has what it printed so far."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def previewing(data: Path, deck: str, **settings: object) -> Iterator[Previewed]:
+    """Start `precompute preview` on a free port, wait for its address, and end it as Ctrl-C does."""
+    log = data / "preview.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "precompute", "preview", "--deck", deck, "--port", "0"],
+            cwd=data,
+            env=environment(TSUKURIOKI_DATA=data, PYTHONUNBUFFERED=1, **settings),
+            stdout=output,
+            stderr=output,
+        )
+
+    def address() -> str:
+        said = log.read_text(encoding="utf-8")
+        assert process.poll() is None, said
+        found = re.search(r"^preview: (http://127\.0\.0\.1:\d+)", said, re.MULTILINE)
+        return found[1] if found else ""
+
+    try:
+        url = wait_for(address, "the preview")
+        yield Previewed(url, data / "decks" / deck, process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)

@@ -1,7 +1,10 @@
-"""`precompute new-deck` and `precompute cards`."""
+"""`precompute new-deck`, `precompute preview` and `precompute cards`."""
 
 from __future__ import annotations
 
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import click
@@ -10,8 +13,9 @@ from app.errors import PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_one
 from app.kinds.kind import AnyDeck
-from app.kinds.reading import DECK_FILE
-from precompute.commands.common import deck_option, named_deck, read_settings
+from app.kinds.reading import DECK_FILE, ID_PATTERN
+from app.settings import Settings
+from precompute.commands.common import deck_option, environment, named_deck, read_settings
 from precompute.decks.exchange import export_cards, import_cards
 from precompute.decks.new import (
     CARDS,
@@ -23,6 +27,7 @@ from precompute.decks.new import (
     languages,
     new_deck,
 )
+from precompute.decks.preview import LOOK, Preview, outer_server
 from precompute.review.kinds import review_of
 
 
@@ -75,18 +80,60 @@ def new(
 # What one does with a new deck, by kind.
 _NEXT = {
     CARDS: (
+        "precompute preview --deck {name}",
         "precompute build --deck {name} --n 100 --dry-run",
-        "TSUKURIOKI_DECK={name} python -m app",
     ),
     CHAT: (
+        "precompute preview --deck {name}",
         "precompute talk --deck {name}",
-        "TSUKURIOKI_CHAT_DECK={name} python -m app",
     ),
     PROMPTS: (
         "precompute build --deck {name} --n 12 --dry-run",
         "python -m app    # clients name {name!r} as their model",
     ),
 }
+
+
+@click.command()
+@deck_option
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any."
+)
+def preview(deck_name: str | None, port: int) -> int:
+    """Serve a deck on this machine, again at each save, with what `check` says in the page.
+
+    While the deck cannot be loaded, the last version that could is served. Ctrl-C ends.
+    """
+    settings = read_settings()
+    folder = _folder_of(settings, deck_name or settings.deck)
+    scratch = tempfile.TemporaryDirectory(prefix="tsukurioki-preview-")
+    with scratch as place, Preview(folder, Path(place), settings, environment(), _say) as shown:
+        outer = outer_server(shown, port)
+        threading.Thread(target=outer.serve_forever, daemon=True).start()
+        shown.look()
+        click.echo(f"preview: http://127.0.0.1:{outer.server_port}{shown.places[0]}")
+        try:
+            while True:
+                time.sleep(LOOK)
+                shown.look()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            outer.shutdown()
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+
+
+def _folder_of(settings: Settings, name: str) -> Path:
+    """The folder of a deck, which may be broken. Raises PlanError if there is none."""
+    if ID_PATTERN.fullmatch(name) and (settings.decks / name / DECK_FILE).exists():
+        return settings.decks / name
+    deck = named_deck(settings, name)
+    if deck.folder is None:
+        raise PlanError(f"{name!r} has no folder to be edited; precompute new-deck makes one")
+    return deck.folder
 
 
 @click.group()
@@ -132,4 +179,4 @@ def _report(deck: AnyDeck) -> int:
     return sum(finding.error for finding in findings)
 
 
-COMMANDS = (new, cards)
+COMMANDS = (new, cards, preview)

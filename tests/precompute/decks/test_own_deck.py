@@ -213,7 +213,7 @@ def test_check_of_one_deck_says_nothing_of_others(tmp_path: Path, run: Run) -> N
 
 def recommended(said: str) -> list[list[str]]:
     """The arguments of the commands that a text recommends."""
-    found = re.findall(r"precompute ((?:build|check|stats|talk|preview) --deck [^;,\n]+)", said)
+    found = re.findall(r"precompute ((?:build|check|stats) --deck [^;,\n]+)", said)
     return [shlex.split(line) for line in found]
 
 
