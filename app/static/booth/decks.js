@@ -22,7 +22,7 @@ const spokenIn = (one) => (one.languages.some(([spoken]) => spoken === language)
 /** @param {import("./page.js").Theme & import("./page.js").Choice} one */
 function tile(one, at) {
   const name = [`deck|${one.id}`, `deck|${one.id}|1`, `deck|${one.id}|2`].find((picture) => toneOf(picture, one) === "dark") ?? `deck|${one.id}`;
-  const made = make("li.deck", { "data-deck": one.id },
+  const made = make("li.deck", { "data-deck": one.id, "data-type": one.type },
     make("button.enter", { type: "button", lang: one.language, "data-focus": at === 0, onclick: () => enter(one.id, spokenIn(one)) },
       pictureElement(name, { theme: one }),
       make("span.deck-name", {}, one.name),

@@ -13,26 +13,32 @@ import { pictureElement, toneOf } from "./picture.js";
  * @property {string} name   the development's, which is the deck's
  */
 
-// The room for a text on the printed postcard, in mm², and how large its type is at most, in mm.
-const PRINTED = { room: 86 * 56, fill: 0.85, most: PAGE.vertical ? 2.9 : 3.6 };
+// How large the type of a printed postcard is at most, in mm.
+const PRINTED = PAGE.vertical ? 2.9 : 3.6;
+
+/** Whether a text is so long that the picture gives way to it. @param {string} poem */
+export const isLong = (poem) => !PAGE.vertical && poem.length > 600;
 
 /** The type of a printed text in mm. It follows from the length: a page cannot measure its print. */
-function printed(parts) {
+function printed(parts, long) {
+  // A part of the paper in mm², since lines break before its edge.
+  const room = 0.85 * 86 * (long ? 80 : 56);
   const sign = PAGE.spaced ? 0.8 : 2;
   const signs = parts.join("").length + parts.length * (PAGE.vertical ? 0 : 40);
-  return Math.min(PRINTED.most, Math.sqrt((PRINTED.fill * PRINTED.room) / (sign * signs)));
+  return Math.min(PRINTED, Math.sqrt(room / (sign * signs)));
 }
 
 /** @param {Text} text @param {Record<string, any>} words */
 export function front(text, words) {
   const parts = paragraphs(text.poem);
   const lines = make("div.poem", { lang: PAGE.language }, ...parts.map((part) => make("p", {}, ...vertical(part))));
-  lines.style.setProperty("--printed", `${printed(parts).toFixed(2)}mm`);
+  const long = isLong(text.poem);
+  lines.style.setProperty("--printed", `${printed(parts, long).toFixed(2)}mm`);
   const box = make("div.poem-box", {}, lines);
   const refit = () => fit(box, lines, { least: PAGE.vertical ? 9 : 12, most: Math.min(64, box.clientHeight / 15) });
   new ResizeObserver(refit).observe(box);
   document.fonts.ready.then(refit);
-  return make("div.face.front", { "data-tone": toneOf(text.play) },
+  return make(long ? "div.face.front.long" : "div.face.front", { "data-tone": toneOf(text.play) },
     make("div.view", {},
       pictureElement(text.play, { veil: PAGE.vertical ? 0.42 : 0.7 }),
       headline(make("h1.title", { lang: PAGE.language, tabindex: -1 }), text.title),

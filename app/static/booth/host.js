@@ -26,7 +26,7 @@ export function languageSwitch(changed) {
 export function deckLinks(deck, label) {
   if (!PAGE.decks) return null;
   return make("nav.deck-links", { "aria-label": label }, ...PAGE.decks.filter(({ id }) => id !== deck)
-    .map(({ id, name, language }) => make("a", { href: `?${new URLSearchParams({ deck: id })}`, lang: language }, name)));
+    .map(({ id, name, language, type }) => make("a", { href: `?${new URLSearchParams({ deck: id })}`, lang: language, "data-type": type }, name)));
 }
 
 /**

@@ -3,6 +3,7 @@
 /**
  * @typedef {object} Theme
  * @property {"shapes"|"plain"|"estate"} picture
+ * @property {"serif"|"sans"|"mincho"} type
  * @property {Record<string, string>} colours  by CSS property; those that the deck has of its own
  *
  * @typedef {object} Choice  a deck on the start page of several decks

@@ -2,6 +2,7 @@
 import { column, columns, setting } from "./tategaki.js";
 import { paint, toneOf } from "./picture.js";
 import { paragraphs } from "./dom.js";
+import { isLong } from "./flyer.js";
 import { PAGE, colour, quoted } from "./page.js";
 
 // A Japanese postcard, 100 × 148 mm, at 305 dots an inch.
@@ -60,8 +61,9 @@ function setLines(ctx, text, split) {
     ctx.font = `${type}px ${TYPE}`;
     const parts = paragraphs(text.poem).map((part) => wrap(ctx, part, WIDTH - 160));
     const height = (parts.flat().length * 1.5 + (parts.length - 1) * 0.6) * type;
-    if (height > 630 && type > 18) continue;
-    let y = split + 50 + (640 - height) / 2 + type;
+    const room = 1640 - split;
+    if (height > room - 10 && type > 18) continue;
+    let y = split + 50 + (room - height) / 2 + type;
     for (const lines of parts) {
       for (const line of lines) {
         label(ctx, line, 80, y, type);
@@ -75,7 +77,7 @@ function setLines(ctx, text, split) {
 
 /** @param {Text} text */
 function drawFront(ctx, text, words) {
-  const split = 1000;
+  const split = isLong(text.poem) ? 640 : 1000;
   const view = document.createElement("canvas");
   [view.width, view.height] = [WIDTH, split];
   paint(view.getContext("2d"), WIDTH, split, text.play, { veil: 0.42 });

@@ -32,7 +32,7 @@ export function draw(ctx, w, h, u, random, hour) {
       ctx.translate((column + 0.5) * side, h - (row + 0.5) * side);
       ctx.rotate(cell.whole(0, 3) * QUARTER);
       ctx.scale(side, side);
-      ctx.fillStyle = chosen ? hour.light : cell.pick(column < busy && row < down * 0.6 ? colours : colours.slice(0, 2));
+      ctx.fillStyle = chosen ? hour.light : cell.pick(column < busy && row > 0 && row < down * 0.6 ? colours : colours.slice(0, 2));
       ctx.beginPath();
       MOTIFS[chosen ? "disc" : cell.pick(Object.keys(MOTIFS))](ctx);
       ctx.fill();
