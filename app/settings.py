@@ -186,7 +186,7 @@ class Settings:
     ledger: Path = _setting("TSUKURIOKI_LEDGER", "", "the folder of the ledger (misses, votes, deals, counts); if empty, `ledger` in the data folder", _optional_path)
     misses: bool = _setting("TSUKURIOKI_MISSES", "on", "whether misses are noted, on or off", _switch, travels=True)
     prices: Path | None = _setting("TSUKURIOKI_PRICES", "", "a price table (JSON); its models replace those of the built-in table", _optional_path)
-    deck: str = _setting("TSUKURIOKI_DECK", "poem", "the deck of `POST /api/generate-poem` and of the page", _text, travels=True)
+    deck: str = _setting("TSUKURIOKI_DECK", "poem", "the deck of `POST /api/generate-poem` and of the page; if it is not set, the first of TSUKURIOKI_DECKS_SHOWN", _text, travels=True)
     decks_shown: tuple[str, ...] = _setting("TSUKURIOKI_DECKS_SHOWN", "", "decks of cards, with commas, that the pages show; of several, a visitor chooses one and a language on a start page, to which an idle kiosk returns. If empty, TSUKURIOKI_DECK alone", _words, travels=True)
     tiers: tuple[str, ...] = _setting("TSUKURIOKI_TIERS", ",".join(TIERS), "the tiers for decks of cards, in order; local (Ollama) and cloud (TSUKURIOKI_CLOUD) are used only if you name them", _words_of(ALL_TIERS), travels=True)
     radius: int = _setting("TSUKURIOKI_RADIUS", "1", "in how many phrases a same_hand answer may differ from the play", _whole(0, 12), travels=True)
@@ -247,6 +247,8 @@ class Settings:
         }
         data: Path = values["data"]
         values["decks"] = values["decks"] or data / "decks"
+        if values["decks_shown"] and not given.get("TSUKURIOKI_DECK"):
+            values["deck"] = values["decks_shown"][0]
         values["redis"] = values["store"] if isinstance(values["store"], str) else ""
         values["store"] = data / "store" if values["redis"] else values["store"] or data / "store"
         values["ledger"] = values["ledger"] or data / "ledger"

@@ -203,6 +203,8 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
             {
                 "TSUKURIOKI_DATA": tmp_path / "data",
                 "GEMINI_API_KEY": KEY,
+                # Of which a bundle of one deck takes nothing along.
+                "TSUKURIOKI_DECKS_SHOWN": "poem,museum",
                 "TSUKURIOKI_GEMINI_BASE_URL": server.url,
             }
         )

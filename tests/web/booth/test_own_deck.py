@@ -13,6 +13,7 @@ import pytest
 from precompute.decks.new import Wanted, new_deck
 from tests.web.booth.conftest import KIOSK, PHONE, ROOT, Server, hand_of, keep
 from tests.web.booth.player import at_card, begin, screen, tab_to, until
+from tests.web.booth.test_access import violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -124,6 +125,24 @@ def test_another_hand_is_told_what_it_will_be(visit: Visit, two: Server) -> None
     assert page.evaluate(WIDER) <= 0
     page.tap(".surprise")
     screen(page, "deal")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, KIOSK, PHONE], ids=["upright", "wide", "phone"])
+def test_choosing_is_accessible_and_fits(
+    visit: Visit, two: Server, axe: str, size: dict[str, Any]
+) -> None:
+    """axe finds no fault with the start page of two decks and the cards to pick; nothing is cut off."""
+    page = visit(two, "/", language="ja-JP", **size)
+    assert violations(page, axe) == []
+    assert page.evaluate(WIDER) <= 0
+    page.click('[data-deck="poem"] .enter')
+    page.wait_for_selector(".begin")
+    page.click(".begin")
+    page.wait_for_selector(".option[data-stocked]")
+    page.locator(".option").first.click()
+    assert violations(page, axe) == []
+    assert page.evaluate(WIDER) <= 0
 
 
 def test_the_hosts_pages_are_a_decks(visit: Visit, two: Server) -> None:
