@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The check that stands for a reviewer who rejected an earlier text.
+REVIEWER = "reviewer"
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

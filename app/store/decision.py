@@ -1,4 +1,4 @@
-"""Decisions of reviewers about stored answers.
+"""Decisions about stored answers: those of reviewers, and what a deck's own file says of its texts.
 
 A decision is a line of the log like any other: the entry of the answer that it is about (its key,
 variant, source, model and time of creation), with the member `decision`. The log stays append-only,
@@ -10,10 +10,11 @@ and whoever follows it sees decisions in their order.
     rejected   not served; the next build asks for another text
     deleted    not served, and no build asks again; the line has no text, so that `precompute compact`
                leaves none in the log
+    withdrawn  not served: a text of the deck's own that its file no longer has; a build may cook another
 
 What is in force for a key and variant follows from its lines in order: a text replaces another if
 its source is as good; a text that is approved or edited is better than all that are not; a text that
-is rejected or deleted is taken away if it is the one in force.
+is rejected, deleted or withdrawn is taken away if it is the one in force.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from typing import Any, NamedTuple
 from app.store.sources import EDITED
 
 APPROVED, REOPENED = "approved", "reopened"
-REJECTED, DELETED = "rejected", "deleted"
-VERDICTS = (APPROVED, REOPENED, EDITED, REJECTED, DELETED)
+REJECTED, DELETED, WITHDRAWN = "rejected", "deleted", "withdrawn"
+VERDICTS = (APPROVED, REOPENED, EDITED, REJECTED, DELETED, WITHDRAWN)
 # The verdicts that take a text away.
-GONE = frozenset({REJECTED, DELETED})
+GONE = frozenset({REJECTED, DELETED, WITHDRAWN})
 # The verdicts after which a text counts as approved.
 GOOD = frozenset({APPROVED, EDITED})
 

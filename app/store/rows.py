@@ -33,7 +33,7 @@ import orjson
 import xxhash
 
 from app.errors import IndexUnusableError
-from app.store.decision import DELETED, REJECTED
+from app.store.decision import DELETED, REJECTED, WITHDRAWN
 from app.store.hands import KEY_SIZE
 from app.store.sealed import environment
 from app.store.sources import REVIEWED
@@ -222,7 +222,7 @@ class Rows:
     ) -> str | None:
         """The source that a build must be better than; None if the build should cook the answer."""
         found = self.standing(key, variant)
-        if found is None or found[0] == REJECTED:
+        if found is None or found[0] in (REJECTED, WITHDRAWN):
             return None
         state, origin = found
         return REVIEWED if origin.approved or state == DELETED else origins[origin.number][0]

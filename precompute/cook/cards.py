@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import xxhash
@@ -16,11 +17,12 @@ from app.kinds.cards.gate import Gate
 from app.kinds.cards.prompts import has_prompts
 from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.cards.written import SOURCE as WRITTEN
-from app.kinds.cards.written import WrittenFirst, WrittenProvider, written_answers
+from app.kinds.cards.written import WRITTEN_FILE, WrittenFirst, WrittenProvider, written_answers
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel
+from app.store.decision import DELETED, WITHDRAWN, Decision
 from app.store.entry import Entry
 from app.store.in_force import rejected_texts
 from app.store.index import IndexWriter, Meta
@@ -100,9 +102,18 @@ class CardsCooking:
         return choice.name == WRITTEN or (own and bool(written_answers(self.deck)))
 
     def _written(self, store: Path, queries: Iterable[Query]) -> Iterator[Job]:
-        """Plays of the deck's own answers. One that was edited since it was stored is stored again."""
-        edited = withdrawn_answers(store, self.deck)
-        return (Job(query, 0, WRITTEN, again=(query.key, 0) in edited) for query in queries)
+        """Plays of the deck's own answers. One that was edited since it was stored is stored again.
+
+        Those that a reviewer rejected as they stand are left out, and what was deleted stays away.
+        """
+        answers, log = written_answers(self.deck), log_path(store, self.deck.id)
+        old = withdrawn_answers(store, self.deck)
+        edited = {name for name, entry in old.items() if entry.verdict != DELETED}
+        rejected = rejected_texts(log) if store.is_dir() else {}
+        for query in queries:
+            name = (query.key, 0)
+            if answers[query] not in [entry.response for entry in rejected.get(name, ())]:
+                yield Job(query, 0, WRITTEN, again=name in edited)
 
     def _written_first(self, store: Path, others: Iterable[Job]) -> Iterator[Job]:
         """The plays that have a written answer, then the others."""
@@ -140,7 +151,11 @@ class CardsCooking:
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
-        """With --strategy misses: store the answers that models wrote at the event."""
+        """Withdraw answers that the deck's own file no longer has.
+
+        With --strategy misses: store the answers that models wrote at the event.
+        """
+        self._withdraw(context, log, index, progress)
         if options.strategy != "misses":
             return
         index.catch_up()
@@ -157,6 +172,23 @@ class CardsCooking:
             log.append(found)
             index.catch_up()
             progress.note(f"{len(found):,} answers that a model wrote at the event were taken in")
+
+    def _withdraw(
+        self, context: BuildContext, log: LogWriter, index: IndexWriter, progress: Show
+    ) -> None:
+        found = withdrawn_answers(context.settings.store, self.deck)
+        decision = Decision(WITHDRAWN, context.clock.stamp())
+        lines = [
+            replace(entry, usage=None, cost_usd=0.0, decision=decision)
+            for entry in found.values()
+            if not entry.gone
+        ]
+        if lines:
+            log.append(lines)
+            index.catch_up()
+            progress.note(
+                f"{len(lines):,} answers that {WRITTEN_FILE} no longer has were withdrawn"
+            )
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
         """The gate's first refusal."""
@@ -203,15 +235,15 @@ class CardsCooking:
         yield "plays that composing covers", one_in(covers["composed"])
 
 
-def withdrawn_answers(store: Path, deck: Deck) -> frozenset[tuple[str, int]]:
-    """Key and variant of the deck's own answers in the log that its file no longer has, as they are.
+def withdrawn_answers(store: Path, deck: Deck) -> dict[tuple[str, int], Entry]:
+    """The newest lines about the deck's own answers that its file no longer has, as they are.
 
-    The file says which there are. Without this, a text that was moved to another play would be refused
-    as a copy of itself, and one that was edited would not be stored.
+    By key and variant. The file says which there are. Without this, a text that was moved to another
+    play would be refused as a copy of itself, and one that was edited would not be stored.
     """
     newest: dict[tuple[str, int], Entry] = {}
     if not store.is_dir():
-        return frozenset()
+        return {}
     for _, line in read_lines(log_path(store, deck.id)):
         # Few lines of a large log are parsed.
         if _WRITTEN_LINE in line and line.endswith(b"\n"):
@@ -220,7 +252,7 @@ def withdrawn_answers(store: Path, deck: Deck) -> frozenset[tuple[str, int]]:
                 if entry.source == WRITTEN:
                     newest[entry.key, entry.variant] = entry
     now = written_answers(deck) if newest else {}
-    return frozenset(name for name, e in newest.items() if now.get(e.query) != e.response)
+    return {name: e for name, e in newest.items() if now.get(e.query) != e.response}
 
 
 class CardsJudge:

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from app.errors import IndexUnusableError, PlanError
 from app.kinds.kind import AnyDeck
-from app.kinds.refusal import Refusal
+from app.kinds.refusal import REVIEWER, Refusal
 from app.kinds.tasks import Task
 from app.ledger.votes import disliked
 from app.providers import NamedModel
@@ -37,7 +37,6 @@ from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
 
 # The check under which a model is told what a reviewer refused.
-REVIEWER = "reviewer"
 VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
 STALE, DISLIKED, REJECTED = "stale", "disliked", "rejected"
 REFRESH = (STALE, DISLIKED, REJECTED)

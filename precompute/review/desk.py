@@ -22,7 +22,7 @@ from app.kinds.kind import AnyDeck
 from app.kinds.refusal import Refusal
 from app.ledger.votes import UP, read_votes
 from app.settings import Settings
-from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, Decision
+from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN, Decision
 from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.in_force import InForce
@@ -125,7 +125,8 @@ class Desk:
     def _is_wanted(
         self, entry: Entry, wanted: Wanted, search: str, votes: Mapping[Any, Counter[str]]
     ) -> bool:
-        if wanted.status and status_of(entry) != wanted.status:
+        # What the deck's own file has taken back is not for a reviewer to decide.
+        if entry.verdict == WITHDRAWN or (wanted.status and status_of(entry) != wanted.status):
             return False
         if wanted.source and entry.source != wanted.source:
             return False
@@ -181,7 +182,7 @@ class Desk:
         """How many texts there are by status, and by source."""
         with self._lock:
             self._catch_up()
-            entries = list(self._force.entries.values())
+            entries = [e for e in self._force.entries.values() if e.verdict != WITHDRAWN]
         return {
             "status": Counter(map(status_of, entries)),
             "source": Counter(entry.source for entry in entries),

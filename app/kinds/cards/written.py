@@ -23,6 +23,7 @@ from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import Deck
 from app.kinds.language import nearest
 from app.kinds.reading import json_lines
+from app.kinds.refusal import REVIEWER
 from app.kinds.tasks import Author, Draft, Drafts, Provider, Task
 from app.store.key import Query
 
@@ -55,16 +56,23 @@ class WrittenProvider:
         return tuple(self._answers)
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
-        """The answer to each play that has one; none for variants, and none after a refusal."""
+        """The answer to each play that has one; none for variants, and none after a refusal.
+
+        A reviewer's refusal was of an earlier text: whoever wrote another wants that one.
+        """
         drafts = [
             Draft(task, self._answers[task.query])
             for task in tasks
-            if task.query in self._answers and not task.variant and not task.refusals
+            if task.query in self._answers and not task.variant and not _refused(task)
         ]
         return Drafts(tuple(drafts), self.model)
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _refused(task: Task) -> bool:
+    return any(refusal.check != REVIEWER for refusals in task.refusals for refusal in refusals)
 
 
 class WrittenFirst:

@@ -25,9 +25,13 @@ from app.kinds.cards.words import known_words
 from app.kinds.cards.written import paragraphs, written_answers
 from app.kinds.chat.deck import MEMBERS as CHAT_MEMBERS
 from app.kinds.prompts.deck import MEMBERS as PROMPTS_MEMBERS
+from app.settings import Settings
+from app.store.decision import APPROVED, DELETED, REJECTED
 from app.store.index import Index
 from precompute.cli import main
 from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
+from precompute.review.desk import Desk, Said, mark_of
+from precompute.review.desk import Wanted as Texts
 from tests.making import DECKS, environment, museum, row, write_json
 from tests.test_your_own_deck import Curator
 
@@ -85,11 +89,51 @@ def test_the_file_of_written_answers_says_what_is_stored(
             body = index.get(bytes.fromhex(query.key))
             assert body is not None
             assert orjson.loads(body)["poem"] == response["poem"]
+        assert set(index.keys()) == {(query.key, 0) for query in written_answers(deck)}
         index.close()
         assert row(said, "not cooked") == "0"
         plays = rng.sample(range(20), 8)
         moved = dict(zip(plays, rng.sample(list(texts.values()), 8), strict=True))
         texts = {**moved, plays[0]: poem(f"{seed} {edition}")}
+
+
+@pytest.mark.parametrize("verdict", [APPROVED, REJECTED, DELETED])
+def test_reviewers_and_the_file_get_along(tmp_path: Path, run: Run, verdict: str) -> None:
+    """What a reviewer approved is replaced by an edit of the file; what was rejected stays away until
+    the file has another text; what was deleted stays away."""
+    deck = museum(tmp_path / "decks" / "museum")
+    known = Settings.read({"TSUKURIOKI_DATA": str(tmp_path)})
+    words = ("build", "--deck", "museum", "--provider", "written", "--n", 100)
+
+    def stored() -> list[str]:
+        assert run(*words)[0] == 0
+        index = Index(tmp_path / "store", "museum")
+        names = list(index.keys())
+        bodies = [index.get(bytes.fromhex(key), variant) for key, variant in names]
+        index.close()
+        return sorted(orjson.loads(body)["poem"].replace("\n\n", "\n") for body in bodies if body)
+
+    write_answers(deck, {0: poem(0), 1: poem(1)})
+    assert stored() == sorted([poem(0), poem(1)])
+    desk = Desk(known, deck, lambda: "2026-11-27T12:00:00Z")
+    first = desk.names(Texts())[0]
+    entry = desk.entry(first)
+    assert entry
+    old = entry.response["poem"].replace("\n\n", "\n")
+    desk.decide(first, Said(verdict, mark_of(entry)))
+    texts = {0: poem(0), 1: poem(1)}
+    gone = verdict != APPROVED
+    assert stored() == sorted(text for text in texts.values() if not (gone and text == old))
+    edited = {n: poem("new") if text == old else text for n, text in texts.items()}
+    write_answers(deck, edited)
+    expected = [text for text in edited.values() if verdict != DELETED or text != poem("new")]
+    assert stored() == sorted(expected)
+    # What the file no longer has is not for a reviewer to decide.
+    write_answers(deck, {2: poem(2)})
+    assert stored() == [poem(2)]
+    assert [name for name in desk.names(Texts()) if name != first] == desk.names(
+        Texts(status="open")
+    )
 
 
 def test_a_deck_of_own_texts_needs_no_model(tmp_path: Path, run: Run) -> None:
