@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,7 +17,7 @@ import pytest
 
 from app.settings import TABLE
 from tests.conftest import Serve
-from tests.making import REPO, Precompute
+from tests.making import REPO, Precompute, environment, free_port, wait_for_port
 
 READMES = [REPO / "README.md", REPO / "README.ja.md"]
 DOCUMENTS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md")])
@@ -127,3 +131,49 @@ def test_every_promise_names_a_test_that_exists(name: str) -> None:
     sources = "".join(p.read_text("utf-8") for p in (REPO / "tests").rglob("test_*.py"))
     assert len(named) > 10
     assert named <= set(re.findall(r"def (test_\w+)", sources))
+
+
+def commands_of(readme: Path) -> list[str]:
+    """The blocks of commands of a document."""
+    return re.findall(r"^```sh\n(.*?)^```$", readme.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    """What is to be typed is the same in both languages, but for the comments."""
+    bare = [re.sub(r" +#.*", "", "".join(commands_of(readme))) for readme in READMES]
+    assert bare[0] == bare[1]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not there")
+def test_the_commands_run_as_they_stand_in_a_fresh_shell(tmp_path: Path) -> None:
+    """Each block of commands of the README, in a shell of its own, in the order of the page."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "decks").symlink_to(REPO / "data" / "decks")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    if not (tmp_path / ".venv" / "bin" / "activate").exists():
+        pytest.skip("the tests do not run in a virtual environment")
+    port = free_port()
+    # Nothing of ours on the path: what a block needs, it must say.
+    fresh = {**environment(TSUKURIOKI_PORT=port, HOME=tmp_path), "PATH": "/usr/bin:/bin"}
+    run = partial(subprocess.run, env=fresh, capture_output=True, text=True, check=False)
+    install, asked, *rest = commands_of(READMES[0])
+    for line in install.splitlines():
+        goal = line.partition("#")[0].split()
+        assert goal[0] == "make"
+        assert run(["make", "--dry-run", *goal[1:]], cwd=REPO).returncode == 0
+    for block in rest:
+        cook, served, _ = block.rstrip().partition("TSUKURIOKI_DATA=")
+        done = run(["bash", "-euc", cook], cwd=tmp_path)
+        assert done.returncode == 0, (cook, done.stderr)
+        if served:
+            last = block.rstrip().splitlines()[-1]
+            script = f". .venv/bin/activate; {last.replace('python', 'exec python')}"
+            shell = ["bash", "-euc", script]
+            with subprocess.Popen(shell, cwd=tmp_path, env=fresh, stderr=subprocess.PIPE) as server:
+                wait_for_port(port)
+                done = run(["bash", "-euc", asked.replace(":8000", f":{port}")], cwd=tmp_path)
+                server.terminate()
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count('"tier":"exact"') == 1
+            assert '"mode":"stocked"' in done.stdout
