@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import multiprocessing
 import os
 import re
 import resource
@@ -81,6 +82,8 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
     gc.collect()
     gc.freeze()
     _raise_open_files()
+    # macOS would start workers by "spawn", which shares no memory and cannot take over `load`.
+    multiprocessing.set_start_method("fork", force=True)
     server = Granian(
         "tsukurioki",
         address=settings.host,
