@@ -32,6 +32,7 @@ class IndexHolder:
     def __init__(self, options: StoreOptions, deck: str, clock: Callable[[], float]) -> None:
         self._store = options.folder
         self._redis = options.redis
+        self._approved = options.approved
         self._deck = deck
         self._clock = clock
         self._index: IndexReader | None = None
@@ -76,12 +77,21 @@ class IndexHolder:
             # An index that was replaced is left to the garbage collector: another thread may be
             # reading it just now.
             index = self._found()
+            self._check(index)
             self._index, self._state = index, IndexState() if index.constant else None
             self._problem = ""
         except NothingCookedError:
             self._problem = ""
         except IndexUnusableError as error:
             self._problem = str(error)
+
+    def _check(self, index: IndexReader) -> None:
+        """Raise IndexUnusableError for an index with more than may be served."""
+        if self._approved and not index.meta().approved:
+            raise IndexUnusableError(
+                f"the index of deck {self._deck!r} has answers that nobody approved; set "
+                "TSUKURIOKI_APPROVED for precompute too, and run: precompute check --repair"
+            )
 
     def _identity(self) -> Identity | None:
         return None if self._redis else identity(index_path(self._store, self._deck))

@@ -13,7 +13,7 @@ from app.errors import BundleError
 from app.kinds.decks import deck_folders, load_all
 from app.kinds.kind import AnyDeck
 from app.settings import Settings, travelling_settings, write_settings
-from app.store.log import LogWriter, log_path
+from app.store.log import LogWriter, appending, log_path
 from precompute.decks.kept import is_kept
 from precompute.event.manifest import (
     DATA,
@@ -68,6 +68,8 @@ def pack(
             if log_path(settings.store, deck).exists():
                 # Locked, so that the log ends with a complete line and does not change.
                 log = locks.enter_context(LogWriter(settings.store, deck)).path
+                # Nor does a reviewer append.
+                locks.enter_context(appending(settings.store, deck))
                 files[f"{DATA}/store/{log.name}"] = log
         kept, left_out = travelling_settings(environ)
         if kept:

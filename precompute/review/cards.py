@@ -271,7 +271,10 @@ def shown(deck: Deck, entry: Entry) -> Shown:
     asked = tuple(
         (deck.card_by_id[phrase.card].text, phrase.text) for phrase in deck.phrases(entry.query)
     )
-    return Shown(asked, {name: entry.response[name] for name in FIELDS if name in entry.response})
+    texts = {name: entry.response[name] for name in FIELDS if name in entry.response}
+    poem = texts.get("poem", "")
+    # As the gate counts it: characters without line breaks.
+    return Shown(asked, texts, deck.measure(poem if deck.rules.words else poem.replace("\n", "")))
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

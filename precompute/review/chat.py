@@ -202,7 +202,8 @@ def shown(deck: PatternDeck, entry: Entry) -> Shown:
     if "asked" in entry.response:
         picks["message"] = entry.response["asked"]
     texts = {TEXT: entry.response[TEXT]} if TEXT in entry.response else {}
-    return Shown((("character", character), *picks.items()), texts)
+    asked = (("character", character), *picks.items())
+    return Shown(asked, texts, len(texts.get(TEXT, "")))
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Wanted:
     """Which texts are wanted; an empty member wants all.
 
     `check` is the name of a check that refuses the text, "passes" or "fails"; `votes` is "up" or
-    "down"; `least` and `most` are the length in characters.
+    "down"; `least` and `most` are the length in the unit of the deck.
     """
 
     search: str = ""
@@ -130,9 +130,14 @@ class Desk:
             return False
         if wanted.source and entry.source != wanted.source:
             return False
-        length = self.length(entry)
-        if not (wanted.least or 0) <= length <= (length if wanted.most is None else wanted.most):
-            return False
+        if (wanted.least, wanted.most) != (None, None):
+            length = self.shown(entry).length
+            if (
+                not (wanted.least or 0)
+                <= length
+                <= (length if wanted.most is None else wanted.most)
+            ):
+                return False
         if wanted.votes:
             counts = votes.get((*entry.name, entry.created), Counter())
             up = counts[UP] - (counts.total() - counts[UP])
@@ -158,11 +163,8 @@ class Desk:
         try:
             return self._review.shown(self.deck, entry)
         except KeyError:
-            return Shown(entry.query.picks, dict(entry.response))
-
-    def length(self, entry: Entry) -> int:
-        """The characters of the longest text, which in a poem is not its title."""
-        return max((len(text) for text in self.shown(entry).texts.values()), default=0)
+            longest = max(map(len, entry.response.values()), default=0)
+            return Shown(entry.query.picks, dict(entry.response), longest)
 
     def refusal(self, entry: Entry) -> Refusal | None:
         """The gate's first refusal of a text, None if it passes or there is none."""
@@ -352,7 +354,7 @@ def row_of(desk: Desk, entry: Entry, votes: Mapping[Any, Counter[str]]) -> dict[
         "writer": entry.writer,
         "model": entry.model,
         "created": entry.created,
-        "length": desk.length(entry),
+        "length": shown.length,
         "check": str(refusal) if refusal else "",
         "votes": [counts[UP], counts.total() - counts[UP]],
         "decision": entry.decision.to_json() if entry.decision else None,

@@ -14,10 +14,14 @@ from precompute.review.check import Finding
 
 
 class Shown(NamedTuple):
-    """What was asked, as labels and texts, and the texts of the answer, which can be edited, by name."""
+    """What was asked, as labels and texts, and the texts of the answer, which can be edited, by name.
+
+    `length` is the answer's, in the unit of its gate.
+    """
 
     asked: tuple[tuple[str, str], ...]
     texts: Mapping[str, str]
+    length: int
 
 
 class Review(Protocol):

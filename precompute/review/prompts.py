@@ -136,9 +136,9 @@ def shown(deck: PromptDeck, entry: Entry) -> Shown:
     asked: list[tuple[str, str]] = [(message.role, message.text) for message in request.messages]
     asked += [("input", text) for text in request.inputs]
     reply = Reply.from_text(entry.response[REPLY]) if REPLY in entry.response else Reply()
-    return Shown(
-        tuple(asked), dict(zip(_names(reply), [c.text for c in reply.choices], strict=True))
-    )
+    texts = [choice.text for choice in reply.choices]
+    length = max(map(len, texts), default=0)
+    return Shown(tuple(asked), dict(zip(_names(reply), texts, strict=True)), length)
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

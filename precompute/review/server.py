@@ -125,7 +125,8 @@ def _add_errors(site: flask.Flask) -> None:
             StoreWriteError: (507, "Not written"),
         }
         status, title = kinds.get(type(error), (400, "Not possible"))
-        return _problem(status, title, str(error))
+        more = {"refusal": str(error.refusal)} if isinstance(error, RefusedTextError) else {}
+        return _problem(status, title, str(error), **more)
 
     @site.errorhandler(_UnreadableError)
     def bad(error: _UnreadableError) -> Response:
@@ -145,10 +146,10 @@ def _json(value: object) -> Response:
     return Response(orjson.dumps(value), content_type="application/json")
 
 
-def _problem(status: int, title: str, detail: str) -> Response:
+def _problem(status: int, title: str, detail: str, **more: str) -> Response:
     """A problem document (RFC 9457)."""
-    body = orjson.dumps({"status": status, "title": title, "detail": detail, "error": detail})
-    return Response(body, status, content_type="application/problem+json")
+    members = {"status": status, "title": title, "detail": detail, "error": detail, **more}
+    return Response(orjson.dumps(members), status, content_type="application/problem+json")
 
 
 def _number(name: str, default: int | None) -> Any:

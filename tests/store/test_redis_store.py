@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from app.errors import IndexUnusableError, StoreWriteError
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Card, Deck
+from app.store.decision import APPROVED, DELETED, REJECTED, Decision
 from app.store.index import Index, IndexReader, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
@@ -120,6 +122,23 @@ def test_both_indexes_say_the_same(tmp_path: Path, poem: Deck, keeper: Keeper) -
         pass
     assert publish(store, poem.id, keeper.url) == 66
     same_told(store, poem, keeper.url, [*queries, *others])
+
+
+def test_what_is_rejected_is_gone_from_redis(tmp_path: Path, poem: Deck, keeper: Keeper) -> None:
+    """After decisions both say the same, also of what is held back, and that only once it is asked."""
+    store = tmp_path / "store"
+    queries = fill(store, poem, 30)
+    publish(store, poem.id, keeper.url)
+    verdicts = (REJECTED, DELETED, APPROVED)
+    with LogWriter(store, poem.id) as log, IndexWriter(store, poem) as index:
+        for query, verdict in zip(queries, verdicts, strict=False):
+            log.append([replace(entry(query), decision=Decision(verdict, "now"))])
+        index.catch_up()
+    publish(store, poem.id, keeper.url)
+    same_told(store, poem, keeper.url, queries)
+    remote = RedisIndex(keeper.url, poem.id)
+    assert [remote.is_held(query.raw_key) for query in queries[:4]] == [True, True, False, False]
+    remote.close()
 
 
 def _cards(deck: Deck, query: Query) -> list[Card]:

@@ -57,9 +57,11 @@ function layFilter() {
   document.querySelector("#keys").replaceChildren(...Object.entries(words.keys).flatMap(([key, what]) => [make("kbd", {}, key), ` ${what}  `]));
 }
 
-function showCounts(counts) {
-  const { words } = state;
-  const parts = Object.entries(counts.status).map(([name, count]) => `${words[name]} ${count}`);
+const label = (name) => state.words.labels[name] ?? name;
+
+function showCounts() {
+  const { words, counts } = state;
+  const parts = Object.entries(counts.status).filter(([, count]) => count).map(([name, count]) => `${words[name]} ${count}`);
   document.querySelector("#counts").textContent = `${state.total} ${words.shown} · ${parts.join(" · ")}`;
   const select = form.elements.source;
   const known = [...select.options].map((option) => option.value);
@@ -68,7 +70,7 @@ function showCounts(counts) {
 
 function article(row) {
   const { words } = state;
-  const asked = make("dl.asked", {}, ...row.asked.flatMap(([label, text]) => [make("dt", {}, label), make("dd", {}, text)]));
+  const asked = make("dl.asked", {}, ...row.asked.flatMap(([name, text]) => [make("dt", {}, label(name)), make("dd", {}, text)]));
   const texts = make("div.texts", {}, ...Object.values(row.texts).map((text) => make("p.text", {}, text)));
   const about = [words[row.status], `${row.length} ${words.characters}`, row.source, row.model];
   if (row.writer !== row.source) about.push(`${words.from} ${row.writer}`);
@@ -76,7 +78,7 @@ function article(row) {
   if (row.decision?.note) about.push(`“${row.decision.note}”`);
   if (row.decision?.forced) about.push(`${words.forced} ${row.decision.forced}`);
   const foot = make("p.about", {}, about.join(" · "));
-  if (row.check) foot.append(" · ", make("span.check", {}, row.check));
+  if (row.check && !row.decision?.forced) foot.append(" · ", make("span.check", {}, row.check));
   return make("article.answer", { tabindex: -1, "data-status": row.status, "data-key": row.key, "data-variant": row.variant }, asked, texts, foot);
 }
 
@@ -98,9 +100,9 @@ async function load() {
   const { status, value } = await ask(`/api/answers?${query}&limit=${PAGE}`);
   if (asked !== state.asked) return;
   if (status !== 200) { say(value.error); return; }
-  Object.assign(state, { rows: value.rows, total: value.total, at: 0, query });
+  Object.assign(state, { rows: value.rows, total: value.total, counts: value.counts, at: 0, query });
   main.replaceChildren(...(value.rows.length ? value.rows.map(article) : [make("p", {}, state.words.none)]));
-  showCounts(value.counts);
+  showCounts();
   say(value.problem);
   document.body.dataset.ready = "yes";
 }
@@ -130,11 +132,15 @@ async function decide(said, place = state.at) {
   const reply = await ask(`/api/answers/${row.key}/${row.variant}`, { mark: row.mark, ...said });
   state.sending = false;
   if (reply.status === 200) {
+    const { status } = state.counts;
+    status[row.status] -= 1;
+    status[reply.value.status] = (status[reply.value.status] ?? 0) + 1;
     state.rows[place] = reply.value;
     draw(place);
+    showCounts();
     say("");
   } else if (reply.status !== 422) {
-    say(reply.value.error);
+    say(reply.status === 409 ? state.words.changed : reply.value.error);
     if (reply.status === 409) await again(place);
   }
   return reply;
@@ -169,7 +175,7 @@ function edit() {
   const fields = Object.entries(row.texts).map(([name, text]) => {
     const area = make("textarea", { name, rows: Math.min(14, 2 + Math.ceil(text.length / 40)) });
     area.value = text;
-    return make("label", {}, name, area);
+    return make("label", {}, label(name), area);
   });
   const told = make("p.check", { role: "alert" });
   const note = make("label", { hidden: "" }, words.note, make("input", { name: "note", maxlength: 1000 }));
@@ -186,7 +192,7 @@ function edit() {
     const reply = await decide({ verdict: "edited", texts, note: why, force: forced }, place);
     if (reply?.status === 200) { go(place + 1); return; }
     if (reply?.status !== 422) return;
-    told.textContent = reply.value.error;
+    told.textContent = `${words.refused} ${reply.value.refusal}`;
     note.hidden = force.hidden = false;
     note.querySelector("input").focus();
   }
@@ -233,6 +239,7 @@ const { status, value } = await ask("/api/deck");
 if (status === 200) {
   state.words = value.words;
   document.documentElement.lang = value.language;
+  if (value.language === "ja") delete document.documentElement.dataset.type;
   document.querySelector("#name").textContent = `${value.words.title} — ${value.name}`;
   layFilter();
   await load();

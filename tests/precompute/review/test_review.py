@@ -8,24 +8,31 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
 
+from app.errors import PromptMissError
 from app.kinds.chat.gate import TEXT
+from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.key import DEFAULT_RULES, query_of
 from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import Message, PromptRequest
 from app.ledger.votes import VoteBox
-from app.store.decision import Decision
+from app.settings import Settings
+from app.store.decision import APPROVED, REJECTED, Decision
 from app.store.entry import Entry
 from app.store.key import Query
 from app.store.log import LogWriter, log_path
+from precompute.learn.recordings import take_deck_in
+from precompute.review.desk import Desk, Said, Wanted, mark_of
 from tests.conftest import Serve
-from tests.kit import poem_deck
+from tests.kinds.prompts.kit import asked, recording, served, text_of, upstream
+from tests.kit import Booth, poem_deck
 from tests.making import DECKS, PATIENCE, Precompute, environment, wait_for, write_json
 from tests.making import row as figure
 from tests.precompute.export.kit import STAMP, poems
@@ -38,6 +45,7 @@ from tests.precompute.review.desk_kit import (
     reviewing,
     store,
 )
+from tests.standin import StandIn
 
 POEMS = 12
 
@@ -80,7 +88,7 @@ def test_every_answer_stands_beside_its_cards(page: Page) -> None:
     ]
     assert row["texts"] == dict(entry.response)
     assert (row["source"], row["status"], row["check"]) == ("ollama", "open", "")
-    assert row["length"] == len(entry.response["poem"])
+    assert row["length"] == len(entry.response["poem"].replace("\n", ""))
 
 
 def test_answers_are_found_by_what_is_said_of_them(page: Page, shared: Precompute) -> None:
@@ -88,7 +96,7 @@ def test_answers_are_found_by_what_is_said_of_them(page: Page, shared: Precomput
     entry = poems(1)[0]
     box = VoteBox(Path(str(shared.settings["TSUKURIOKI_DATA"])) / "ledger", "poem")
     box.vote(entry.key, 0, "up", STAMP, entry.created)
-    length = len(entry.response["poem"])
+    length = len(entry.response["poem"].replace("\n", ""))
     phrase = poem_deck().phrases(entry.query)[0].text
     for wanted in ({"search": entry.response["poem"][5:15]}, {"search": phrase}, {"votes": "up"}):
         assert entry.key in [row["key"] for row in page.rows(**wanted)], wanted
@@ -448,3 +456,54 @@ def test_edits_and_rejections_are_preferences(own: Precompute) -> None:
         told = orjson.loads((folder_of(own) / out / "manifest.json").read_bytes())
         assert any("gemini" in reason for reason in told["left_out"])
         own("compact")
+
+
+def test_a_rejected_recording_is_not_replayed(tmp_path: Path) -> None:
+    """Of the replies that were recorded for a prompt, those that are left come in their order; what is
+    rejected is not taken in again. If only approved answers are served, no other recording is."""
+    deck, only = PromptDeck("recorded"), {"TSUKURIOKI_APPROVED": "on"}
+    with upstream() as model:
+        for _ in range(3):
+            text_of(recording(tmp_path, model), asked("hello"))
+    settings = Settings.read({"TSUKURIOKI_DATA": str(tmp_path)})
+    assert take_deck_in(settings, deck) == 3
+    desk = Desk(settings, deck, lambda: "2026-11-28T00:00:00Z")
+
+    visitors = count()
+
+    def said(**more: str) -> list[str]:
+        worker, visitor = served(tmp_path, deck, **more), f"visitor {next(visitors)}"
+        return [text_of(worker, asked("hello", conversation=visitor)) for _ in range(3)]
+
+    assert said() == ["answer 1", "answer 2", "answer 3"]
+    with pytest.raises(PromptMissError):
+        said(**only)
+    names = desk.names(Wanted())
+    for place, verdict in enumerate((APPROVED, REJECTED)):
+        entry = desk.entry(names[place])
+        assert entry
+        desk.decide(names[place], Said(verdict, mark_of(entry)))
+    desk.publish()
+    assert said() == ["answer 1", "answer 3", "answer 3"]
+    assert take_deck_in(settings, deck) == 0
+    Desk(Settings.read({"TSUKURIOKI_DATA": str(tmp_path), **only}), deck, lambda: "").publish()
+    assert said(**only) == ["answer 1"] * 3
+
+
+def test_a_model_is_told_what_was_rejected_and_why(booth: Booth, stand_in: StandIn) -> None:
+    """A build that comes to a rejected answer says so in the prompt, with the reviewer's note."""
+    assert booth.build(provider="gemini", wanted=3).status == 0
+    desk = Desk(booth.settings(), poem_deck(), lambda: "2026-11-28T00:00:00Z")
+    name = desk.names(Wanted())[1]
+    entry = desk.entry(name)
+    assert entry
+    desk.decide(name, Said(REJECTED, mark_of(entry), note="風呂の話ばかり"))
+    desk.publish()
+    cook = stand_in.cook
+    before = len(cook.prompts)
+    assert booth.build(provider="gemini", wanted=3).status == 0
+    asked_again = cook.prompts[before:]
+    assert ["風呂の話ばかり" in prompt for prompt in asked_again] == [True]
+    now_there = desk.entry(name)
+    assert now_there
+    assert (now_there.verdict, now_there.response == entry.response) == ("", False)
