@@ -4,7 +4,7 @@ Files of a deck in the store's folder:
 
     <deck>.jsonl         the log
     <deck>.lock          held by the process that cooks or rewrites (flock: it ends with the process)
-    <deck>.append        held while lines are appended or an index is published: reviewers append
+    <deck>.append.lock   held while lines are appended or an index is published: reviewers append
                          their decisions while a build runs
     <deck>.torn          incomplete last lines left by crashes, moved here before the next write
     <deck>.damaged       damaged lines that `check --repair` moved here
@@ -114,7 +114,7 @@ def entry_at(log: Path, offset: int) -> Entry:
 @contextlib.contextmanager
 def appending(store: Path, deck: str) -> Iterator[None]:
     """Wait until nobody appends to a log or publishes its index, and then be the only one."""
-    with open_file(store / f"{deck}.append", "ab") as file:
+    with open_file(store / f"{deck}.append.lock", "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -101,7 +101,8 @@ class Desk:
     def _catch_up(self) -> None:
         """Take in what the log has got; from its beginning if it was rewritten."""
         now = identity(self._path)
-        if now is None or self._seen is None or now[:2] != self._seen[:2]:
+        same = now and self._seen and now[:2] == self._seen[:2] and now.size >= self._end
+        if not same:
             self._read_from(now)
         for item in read_log(self._path, self._end):
             if isinstance(item, Record):
