@@ -18,6 +18,7 @@ _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
 # each connection waits before it asks again, which holds the rate down.
 _SCRIPT = """
 wrk.headers["Host"] = "%(host)s"
+wrk.headers["Accept-Encoding"] = "gzip"
 local requests = {}
 for line in io.lines("%(file)s") do
   local method, kind, path, body = line:match("^(%%S+) (%%S+) (%%S+) ?(.*)$")

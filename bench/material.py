@@ -15,18 +15,22 @@ from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.plays import GAME
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.kinds.prompts.dialects.openai import read_chat
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.key import query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.tasks import Task
+from app.settings import Settings
 from app.store.entry import Entry
 from app.store.index import Index, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, log_path
 from bench.load import Request
 from precompute.plan.strategies import plan_stock
+from precompute.publish.edition import publish
+from precompute.publish.folder import EDITION, FILES
 
 DECKS = Path(__file__).parents[1] / "data" / "decks"
 NOW = "2026-01-01T00:00:00Z"
@@ -128,6 +132,26 @@ def menu(store: Path, deck: Deck, count: int, others: int) -> Menu:
     )
     index.close()
     return made
+
+
+def edition(store: Path, deck: Deck, root: Path) -> None:
+    """A static edition of a store."""
+    publish(
+        Settings.read({"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_DECKS": str(DECKS)}), deck, root
+    )
+
+
+def of_edition(root: Path, deck: Deck, plays: Iterable[Request]) -> list[Request]:
+    """What a browser fetches for these plays: the bundle of each hand, whose list it has already."""
+    stored = orjson.loads((root / EDITION).read_bytes())["stored"]
+    names = [
+        name
+        for one in stored["lists"]
+        for name in orjson.loads((root / FILES / f"{one}.json").read_bytes())
+    ]
+    queries = (GAME.read(deck, orjson.loads(play.body)).query for play in plays)
+    places = (int(query.hand_key[:8], 16) >> (32 - stored["bits"]) for query in queries)
+    return [Request("GET", f"/{FILES}/{names[place]}.json") for place in places]
 
 
 def _neighbours(deck: Deck, query: Query) -> Iterator[Query]:

@@ -156,6 +156,22 @@ def nginx(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]
     return started(command, port, {}, folder / "nginx.log", menu.by_key[0].path)
 
 
+def edition(root: Path, folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """nginx with a static edition, as deploy/static configures it."""
+    here = folder / "edition"
+    shown = (ROOT / "deploy" / "static" / "nginx.conf").read_text("utf-8")
+    port = free_port()
+    config = here / "nginx.conf"
+    # With the same connection settings as the other one, and none of its headers.
+    server = f"listen 127.0.0.1:{port}; root {root};"
+    text = _NGINX % {"folder": here, "port": port}
+    config.write_text(f"{text[: text.index('  server {')]} server {{ {server}\n{shown} }} }}")
+    for part in (folder, *folder.parents[: len(folder.parents) - 2]):
+        part.chmod(part.stat().st_mode | 0o055)
+    command = [_program("nginx"), "-c", str(config), "-p", str(here)]
+    return started(command, port, {}, folder / "edition.log", "/edition.json")
+
+
 def constant(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
     """What the HTTP server costs that we use, with nothing behind it."""
     port = free_port()

@@ -18,10 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
 
+import precompute.publish
+from app.kinds.cards.dealing import random_play
+from app.kinds.cards.deck import Deck
 from bench import material, servers
 from bench.load import CONNECTIONS, Measure, Request, ask, cores, cpu_seconds
 from bench.servers import CannotStartError, Server
@@ -33,6 +37,7 @@ OTHERS = 20_000
 # Recorded replies: fewer than LiteLLM's cache holds.
 REPLIES = 150
 BASE = "nginx, static file"
+EDITION = Path(precompute.publish.__file__).parent / "edition"
 FLASK_GET, FLASK_POST = "Flask + dict, gunicorn: GET", "Flask + dict, gunicorn: POST"
 GPTCACHE = "GPTCache, exact hit"
 AIMOCK, FAKELLM, LITELLM = "aimock, a fixture", "fakellm, a rule", "LiteLLM, its cache"
@@ -71,7 +76,32 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
                 full[course.name].append(found)
                 half[course.name].append(course.run(seconds, found.rate / 2))
         rows = [_row(course, full, half) for course in courses]
-    return {"rows": rows, "left_out": left_out, "rounds": rounds, "seconds": seconds}
+        key = _key_in_node(folder, deck)
+    return {"rows": rows, "left_out": left_out, "rounds": rounds, "seconds": seconds, "key_us": key}
+
+
+_KEYS = """
+const { query } = await import(process.argv[1]);
+const picks = JSON.parse(process.argv[2]);
+const keys = (count) => { for (let i = 0; i < count; i += 1) query("poem", picks); };
+keys(2000);
+const start = performance.now();
+keys(10_000);
+console.log((performance.now() - start) / 10);
+"""
+
+
+def _key_in_node(folder: Path, deck: Deck) -> float | None:
+    """Microseconds for both keys of a play, as a browser computes them; None without Node."""
+    module = folder / "key.mjs"
+    module.write_text((EDITION / "key.js").read_text("utf-8"))
+    picks = orjson.dumps(random_play(deck, Random(1)).picks).decode()
+    try:
+        command = ["node", "--input-type=module", "-e", _KEYS, str(module), picks]
+        told = subprocess.run(command, capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        return None
+    return round(float(told), 1)
 
 
 @contextlib.contextmanager
@@ -144,6 +174,12 @@ def _courses(
 ) -> tuple[list[Course], list[str]]:
     courses = _Courses(stack)
     courses.add(BASE, courses.enter(lambda: servers.nginx(menu, folder)), menu.by_key)
+    deck, root = material.poem_deck(), folder / "edition" / "root"
+    material.edition(store, deck, root)
+    server = courses.enter(lambda: servers.edition(root, folder))
+    courses.add("nginx, static edition: exact", server, material.of_edition(root, deck, menu.exact))
+    near = material.of_edition(root, deck, menu.same_hand)
+    courses.add("nginx, static edition: same_hand", server, near)
     server = courses.enter(lambda: servers.constant(menu, folder))
     courses.add("a constant, granian: GET", server, menu.by_key)
     courses.add("a constant, granian: POST", server, menu.exact)
@@ -248,9 +284,10 @@ def _row(
 
 def _times_rivals(course: Course, full: dict[str, list[Measure]]) -> float | None:
     """How many times as fast as the fastest of its rivals; None if it has none, or none runs here."""
-    pairs = [
-        zip(full[course.name], full[name], strict=True) for name in course.rivals if name in full
+    ratios = [
+        # On a busy machine a rival may answer nothing in a round.
+        [a.rate / b.rate for a, b in zip(full[course.name], full[name], strict=True) if b.rate]
+        for name in course.rivals
+        if name in full
     ]
-    return min(
-        (round(statistics.median(a.rate / b.rate for a, b in p), 1) for p in pairs), default=None
-    )
+    return min((round(statistics.median(found), 1) for found in ratios if found), default=None)

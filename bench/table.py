@@ -59,6 +59,9 @@ def show_speed(told: dict[str, Any], out: Console) -> None:
         "p50 and p99 at about half of the rate; CPU: the server's processor time for a request",
         highlight=False,
     )
+    if told["key_us"]:
+        line = f"static edition: a browser computes the keys of a play in {told['key_us']} µs (in Node)"
+        out.print(line, highlight=False)
     for reason in told["left_out"]:
         out.print(f"left out: {reason}", highlight=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -32,6 +33,8 @@ def publish(root: Path, deck_name: str | None, collect: str) -> int:
     # Jinja and Brotli take their time, which other commands need not wait for.
     from precompute.publish import edition
 
+    if urlsplit(collect).scheme not in ("", "http", "https"):
+        raise PlanError(f"--collect {collect!r}: expected a path or an http(s) address")
     settings = read_settings()
     deck = named_deck(settings, deck_name)
     if not isinstance(deck, Deck):

@@ -62,16 +62,14 @@ def publish(settings: Settings, deck: Deck, root: Path, collect: str = "") -> Pu
     PlanError if `root` holds something else, IndexUnusableError.
     """
     folder = EditionFolder(root)
-    before = _named(root)
-    edition, remarks = _edition(settings, deck, folder)
-    # A change of the files at the top alone is a new edition too.
-    edition |= {"collect": collect, "top": _write_top(folder, deck)}
-    text = orjson.dumps(edition)
-    old = root / EDITION
-    changed = not old.exists() or old.read_bytes() != text
-    folder.replace(EDITION, text)
-    # Pages that are open have the edition before, and go on with it.
-    removed = folder.sweep({*before, *_named(root)}) if changed else 0
+    with folder.alone():
+        before = _named(root)
+        edition, remarks = _edition(settings, deck, folder)
+        # A change of the files at the top alone is a new edition too.
+        edition |= {"collect": collect, "top": _write_top(folder, deck)}
+        changed = folder.replace(EDITION, orjson.dumps(edition))
+        # Pages that are open have the edition before, and go on with it.
+        removed = folder.sweep({*before, *_named(root)}) if changed else 0
     return Published(edition, folder.new, folder.size, removed, remarks)
 
 

@@ -7,9 +7,12 @@ whole. `sweep` removes what neither this edition nor the one before names.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,8 @@ from app.errors import PlanError
 
 FILES = "files"
 EDITION = "edition.json"
+# By this file a folder is known as ours.
+_MARK = f"{FILES}/.tsukurioki"
 # What is not compressed already.
 _TEXTS = frozenset({".json", ".js", ".css", ".html", ".svg", ".txt", ".webmanifest"})
 _FORMS = (".gz", ".br")
@@ -46,9 +51,24 @@ class EditionFolder:
         self.root = root
         self.new = 0
         self.size = 0
-        if root.exists() and not (root / EDITION).exists() and any(root.iterdir()):
+        if root.exists() and not (root / _MARK).exists() and any(root.iterdir()):
             raise PlanError(f"{root}: holds something else than an edition; name another folder")
         (root / FILES).mkdir(parents=True, exist_ok=True)
+        # First of all, so that a folder whose first publishing was killed is known too.
+        (root / _MARK).touch()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from publishing here. Raises PlanError if one does."""
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            fault = f"{self.root}: another process is publishing here; wait for it"
+            raise PlanError(fault) from None
+        finally:
+            os.close(descriptor)
 
     def add(self, data: bytes, suffix: str) -> Kept:
         """Write a file named by its contents, if it is not there yet."""
@@ -76,14 +96,18 @@ class EditionFolder:
         self.size += len(data)
 
     def _whole(self, target: Path, size: int) -> bool:
-        """Whether a file is there, and its compressed forms, which are written before it."""
-        return target.exists() and target.stat().st_size == size
+        """Whether a file is there, and its compressed forms are."""
+        forms = _FORMS if target.suffix in _TEXTS else ()
+        there = all(target.with_name(target.name + form).exists() for form in forms)
+        return there and target.exists() and target.stat().st_size == size
 
-    def replace(self, path: str, data: bytes) -> None:
-        """Write a file that may change under its name."""
+    def replace(self, path: str, data: bytes) -> bool:
+        """Write a file that may change under its name; returns whether it did."""
         target = self.root / path
-        if not (target.exists() and target.read_bytes() == data):
-            self._put(target, data)
+        if self._whole(target, len(data)) and target.read_bytes() == data:
+            return False
+        self._put(target, data)
+        return True
 
     def _put(self, target: Path, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,14 +119,14 @@ class EditionFolder:
 
     def sweep(self, named: Iterable[str]) -> int:
         """Remove the files under `files/` that are not named; returns how many."""
-        known, removed = set(named), 0
+        known, removed = {*named, _MARK}, 0
         for path in sorted((self.root / FILES).rglob("*"), reverse=True):
             if path.is_dir():
                 if not any(path.iterdir()):
                     path.rmdir()
                 continue
             name = path.relative_to(self.root).as_posix()
-            if name.removesuffix(".gz").removesuffix(".br") not in known:
+            if name.removesuffix(_FORMS[0]).removesuffix(_FORMS[1]) not in known:
                 path.unlink()
                 removed += path.suffix not in _FORMS
         return removed

@@ -12,6 +12,7 @@ import brotli
 import orjson
 import pytest
 
+from app.errors import PlanError
 from app.kinds.cards.dealing import deal, random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.plays import Play
@@ -22,7 +23,9 @@ from app.store.entry import Entry
 from app.store.index import Index, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
+from precompute.cli import main
 from precompute.publish.edition import publish
+from precompute.publish.folder import EditionFolder
 from tests.making import DECKS, Precompute, entry, small_deck
 from tests.precompute.publish.node import in_node, needs_node
 
@@ -193,6 +196,7 @@ def test_every_file_is_named_by_its_contents_and_compressed(
         named |= {f"files/{one}.json": one for one in (name, *listed) if one}
     there = [path for path in (root / "files").rglob("*") if path.is_file()]
     plain = {str(path.relative_to(root)) for path in there if path.suffix not in (".gz", ".br")}
+    plain.remove("files/.tsukurioki")
     assert plain == set(named)
     for path, digest in named.items():
         data = (root / path).read_bytes()
@@ -233,24 +237,61 @@ def test_an_edition_without_a_store_makes_every_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deck", "said"), [("chat", "characters read what is said"), ("nosuch", "there is no deck")]
+    ("options", "said"),
+    [
+        (["--deck", "chat"], "characters read what is said"),
+        (["--deck", "nosuch"], "there is no deck"),
+        (["--collect", "ftp://play.example/"], "expected a path or an http(s) address"),
+    ],
 )
 def test_what_cannot_be_published_is_told(
-    precompute: Precompute, tmp_path: Path, deck: str, said: str
+    tmp_path: Path,
+    options: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A chat needs the server, and a deck must be there: one line, status 2, nothing written."""
-    ended = precompute("publish", "--static", tmp_path / "edition", "--deck", deck, status=2)
-    assert said in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
+    """A chat needs the server, a deck must be there: one line, status 2, nothing written."""
+    monkeypatch.setenv("TSUKURIOKI_DECKS", str(DECKS))
+    assert main(["publish", "--static", str(tmp_path / "edition"), *options]) == 2
+    told = capsys.readouterr().err.strip()
+    assert said in told
+    assert len(told.splitlines()) == 1
     assert not (tmp_path / "edition").exists()
 
 
-def test_another_folder_is_not_overwritten(precompute: Precompute, tmp_path: Path) -> None:
+def test_two_do_not_publish_into_one_folder(tmp_path: Path) -> None:
+    """The second is told to wait, and what it would have replaced stays."""
+    deck, root = small_deck(tmp_path / "small"), tmp_path / "edition"
+    publish(settings_of(tmp_path), deck, root)
+    before = (root / "edition.json").read_bytes()
+    with EditionFolder(root).alone(), pytest.raises(PlanError, match="wait for it"):
+        publish(settings_of(tmp_path), deck, root, "/collect")
+    assert (root / "edition.json").read_bytes() == before
+
+
+def test_a_publishing_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    """Whatever a killed one left: half a file, or files without their compressed forms, or both."""
+    deck, root = small_deck(tmp_path / "small"), tmp_path / "edition"
+    settings = settings_of(tmp_path)
+    publish(settings, deck, root)
+    whole = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    rng = Random(9)
+    for path in sorted(whole):
+        if path.name != ".tsukurioki" and (path.name == "edition.json" or rng.random() < 0.5):
+            path.unlink()
+    (root / "files" / ".0123.json.new").write_bytes(b"half")
+    publish(settings, deck, root)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == whole
+
+
+def test_another_folder_is_not_overwritten(tmp_path: Path) -> None:
     """A folder that holds something else is left as it is."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    ended = precompute("publish", "--static", tmp_path / "mine", status=2)
-    assert "holds something else" in ended.stderr
+    deck = small_deck(tmp_path / "small")
+    with pytest.raises(PlanError, match="holds something else"):
+        publish(settings_of(tmp_path), deck, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
 
@@ -147,6 +148,23 @@ def test_played_cut_off_reloaded_and_played_on(
     finally:
         page.context.set_offline(False)
         web.start()
+
+
+def test_nginx_sends_what_the_documents_say(web: Nginx) -> None:
+    """Files under files/ compressed and for ever, all others asked for anew, both with the policy."""
+    edition = httpx.get(f"{web.url}/a/place/edition.json")
+    page = httpx.get(f"{web.url}/a/place/")
+    pieces = httpx.get(f"{web.url}/a/place/{edition.json()['made']['composed']['path']}")
+    assert page.text.startswith("<!doctype html>")
+    assert pieces.headers["content-encoding"] == "gzip"
+    assert int(pieces.headers["content-length"]) < len(pieces.content) / 2
+    assert pieces.headers["cache-control"].startswith("max-age=")
+    for response in (edition, page, pieces):
+        assert "script-src 'self'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+    assert edition.headers["cache-control"] == page.headers["cache-control"] == "no-cache"
+    manifest = httpx.get(f"{web.url}/a/place/app.webmanifest")
+    assert manifest.headers["content-type"] == "application/manifest+json"
 
 
 def test_the_browser_answers_as_the_server_does(visit: Visit, web: Nginx, store: Path) -> None:
