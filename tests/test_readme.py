@@ -106,6 +106,18 @@ def test_both_languages_say_the_same(document: Path) -> None:
     assert named[0] == named[1]
 
 
+# Ports of this machine that are another program's: of Ollama, and of LM Studio.
+_OTHERS = {"11434", "1234"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_ports_are_the_servers_own(document: Path) -> None:
+    """A reader who opens an address of this machine finds the server there, as it starts by default."""
+    ports = re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", document.read_text("utf-8"))
+    default = next(row.default for row in TABLE if row.name == "TSUKURIOKI_PORT")
+    assert set(ports) - _OTHERS <= {default}
+
+
 @pytest.mark.parametrize("readme", READMES, ids=name_of)
 def test_the_answer_and_the_figures_shown_are_given(
     readme: Path, precompute: Precompute, serve: Serve

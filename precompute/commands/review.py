@@ -29,7 +29,10 @@ def _cooked(deck_name: str | None) -> tuple[Settings, AnyDeck]:
     settings = read_settings()
     deck = named_deck(settings, deck_name)
     if not log_path(settings.store, deck.id).exists():
-        raise PlanError(f"nothing is cooked for deck {deck.id!r} yet; run: precompute build")
+        raise PlanError(
+            f"nothing is cooked for deck {deck.id!r} yet; run: "
+            f"precompute build --deck {deck.id} --n 100 --dry-run"
+        )
     return settings, deck
 
 

@@ -322,7 +322,7 @@ def _nothing(form: Form, deck: AnyDeck, left_out: Counter[str]) -> str:
             "to a query"
         )
     else:
-        hint = "cook something first: precompute build --n 1000"
+        hint = f"cook something first: precompute build --deck {deck.id} --n 1000"
     return f"nothing to export of deck {deck.id!r}{f' ({why})' if why else ''}; {hint}"
 
 

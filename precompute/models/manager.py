@@ -127,7 +127,9 @@ class Manager:
             asked = made.arguments | ({"files": files} if files else {})
             for part in self._client.create(model=name, stream=True, **asked):
                 bar.update(task, description=str(part.status))
-        self._say(f"{name} is there: precompute build --provider ollama --model {name}")
+        self._say(
+            f"{name} is there: precompute build --deck ID --n 100 --provider ollama --model {name}"
+        )
         return 0
 
     def copy(self, source: str, name: str) -> int:

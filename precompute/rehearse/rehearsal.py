@@ -134,7 +134,8 @@ def _stocked(stage: Stage, plays: int, rng: Random) -> Iterator[Query]:
     stock = stage.stocked_hands()
     if stage.index is None or not stock:
         raise PlanError(
-            f"deck {stage.deck.id!r} has no stocked hand; run: precompute build --n 1000"
+            f"deck {stage.deck.id!r} has no stocked hand; run: precompute build "
+            f"--deck {stage.deck.id} --n 1000"
         )
     for number in range(plays):
         cards = stage.index.stocked(number % stock)

@@ -17,7 +17,7 @@ from app.errors import StoreLockedError, StoreWriteError
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.store.answer import exact_body
-from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, Decision
+from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN, Decision
 from app.store.entry import Bill, Entry, Usage
 from app.store.in_force import in_force, rejected_texts
 from app.store.index import DEFAULT_ORDER, Index, IndexWriter
@@ -52,7 +52,7 @@ def random_lines(deck: Deck, rng: Random, length: int) -> list[Entry]:
             cooked = entry(rng.choice(queries), f"text {at}", source=rng.choice(SOURCES))
             lines.append(replace(cooked, created=at))
             continue
-        verdict = rng.choice((APPROVED, REOPENED, EDITED, REJECTED, DELETED))
+        verdict = rng.choice((APPROVED, REOPENED, EDITED, REJECTED, DELETED, WITHDRAWN))
         line = replace(before, decision=Decision(verdict, at))
         if verdict == EDITED:
             line = replace(

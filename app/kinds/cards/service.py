@@ -140,7 +140,8 @@ class ServedCards:
             raise RequestError(
                 409,
                 "Nothing stocked",
-                f"deck {deck.id!r} has no stocked hand; run: precompute build --strategy stock",
+                f"deck {deck.id!r} has no stocked hand; run: precompute build --deck {deck.id} "
+                "--n 1000",
                 "作り置きの手札は、まだありません。",
             )
         if index is None or not stock or mode == "random":

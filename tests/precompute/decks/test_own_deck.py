@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import os
 import random
@@ -10,7 +11,7 @@ import shlex
 import shutil
 import tarfile
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from precompute.cli import main
 from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
 from precompute.review.desk import Desk, Said, mark_of
 from precompute.review.desk import Wanted as Texts
-from tests.making import DECKS, environment, museum, row, write_json
+from tests.making import DECKS, REPO, environment, museum, row, write_json
 from tests.test_your_own_deck import Curator
 
 Run = Callable[..., tuple[int, str]]
@@ -270,6 +271,42 @@ def test_commands_that_are_recommended_work(tmp_path: Path, run: Run) -> None:
     for words in commands:
         status, told = run(*words)
         assert status == 0, (words, told)
+
+
+def messages(path: Path) -> Iterator[str]:
+    """The texts in a module, without docstrings; what is filled in is `…`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    spoken = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body
+        if isinstance(node.body[0], ast.Expr)
+    }
+    inside = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (p.value if isinstance(p, ast.Constant) else "…" for p in node.values)
+            yield "".join(map(str, parts))
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside | spoken
+        ):
+            yield node.value
+
+
+def test_a_build_that_is_recommended_names_its_deck_and_how_much() -> None:
+    """Otherwise it would cook the settings' deck, or say that it does not know how many."""
+    paths = [path for room in ("app", "precompute") for path in (REPO / room).rglob("*.py")]
+    told = [text for path in paths for text in messages(path) if "precompute build " in text]
+    assert len(told) >= 8
+    lacking = [text for text in told if "--deck" not in text or "--n" not in text]
+    assert lacking == []
 
 
 # What a text sells or praises, in which only some decks are at home.
