@@ -106,8 +106,8 @@ def test_both_languages_say_the_same(document: Path) -> None:
     assert named[0] == named[1]
 
 
-# Ports of this machine that are another program's: of Ollama, and of LM Studio.
-_OTHERS = {"11434", "1234"}
+# Ports of this machine that are another program's: of Ollama, LM Studio and Valkey.
+_OTHERS = {"11434", "1234", "6379"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
