@@ -72,6 +72,12 @@ MOST_FINDINGS = 20
     is_flag=True,
     help="Take out of people's messages what may say who they are, and list it.",
 )
+@click.option(
+    "--augment",
+    type=click.IntRange(1, 20),
+    help="So many more rows of each answer, with an emotion, a relationship and a memory of the deck's "
+    "lists in the system text.",
+)
 @click.option("--model", help="The judge's or the writer's model.")
 @click.option("--budget-usd", type=click.FloatRange(0), help="The most that each may cost.")
 @click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
@@ -91,6 +97,7 @@ def export(
     turns: int,
     writer: str | None,
     anonymise: bool,
+    augment: int | None,
     model: str | None,
     budget_usd: float | None,
     rpm: int | None,
@@ -101,10 +108,12 @@ def export(
         return _check_export(checked)
     if form is None or out is None:
         raise PlanError("say --format and --out, or --check FILE")
-    if judge is None and (model or budget_usd is not None or rpm or concurrency):
+    if not (judge or writer) and (model or budget_usd is not None or rpm or concurrency):
         raise PlanError(
-            "--model, --budget-usd, --rpm and --concurrency are the judge's: say --judge"
+            "--model, --budget-usd, --rpm and --concurrency are for a model: say --judge or --writer"
         )
+    if bool(scenarios) != bool(writer):
+        raise PlanError("--scenarios says how many conversations --writer writes: say both")
     if judge and form not in ("dpo", "kto", "llamafactory"):
         raise PlanError(f"--judge makes preferences, which --format {form} has none of")
     settings = read_settings()
@@ -112,8 +121,9 @@ def export(
     context = context_of(settings, deck)
     words = tuple(word.strip() for word in sources.split(",") if word.strip())
     options = ExportOptions(
-        form, out, words, restricted, system, validation, seed, scenarios or 0, turns, anonymise
-    )
+        form, out, words, restricted, system, validation, seed, scenarios or 0, turns, anonymise,
+        augment or 0,
+    )  # fmt: skip
     limits = BuildOptions(model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency)
     asked = Asked(
         replace(limits, provider=judge) if judge else None,

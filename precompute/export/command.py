@@ -29,7 +29,7 @@ from precompute.export.material import (
 )
 from precompute.export.pairs import known_pairs
 from precompute.export.rows import SYSTEM, USER, Origin, Pair, Row, Turn
-from precompute.export.scenarios import ScenarioOptions, write_scenarios
+from precompute.export.scenarios import ScenarioOptions, augmented, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, split
 from precompute.export.verdicts import Comparison, compare
 
@@ -54,7 +54,8 @@ class ExportOptions:
     """The options of the command line. `sources` limits the sources; empty means all but composer.
 
     `restricted` takes in sources whose terms may forbid training. `validation` is a share of groups.
-    `scenarios` is how many conversations of `turns` messages a model writes.
+    `scenarios` is how many conversations of `turns` messages a model writes; `augment` how many more
+    rows each answer becomes, under other circumstances.
     """
 
     form: str
@@ -67,6 +68,7 @@ class ExportOptions:
     scenarios: int = 0
     turns: int = 6
     anonymise: bool = False
+    augment: int = 0
 
 
 class Asked(NamedTuple):
@@ -85,6 +87,8 @@ def export(options: ExportOptions, asked: Asked, context: BuildContext) -> int:
     stored = Stored(context.settings, deck.id)
     left_out: Counter[str] = Counter()
     rows = list(_allowed(material.rows(stored, left_out), options, gate, left_out))
+    if options.augment:
+        rows += list(augmented(deck, rows, options.augment, options.seed))
     if asked.writer:
         rows += _written(options, asked.writer, context, left_out)
     anonymiser = Anonymiser(_names(deck))
@@ -299,6 +303,7 @@ def _manifest(
         "system": options.system,
         "rows": {side: len(found) for side, found in sides.items()},
         "groups": {side: len({item.group for item in found}) for side, found in sides.items()},
+        "augmented": sum("augmented" in item.about for item in items if isinstance(item, Row)),
         "sources": dict(Counter(item.origin.source for item in items).most_common()),
         "licences": dict(Counter(item.origin.licence for item in items).most_common()),
         "characters": {f"{least}-{least + _BAR - 1}": lengths[least] for least in sorted(lengths)},

@@ -1,4 +1,7 @@
-"""Conversations that a model writes for training: a persona in a situation, with feeling and memory.
+"""Conversations for training: a persona in a situation, with feeling, relationship and memory.
+
+A model writes them (`write_scenarios`), or they are the deck's own answers under other circumstances
+(`augmented`).
 
 The deck's `training.json` has the lists (`scenarios`: emotions, relationships, memories, situations) and
 the request. Each conversation is one question; a line of hers that the gate refuses refuses it whole.
@@ -9,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,7 +44,8 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["messages"],
 }
 _TOKENS_A_TURN = 90
-_LISTS = ("emotions", "relationships", "memories", "situations")
+_CIRCUMSTANCES = ("emotions", "relationships", "memories")
+_LISTS = (*_CIRCUMSTANCES, "situations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,7 @@ def write_scenarios(
     """Rows of conversations that a model writes. Raises OperatorError; replies are kept in `path`."""
     if not isinstance(deck, PatternDeck):
         raise PlanError(f"--scenarios: deck {deck.id!r} has no characters")
-    found = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
-    texts = _checked(deck, found)
+    texts = _scenario_texts(deck)
     scenarios = list(_drawn(deck, texts, options))
     questions = [_question(texts, scenario, options.turns) for scenario in scenarios]
     replies, report = ask(writer, context, questions, path, _readable)
@@ -98,7 +101,39 @@ def write_scenarios(
         )
 
 
-def _checked(deck: PatternDeck, found: Mapping[str, Any]) -> Mapping[str, Any]:
+def augmented(deck: AnyDeck, rows: Sequence[Row], times: int, seed: int) -> Iterator[Row]:
+    """Each row `times` more, with an emotion, a relationship and a memory in its system text.
+
+    The answer stays as it is, and the group: a model learns that the voice holds whatever is said of
+    the moment. Each sentence of the deck's lists comes about equally often. Raises PlanError for a
+    deck without characters, DeckError.
+    """
+    if not isinstance(deck, PatternDeck):
+        raise PlanError(f"--augment: deck {deck.id!r} has no characters")
+    texts = _scenario_texts(deck)
+    rng = Random(seed)
+    dealt = {name: _dealt(list(texts[name]), rng) for name in _CIRCUMSTANCES}
+    for row in rows:
+        for number in range(1, times + 1):
+            drawn = {name: next(dealt[name]) for name in _CIRCUMSTANCES}
+            yield _under(row, number, drawn, "".join(texts[n][key] for n, key in drawn.items()))
+
+
+def _under(row: Row, number: int, drawn: Mapping[str, str], added: str) -> Row:
+    about = {
+        **row.about,
+        "emotions": [drawn["emotions"]],
+        "affection_level": drawn["relationships"],
+        "memories": [drawn["memories"]],
+        "augmented": "template",
+    }
+    system, *said = row.turns
+    turns = (Turn(SYSTEM, system.content + added), *said)
+    return replace(row, id=f"{row.id}/augmented/{number}", turns=turns, about=about)
+
+
+def _scenario_texts(deck: PatternDeck) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
     for name in _LISTS:
         if not isinstance(found.get(name), dict) or not found[name]:
             raise DeckError(str(deck.folder), TRAINING_FILE, f"scenarios: {name} is missing")

@@ -19,10 +19,12 @@ from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
 from precompute.export.forms import FORMS
 from tests.kit import poem_deck
+from tests.making import DECKS
 from tests.precompute.export.kit import Place, lines, manifest, other, poems
 from tests.precompute.export.model import a_model
 
 ROWS = sorted(name for name, form in FORMS.items() if not form.pairs)
+SIDES = ("train", "validation")
 PAIRS = sorted(name for name, form in FORMS.items() if form.pairs)
 
 
@@ -82,6 +84,39 @@ def test_a_hand_stands_on_one_side(box: Place) -> None:
         ]
         assert all(sides)
         assert not sides[0] & sides[1]
+
+
+@pytest.mark.parametrize("deck", ["chat", "harbour"])
+def test_answers_are_augmented_by_template(box: Place, deck: str) -> None:
+    """Each answer comes again with emotion, relationship and memory, on the same side, unchanged."""
+    plain = box.export("conversations", deck=deck)
+    before = [json.loads((plain / f"{side}.json").read_bytes())["conversations"] for side in SIDES]
+    out = box.export("conversations", "--augment", 2, deck=deck)
+    told = manifest(out)
+    listed = json.loads((DECKS / deck / "training.json").read_bytes())["scenarios"]
+    used: dict[str, set[str]] = {"emotions": set(), "relationships": set(), "memories": set()}
+    for side, own in zip(SIDES, before, strict=True):
+        rows = json.loads((out / f"{side}.json").read_bytes())["conversations"]
+        added = [row for row in rows if "augmented" in row["metadata"]]
+        assert len(rows) == 3 * len(own)
+        assert len(added) == 2 * len(own)
+        first = {row["metadata"]["id"]: row for row in own}
+        for row in added:
+            about = row["metadata"]
+            source = first[about["id"].partition("/augmented/")[0]]
+            assert row["messages"] == source["messages"]
+            sentence = (
+                listed["emotions"][about["emotions"][0]]
+                + listed["relationships"][about["affection_level"]]
+                + listed["memories"][about["memories"][0]]
+            )
+            assert row["system"] == source["system"] + sentence
+            used["emotions"].update(about["emotions"])
+            used["relationships"].add(about["affection_level"])
+            used["memories"].update(about["memories"])
+    assert told["augmented"] == told["rows"]["train"] * 2 // 3 + told["rows"]["validation"] * 2 // 3
+    assert used == {name: set(listed[name]) for name in used}
+    assert checked(out) == sum(told["rows"].values())
 
 
 def test_the_same_seed_gives_the_same_files(box: Place) -> None:
@@ -249,9 +284,14 @@ MISUSES: dict[str, tuple[tuple[object, ...], str]] = {
     "a judge of no preferences": (
         ("--format", "trl", "--out", "x", "--judge", "openai"), "--judge makes preferences"
     ),
-    "a judge's option alone": (("--format", "dpo", "--out", "x", "--rpm", 3), "say --judge"),
+    "a judge's option alone": (("--format", "dpo", "--out", "x", "--rpm", 3), "say --judge or --writer"),
     "a folder of somebody else's": (("--format", "trl", "--out", "data"), "not empty"),
     "no preferences": (("--format", "dpo", "--out", "{tmp}/x"), "votes, edits and refusals"),
+    "scenarios of nobody": (("--format", "trl", "--out", "x", "--scenarios", 3), "say both"),
+    "a writer of nothing": (("--format", "trl", "--out", "x", "--writer", "ollama"), "say both"),
+    "circumstances of cards": (
+        ("--format", "trl", "--out", "{tmp}/x", "--augment", 2), "'poem' has no characters"
+    ),
     "no such deck": (("--format", "trl", "--out", "{tmp}/x", "--deck", "none"), "no deck 'none'"),
     "a file that is no data set": (("--check", "README.md"), "README.md"),
 }  # fmt: skip
@@ -275,6 +315,59 @@ def test_what_was_exported_before_is_replaced(place: Place) -> None:
     assert {path.name for path in out.iterdir()} == {
         "train.json", "validation.json", "manifest.json",
     }  # fmt: skip
+
+
+# Members of dataset_info.json by LLaMA-Factory's data/README.md, as far as text needs them.
+DESCRIBED = {"file_name", "formatting", "ranking", "columns", "tags"}
+COLUMNS = {
+    "prompt",
+    "query",
+    "response",
+    "history",
+    "messages",
+    "system",
+    "chosen",
+    "rejected",
+    "kto_tag",
+}
+TAGS = {"role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag"}  # fmt: skip
+
+
+@pytest.mark.parametrize("deck", ["poem", "harbour"])
+def test_llamafactory_finds_what_its_documentation_describes(place: Place, deck: str) -> None:
+    """dataset_info.json has known members only; its columns, tags and order of roles are the data's."""
+    if deck == "poem":
+        (liked,) = poems(1)
+        worse = other(liked, turned(liked), variant=1)
+        place.store(liked, worse)
+        place.vote(liked, "up")
+        place.vote(worse, "down")
+    out = place.export("llamafactory", "--validation", 0, deck=deck)
+    info = json.loads((out / "dataset_info.json").read_bytes())
+    written = {path.name for path in out.iterdir()} - {"dataset_info.json", "manifest.json"}
+    assert {one["file_name"] for one in info.values()} == written
+    ranked = [one for one in info.values() if one.get("ranking")]
+    assert len(ranked) == (deck == "poem")
+    for one in info.values():
+        assert set(one) <= DESCRIBED
+        assert one["formatting"] == "sharegpt"
+        columns, tags = one["columns"], one["tags"]
+        assert set(columns) <= COLUMNS
+        assert set(tags) <= TAGS
+        role, content = tags["role_tag"], tags["content_tag"]
+        sides = (tags["user_tag"], tags["assistant_tag"])
+        for row in json.loads((out / one["file_name"]).read_bytes()):
+            assert isinstance(row[columns["system"]], str)
+            said = list(row[columns["messages"]])
+            if one.get("ranking"):
+                for name in ("chosen", "rejected"):
+                    assert row[columns[name]][role] == tags["assistant_tag"]
+                    assert row[columns[name]][content]
+                said.append(row[columns["chosen"]])
+            # The user in odd positions, the model in even ones, and the model last.
+            assert [turn[role] for turn in said] == [sides[n % 2] for n in range(len(said))]
+            assert len(said) % 2 == 0
+            assert all(isinstance(turn[content], str) and turn[content] for turn in said)
 
 
 @pytest.mark.parametrize("form", PAIRS)
