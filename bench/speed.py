@@ -37,7 +37,7 @@ OTHERS = 20_000
 # Recorded replies: fewer than LiteLLM's cache holds.
 REPLIES = 150
 BASE = "nginx, static file"
-EDITION = Path(precompute.publish.__file__).parent / "edition"
+BROWSER = Path(precompute.publish.__file__).parent / "browser"
 FLASK_GET, FLASK_POST = "Flask + dict, gunicorn: GET", "Flask + dict, gunicorn: POST"
 GPTCACHE = "GPTCache, exact hit"
 AIMOCK, FAKELLM, LITELLM = "aimock, a fixture", "fakellm, a rule", "LiteLLM, its cache"
@@ -94,7 +94,7 @@ console.log((performance.now() - start) / 10);
 def _key_in_node(folder: Path, deck: Deck) -> float | None:
     """Microseconds for both keys of a play, as a browser computes them; None without Node."""
     module = folder / "key.mjs"
-    module.write_text((EDITION / "key.js").read_text("utf-8"))
+    module.write_text((BROWSER / "key.js").read_text("utf-8"))
     picks = orjson.dumps(random_play(deck, Random(1)).picks).decode()
     try:
         command = ["node", "--input-type=module", "-e", _KEYS, str(module), picks]

@@ -33,7 +33,7 @@ FORMAT = 1
 # Bundles that one list names, and stocked hands in one file.
 LIST, HANDS = 256, 512
 _APP = Path(app.__file__).parent
-_MODULES = Path(__file__).parent / "edition"
+_MODULES = Path(__file__).parent / "browser"
 # The modules that stand at the top, under names of their own.
 _TOP = ("boot.js", "sw.js")
 # The host's figures are a server's.
@@ -88,7 +88,8 @@ def _edition(
         orjson.dumps({"hand": deck.hand_size, "cards": [card.raw for card in deck.cards]}), ".json"
     )
     try:
-        stored, stock = _stored(settings, deck, folder)
+        stored, stock, fault = _stored(settings, deck, folder)
+        remarks += [f"{fault}; it is left out"] if fault else []
     except NothingCookedError as error:
         remarks.append(f"{error}; every answer is made in the browser")
         stored, stock = (
@@ -123,8 +124,12 @@ def _why_not(deck: Deck, tier: str) -> str:
 
 def _stored(
     settings: Settings, deck: Deck, folder: EditionFolder
-) -> tuple[dict[str, Any], list[Kept]]:
-    """Write bundles and stock; returns what `edition.json` says of bundles, and the stock's files."""
+) -> tuple[dict[str, Any], list[Kept], str]:
+    """Write bundles and stock.
+
+    Returns what `edition.json` says of bundles, the stock's files, and what of the index could not
+    be read.
+    """
     index = Index(settings.store, deck.id)
     meta = index.meta()
     bits = bits_for(meta.entries)
@@ -153,7 +158,7 @@ def _stored(
         "bytes": size,
         "hands": len(known),
     }
-    return stored, stock
+    return stored, stock, index.fault
 
 
 def _program() -> Iterator[tuple[str, bytes]]:
@@ -227,10 +232,12 @@ def _top(deck: Deck) -> Iterator[tuple[str, bytes]]:
 
 def _named(root: Path) -> set[str]:
     """The paths under `files/` that the edition in a folder names; none if there is no edition."""
-    path = root / EDITION
-    if not path.exists():
+    try:
+        edition = orjson.loads((root / EDITION).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return set()
-    edition = orjson.loads(path.read_bytes())
+    if not isinstance(edition, dict) or edition.get("format") != FORMAT:
+        return set()
     lists = [f"files/{name}.json" for name in edition["stored"]["lists"]]
     found = {kept[0] for kept in edition["keep"]} | set(lists)
     for one in lists:

@@ -4,7 +4,7 @@ A counter-based generator, as of Salmon and others, "Parallel random numbers: as
 (2011): the n-th block of 128 bits, from n = 1, is the 128-bit xxh3 of the seed with n as xxh3's own
 seed. A choice of `count` things is the block's remainder by `count`, and the block is then replaced
 by the quotient; below 2 ** 32 a new block is taken, so that no thing is likelier than another by
-more than one part in 2 ** 32 / `count`. `precompute/publish/edition/choices.js` does the same.
+more than one part in 2 ** 32 / `count`. `precompute/publish/browser/choices.js` does the same.
 
 (Seeding `random.Random` takes longer than all choices for an answer, and only Python has it.)
 """

@@ -12,7 +12,7 @@ import pytest
 
 from tests.making import REPO
 
-MODULES = REPO / "precompute" / "publish" / "edition"
+MODULES = REPO / "precompute" / "publish" / "browser"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is missing: apt-get install nodejs")
 

@@ -20,9 +20,12 @@ from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import build_ladder
 from app.settings import Settings
 from app.store.entry import Entry
-from app.store.index import Index, IndexWriter
+from app.store.index import Index, IndexWriter, index_path
 from app.store.key import Query
 from app.store.log import LogWriter
+from app.store.rows import Rows, answer_name
+from app.store.sealed import private_copy
+from app.store.sealed import publish as seal
 from precompute.cli import main
 from precompute.publish.edition import publish
 from precompute.publish.folder import EditionFolder
@@ -283,6 +286,33 @@ def test_a_publishing_that_was_killed_is_done_again(tmp_path: Path) -> None:
     (root / "files" / ".0123.json.new").write_bytes(b"half")
     publish(settings, deck, root)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == whole
+    for nonsense in (b"{", b"[]", b'{"format":0}'):
+        (root / "edition.json").write_bytes(nonsense)
+        publish(settings, deck, root)
+        assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == whole
+
+
+def test_a_damaged_row_of_the_index_is_told(tmp_path: Path) -> None:
+    """An answer whose checksum does not fit is left out of the edition, and a remark names it."""
+    deck, root, settings = (
+        small_deck(tmp_path / "small"),
+        tmp_path / "edition",
+        settings_of(tmp_path),
+    )
+    queries = [random_play(deck, Random(n)) for n in range(3)]
+    entries = [entry(query, f"詩の{n}") for n, query in enumerate(queries)]
+    with LogWriter(settings.store, deck.id) as log, IndexWriter(settings.store, deck) as index:
+        log.append(entries)
+        index.catch_up()
+    rows = Rows(private_copy(index_path(settings.store, deck.id)), tmp_path, write=True)
+    with rows.env.begin(write=True, db=rows.databases["answers"]) as txn:
+        name = answer_name(queries[0].raw_key, 0)
+        txn.put(name, bytes(txn.get(name, b""))[:-1] + b"!")
+    seal(rows.env, rows.file, index_path(settings.store, deck.id))
+    done = publish(settings, deck, root)
+    assert any("is damaged" in remark for remark in done.remarks)
+    assert queries[0].key.encode() in b"".join(p.read_bytes() for p in root.glob("files/*.json"))
+    assert "詩の0".encode() not in b"".join(p.read_bytes() for p in root.glob("files/*.json"))
 
 
 def test_another_folder_is_not_overwritten(tmp_path: Path) -> None:
