@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from app.errors import PlanError
@@ -66,6 +67,9 @@ def review(
     context.obj = deck_name
     if context.invoked_subcommand:
         return 0
+    given = [name for name in ("source", "search", "status") if _is_given(context, name)]
+    if given and not terminal:
+        raise PlanError(f"--{given[0]} is for --terminal; the page has a filter of its own")
     desk = _desk(deck_name)
     with Publisher(desk) as publisher:
         if terminal:
@@ -77,6 +81,10 @@ def review(
     if publisher.problem:
         raise PlanError(f"every decision is in the log, but: {publisher.problem}")
     return 0
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None:

@@ -63,9 +63,15 @@ function showCounts() {
   const { words, counts } = state;
   const parts = Object.entries(counts.status).filter(([, count]) => count).map(([name, count]) => `${words[name]} ${count}`);
   document.querySelector("#counts").textContent = `${state.total} ${words.shown} · ${parts.join(" · ")}`;
-  const select = form.elements.source;
-  const known = [...select.options].map((option) => option.value);
-  for (const source of Object.keys(counts.source)) if (!known.includes(source)) select.append(make("option", { value: source }, source));
+  offer("source", Object.keys(counts.source));
+  offer("check", state.rows.filter((row) => row.check).map((row) => row.check.split(":")[0]));
+}
+
+/** Add values to a choice of the filter, each once. @param {string} name @param {string[]} values */
+function offer(name, values) {
+  const select = form.elements[name];
+  const known = new Set([...select.options].map((option) => option.value));
+  for (const value of new Set(values)) if (!known.has(value)) select.append(make("option", { value }, value));
 }
 
 function article(row) {

@@ -407,6 +407,7 @@ def test_a_review_in_a_spreadsheet(own: Precompute, tmp_path: Path) -> None:
     assert "verdict is approve" in own("review", "import", file, status=2).stderr
     file.write_text("a,b\n1,2\n", "utf-8")
     assert "no column 'id'" in own("review", "import", file, status=2).stderr
+    assert "the page has a filter" in own("review", "--source", "gemini", status=2).stderr
     (folder_of(own) / "poem.jsonl").unlink()
     assert "nothing is cooked" in own("review", status=2).stderr
 
