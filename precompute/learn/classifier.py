@@ -37,6 +37,7 @@ from app.kinds.chat.classifier import (
 from app.kinds.chat.deck import SAID_FILE
 from app.kinds.chat.intents import LONGEST, IntentReader, load_intents, main_hit
 from app.kinds.chat.message import normalise
+from app.kinds.reading import Reader, json_lines
 
 EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"
 # The class of messages that only sound like danger: they count against it, and for or against nothing else.
@@ -120,7 +121,7 @@ class Patterns:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The lines of a file of JSON Lines."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [value for _, value in json_lines(path)]
 
 
 def examples(folder: Path) -> list[Example]:
@@ -129,7 +130,7 @@ def examples(folder: Path) -> list[Example]:
     careful = {intent.id for intent in intents.all if intent.careful}
     rules = IntentReader(intents, LONGEST, None)
     found = list(Patterns(read_rows(folder / EXAMPLES_FILE)).examples())
-    for intent, said in json.loads((folder / SAID_FILE).read_text()).items():
+    for intent, said in Reader(folder, SAID_FILE).value.items():
         name = DANGER if intent in careful else intent
         found += [Example(text, name, True) for text in said["said"]]
         for text in said["not_said"]:

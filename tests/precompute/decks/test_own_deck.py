@@ -373,6 +373,15 @@ def folder_of(kind: str, target: Path) -> Path:
     return target
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_of_another_name_is_told(tmp_path: Path, run: Run, kind: str) -> None:
+    """Commands and pages know a deck by its id; whoever looks for it looks for a folder."""
+    folder_of(kind, tmp_path / "decks" / "mine").rename(tmp_path / "decks" / "yours")
+    status, said = run("check", "--deck", "mine")
+    assert status == 0
+    assert "deck.json: id: 'mine' is in the folder 'yours'" in said
+
+
 ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {
     "UTF-16": lambda data: data.decode().encode("utf-16"),
     "Latin-1": lambda data: data.replace(b'"', b'"\xe9', 1) if b'"' in data else data + b"\xe9",
