@@ -130,6 +130,15 @@ def hand_of(cards: list[dict[str, Any]], pick: int = 0) -> list[dict[str, str]]:
     return [{"card": card["id"], "phrase": card["poems"][pick]["id"]} for card in cards]
 
 
+def choosing(decks: Path) -> Path:
+    """A folder of decks with the poem deck in it, whose cards visitors pick themselves."""
+    shutil.copytree(ROOT / "data" / "decks" / "poem", decks / "poem")
+    rules = orjson.loads((decks / "poem" / "deck.json").read_bytes())
+    rules["hand"]["choose"] = True
+    (decks / "poem" / "deck.json").write_bytes(orjson.dumps(rules))
+    return decks
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small stock, cooked by the real command with the composer."""

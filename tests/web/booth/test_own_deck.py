@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import pytest
 
 from precompute.decks.new import Wanted, new_deck
-from tests.web.booth.conftest import KIOSK, PHONE, ROOT, Server, hand_of, keep
+from tests.web.booth.conftest import KIOSK, PHONE, Server, choosing, hand_of, keep
 from tests.web.booth.player import at_card, begin, screen, tab_to, until
 from tests.web.booth.test_access import violations
 
@@ -47,12 +45,8 @@ def museum(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def two(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server of two decks: the museum, and poems for cards that visitors pick themselves."""
-    decks = tmp_path_factory.mktemp("two")
+    decks = choosing(tmp_path_factory.mktemp("two"))
     new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
-    shutil.copytree(ROOT / "data" / "decks" / "poem", decks / "poem")
-    rules = orjson.loads((decks / "poem" / "deck.json").read_bytes())
-    rules["hand"]["choose"] = True
-    (decks / "poem" / "deck.json").write_bytes(orjson.dumps(rules))
     return new_server(
         TSUKURIOKI_DECKS=str(decks), TSUKURIOKI_DECKS_SHOWN="museum,poem", TSUKURIOKI_IDLE="8"
     )

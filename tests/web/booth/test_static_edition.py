@@ -22,8 +22,16 @@ from app.kinds.cards.plays import Play
 from app.kinds.cards.tiers import build_ladder
 from app.store.index import Index
 from tests.making import wait_for_port
-from tests.web.booth.conftest import PHONE, ROOT, Server, clean_environ, free_port, keep
-from tests.web.booth.player import play, screen, until
+from tests.web.booth.conftest import (
+    PHONE,
+    ROOT,
+    Server,
+    choosing,
+    clean_environ,
+    free_port,
+    keep,
+)
+from tests.web.booth.player import at_card, play, screen, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -44,12 +52,14 @@ http {{
 """
 
 
-def cook(store: Path, folder: Path, root: Path, *more: str) -> str:
+def cook(
+    store: Path, folder: Path, root: Path, *more: str, decks: Path = ROOT / "data" / "decks"
+) -> str:
     """Publish an edition of a store by the real command."""
     environ = clean_environ() | {
         "TSUKURIOKI_DATA": str(folder),
         "TSUKURIOKI_STORE": str(store),
-        "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks"),
+        "TSUKURIOKI_DECKS": str(decks),
     }
     command = [sys.executable, "-m", "precompute", "publish", "--static", str(root), *more]
     done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
@@ -104,6 +114,27 @@ def web(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx
     server.start()
     yield server
     server.stop()
+
+
+@pytest.mark.long
+def test_cards_are_picked_without_a_server(
+    visit: Visit, web: Nginx, store: Path, tmp_path: Path
+) -> None:
+    """In an edition too, marks lead a visitor who picks cards to a text in stock."""
+    cook(store, tmp_path, web.root / "picked", decks=choosing(tmp_path / "decks"))
+    page = visit(web, "/picked/", ready=".begin", reduced_motion="reduce", **PHONE)
+    page.tap(".begin")
+    for at in range(5):
+        until(page, f"document.querySelectorAll('[aria-pressed=true]').length === {at}")
+        until(page, "document.querySelector('.choose').dataset.led === 'yes'")
+        page.locator(".kind:not(:has([aria-pressed=true])) .option[data-stocked]").first.tap()
+    until(page, "!document.querySelector('.go').disabled")
+    page.tap(".go")
+    for at in range(5):
+        at_card(page, at + 1)
+        page.keyboard.press("1")
+    screen(page, "flyer")
+    assert "組み合わせた" not in page.locator(".tier").inner_text()
 
 
 def test_played_cut_off_reloaded_and_played_on(
