@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
@@ -31,6 +31,15 @@ from app.store.entry import Usage
 
 _NO_KEY = Secret("")
 _PORT = 11434
+
+
+class Loaded(NamedTuple):
+    """A model in memory: its size in bytes, how many of them on an accelerator, until when."""
+
+    name: str
+    bytes: int
+    accelerator_bytes: int
+    until: str
 
 
 class Ollama:
@@ -139,6 +148,14 @@ class Ollama:
                         return
         finally:
             self._last.streamed = None
+
+    def loaded(self) -> list[Loaded]:
+        """The models in memory. Raises ProviderError."""
+        with self._faults():
+            return [
+                Loaded(str(m.model), m.size or 0, m.size_vram or 0, str(m.expires_at or ""))
+                for m in self._client.ps().models
+            ]
 
     def _guard(self, model: str) -> None:
         """Raise ProviderStopError rather than load a model into too little memory."""

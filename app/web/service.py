@@ -24,6 +24,7 @@ from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import load_all, prepare_all
 from app.kinds.kind import Server, Serving
 from app.kinds.language import nearest
+from app.kinds.loaded_models import LoadedModels
 from app.kinds.prompts.service import ServedPrompts
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
@@ -129,10 +130,19 @@ class Service:
         self.prompts = {d: s for d, s in self.decks.items() if isinstance(s, ServedPrompts)}
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self._check_named()
+        self.loaded = LoadedModels(settings.ollama_host, clock) if self._has_local() else None
         self.line = self._line_bot(clock) if settings.line_secret else None
         self.started = now()
         # Takes the path and body of a request and the response, for the fast path.
         self.keep_replay: Callable[[str, bytes, Replay], None] | None = None
+
+    def _has_local(self) -> bool:
+        """Whether a tier of a deck asks the local model."""
+        settings = self.settings
+        return bool(
+            (self.cards and "local" in settings.tiers)
+            or (self.chats and "local" in settings.chat_tiers)
+        )
 
     def _line_bot(self, clock: Callable[[], float]) -> LineBot:
         if not self.chats:

@@ -14,6 +14,7 @@ def collect(service: Service) -> dict[str, Any]:
         "now": service.now(),
         "tiers": list(service.settings.tiers),
         "refused_requests": service.counters.refusals(),
+        **({"local_models": service.loaded.figures()} if service.loaded else {}),
         **({"line": service.line.figures()} if service.line else {}),
         "decks": {deck: served.figures() for deck, served in service.decks.items()},
     }

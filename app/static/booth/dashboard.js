@@ -25,6 +25,11 @@ function time(microseconds) {
   return [(microseconds / 1e6).toFixed(1), "s"];
 }
 
+function size(bytes) {
+  const mega = bytes / 2 ** 20;
+  return mega < 1024 ? [String(Math.round(mega)), "MiB"] : [(mega / 1024).toFixed(1), "GiB"];
+}
+
 function ago(since, now, words) {
   const minutes = Math.max(0, Math.round((now - since) / 60_000));
   if (minutes < 120) return words.minutes(minutes);
@@ -65,6 +70,7 @@ const PANELS = {
   money: (f, w) => f.money && [w.money, big(dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.savedMoney} ${dollars(f.money.saved)}`)],
   store: (f, w) => [w.store, big(w.entries(rounded(f.store.entries ?? 0))), note([f.store.generation ? w.generation(f.store.generation) : "", f.store.newest ? w.age(ago(Date.parse(f.store.newest), f.now, w)) : ""].filter(Boolean).join(" · "))],
   refusals: (f, w) => f.refusals && [w.refusals, big(rounded(f.refusals.refused)), f.refusals.asked === null ? null : note(w.ofAsked(rounded(f.refusals.asked)))],
+  models: (f, w) => f.models && [w.models, big(...size(f.models.bytes)), f.models.names.length ? make("ul.loaded", {}, ...f.models.names.map((name) => make("li", {}, name))) : note(w.noModels)],
   misses: (f, w) => f.misses && [`${w.wanted} · ${w.wantedNote(rounded(f.misses.distinct ?? 0))}`, wanted(f.misses.most_wanted ?? [], w)],
   next: (f, w) => {
     const { kind, count, command } = advice(f, deck);
@@ -74,7 +80,7 @@ const PANELS = {
 };
 
 /** What stands side by side; a panel that this server cannot fill leaves its room to the others. */
-const ROWS = [["visitors", "answers", "hits", "latency"], ["time", "expected"], ["dealt", "votes", "money", "store", "refusals"], ["misses", "next"]];
+const ROWS = [["visitors", "answers", "hits", "latency"], ["time", "expected"], ["dealt", "votes", "money", "store", "refusals", "models"], ["misses", "next"]];
 
 const both = (f) => TIERS.filter((tier) => f.tiers.includes(tier) || f.expected?.[tier]);
 const legend = (f) => make("ul.legend", {}, ...f.tiers.map((tier) => make("li", {}, make(`i.dot.tier-${tier}`), `${tier} ${rounded(f.counts[tier])}`)));

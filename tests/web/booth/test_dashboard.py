@@ -79,7 +79,7 @@ def test_stats_is_its_only_source(visit: Visit, server: Server) -> None:
 
 
 def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
-    """Hands dealt, rehearsal, votes, money and refusals are shown where /stats has them."""
+    """Hands dealt, rehearsal, votes, money, refusals and loaded models are shown where /stats has them."""
     page = visit(server, "/dashboard", **KIOSK)
     stats = server.call("/stats")
     deck = stats["decks"]["poem"]
@@ -88,6 +88,8 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     deck["feedback"] = {"up": 3, "down": 1}
     deck["money"] = {"spent_usd": 0.5, "saved_usd": 12}
     deck["chat"] = {"refusals": {"length": 2, "echo": 3}}
+    model = {"name": "qwen2.5:0.5b", "bytes": 500 * 2**20}
+    stats["local_models"] = {"models": [model], "bytes": 500 * 2**20, "fault": ""}
     page.route("**/stats", lambda route: route.fulfill(json=stats))
     page.wait_for_selector(".panel.votes:not([hidden])")
     until(page, "document.querySelector('.dealt .value').textContent === '30'")
@@ -95,6 +97,9 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     assert shown(page, "money") == "$0.5000"
     assert "12.00" in (page.locator(".panel.money").text_content() or "")
     assert shown(page, "refusals") == "5"
+    assert shown(page, "models") == "500"
+    assert "qwen2.5:0.5b" in (page.locator(".panel.models").text_content() or "")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 1080
     assert page.locator("rect.expected").count() >= 2
     page.unroute("**/stats")
     page.wait_for_selector(".panel.refusals[hidden]", state="attached")

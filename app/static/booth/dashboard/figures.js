@@ -39,6 +39,7 @@ export function read(stats, deck) {
     votes: of.feedback ? { up: of.feedback.up ?? 0, down: of.feedback.down ?? 0 } : null,
     money: money(of),
     refusals: refusals(stats),
+    models: models(stats),
     store: of.store ?? {},
     stocked: of.coverage?.stocked_hands?.count ?? 0,
   };
@@ -61,6 +62,13 @@ function deals(of, stats) {
 function money(of) {
   const spent = number(of.money?.spent_usd) ?? number(of.store?.spent_usd);
   return spent === null ? null : { spent, saved: number(of.money?.saved_usd) };
+}
+
+/** What Ollama has in memory; null where no tier asks it, and where it does not answer. */
+function models(stats) {
+  const found = stats.local_models;
+  if (!Array.isArray(found?.models) || found.fault) return null;
+  return { bytes: number(found.bytes) ?? 0, names: found.models.map((one) => String(one.name)) };
 }
 
 /** What the local model wrote and the gate refused, over all decks. */
