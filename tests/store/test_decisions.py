@@ -69,7 +69,7 @@ def put(store: Path, deck: Deck, lines: list[Entry], rng: Random, *, approved: b
     with LogWriter(store, deck.id) as log:
         rest = lines
         while rest:
-            some, rest = rest[: (cut := rng.randrange(1, 9))], rest[cut:]
+            some, rest = rest[: (cut := rng.randrange(1, 17))], rest[cut:]
             log.append(some)
             with IndexWriter(store, deck, ORDER, 0, approved=approved) as index:
                 index.catch_up()
@@ -100,7 +100,7 @@ def contents(store: Path, deck: Deck) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 40), approved=st.booleans())
 def test_an_index_has_what_is_in_force(
     deck: Deck, tmp_path_factory: pytest.TempPathFactory, seed: int, length: int, approved: bool
