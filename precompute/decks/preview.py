@@ -330,5 +330,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _with_script(page: bytes) -> bytes:
-    head, closing, rest = page.partition(b"</head>")
-    return head + _SCRIPT + closing + rest if closing else page
+    """A page with the overlay's script: before its body, or at its end if it has none."""
+    head, body, rest = page.partition(b"<body")
+    return head + _SCRIPT + body + rest

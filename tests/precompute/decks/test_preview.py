@@ -156,7 +156,9 @@ def test_other_kinds_have_a_preview_too(tmp_path: Path, kind: str) -> None:
             assert client.post("/v1/chat/completions", json=body).status_code == 404
             return
         assert f"{shown.url}/chat?deck=mine" in shown.said
-        assert "Pepper" in page(shown, "/chat?deck=mine")
+        chat = page(shown, "/chat?deck=mine")
+        assert "Pepper" in chat
+        assert "/_preview/overlay.js" in chat
         said = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
         with client.stream("POST", "/api/chat", json=said) as stream:
             events = [line for line in stream.iter_lines() if line.startswith("event: ")]
