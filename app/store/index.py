@@ -84,6 +84,10 @@ class IndexReader(Protocol):
         cards: list[str] = orjson.loads(self.content("stock", position_name(position)) or b"[]")
         return cards
 
+    def stock(self) -> list[list[str]]:
+        """The card ids of every stocked hand; empty where one cannot be read."""
+        return [self.stocked(position) for position in range(self.meta().stocked_hands)]
+
 
 # Gives the current index, or None if there is none: it can be replaced while we serve.
 IndexSource = Callable[[], IndexReader | None]

@@ -21,8 +21,9 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import xxhash
@@ -30,7 +31,7 @@ import xxhash
 from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
 from app.store.index import Index, IndexReader, log_digest
 from app.store.log import log_path
-from app.store.rows import SERVED, Meta, answer_name, content_of, row
+from app.store.rows import SERVED, Meta, answer_name, content_of, position_name, row
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _TIMEOUT, _LOOK, _PAUSE, _KEEP = 0.5, 0.25, 1.0, 60
 _CHUNK = 1_000
 _STATE = b"state"
+ItemT = TypeVar("ItemT")
 
 
 def connect(url: str, timeout: float) -> Redis:
@@ -130,6 +132,17 @@ class RedisIndex(IndexReader):
         hashed = f"{self._name}:{self._shelf}:{database}"
         return self._proved(name, self._asked(lambda: self._redis.hget(hashed, name)))
 
+    def stock(self) -> list[list[str]]:
+        self._look()
+        name = f"{self._name}:{self._shelf}:stock"
+        names: list[Any] = [position_name(at) for at in range(self._meta.stocked_hands)]
+        hands: list[list[str]] = []
+        for some in _chunks(names):
+            found = self._asked(partial(self._redis.hmget, name, some)) or [None] * len(some)
+            contents = map(self._proved, some, found)
+            hands += [orjson.loads(content or b"[]") for content in contents]
+        return hands
+
     def close(self) -> None:
         self._redis.close()
 
@@ -219,7 +232,7 @@ def _shelf(meta: Meta) -> str:
     return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
 
 
-def _chunks(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+def _chunks(rows: Iterable[ItemT]) -> Iterator[list[ItemT]]:
     rows = iter(rows)
     while some := list(itertools.islice(rows, _CHUNK)):
         yield some

@@ -91,6 +91,7 @@ def told(index: IndexReader, queries: list[Query]) -> dict[str, object]:
             for radius in (0, 1, 2, 5, 12)
         ],
         "stocked": [index.stocked(place) for place in range(index.meta().stocked_hands)],
+        "stock": index.stock(),
     }
 
 
@@ -216,6 +217,10 @@ def test_garbage_is_neither_served_nor_an_error(tmp_path: Path, poem: Deck, keep
                 assert near in ([], local.nearest(query.raw_hand_key, query.digests, 1))
                 index.variants(query.raw_key, 3)
                 index.stocked(0)
+            assert all(
+                found in ([], stocked)
+                for found, stocked in zip(index.stock(), local.stock(), strict=False)
+            )
             index.close()
             publish(store, poem.id, keeper.url, afresh=True)
             same_told(store, poem, keeper.url, queries)
@@ -237,6 +242,9 @@ def test_built_here_served_there(
             given = client.post("/api/decks/poem/answer", json={"hand": hand}).json()
             assert given["tier"] in ("exact", "same_hand")
         assert client.get(f"/api/answers/{given['key']}").status_code == 200
+        stock = client.get("/api/decks/poem/stock").json()
+        assert stock["hands"] == 2
+        assert set(stock["cards"]) >= {card["id"] for card in dealt["cards"]}
         keeper.stop()
         given = client.post("/api/decks/poem/answer", json={"hand": hand})
         assert given.json()["tier"] == "composed"

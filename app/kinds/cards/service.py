@@ -167,12 +167,13 @@ class ServedCards:
         """The table of the current index, made again after a change."""
         index = self.index()
         meta = index.meta() if index else None
-        state = (meta.built, meta.generation, meta.stocked_hands) if meta else None
+        state = (meta.log, meta.generation, meta.stocked_hands) if meta else None
         with self._tabling:
             if self._table is None or self._table[0] != state:
-                stock = meta.stocked_hands if meta else 0
-                hands = [index.stocked(position) for position in range(stock)] if index else []
+                hands = index.stock() if index else []
                 categories = {card.id: card.category for card in self.deck.cards}
+                # What Redis did not answer is asked for again.
+                state = state if all(hands) else None
                 self._table = state, StockTable(hands, categories)
             return self._table[1]
 
