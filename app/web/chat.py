@@ -8,6 +8,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -90,11 +92,25 @@ def reset() -> Response:
 def page() -> Response:
     deck = _service().chat(request.args.get("deck")).deck
     response = Response(
-        flask.render_template("chat.html", deck=deck, others=_service().chats.values()),
+        flask.render_template(
+            "chat.html",
+            deck=deck,
+            words=page_words(deck.language),
+            others=_service().chats.values(),
+        ),
         content_type="text/html; charset=utf-8",
     )
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return response
+
+
+@lru_cache(maxsize=16)
+def page_words(language: str) -> Mapping[str, str]:
+    """The words of the page in a language; in English if there are none."""
+    words: dict[str, dict[str, str]] = orjson.loads(
+        Path(__file__).with_name("chat_words.json").read_bytes()
+    )
+    return words.get(language, words["en"])
 
 
 def admit(service: Service) -> None:

@@ -17,12 +17,13 @@ from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.lines import FALLBACK
 from app.kinds.prompts.deck import PromptDeck
 from app.settings import Settings
+from app.web.chat import page_words
 from precompute.cli import main
 from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, Wanted, languages, new_deck
 from precompute.rehearse.talk import replies
 from precompute.review.check import check_folder
 from precompute.review.kinds import review_of
-from tests.making import DECKS
+from tests.making import DECKS, REPO
 
 NAMES = {"en": "Pepper", "ja": "こはる", "fr": "Noé"}
 
@@ -92,6 +93,18 @@ def test_danger_is_read_as_the_decks_in_the_box_read_it(language: str, box: str)
         return [*found, {k: v for k, v in parts.items() if k not in ("NAMES", "OPEN", "WHOM")}]
 
     assert careful(TEMPLATES / CHAT / language) == careful(DECKS / box)
+
+
+def test_the_page_of_a_chat_has_every_word_in_every_language() -> None:
+    """What the page asks for is there, also what somebody in danger reads."""
+    asked = set(
+        re.findall(r"\{\{ words\.(\w+) \}\}", (REPO / "app/templates/chat.html").read_text())
+    )
+    assert len(asked) >= 10
+    for language in languages():
+        assert set(page_words(language)) == asked
+        assert all(page_words(language).values())
+    assert page_words("ko") == page_words("en")
 
 
 def talk(deck: PatternDeck, folder: Path, *messages: str) -> list[Any]:

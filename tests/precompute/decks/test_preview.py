@@ -144,8 +144,9 @@ def test_a_deck_that_is_broken_from_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [CHAT, PROMPTS])
 def test_other_kinds_have_a_preview_too(tmp_path: Path, kind: str) -> None:
-    """A character talks through it, also in a stream; prompts are asked by their model's name."""
-    new_deck(tmp_path / "decks", Wanted("mine", "en", name="Pepper", kind=kind))
+    """A character talks through it, also in a stream, on a page in its language; prompts are asked by
+    their model's name."""
+    new_deck(tmp_path / "decks", Wanted("mine", "fr", name="Pepper", kind=kind))
     with (
         previewing(tmp_path, "mine") as shown,
         httpx.Client(base_url=shown.url, timeout=PATIENCE) as client,
@@ -158,8 +159,10 @@ def test_other_kinds_have_a_preview_too(tmp_path: Path, kind: str) -> None:
         assert f"{shown.url}/chat?deck=mine" in shown.said
         chat = page(shown, "/chat?deck=mine")
         assert "Pepper" in chat
+        assert "Votre nom (facultatif)" in chat
+        assert "Your name" not in chat
         assert "/_preview/overlay.js" in chat
-        said = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        said = {"messages": [{"role": "user", "content": "Bonjour"}], "stream": True}
         with client.stream("POST", "/api/chat", json=said) as stream:
             events = [line for line in stream.iter_lines() if line.startswith("event: ")]
         assert events[0] == "event: start"
