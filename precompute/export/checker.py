@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,13 +90,13 @@ def _records(path: Path, content: bytes) -> tuple[list[tuple[str, Any]], list[Fi
 
 def _form_of(records: list[Any]) -> str | None:
     """The form that most records look like."""
-    for record in records:
-        if not isinstance(record, dict):
-            continue
-        for form, members in _MEMBERS.items():
-            if members <= record.keys():
-                return form
-    return None
+    found = Counter(
+        next((form for form, members in _MEMBERS.items() if members <= record.keys()), "")
+        for record in records
+        if isinstance(record, dict)
+    )
+    del found[""]
+    return found.most_common(1)[0][0] if found else None
 
 
 def _messages(record: Mapping[str, Any], field: str, last: str | None) -> Iterator[Fault]:
@@ -130,6 +131,13 @@ def _text(value: Any, place: str) -> Iterator[Fault]:
         yield place, "is empty"
     elif mark := next((mark for mark in _RENDERED if mark in value), ""):
         yield place, f"holds {mark}: a chat template was rendered into it"
+
+
+def _system(record: Any) -> Iterator[Fault]:
+    """It may be missing or empty: not every prompt has one."""
+    value = record.get("system", "")
+    if value != "":
+        yield from _text(value, "system")
 
 
 def _whole(record: Any) -> Iterator[Fault]:
@@ -169,6 +177,7 @@ def _sharegpt(record: Any) -> Iterator[Fault]:
         if said["from"] != expected:
             yield f"{place}.from", f"expected {expected}, not {said['from']!r}"
         yield from _text(said["value"], f"{place}.value")
+    yield from _system(record)
     if len(value) % 2:
         yield f"conversations[{len(value) - 1}].from", "the last must be gpt"
 
@@ -179,14 +188,23 @@ def _alpaca(record: Any) -> Iterator[Fault]:
     yield from _text(record["output"], "output")
     if not isinstance(record.get("input", ""), str):
         yield "input", "expected a text"
+    yield from _system(record)
     history = record.get("history", [])
-    two = isinstance(history, list) and all(isinstance(h, list) and len(h) == 2 for h in history)
-    if not two:
+    if not isinstance(history, list):
         yield "history", "expected a list of [question, answer]"
+        return
+    for number, said in enumerate(history):
+        place = f"history[{number}]"
+        if not isinstance(said, list) or len(said) != 2:
+            yield place, "expected [question, answer]"
+            continue
+        for part, text in enumerate(said):
+            yield from _text(text, f"{place}[{part}]")
 
 
 def _ranked(record: Any) -> Iterator[Fault]:
     yield from _messages(record, "messages", USER)
+    yield from _system(record)
     for name in ("chosen", "rejected"):
         answer = record[name]
         if not isinstance(answer, dict) or answer.get("role") != ASSISTANT:
@@ -198,7 +216,7 @@ def _ranked(record: Any) -> Iterator[Fault]:
 
 
 def _conversation(record: Any) -> Iterator[Fault]:
-    yield from _text(record["system"], "system")
+    yield from _system(record)
     yield from _messages(record, "messages", ASSISTANT)
     if not isinstance(record["metadata"], dict):
         yield "metadata", "expected an object"

@@ -34,7 +34,12 @@ class Place:
             [sys.executable, "-m", "precompute", *map(str, arguments)],
             cwd=REPO,
             env=environment(
-                TSUKURIOKI_DATA=self.data, TSUKURIOKI_DECKS=DECKS, **{**self.settings, **settings}
+                **{
+                    "TSUKURIOKI_DATA": self.data,
+                    "TSUKURIOKI_DECKS": DECKS,
+                    **self.settings,
+                    **settings,
+                }
             ),
             capture_output=True,
             text=True,

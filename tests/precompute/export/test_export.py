@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
 from precompute.export.forms import FORMS
 from tests.kit import poem_deck
-from tests.making import DECKS
+from tests.making import DECKS, write_json
 from tests.precompute.export.kit import Place, lines, manifest, other, poems
 from tests.precompute.export.model import a_model
 
@@ -70,6 +70,49 @@ def test_the_box_exports_in_every_form(box: Place, deck: str, form: str) -> None
     for name, file in told["files"].items():
         content = (out / name).read_bytes()
         assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A deck of prompts with replies that other tools recorded: with and without system and history."""
+    folder = tmp_path_factory.mktemp("recorded")
+    place = Place(folder / "data", {"TSUKURIOKI_DECKS": folder / "decks"})
+    write_json(folder / "decks" / "recorded" / "deck.json", {"kind": "prompts", "id": "recorded"})
+    short: list[dict[str, Any]] = [
+        {"match": {"userMessage": f"question {n}"}, "response": {"content": f"Answer {n}."}}
+        for n in range(12)
+    ]
+    tool = {"toolCalls": [{"name": "weather", "arguments": "{}"}]}
+    short.append({"match": {"userMessage": "weather"}, "response": tool})
+    write_json(folder / "fixtures.json", {"fixtures": short})
+    whole = []
+    for n in range(12):
+        said = ("system", "Be brief."), ("user", f"Hi {n}"), ("assistant", "Yes?"), ("user", "And?")
+        body = {"model": "m", "messages": [{"role": r, "content": c} for r, c in said]}
+        message = {"role": "assistant", "content": f"It is {n}."}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        reply = {"object": "chat.completion", "model": "m", "choices": [choice]}
+        named = {"custom_id": f"r{n}"}
+        whole += [
+            {**named, "method": "POST", "url": "/v1/chat/completions", "body": body},
+            {**named, "response": {"status_code": 200, "body": reply}},
+        ]
+    batch = folder / "batch.jsonl"
+    batch.write_text("".join(json.dumps(line) + "\n" for line in whole), "utf-8")
+    for kind, path in (("aimock", folder / "fixtures.json"), ("batch", batch)):
+        done = place.run("import", "--from", kind, path)
+        assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize("form", ["trl", "alpaca", "llamafactory", "conversations"])
+def test_recorded_prompts_export_too(recorded: Place, form: str) -> None:
+    """Chats of texts, with and without system and history, pass the checker; a call of tools is left out."""
+    out = recorded.export(form, "--restricted", deck="recorded")
+    told = manifest(out)
+    assert told["sources"] == {"aimock": 12, "openai": 12}
+    assert told["left_out"] == {"no chat of texts with one answer": 1}
+    assert checked(out) == 24 * (2 if form == "trl" else 1)
 
 
 def test_a_hand_stands_on_one_side(box: Place) -> None:
@@ -245,11 +288,17 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def talk(box: Place) -> list[Any]:
+    """The rows of a chat deck."""
+    return lines(box.export("openai", deck="harbour") / "train.jsonl")
+
+
 @pytest.mark.parametrize("kind", WRONG)
-def test_the_checker_names_line_and_field(box: Place, kind: str) -> None:
+def test_the_checker_names_line_and_field(box: Place, talk: list[Any], kind: str) -> None:
     """A fault in any line is named with its line and its field, by exit status 1."""
     harm, field = WRONG[kind]
-    rows = lines(box.export("openai", deck="harbour") / "train.jsonl")
+    rows = json.loads(json.dumps(talk))
     number = random.Random(kind).randrange(1, len(rows))
     harm(rows[number])
     path = box.data / "harmed.jsonl"
@@ -258,6 +307,63 @@ def test_the_checker_names_line_and_field(box: Place, kind: str) -> None:
     assert done.returncode == 1
     assert f"line {number + 1}: {field}: " in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of the values in a record that hold no others."""
+    items: Iterable[Any] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield path
+    for key, one in items:
+        yield from leaves(one, (*path, key))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A store with two answers to each of three plays, of which players prefer one."""
+    place = Place(tmp_path_factory.mktemp("judged"), {})
+    for liked in poems(3):
+        worse = other(liked, turned(liked), variant=1)
+        place.store(liked, worse)
+        place.vote(liked, "up")
+        place.vote(worse, "down")
+    return place
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "csv"])
+def test_no_harm_in_any_form_is_missed(judged: Place, form: str) -> None:
+    """Whatever value of a record is replaced by another type, its line and its field are named."""
+    out = judged.export(form, "--validation", 0)
+    files = [p for p in out.glob("train*.json*") if "metadata" not in p.name]
+    assert files
+    rng = random.Random(form)
+    for path in files:
+        lined = path.suffix == ".jsonl"
+        value = lines(path) if lined else json.loads(path.read_bytes())
+        records = value["conversations"] if isinstance(value, dict) else value
+        # A few are as good as all, and quickly written.
+        del records[40:]
+        for _ in range(60):
+            number = rng.randrange(len(records))
+            before = json.dumps(records[number])
+            place = rng.choice([p for p in leaves(records[number]) if p[0] != "metadata"])
+            target = records[number]
+            for step in place[:-1]:
+                target = target[step]
+            target[place[-1]] = rng.choice([7, None, [], {"a": 1}])
+            harmed = judged.data / f"harmed{path.suffix}"
+            text = "".join(json.dumps(r) + "\n" for r in records) if lined else json.dumps(value)
+            harmed.write_text(text, "utf-8")
+            found = check_file(harmed).findings
+            where = f"{'line' if lined else 'item'} {number + 1}"
+            fields = [finding.field for finding in found if finding.place == where]
+            assert len(found) == len(fields), (path.name, place)
+            assert any(field.startswith(str(place[0])) for field in fields), (path.name, place)
+            records[number] = json.loads(before)
 
 
 def test_the_checker_bears_anything(tmp_path: Path) -> None:
