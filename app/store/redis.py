@@ -87,7 +87,7 @@ class RedisIndex(IndexReader):
                 raise IndexUnusableError(f"{url}: {self.fault}; run: precompute check --repair")
             raise NothingCookedError(
                 f"{url}: no index of deck {deck!r}; run: precompute check --repair, or, if nothing "
-                f"is cooked yet, precompute build --deck {deck} --n 100 --dry-run"
+                f"is cooked yet, precompute build --deck {deck} --n 100"
             )
         self._shelf, self._meta = found
 
