@@ -133,6 +133,7 @@ def test_both_languages_have_the_same_example() -> None:
         assert commands("your-own-deck.md", begin) == commands("your-own-deck.ja.md", begin)
 
 
+@pytest.mark.long
 def test_the_chat_example_works_as_it_stands(tmp_path: Path) -> None:
     """The character is made and checked, and answers on a server, with who can be called."""
     run = Precompute({"TSUKURIOKI_DATA": tmp_path / "data"})
@@ -156,6 +157,7 @@ def test_the_chat_example_works_as_it_stands(tmp_path: Path) -> None:
     assert "Pepper" in page
 
 
+@pytest.mark.long
 def test_the_prompts_example_works_as_it_stands(tmp_path: Path) -> None:
     """The matrix is priced, cooked and served to a client that spells a prompt in its own way."""
     rest, *lines, serve = commands("your-own-deck.md", PROMPTS_EXAMPLE)

@@ -103,19 +103,22 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_deck_is_told_and_the_last_good_one_served(shown: Previewed, name: str) -> None:
-    """With the file that is edited, not the copy; when it is mended, the fault is gone."""
-    file, wrong, fault = BROKEN[name]
-    good = (shown.folder / file).read_bytes()
+def test_a_broken_deck_is_told_and_the_last_good_one_served(shown: Previewed) -> None:
+    """One fault after another, with the file that is edited, not the copy; mended, they are gone."""
+    good = {name: (shown.folder / name).read_bytes() for name, _, _ in BROKEN.values()}
     version = state(shown)["version"]
-    (shown.folder / file).write_bytes(wrong)
-    found = state_with(shown, fault)
-    assert found["version"] == version
-    assert "the last version that worked is shown" in found["told"]
-    assert str(shown.folder / file) in found["faults"][0]["text"]
-    assert "begin" in page(shown)
-    (shown.folder / file).write_bytes(good)
+    for file, wrong, fault in BROKEN.values():
+        # The next fault before the last one is mended, so that the deck is never sound between.
+        (shown.folder / file).write_bytes(wrong)
+        for name in good.keys() - {file}:
+            (shown.folder / name).write_bytes(good[name])
+        found = state_with(shown, fault)
+        assert found["version"] == version
+        assert "the last version that worked is shown" in found["told"]
+        assert str(shown.folder / file) in found["faults"][0]["text"]
+        assert "begin" in page(shown)
+    for name, data in good.items():
+        (shown.folder / name).write_bytes(data)
     state_with(shown, "0 errors, 0 warnings")
 
 
@@ -142,6 +145,7 @@ def test_a_deck_that_is_broken_from_the_start(tmp_path: Path) -> None:
         assert "Preview of museum" not in page(shown)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [CHAT, PROMPTS])
 def test_other_kinds_have_a_preview_too(tmp_path: Path, kind: str) -> None:
     """A character talks through it, also in a stream, on a page in its language; prompts are asked by

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
+import pytest
 
 from precompute.decks.new import Wanted, new_deck
 from tests.making import previewing, write_json
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
+@pytest.mark.long
 def test_the_page_follows_the_files(visit: Callable[..., Page], tmp_path: Path) -> None:
     """A fault appears without a click, goes when it is mended, and a new name takes the old one's place."""
     new_deck(tmp_path / "decks", Wanted("mine", "en", 3, "First name"))
