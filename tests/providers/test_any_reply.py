@@ -197,7 +197,7 @@ def test_a_reply_that_cannot_be_read_is_kept_to_look_at(booth: Booth, stand_in: 
     """The refused answers' file has the text of a reply that was none, and which answers it was for."""
     stand_in.script.append(spoiled("prose"))
     stand_in.script.append(spoiled("unreadable"))
-    assert booth.build(provider="gemini", wanted=4, per_request=2, concurrency=1).status == 0
+    assert booth.build(provider="gemini", wanted=8, per_request=2, concurrency=1).status == 0
     kept = [line for line in booth.refused() if "reply" in line]
     assert kept[0]["reply"] == "すみません。"
     assert len(kept[0]["keys"]) == 2
