@@ -34,14 +34,13 @@ def _short(number: int, answers: list[Answer]) -> list[Answer]:
 FAULTS: dict[str, Fault | Spoil] = {
     "blocked: PROHIBITED_CONTENT": BLOCKED,
     "blocked: SAFETY": finished("SAFETY"),
-    "blocked: RECITATION": finished("RECITATION"),
     "declined": Fault(how="answer", change=_declined),
     "title": _wrong_title,
     "length": _short,
 }
 
 
-@pytest.mark.parametrize("wanted", [1, 10, 100])
+@pytest.mark.parametrize("wanted", [7, 100])
 @pytest.mark.parametrize("per_request", [1, 10])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_run_of_one_kind_of_refusal_is_stopped_and_named(
@@ -92,7 +91,7 @@ def test_more_requests_than_twice_the_plan_are_made_only_if_told(tmp_path: Path)
 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_builds_spent_is_what_stats_and_the_dashboard_say(
-    seed: int, tmp_path: Path, serve: Serve, precompute: Precompute
+    seed: int, tmp_path: Path, serve: Serve, poem_alone: Path
 ) -> None:
     """Builds that keep all, some or none of what they paid for add up, to the cent and beyond."""
     rng = Random(seed)
@@ -103,6 +102,12 @@ def test_what_builds_spent_is_what_stats_and_the_dashboard_say(
 
     spent = 0.0
     store = tmp_path / "store"
+    settings = {
+        "TSUKURIOKI_DATA": tmp_path,
+        "TSUKURIOKI_DECKS": poem_alone,
+        "TSUKURIOKI_STORE": store,
+    }
+    precompute = Precompute(settings)
     with StandIn(poem_deck(), spoil) as server:
         booth = Booth(tmp_path, server)
         for refused in rng.sample([0.0, 0.4, 1.0, 1.0], 4):
@@ -112,7 +117,7 @@ def test_what_builds_spent_is_what_stats_and_the_dashboard_say(
             spent += float(row(said.out, "spent").split()[0])
             server.fault = lambda number: BLOCKED if number % 3 == 0 else None
         paid = sum(entry.cost_usd for entry in booth.entries())
-    told = orjson.loads(precompute("stats", "--json", TSUKURIOKI_STORE=store).stdout)
+    told = orjson.loads(precompute("stats", "--json").stdout)
     assert told["money"]["spent_usd"] == pytest.approx(spent, abs=0.0005)
     assert told["money"]["spent_usd"] > paid
     assert told["store"]["damaged_lines"] == 0
@@ -120,7 +125,7 @@ def test_what_builds_spent_is_what_stats_and_the_dashboard_say(
     if seed == 0:
         # The index may be built anew, and the log be checked: bills are no damage.
         (store / "poem.lmdb").unlink()
-        assert "\n0 errors" in precompute("check", "--repair", TSUKURIOKI_STORE=store).stdout
-        with serve(TSUKURIOKI_STORE=store).client() as client:
+        assert "\n0 errors" in precompute("check", "--repair").stdout
+        with serve(**settings).client() as client:
             figures = client.get("/stats").json()["decks"]["poem"]
         assert figures["money"] == told["money"]
