@@ -1,7 +1,7 @@
 """Decks of characters as conversations: a message, answered by a line in the character's voice.
 
 The system text is the character's name, or her whole persona, followed by what the line depends on
-(time, weekday, season). A vetted line answers one of the messages that the deck's `said.json` lists for its
+(time, weekday, season) and by the mood of the one who speaks to her. A vetted line answers one of the messages that the deck's `said.json` lists for its
 intent; each line stands in one row.
 """
 
@@ -73,7 +73,8 @@ class ChatMaterial:
         """The persona, and a message of the query's intent, or the query's message."""
         picks = dict(query.picks)
         character = self._deck.character_by_id[picks["character"]]
-        return self._turns(character, self._message(query), "", {"time": (picks.get("time", ""),)})
+        when = {"time": (picks.get("time", ""),), **self._mood(picks.get("intent", ""))}
+        return self._turns(character, self._message(query), "", when)
 
     def group(self, query: Query) -> str:
         """The answers to one message are a group."""
@@ -111,7 +112,10 @@ class ChatMaterial:
         return Row(
             f"{character.id}/{intent.id}/{number}",
             f"{intent.id}/{message}",
-            (*self._turns(character, message, name, line.when), Turn(ASSISTANT, answer)),
+            (
+                *self._turns(character, message, name, {**line.when, **self._mood(intent.id)}),
+                Turn(ASSISTANT, answer),
+            ),
             self._deck.message_query(character, message),
             {"text": answer},
             Origin(LINE, MODEL, licence_of(LINE)),
@@ -137,6 +141,10 @@ class ChatMaterial:
             self._about(character, intent),
         )
 
+    def _mood(self, intent: str) -> dict[str, tuple[str]]:
+        mood = self._emotions.get(intent)
+        return {"mood": (mood,)} if mood else {}
+
     def _message(self, query: Query) -> str:
         """Raises KeyError if the deck has no message for the query."""
         picks = dict(query.picks)
@@ -148,11 +156,9 @@ class ChatMaterial:
     def _turns(
         self, character: Character, message: str, name: str, when: Mapping[str, Sequence[str]]
     ) -> tuple[Turn, ...]:
-        notes = [
-            self._texts[what][allowed[0]]
-            for what, allowed in when.items()
-            if allowed[0] in self._texts[what]
-        ]
+        # A deck need not say the mood.
+        texts = {what: self._texts.get(what, {}) for what in when}
+        notes = [texts[what].get(allowed[0], "") for what, allowed in when.items()]
         values = {"name": character.name, "persona": persona(character, name)}
         system = "".join([fill(self._system, values), *notes])
         return Turn(SYSTEM, system), Turn(USER, message)

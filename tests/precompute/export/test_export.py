@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,20 @@ def test_a_hand_stands_on_one_side(box: Place) -> None:
         ]
         assert all(sides)
         assert not sides[0] & sides[1]
+
+
+def test_a_system_text_says_what_the_answer_depends_on(talk: list[Any]) -> None:
+    """The character, the time of a line for that time, and the mood of a message that has one."""
+    texts = json.loads((DECKS / "harbour" / "training.json").read_bytes())
+    systems = Counter(row["messages"][0]["content"] for row in talk)
+    low = texts["mood"]["low"]
+    said = json.loads((DECKS / "harbour" / "said.json").read_bytes())
+    sad = {text for intent in ("sad", "tired") for text in said[intent]["said"]}
+    for row in talk:
+        system, asked, _ = (message["content"] for message in row["messages"])
+        assert system.startswith("You are ")
+        assert (low in system) == (asked in sad), asked
+    assert sum(count for text, count in systems.items() if low in text) > 3
 
 
 @pytest.mark.parametrize("deck", ["chat", "harbour"])
