@@ -121,30 +121,34 @@ def make(folder: Path, targets: Sequence[Target]) -> dict[str, Path]:
     project = Path(__file__).parents[2]
     if not (project / "pyproject.toml").is_file():
         raise BundleError("--wheels needs the project's source folder; run it from a checkout")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Otherwise setuptools builds in the source folder, and packs what an earlier build left there.
+    config = folder.parent / "build.cfg"
+    config.write_text(f"[build]\nbuild_base = {folder.parent / 'build'}\n", "utf-8")
     for target in targets:
         # For this machine, what has no wheel is built.
         if target == here():
-            _pip("wheel", "--wheel-dir", str(folder), f"{project}[tools]")
-    own = next(folder.glob("tsukurioki-*.whl"), None) if folder.is_dir() else None
+            _pip(config, "wheel", "--wheel-dir", str(folder), f"{project}[tools]")
+    own = next(folder.glob("tsukurioki-*.whl"), None)
     if own is None:
-        _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(project))
+        _pip(config, "wheel", "--no-deps", "--wheel-dir", str(folder), str(project))
         own = next(folder.glob("tsukurioki-*.whl"))
     for target in targets:
         if target != here():
             places = [word for tag in PLATFORMS[target.platform] for word in ("--platform", tag)]
             words = ("--only-binary", ":all:", "--python-version", target.python, *places)
-            _pip("download", *words, "--dest", str(folder), f"{own}[tools]", target=target)
+            _pip(config, "download", *words, "--dest", str(folder), f"{own}[tools]", target=target)
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
-def _pip(command: str, *words: str, target: Target | None = None) -> None:
+def _pip(config: Path, command: str, *words: str, target: Target | None = None) -> None:
     done = subprocess.run(  # noqa: S603  # our own interpreter, with words of our own
         [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check", *words],
         check=False,
         capture_output=True,
         text=True,
         # Otherwise a wheel contains the time at which it was made.
-        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
+        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800", "DIST_EXTRA_CONFIG": str(config)},
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import venv
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -96,7 +97,13 @@ def test_a_bundle_installs_without_a_network_on_each_of_its_targets(
     bundle, home = tmp_path / "event.tar", Precompute({"TSUKURIOKI_DATA": DECKS.parent})
     names = f"{here().platform},{other}"
     words = ["--deck", "harbour", "--wheels", "--platform", names]
-    done = _run(*home.words("bundle", bundle, *words), folder=DECKS.parents[1])
+    stale = DECKS.parents[1] / "build" / "lib" / "app" / "left_over.py"
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.write_text("")
+    try:
+        done = _run(*home.words("bundle", bundle, *words), folder=DECKS.parents[1])
+    finally:
+        stale.unlink()
     if "pip could not make the wheels" in done.stderr:
         pytest.skip(f"no registry: {done.stderr}")
     assert done.returncode == 0, done.stderr
@@ -107,6 +114,11 @@ def test_a_bundle_installs_without_a_network_on_each_of_its_targets(
     wheels, made = tmp_path / "wheels", tmp_path / "installed"
     wheels.mkdir()
     _run("tar", "-xf", bundle, "--strip-components=1", "-C", wheels, "wheels", folder=tmp_path)
+    (own,) = wheels.glob("tsukurioki-*.whl")
+    packed = [name for name in zipfile.ZipFile(own).namelist() if name.endswith(".py")]
+    # What an earlier build left in the source folder is not packed.
+    assert "app/__main__.py" in packed
+    assert "app/left_over.py" not in packed
     venv.create(made, with_pip=True)
     pip = (made / "bin" / "pip", "install", "--no-index", "--find-links", wheels)
     assert _run(*pip, "tsukurioki", folder=tmp_path).returncode == 0
