@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from app.errors import DeckError
+from app.kinds.chat.by_example import load_by_example
 from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import NAME_SLOT, Line
@@ -178,7 +179,10 @@ def _said(deck: PatternDeck) -> dict[str, tuple[str, ...]]:
     if not (deck.folder / SAID_FILE).exists():
         raise DeckError(str(deck.folder), SAID_FILE, "the file is missing; its messages are needed")
     reader = Reader(deck.folder, SAID_FILE)
-    return {
+    said = {
         intent: reader.strings(reader.member(examples, "said", list, intent), intent)
         for intent, examples in reader.member({"": reader.value}, "", dict, "").items()
     }
+    times = {time.id for time in deck.times}
+    by_example = load_by_example(deck.folder, times).intents.values()
+    return said | {intent.id: intent.said for intent in by_example}

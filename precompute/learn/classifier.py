@@ -14,6 +14,7 @@ of `said.json` and counts on the others, from which the limits were chosen.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections import Counter
@@ -25,43 +26,72 @@ from typing import Any, NamedTuple
 import click
 import xxhash
 
+from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.classifier import (
     BUCKETS,
+    BY_EXAMPLE_FILE,
     CLASSIFIER_FILE,
     DANGER,
     NONE,
-    buckets,
+    Runs,
     packed,
     unpacked,
 )
 from app.kinds.chat.deck import SAID_FILE
 from app.kinds.chat.intents import LONGEST, IntentReader, load_intents, main_hit
 from app.kinds.chat.message import normalise
-from app.kinds.reading import Reader, json_lines
+from app.kinds.reading import DECK_FILE, Reader, json_lines
 
 EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"
 # The class of messages that only sound like danger: they count against it, and for or against nothing else.
 HARMLESS = "harmless"
-# Messages of a pattern: at least so many, if it has as many, and each alternative so often.
-_FEWEST, _EACH = 80, 6
-_REFERENCE = re.compile(r"\{([A-Z])\}")
+# Messages of a pattern: at least so many, if it has as many, and each alternative so often. Those of
+# the narrow intents are shorter, and ten times as many patterns are to be learned from.
+_FEW, _FEW_NARROW = (80, 6), (120, 4)
+_REFERENCE = re.compile(r"\{([A-Z]+)\}")
+_PART = re.compile(r"\([^()]*\)|\{[A-Z]+\}")
 _GROUP = re.compile(r"\(([^()]*)\)(\?)?")
 # How often a message that was written by itself counts, beside those of patterns.
 _WEIGHT = 3
-# Of the regression: strength and kind of regularisation, rounds, and the least weight that is kept.
-_ALPHA, _L1, _ROUNDS, _LEAST = 2e-6, 0.3, 5, 0.6
+# Of the regression: strength and kind of regularisation, and rounds.
+_ALPHA, _L1, _ROUNDS = 2e-6, 0.3, 5
 # Limits of the score that `--folds` tries, and what it counts: an intent read right, taken for another,
 # passed; none taken for an intent, left alone.
 _TRIED = (-2.0, -1.0, 0.0, 1.0, 2.0)
 _OUTCOMES = ("right", "wrong", "passed", "false", "left")
-LIMITS = {
-    "sure": 0.0,
-    "lead": 1.0,
-    "contradicts": 1.0,
-    "danger": -0.75,
-    "certain": 1.0,
-    "grave": 0.5,
-    "harmless": -2.0,
+
+
+class Learning(NamedTuple):
+    """How a classifier is learned.
+
+    `others` is how many messages of other classes count, `least` the least weight that is kept.
+    """
+
+    limits: Mapping[str, float]
+    runs: Runs
+    others: int
+    least: float
+
+
+# What was best for each in folds.
+LEARNING = {
+    CLASSIFIER_FILE: Learning(
+        {
+            "sure": 0.0,
+            "lead": 1.0,
+            "contradicts": 2.0,
+            "danger": -0.75,
+            "certain": 1.0,
+            "grave": 0.5,
+            "harmless": -2.0,
+        },
+        Runs(),
+        1_000_000,
+        0.6,
+    ),
+    BY_EXAMPLE_FILE: Learning(
+        {"sure": -2.2, "lead": 0.7, "contradicts": 0.2}, Runs((1, 2, 3), (1, 2)), 12_000, 1.2
+    ),
 }
 
 
@@ -76,8 +106,9 @@ class Example(NamedTuple):
 class Patterns:
     """The messages of patterns, the same for the same file."""
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Iterable[Mapping[str, Any]], few: tuple[int, int] = _FEW) -> None:
         rows = list(rows)
+        self._fewest, self._each = few
         self._blocks = {row["block"]: str(row["say"]).split("|") for row in rows if "block" in row}
         self._rows = [row for row in rows if "say" in row and "block" not in row]
         self._order = random.Random(1)
@@ -90,24 +121,25 @@ class Patterns:
             yield from (Example(text, name) for text in texts)
 
     def _messages(self, pattern: str) -> Iterator[str]:
-        pools = self._pools(_REFERENCE.sub(lambda found: f"({{{found[1]}}})", pattern))
+        pools = self._pools(_PART.sub(_grouped, pattern))
         total = 1
         for pool in pools:
             total *= len(pool)
-        wanted = min(total, max(_FEWEST, _EACH * max(map(len, pools))))
+        wanted = min(total, max(self._fewest, self._each * max(map(len, pools))))
         for parts in zip(*(self._cycle(pool, wanted) for pool in pools), strict=True):
             yield _REFERENCE.sub(self._any, _REFERENCE.sub(self._any, "".join(parts)))
 
     def _pools(self, pattern: str) -> list[list[str]]:
-        # "((…))" comes from a reference alone in a group.
-        pieces = _GROUP.split(pattern.replace("(({", "({").replace("}))", "})"))
+        pieces = _GROUP.split(pattern)
         pools = [[pieces[0]]]
         for choices, missing, after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
-            pool = choices.split("|")
-            block = _REFERENCE.fullmatch(choices)
-            pool = self._blocks[block[1]] if block else pool
+            pool = [part for choice in choices.split("|") for part in self._parts(choice)]
             pools += [pool + [""] * (len(pool) // 2 + 1) if missing else pool, [after]]
         return pools
+
+    def _parts(self, choice: str) -> list[str]:
+        block = _REFERENCE.fullmatch(choice)
+        return self._blocks[block[1]] if block else [choice]
 
     def _cycle(self, pool: Sequence[str], wanted: int) -> list[str]:
         found: list[str] = []
@@ -117,6 +149,11 @@ class Patterns:
 
     def _any(self, found: re.Match[str]) -> str:
         return self._order.choice(self._blocks[found[1]])
+
+
+def _grouped(found: re.Match[str]) -> str:
+    """A part of a pattern, as a group."""
+    return found[0] if found[0].startswith("(") else f"({found[0]})"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -143,10 +180,44 @@ def examples(folder: Path) -> list[Example]:
     return found
 
 
+def narrow(folder: Path) -> list[Example]:
+    """The examples of the intents by example, and of what they must be told from: all other intents.
+
+    Empty if the deck has no intents by example.
+    """
+    deck = Reader(folder, DECK_FILE).value
+    by_example = load_by_example(folder, [time["id"] for time in deck.get("times", ())]).intents
+    if not by_example:
+        return []
+    careful = {intent.id for intent in load_intents(folder).all if intent.careful}
+    found = []
+    for intent in by_example.values():
+        found += [Example(text, intent.id, True) for text in intent.said]
+        found += [Example(text, NONE, True) for text in intent.not_said]
+    for path in sorted((folder / INTENTS_FOLDER).glob("*.json")):
+        found += Patterns(_narrow_rows(path), _FEW_NARROW).examples()
+    for name, said in Reader(folder, SAID_FILE).value.items():
+        own = NONE if name in careful else name
+        found += [Example(text, own, True) for text in said["said"]]
+    grave = (row["text"] for row in read_rows(folder / DANGER_FILE) if row["grave"])
+    return found + [Example(text, NONE, True) for text in grave]
+
+
+def _narrow_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The patterns of a file of intents by example, as lines of `examples.jsonl`."""
+    content = Reader(path.parent, path.name).value
+    for name, say in content.get("blocks", {}).items():
+        yield {"block": name, "say": say}
+    for intent in content["intents"]:
+        for say in intent.get("patterns", ()):
+            yield {"intent": intent["id"], "say": say}
+
+
 def checksum(folder: Path) -> str:
     """Identifies the examples of a deck."""
-    files = (EXAMPLES_FILE, SAID_FILE, DANGER_FILE)
-    return xxhash.xxh3_64_hexdigest(b"\n".join((folder / name).read_bytes() for name in files))
+    by_example = sorted((folder / INTENTS_FOLDER).glob("*.json"))
+    files = [folder / name for name in (EXAMPLES_FILE, SAID_FILE, DANGER_FILE)] + by_example
+    return xxhash.xxh3_64_hexdigest(b"\n".join(path.read_bytes() for path in files))
 
 
 class Model(NamedTuple):
@@ -157,23 +228,36 @@ class Model(NamedTuple):
     weights: list[dict[int, float]]
 
 
-def trained(rows: Sequence[Example]) -> Model:
-    """Logistic regressions, one for each class against all others."""
+def trained(rows: Sequence[Example], learning: Learning) -> Model:
+    """Logistic regressions, one for each class against all others.
+
+    Of many messages of other classes a sample is learned from, and the odds are corrected for that
+    (King and Zeng, Logistic Regression in Rare Events Data, 2001).
+    """
+    numpy: Any = import_module("numpy")
     scipy: Any = import_module("scipy.sparse")
     sklearn: Any = import_module("sklearn.linear_model")
 
     counted = [row for row in rows for _ in range(_WEIGHT if row.written else 1)]
     values, columns, ends = [], [], [0]
     for row in counted:
-        found = sorted(buckets(normalise(row.text)))
+        found = sorted(learning.runs.buckets(normalise(row.text)))
         values += [len(found) ** -0.5] * len(found)
         columns += found
         ends.append(len(columns))
     matrix = scipy.csr_matrix((values, columns, ends), shape=(len(counted), BUCKETS))
-    classes = sorted({row.name for row in rows} - {HARMLESS})
-    small_talk = [number for number, row in enumerate(counted) if row.name != HARMLESS]
+    names = numpy.array([row.name for row in counted])
+    classes = sorted(set(names) - {HARMLESS})
+    chosen = numpy.random.default_rng(1)
     bias, weights = [], []
     for name in classes:
+        own = numpy.flatnonzero(names == name)
+        usual = names != name if name == DANGER else (names != name) & (names != HARMLESS)
+        others = numpy.flatnonzero(usual)
+        share = min(1.0, learning.others / len(others))
+        if share < 1:
+            others = chosen.choice(others, learning.others, replace=False)
+        taken = numpy.sort(numpy.concatenate([own, others]))
         one = sklearn.SGDClassifier(
             loss="log_loss",
             penalty="elasticnet",
@@ -183,15 +267,14 @@ def trained(rows: Sequence[Example]) -> Model:
             tol=None,
             random_state=1,
         )
-        taken = range(len(counted)) if name == DANGER else small_talk
-        one.fit(matrix[taken], [counted[number].name == name for number in taken])
-        bias.append(float(one.intercept_[0]))
-        kept = enumerate(one.coef_[0].tolist())
-        weights.append({bucket: weight for bucket, weight in kept if abs(weight) > _LEAST})
+        one.fit(matrix[taken], names[taken] == name)
+        bias.append(float(one.intercept_[0]) + math.log(share))
+        kept = numpy.flatnonzero(abs(one.coef_[0]) > learning.least)
+        weights.append(dict(zip(kept.tolist(), one.coef_[0][kept].tolist(), strict=True)))
     return Model(classes, bias, weights)
 
 
-def folds(rows: Sequence[Example], number: int) -> Iterator[str]:
+def folds(rows: Sequence[Example], number: int, learning: Learning) -> Iterator[str]:
     """Lines of a table: for several limits, how messages are read that were not learned from."""
     order = random.Random(2)
     written = [row for row in rows if row.written]
@@ -200,11 +283,12 @@ def folds(rows: Sequence[Example], number: int) -> Iterator[str]:
     for part in range(number):
         asked = written[part::number]
         left = {row.text for row in asked}
-        model = trained([row for row in rows if row.text not in left])
+        model = trained([row for row in rows if row.text not in left], learning)
         for sure in _TRIED:
             of = counts.setdefault(sure, Counter())
-            limits = {**LIMITS, "sure": sure}
-            classifier = unpacked(packed(*model, limits, ""))
+            classifier = unpacked(
+                packed(*model, {**learning.limits, "sure": sure}, learning.runs, "")
+            )
             for row in asked:
                 of[_outcome(row.name, classifier.guess(normalise(row.text)) or NONE)] += 1
     for sure, of in counts.items():
@@ -223,18 +307,21 @@ def _outcome(wanted: str, found: str) -> str:
     "--folds", "parts", type=click.IntRange(2, 20), help="Count on parts left out; write nothing."
 )
 def main(folder: Path, parts: int | None) -> None:
-    """Write the deck's classifier."""
-    rows = examples(folder)
-    if parts:
-        for line in folds(rows, parts):
-            click.echo(line)
-        return
-    content = packed(*trained(rows), LIMITS, checksum(folder))
-    text = json.dumps(content, ensure_ascii=False)
-    (folder / CLASSIFIER_FILE).write_text(text + "\n")
-    click.echo(
-        f"{len(rows):,} examples, {len(content['classes'])} classes, {len(text) / 1000:.0f} KB"
-    )
+    """Write the deck's classifiers: that of intents, and that of intents by example if it has any."""
+    for name, rows in ((CLASSIFIER_FILE, examples(folder)), (BY_EXAMPLE_FILE, narrow(folder))):
+        learning = LEARNING[name]
+        if parts:
+            click.echo(name)
+            for line in folds(rows, parts, learning):
+                click.echo(line)
+        elif rows:
+            content = packed(
+                *trained(rows, learning), learning.limits, learning.runs, checksum(folder)
+            )
+            text = json.dumps(content, ensure_ascii=False)
+            (folder / name).write_text(text + "\n")
+            classes, size = len(content["classes"]), len(text) / 1000
+            click.echo(f"{name}: {len(rows):,} examples, {classes} classes, {size:.0f} KB")
 
 
 if __name__ == "__main__":

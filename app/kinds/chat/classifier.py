@@ -1,10 +1,10 @@
 """What a message probably means: a linear model over runs of characters, learned from examples.
 
 `python -m precompute.learn.classifier` learns it and writes a deck's `classifier.json`. For each class
-(an intent, `DANGER`, `NONE`) it is a logistic regression over the sets of runs of 1 to 4 characters,
+(an intent, `DANGER`, `NONE`) it is a logistic regression over the sets of runs of some characters,
 the usual baseline for short texts (Wang and Manning, Baselines and Bigrams, 2012). Runs are hashed
 into buckets (Weinberger et al., Feature Hashing, 2009), so that no text of the examples is kept, and
-weights have 8 bits: two bytes for each weight in place of a dictionary of texts.
+weights have 8 bits: three bytes for each weight in place of a dictionary of texts.
 """
 
 from __future__ import annotations
@@ -12,23 +12,52 @@ from __future__ import annotations
 import base64
 import itertools
 import math
+import sys
 import zlib
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.kinds.chat.message import in_hiragana
 from app.kinds.reading import Reader
 
-CLASSIFIER_FILE = "classifier.json"
+CLASSIFIER_FILE, BY_EXAMPLE_FILE = "classifier.json", "by_example.json"
 # The classes beside intents: somebody may be in danger; nothing that a line answers.
 DANGER, NONE = "danger", "none"
 # Runs are hashed into so many buckets.
 BUCKETS = 1 << 16
-_RUNS = (1, 2, 3, 4)
+# Bytes of a lane, and from how many weights on a bucket is kept as lanes.
+_LANE, _FREQUENT = array("I").itemsize, 96
 # The greatest weight of 8 bits.
 MOST = 127
+
+
+class Runs(NamedTuple):
+    """How long the runs of characters are: of a text in hiragana, and of the text as it was written."""
+
+    hiragana: tuple[int, ...] = (1, 2, 3, 4)
+    written: tuple[int, ...] = ()
+
+    def buckets(self, text: str) -> set[int]:
+        """The buckets of every run of a normalised text, its ends marked."""
+        found = _buckets(f"\n{in_hiragana(text)}\n", self.hiragana)
+        return found | _buckets(f"\r{text}\r", self.written) if self.written else found
+
+
+def _buckets(marked: str, sizes: Iterable[int]) -> set[int]:
+    return {
+        zlib.crc32(marked[start : start + size].encode("utf-8", "surrogatepass")) % BUCKETS
+        for size in sizes
+        for start in range(len(marked) - size + 1)
+    }
+
+
+class Cells(NamedTuple):
+    """The weights that are not zero, bucket by bucket: the number of the class (u16), the weight (i8)."""
+
+    names: array[int]
+    weights: array[int]
 
 
 class Classifier:
@@ -36,8 +65,8 @@ class Classifier:
 
     `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
-    an intent. Against one that expressions found it needs `contradicts`, and that one must score less
-    than minus as much. `danger` is the score of `DANGER` from which she asks, `certain` that from
+    an intent, and `contradicts` the distance to an intent that expressions found. Where there is a class
+    `DANGER`, `danger` is its score from which she asks, `certain` that from
     which she asks even if a veto holds; below `grave` and below `harmless` it contradicts what
     expressions find to be grave and doubtful.
     `examples` identifies the examples that it was learned from.
@@ -49,31 +78,52 @@ class Classifier:
         bias: Sequence[float],
         scale: float,
         starts: array[int],
-        cells: bytes,
+        cells: Cells,
         limits: Mapping[str, float],
+        runs: Runs,
         examples: str = "",
     ) -> None:
         self.classes = tuple(classes)
-        self.sure, self.lead, self.contradicts = (limits[name] for name in LIMITS[:3])
-        self.danger, self.certain, self.grave, self.harmless = (limits[name] for name in LIMITS[3:])
+        self.sure, self.lead, self.contradicts = (limits[name] for name in LIMITS)
+        self.danger, self.certain, self.grave, self.harmless = (
+            limits[name] if DANGER in classes else 0.0 for name in DANGER_LIMITS
+        )
         self.examples = examples
+        self._runs = runs
         self._bias = tuple(bias)
         self._scale = scale
-        # The cells of bucket b are the pairs of bytes (class, weight + 128) from starts[b] to starts[b + 1].
+        # The cells of bucket b are those from starts[b] to starts[b + 1].
         self._starts = starts
         self._cells = cells
+        self._frequent = {
+            bucket: self._lanes(start, end)
+            for bucket, (start, end) in enumerate(itertools.pairwise(starts))
+            if end - start >= _FREQUENT
+        }
 
     def scores(self, text: str) -> list[float]:
         """The score of each class for a normalised text."""
-        found = buckets(text)
-        totals = [0] * len(self.classes)
-        starts, cells = self._starts, self._cells
-        for bucket in found:
-            row = cells[2 * starts[bucket] : 2 * starts[bucket + 1]]
-            for name, weight in zip(row[::2], row[1::2], strict=True):
-                totals[name] += weight - 128
+        found = self._runs.buckets(text)
+        frequent = [self._frequent[bucket] for bucket in found if bucket in self._frequent]
+        # One addition of long numbers for all classes: most weights are those of few buckets.
+        lanes = array("I", sum(frequent).to_bytes(_LANE * len(self.classes), sys.byteorder))
+        shift = 128 * len(frequent)
+        totals = [lane - shift for lane in lanes]
+        starts, (names, weights) = self._starts, self._cells
+        for bucket in found.difference(self._frequent):
+            start, end = starts[bucket], starts[bucket + 1]
+            for name, weight in zip(names[start:end], weights[start:end], strict=True):
+                totals[name] += weight
         unit = self._scale / MOST / math.sqrt(max(1, len(found)))
         return [bias + unit * total for bias, total in zip(self._bias, totals, strict=True)]
+
+    def _lanes(self, start: int, end: int) -> int:
+        """The weights of a bucket, each plus 128, as one number with a lane for each class."""
+        lanes = array("I", [128]) * len(self.classes)
+        names, weights = self._cells
+        for name, weight in zip(names[start:end], weights[start:end], strict=True):
+            lanes[name] += weight
+        return int.from_bytes(lanes.tobytes(), sys.byteorder)
 
     def guess(self, text: str, intent: str | None = None) -> str | None:
         """The class of a normalised text; None if no class is sure, or `NONE` is the best.
@@ -81,20 +131,23 @@ class Classifier:
         If expressions found an `intent`, only a class that contradicts it.
         """
         scores = self.scores(text)
-        second, best = sorted(scores)[-2:]
-        name = self.classes[scores.index(best)]
+        best = max(scores)
+        place = scores.index(best)
+        second = max(itertools.chain(scores[:place], scores[place + 1 :]), default=-math.inf)
+        name = self.classes[place]
         if name in (NONE, intent) or best < self.sure or best - second < self.lead:
             return None
         if intent is not None:
             own = scores[self.classes.index(intent)] if intent in self.classes else 0.0
-            if best < self.contradicts or own > -self.contradicts:
+            if best - own < self.contradicts:
                 return None
         return name
 
     @property
     def memory(self) -> int:
         """Bytes of the weights in memory."""
-        return len(self._starts) * self._starts.itemsize + len(self._cells)
+        cells = sum(len(part) * part.itemsize for part in (self._starts, *self._cells))
+        return cells + _LANE * len(self.classes) * len(self._frequent)
 
     def danger_of(self, text: str) -> float:
         """The score of `DANGER` for a normalised text."""
@@ -103,17 +156,8 @@ class Classifier:
         return self.scores(text)[self.classes.index(DANGER)]
 
 
-LIMITS = ("sure", "lead", "contradicts", "danger", "certain", "grave", "harmless")
-
-
-def buckets(text: str) -> set[int]:
-    """The buckets of every run of 1 to 4 characters of a normalised text, its ends marked, in hiragana."""
-    marked = f"\n{in_hiragana(text)}\n"
-    return {
-        zlib.crc32(marked[start : start + size].encode("utf-8", "surrogatepass")) % BUCKETS
-        for size in _RUNS
-        for start in range(len(marked) - size + 1)
-    }
+LIMITS = ("sure", "lead", "contradicts")
+DANGER_LIMITS = ("danger", "certain", "grave", "harmless")
 
 
 def packed(
@@ -121,32 +165,35 @@ def packed(
     bias: Iterable[float],
     weights: Sequence[Mapping[int, float]],
     limits: Mapping[str, float],
+    runs: Runs,
     examples: str,
 ) -> dict[str, Any]:
     """The content of `classifier.json` for `weights`, which has the buckets' weights for each class."""
     scale = max(abs(weight) for of in weights for weight in of.values())
-    rows: dict[int, bytearray] = {}
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(BUCKETS)]
     for number, of in enumerate(weights):
         for bucket, weight in of.items():
             if rounded := round(weight / scale * MOST):
-                rows.setdefault(bucket, bytearray()).extend((number, rounded + 128))
-    counts = bytes(len(rows.get(bucket, b"")) // 2 for bucket in range(BUCKETS))
-    cells = b"".join(bytes(rows[bucket]) for bucket in sorted(rows))
+                rows[bucket].append((number, rounded))
+    counts = array("H", map(len, rows))
+    cells = [cell for row in rows for cell in row]
+    parts = (counts, array("H", [name for name, _ in cells]), array("b", [w for _, w in cells]))
     return {
         "classes": list(classes),
         "limits": dict(limits),
+        "runs": runs,
         "examples": examples,
         "scale": scale,
         "bias": [round(value, 3) for value in bias],
-        "cells": base64.b64encode(zlib.compress(counts + cells, 9)).decode(),
+        "cells": base64.b64encode(zlib.compress(b"".join(map(_bytes, parts)), 9)).decode(),
     }
 
 
-def load_classifier(folder: Path, intents: Collection[str]) -> Classifier | None:
-    """What a deck's `classifier.json` holds; None if it has none. Raises DeckError."""
-    if not (folder / CLASSIFIER_FILE).exists():
+def load_classifier(folder: Path, name: str, intents: Collection[str]) -> Classifier | None:
+    """What a file of a deck holds; None if there is no file. Raises DeckError."""
+    if not (folder / name).exists():
         return None
-    reader = Reader(folder, CLASSIFIER_FILE)
+    reader = Reader(folder, name)
     try:
         found = unpacked(reader.value)
     except (KeyError, TypeError, ValueError, zlib.error) as error:
@@ -159,16 +206,37 @@ def load_classifier(folder: Path, intents: Collection[str]) -> Classifier | None
 def unpacked(content: Mapping[str, Any]) -> Classifier:
     """The classifier of what `packed` made. Raises KeyError, TypeError, ValueError or zlib.error."""
     whole = zlib.decompress(base64.b64decode(content["cells"]))
-    counts, cells = whole[:BUCKETS], whole[BUCKETS:]
+    counts, rest = _array("H", whole, BUCKETS)
     starts = array("I", [0, *itertools.accumulate(counts)])
-    if 2 * starts[-1] != len(cells) or len(content["bias"]) != len(content["classes"]):
+    names, rest = _array("H", rest, starts[-1])
+    weights, rest = _array("b", rest, starts[-1])
+    if rest or len(weights) != starts[-1] or len(content["bias"]) != len(content["classes"]):
         raise ValueError("its parts have not one size")
     return Classifier(
         content["classes"],
         content["bias"],
         float(content["scale"]),
         starts,
-        cells,
+        Cells(names, weights),
         content["limits"],
+        Runs(*map(tuple, content["runs"])),
         content["examples"],
     )
+
+
+def _array(code: str, data: bytes, count: int) -> tuple[array[int], bytes]:
+    """So many numbers from the start of `data`, little endian, and the bytes after them."""
+    found = array(code)
+    size = count * found.itemsize
+    found.frombytes(data[:size])
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found, data[size:]
+
+
+def _bytes(numbers: array[int]) -> bytes:
+    """The numbers, little endian."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()

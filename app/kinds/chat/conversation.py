@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import xxhash
 
 from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY, Answer, Hearing, Kind
-from app.kinds.chat.lines import RECALL, TOLD, Pools
+from app.kinds.chat.lines import MORE, RECALL, TOLD, Pools
 from app.kinds.chat.memory import MOST_TOLD, Memory, Told
 from app.kinds.chat.message import normalise
 from app.kinds.chat.things import Thing
@@ -30,6 +30,8 @@ IT, OFFERS = "it", ("offer_a", "offer_b")
 _OFFERED_AFTER = 2
 # Messages after which a character comes back to what she was told.
 _RECALLED_AFTER = 2
+# Messages for which what an intent by example began can go on.
+_GOES_ON = 1
 # Questions in a row that follow from one another.
 DEEP = 2
 # Characters by which the end of a line is known again in a history.
@@ -83,6 +85,7 @@ class Talk:
         topics: Mapping[str, Topic],
         things: Sequence[Thing],
         pools: Pools,
+        domains: Mapping[str, str],
     ) -> None:
         self.hearing = hearing
         self.things = things
@@ -92,6 +95,12 @@ class Talk:
         self._pools = pools
         self._by_number = {topic.key: topic for topic in topics.values()}
         self._places = {name: place % 64 for place, name in enumerate(topics)}
+        self._domains = domains
+        self._more = {
+            number(domain): MORE + domain
+            for domain in dict.fromkeys(domains.values())
+            if pools.get(MORE + domain)
+        }
         told = [subject.what for subject in hearing.subjects]
         self._recalls = {number(what): RECALL + what for what in told if pools.get(RECALL + what)}
         self._answers = {number(what): TOLD + what for what in told if pools.get(TOLD + what)}
@@ -107,6 +116,7 @@ class Talk:
         hearing, main = self.hearing, intents[0] if intents else ""
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
+        memory = self._with_domain(memory, main)
         heard = Heard(memory, self._by_number.get(memory.open))
         if main not in hearing.strong:
             # What an intent answers anyhow needs no kind, which costs a tenth of the answer.
@@ -194,18 +204,28 @@ class Talk:
             return self._as_answer(heard, topic, said)
         return heard._replace(pools=(topic.pool(OPENER),))
 
-    def _about_thing(self, heard: Heard, text: str, _main: str) -> Heard:
-        """With the pools of a thing of hers that the message asks about."""
+    def _about_thing(self, heard: Heard, text: str, main: str) -> Heard:
+        """With the pools of a thing of hers that the message asks about.
+
+        What goes on about a thing without naming it says nothing else that has lines.
+        """
         hearing, active = self.hearing, heard.memory.things
         if heard.kind and heard.kind.fact:
             return heard
         # What does not go on about her things must ask plainly.
         goes_on = heard.kind is None or heard.kind.follows
-        asks = bool(hearing.asked(text)) if goes_on else hearing.asks(text)
-        named = self._named(text) if asks or hearing.to_her(text) else []
+        asks = hearing.asks(text)
+        named = self._named(text)
+        if not (asks or hearing.to_her(text)):
+            # A story may have a window in it that is not hers.
+            named = [t for t in named if t.key in active and goes_on and hearing.asked(text)]
         hers = hearing.to_her(text) or (heard.kind is not None and heard.kind.follows)
         found = [t for t in named if not t.shy or t.key in active or (asks and hers)]
-        if not found and goes_on and hearing.follows(text):
+        if (
+            not (found or (main and main not in hearing.light))
+            and goes_on
+            and hearing.follows(text)
+        ):
             found = [thing for thing in self.things if thing.key in active]
         if not found:
             return heard
@@ -267,7 +287,8 @@ class Talk:
         if kind and kind.about_her:
             return self._going_on(heard, seed)
         if kind and kind.listens:
-            return heard
+            more = self._more.get(memory.domain, "") if memory.since <= _GOES_ON else ""
+            return heard._replace(last=(more, *own)) if more and kind.goes_on else heard
         if memory.fallbacks >= _OFFERED_AFTER:
             return self._offering(heard, seed)
         if own:
@@ -321,6 +342,12 @@ class Talk:
         recalls = heard.then.startswith(RECALL)
         return (same or self._fresh(heard.memory, topic)) and not deep and not recalls
 
+    def _with_domain(self, memory: Memory, main: str) -> Memory:
+        """With the domain of the main intent, or the one before for a while."""
+        if main in self._domains:
+            return memory._replace(domain=number(self._domains[main]), since=0)
+        return memory._replace(since=memory.since + 1)
+
     def _with_told(self, memory: Memory, text: str, intents: Iterable[str]) -> Memory:
         told = {one.what: one for one in memory.told}
         for what, it in self.hearing.told(text, frozenset(intents)):
@@ -349,6 +376,7 @@ class Talk:
         pools, asks = reply.pools, reply.asks
         memory, asked = heard.memory, self.topics.get(asks)
         listened = heard.kind is not None and heard.kind.listens
+        listened = listened or any(pool in self._domains for pool in pools)
         words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
         offered = [next(t for t in self.topics.values() if t.offer == word) for word in words]
         for topic in offered:

@@ -11,6 +11,8 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     conversation.json optional: how answers, nouns and kinds of messages are recognised
     care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
     classifier.json   optional: what the classifier has learned from examples.jsonl
+    intents/          optional: intents by example with their lines, see `app.kinds.chat.by_example`
+    by_example.json   optional: what the classifier has learned from these
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 """
 
@@ -24,8 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import RequestError
+from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.care import Care, Sign, load_care
-from app.kinds.chat.classifier import load_classifier
+from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, load_classifier
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression, any_of, compiled
 from app.kinds.chat.files import PatternReader
@@ -290,13 +293,18 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     if not ID_PATTERN.fullmatch(deck_id):
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
     times = _load_times(reader, root)
-    intents = load_intents(folder)
+    hours = {time.id for time in times}
+    by_example = load_by_example(folder, hours)
+    intents = load_intents(folder, by_example.intents.values())
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents.all}
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
-    hours = {time.id for time in times}
     lines = load_lines(folder, [c.id for c in characters], names, hours, care)
+    for character, pool, own in by_example.pools():
+        reader.known([character], lines, f"{INTENTS_FOLDER} {pool}")
+        lines[character][pool] = own
+    domains = {intent.id: intent.domain for intent in by_example.intents.values()}
     hearing = load_hearing(folder, names)
     topics = load_topics(folder, lines, hearing.expects if hearing else (), hours)
     things = load_things(folder, lines, hours)
@@ -323,11 +331,17 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
-        talks={c: Talk(hearing, topics[c], things[c], lines[c]) for c in topics} if hearing else {},
+        talks={
+            character: Talk(hearing, own, things[character], lines[character], domains)
+            for character, own in topics.items()
+        }
+        if hearing
+        else {},
         reader=IntentReader(
             intents,
             reader.member(root, "longest", int, "") if "longest" in root else LONGEST,
-            load_classifier(folder, names),
+            load_classifier(folder, CLASSIFIER_FILE, names),
+            load_classifier(folder, BY_EXAMPLE_FILE, names),
         ),
         folder=folder,
     )

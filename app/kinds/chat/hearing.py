@@ -76,7 +76,7 @@ _ANSWERS = (
 _NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
 _KIND = (
     "id", "expressions", "not", "least", "lines", "listens", "answers", "about_her", "fact",
-    "follows", "noun",
+    "follows", "goes_on", "noun",
 )  # fmt: skip
 _TOLD = ("what", "expressions", "not", "intents")
 
@@ -111,6 +111,7 @@ class Kind(NamedTuple):
     about_her: bool
     fact: bool
     follows: bool
+    goes_on: bool
     noun: bool
 
 
@@ -406,6 +407,7 @@ def _kind(reader: PatternReader, raw: Any) -> Kind:
         bool(raw.get("about_her")),
         bool(raw.get("fact")),
         bool(raw.get("follows")),
+        bool(raw.get("goes_on")),
         bool(raw.get("noun")),
     )
 

@@ -15,8 +15,9 @@ laughter. They are taken off a clause before it is searched, and an intent that 
 ごめん, www) is recognised only if the message says nothing else. The careful intents are searched in
 the message as it stands.
 
-Where the expressions find nothing in the content, the classifier is asked, see
-`app.kinds.chat.classifier`; expressions win where they find something.
+Then the content is read by a classifier, see `app.kinds.chat.classifier`, and by another one that
+knows the intents by example, which are narrower. What expressions found gives way to them only if
+the content contradicts it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample
 from app.kinds.chat.classifier import Classifier
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of
 from app.kinds.chat.files import PatternReader
@@ -73,6 +75,10 @@ MEMBERS: Mapping[str, str] = {
     "must_not": "an expression that a model's answer must not match",
     "example": "a message that shows a small model how the character answers",
 }
+# The share of the content that an expression must have matched to be all that was said.
+_MOST = 0.75
+# The weight of an intent by example: as much as most of those that tell something.
+_BY_EXAMPLE_WEIGHT = 3.0
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
@@ -99,7 +105,8 @@ class Intent(NamedTuple):
     author did not write. `example` is a message that, followed by a line, shows a small model how
     the character speaks. An `aside` counts only if the message has no other content. Without a match of
     the doubt's `cue`, the classifier alone is no reason to ask: it has seen few stories, and takes some
-    for danger that have no word of it.
+    for danger that have no word of it. If the lines of an intent only decline (`declines`), a model
+    that is asked before the last tier may do better.
     """
 
     id: str
@@ -116,6 +123,7 @@ class Intent(NamedTuple):
     must_not: Expression | None
     example: str
     cue: Expression | None = None
+    declines: bool = False
 
     @property
     def careful(self) -> bool:
@@ -150,14 +158,22 @@ def main_hit(hits: Iterable[Hit]) -> Hit | None:
 class IntentReader:
     """Finds a deck's intents in messages of at most `longest` characters; the careful ones in all."""
 
-    def __init__(self, intents: Intents, longest: int, classifier: Classifier | None) -> None:
+    def __init__(
+        self,
+        intents: Intents,
+        longest: int,
+        classifier: Classifier | None,
+        by_example: Classifier | None = None,
+    ) -> None:
         searched = [(intent, intent.expression) for intent in intents.all if intent.expression]
         self._searched = [intent for intent, _ in searched]
         self._prefilter = Prefilter([expression for _, expression in searched])
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
+        self._narrow = {i.id for i in intents.all if not (i.expression or i.careful)}
         self._doubt = next((intent for intent in intents.all if intent.doubt), None)
         self._asides = intents.asides
         self.classifier = classifier
+        self.by_example = by_example
         self._longest = longest
         # Several steps of an answer ask for the intents of the same message.
         self._cached = lru_cache(maxsize=16)(self._hits)
@@ -182,7 +198,13 @@ class IntentReader:
         kept = _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
         if self.classifier and self._doubt and len(text) <= _LONGEST_LEARNED:
             kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
-        return self._with_guess(kept, content) if content else kept
+        if content is None:
+            return kept
+        if self.classifier:
+            kept = self._with_guess(self.classifier, self._by_id, kept, content)
+        if self.by_example and not _covered(kept, content):
+            kept = self._with_guess(self.by_example, self._narrow, kept, content)
+        return kept
 
     def harmless(self, message: str) -> bool:
         """Whether the classifier is sure that a message of more than some words is no danger."""
@@ -214,24 +236,39 @@ class IntentReader:
         unsure = score < classifier.grave
         return [h._replace(intent=doubt) if unsure and h.intent.grave else h for h in hits]
 
-    def _with_guess(self, hits: list[Hit], content: _Clauses) -> list[Hit]:
-        """The hits, and what the classifier makes of the content if it is sure and nothing is found.
+    def _with_guess(
+        self,
+        classifier: Classifier,
+        known: Container[str | None],
+        hits: list[Hit],
+        content: _Clauses,
+    ) -> list[Hit]:
+        """The hits, and which of the `known` intents a classifier is sure of.
 
-        An intent that the content contradicts is replaced, but never a careful one.
+        An intent that the content contradicts is replaced, but never a careful one. The main intent
+        gives way more easily if another classifier found it than if expressions did.
         """
         main = main_hit(hits)
-        if not self.classifier or (main and main.intent.careful):
+        if main and main.intent.careful:
             return hits
-        name = self.classifier.guess(
-            content.lines.replace("\n", "、"), main.intent.id if main else None
-        )
-        if name not in self._by_id or any(hit.intent.id == name for hit in hits):
+        found = main.intent.id if main and not main.learned else None
+        name = classifier.guess(content.lines.replace("\n", "、"), found)
+        if name is None or name not in known or any(hit.intent.id == name for hit in hits):
             return hits
         guess = Hit(self._by_id[name], *content.span, learned=True)
         return _once([*(hit for hit in hits if hit is not main), guess])
 
     def _possible(self, lines: str) -> list[Intent]:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
+
+
+def _covered(hits: list[Hit], content: _Clauses) -> bool:
+    """Whether the main intent says most of a brief content, so that a narrower one is not looked for."""
+    main = main_hit(hits)
+    start, end = content.span
+    if end - start > _FEW_WORDS:
+        return False
+    return main is not None and not main.learned and main.end - main.start >= _MOST * (end - start)
 
 
 def _vetoed(intent: Intent, text: str) -> bool:
@@ -424,8 +461,8 @@ class _Expressions:
         return self._whole[name]
 
 
-def load_intents(folder: Path) -> Intents:
-    """Read and check a deck's `intents.json`. Raises DeckError."""
+def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
+    """Read and check a deck's `intents.json`, and add those by example. Raises DeckError."""
     reader = PatternReader(folder, INTENTS_FILE)
     root = reader.value
     reader.only(root, "", FILE_MEMBERS)
@@ -436,9 +473,33 @@ def load_intents(folder: Path) -> Intents:
         if intent.id in found:
             raise reader.fail(f"intent {number}", f"the id {intent.id!r} is taken")
         found[intent.id] = intent
+    for one in by_example:
+        if one.id in found:
+            raise reader.fail(f"intent {one.id}", f"stands in {INTENTS_FOLDER} too")
+        found[one.id] = _bare(one)
     if not found:
         raise reader.fail("", "there is no intent")
     return Intents(tuple(found.values()), _load_asides(reader, root.get("asides"), expressions))
+
+
+def _bare(one: ByExample) -> Intent:
+    none = Vetoes(None, ())
+    return Intent(
+        id=one.id,
+        name=one.name,
+        weight=_BY_EXAMPLE_WEIGHT,
+        priority=0,
+        grave=False,
+        doubt=False,
+        aside=False,
+        expression=None,
+        vetoes=none,
+        message_vetoes=none,
+        must=None,
+        must_not=None,
+        example="",
+        declines=one.declines,
+    )
 
 
 def _load_asides(reader: PatternReader, raw: Any, expressions: _Expressions) -> Asides | None:

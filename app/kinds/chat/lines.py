@@ -3,7 +3,8 @@
 `lines.json` has, for each character and each pool, a list of lines. A pool is named after the
 intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
 answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
-what users tell of themselves, and with `recall_<what>` a character comes back to it. The pools `<topic>.opener` and
+what users tell of themselves, and with `recall_<what>` a character comes back to it. `more_<domain>` has
+lines for messages that go on about what an intent by example began. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -27,7 +28,7 @@ FALLBACK = "fallback"
 # friend; to a group that she has joined.
 ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
-RECALL, TOLD = "recall_", "told_"
+RECALL, TOLD, MORE = "recall_", "told_", "more_"
 KIND = f"{FALLBACK}_"
 NAME_SLOT = "{name}"
 # The words that a line can be given: the user's name, the noun of the message or of what was told,
@@ -103,6 +104,13 @@ class LineReader(PatternReader):
         """A list of lines: texts, or objects with the members `text`, `when` and `asks`."""
         return tuple(self._line(raw, place) for raw in self.items(value, place))
 
+    def pool(self, value: Any, place: str) -> tuple[Line, ...]:
+        """The lines of a pool, of which one must fit always."""
+        found = self.lines(value, place)
+        if not any(line.always for line in found):
+            raise self.fail(place, "needs a line that fits always, without a name")
+        return found
+
     def _line(self, raw: Any, place: str) -> Line:
         raw = {"text": raw} if isinstance(raw, str) else raw
         text = unicodedata.normalize("NFC", self.member(raw, "text", str, place))
@@ -137,9 +145,6 @@ def load_lines(
         # finds it.
         lines[character] = dict.fromkeys((*intents, *ASIDES), ())
         for pool in sorted(needed | set(own)):
-            place = f"{character} {pool}"
-            found = reader.lines(reader.member(own, pool, list, character), place)
-            if not any(line.always for line in found):
-                raise reader.fail(place, "needs a line that fits always, without a name")
-            lines[character][pool] = found
+            value = reader.member(own, pool, list, character)
+            lines[character][pool] = reader.pool(value, f"{character} {pool}")
     return lines

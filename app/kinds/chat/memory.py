@@ -9,7 +9,7 @@ from typing import NamedTuple
 NOUN_BYTES = 30
 # Things that are remembered of a conversation; the oldest is forgotten for a new one.
 MOST_TOLD = 4
-_HEAD = struct.Struct(f"<HIBBQIIQII?{NOUN_BYTES}s")
+_HEAD = struct.Struct(f"<HIBBQIIQII?IB{NOUN_BYTES}s")
 _ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
 SIZE = _HEAD.size + MOST_TOLD * _ONE.size
 
@@ -30,7 +30,8 @@ class Memory(NamedTuple):
     about, `depth` how many questions in a row have followed from one another, `fallbacks` how many
     messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
     that the last line offered, `offered` is whether any were; the bits of `used` are the topics that
-    there have been, `things` the numbers of those that the last line named.
+    there have been, `things` the numbers of those that the last line named. `domain` is the number of the
+    file of the last intent by example, found `since` messages.
     """
 
     turn: int = 0
@@ -42,6 +43,8 @@ class Memory(NamedTuple):
     used: int = 0
     things: tuple[int, int] = (0, 0)
     offered: bool = False
+    domain: int = 0
+    since: int = 0
     name: str = ""
     told: tuple[Told, ...] = ()
 
@@ -57,6 +60,8 @@ class Memory(NamedTuple):
             self.used,
             *self.things,
             self.offered,
+            self.domain,
+            min(self.since, 0xFF),
             self.name.encode(),
         )
         told = (_ONE.pack(*one[:3], one.it.encode()) for one in self.told)
@@ -66,12 +71,13 @@ class Memory(NamedTuple):
 def unpacked(row: bytes) -> Memory:
     """Parse the bytes of the shared state."""
     head = _HEAD.unpack_from(row)
-    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, name = head
+    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, domain, since, name = head
     rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(MOST_TOLD))
     told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
     return Memory(
-        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, _text(name), told
-    )
+        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, domain, since,
+        _text(name), told,
+    )  # fmt: skip
 
 
 def _text(raw: bytes) -> str:

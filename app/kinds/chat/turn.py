@@ -81,6 +81,11 @@ class Turn:
         return self.main.intent.id if self.main else None
 
     @property
+    def declined(self) -> str | None:
+        """The id of the main intent if the character can only decline it."""
+        return self.intent if self.main and self.main.intent.declines else None
+
+    @property
     def intents(self) -> list[str]:
         """The ids of the intents that the character has lines for, the main one first."""
         lines = self.deck.lines[self.character.id]

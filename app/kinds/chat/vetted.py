@@ -64,7 +64,8 @@ class RulesTier:
 
     def answer(self, turn: Turn) -> Reply | None:
         """The same, without a generator; None if nothing was recognised, or there is no line."""
-        pools = (*(turn.heard.pools if turn.heard else ()), turn.intent)
+        own = turn.intent if not turn.declined else None
+        pools = (*(turn.heard.pools if turn.heard else ()), own)
         replies = (self.next(turn, pool, self.name) for pool in pools if pool)
         reply = next(filter(None, replies), None)
         return self.continued(turn, reply) if reply else None
@@ -184,6 +185,6 @@ class FallbackTier:
 
     def next(self, turn: Turn) -> Reply:
         """The same, without a generator."""
-        pools = (*(turn.heard.last if turn.heard else ()), FALLBACK)
-        replies = (self._rules.next(turn, pool, self.name) for pool in pools)
+        pools = (turn.declined, *(turn.heard.last if turn.heard else ()), FALLBACK)
+        replies = (self._rules.next(turn, pool, self.name) for pool in pools if pool)
         return self._rules.continued(turn, next(reply for reply in replies if reply))

@@ -18,6 +18,7 @@ from tests.kinds.chat.standin import (
     openai_handler,
     served,
 )
+from tests.making import wait_for
 
 _COUNT = itertools.count()
 
@@ -72,8 +73,12 @@ def ollama(_ollama: tuple[Ollama, str]) -> Iterator[Ollama]:
 def local(_with_ollama: kit.Server, ollama: Ollama) -> kit.Server:
     """A server whose local tier asks the stand-in, and has nothing left to do from before."""
     ollama.pieces = ("そうなんだ、気になるね！",)
-    while _with_ollama.say("宇宙のはてには何があるの", character="botan")["tier"] != "local":
-        continue
+
+    def answers() -> bool:
+        said: str = _with_ollama.say("切手の裏に地図が印刷してあったんだけど", character="botan")["tier"]
+        return said == "local"
+
+    wait_for(answers, "an answer of the local tier")
     ollama.reset()
     return _with_ollama
 

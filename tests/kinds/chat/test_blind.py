@@ -52,7 +52,11 @@ def label_intents() -> list[tuple[re.Pattern[str], list[str | None]]]:
 
 @pytest.mark.long
 def test_single_messages_are_read(deck: PatternDeck) -> None:
-    """Counts how messages of strangers are read: those with an intent of ours, and those with none."""
+    """Counts how messages of strangers are read: those with an intent of ours, and those with none.
+
+    The set knows no intents by example. They are narrower, so that what they find is counted apart.
+    """
+    narrow = {intent.id for intent in deck.intents if not intent.expression}
     labels, counts = label_intents(), Counter[str]()
     for row in blind_rows("messages.jsonl"):
         allowed = next(of for label, of in labels if label.fullmatch(row["intent"]))
@@ -60,15 +64,18 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
         found = hit.intent.id if hit else None
         kind = "none" if row["intent"] == "none" else "other" if None in allowed else "intent"
         read = "left" if found is None else "right" if found in allowed else "wrong"
+        read = "narrow" if found in narrow else read
         counts[f"{kind} {read}"] += 1
     for kind in ("intent", "none", "other"):
         of = sum(count for name, count in counts.items() if name.startswith(kind))
-        for read in ("right", "left", "wrong"):
+        for read in ("right", "narrow", "left", "wrong"):
             print(f"\n{kind} {read}: {interval(counts[f'{kind} {read}'], of)}", end="")
-    with_intent = sum(counts[f"intent {read}"] for read in ("right", "left", "wrong"))
-    assert counts["intent right"] >= 0.7 * with_intent
+    with_intent = sum(counts[f"intent {read}"] for read in ("right", "narrow", "left", "wrong"))
+    assert counts["intent right"] + counts["intent narrow"] >= 0.7 * with_intent
     assert counts["intent wrong"] <= 0.05 * with_intent
-    assert counts["none wrong"] <= 0.08 * sum(counts[f"none {o}"] for o in ("left", "wrong"))
+    assert counts["none wrong"] <= 0.08 * sum(
+        counts[f"none {o}"] for o in ("left", "narrow", "wrong")
+    )
 
 
 @pytest.mark.long

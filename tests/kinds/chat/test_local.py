@@ -29,7 +29,7 @@ from tests.kinds.chat.standin import (
 from tests.making import wait_for
 
 # No rule knows this, and nobody would take it for a greeting.
-UNKNOWN = "宇宙のはてには何があるの"
+UNKNOWN = "切手の裏に地図が印刷してあったんだけど"
 FAULTS = {
     "missing": ("fault", "missing"),
     "busy": ("guard", "busy"),
@@ -155,7 +155,7 @@ def test_a_bad_reply_is_thrown_away(local: kit.Server, ollama: Ollama, text: str
         ("うんうん、そうなんだね！", "backchannel"),
         ("はいはい、なるほどね！", "backchannel"),
         ("なにかあれば、いつでも聞いてね！", "politeness"),
-        ("うん、宇宙のはてだね！", "repeats"),
+        ("うん、切手の裏の地図だね！", "repeats"),
     ],
 )
 def test_a_reply_that_says_nothing_is_counted(

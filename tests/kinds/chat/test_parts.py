@@ -103,14 +103,26 @@ def test_prices_are_of_a_day(tmp_path: Path) -> None:
 
 
 def test_every_vetted_line_passes_the_deck(deck: PatternDeck, english: PatternDeck) -> None:
-    """At least eight lines for each character and intent, three for others, in voice, none twice."""
+    """At least eight lines for each character and intent, three for others, in voice, none twice.
+
+    Four for each intent by example, of which there are ten times as many.
+    """
     for of in (deck, english):
         gate = ChatGate(of)
+        broad = {intent.id for intent in of.intents if intent.expression}
         texts = [line.text for _, _, line in of.all_lines()]
         assert len(texts) == len(set(texts))
         for character, intent, line in of.all_lines():
             assert list(gate.vetted(character, line.text)) == [], (intent, line.text)
-            fewest = 8 if intent in of.intent_by_id else 1 if intent.startswith(THING) else 3
+            fewest = (
+                8
+                if intent in broad
+                else 4
+                if intent in of.intent_by_id
+                else 1
+                if intent.startswith(THING)
+                else 3
+            )
             assert len(of.lines[character.id][intent]) >= fewest, intent
     assert len(deck.intents) >= 12
 
@@ -121,7 +133,8 @@ def test_the_gate_lets_vetted_lines_through(deck: PatternDeck) -> None:
     refused = []
     said = 0
     for character, intent, line in deck.all_lines():
-        if intent not in deck.intent_by_id:
+        # Narrow intents tell the time themselves: 「朝ごはん食べた」 is said in the morning.
+        if intent not in deck.intent_by_id or not deck.intent_by_id[intent].expression:
             continue
         said += 1
         time = (line.when.get("time") or ("any",))[0]

@@ -30,7 +30,7 @@ from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
 
 AT = datetime.datetime(2026, 11, 27, 12, tzinfo=datetime.UTC)
-UNKNOWN = "宇宙のはてには何があるの"
+UNKNOWN = "切手の裏に地図が印刷してあったんだけど"
 SIGNS = (
     "うん",
     "、",
