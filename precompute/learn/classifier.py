@@ -90,7 +90,7 @@ LEARNING = {
         0.6,
     ),
     BY_EXAMPLE_FILE: Learning(
-        {"sure": -2.2, "lead": 0.7, "contradicts": 0.2}, Runs((1, 2, 3), (1, 2)), 12_000, 1.2
+        {"sure": -2.2, "lead": 0.7, "contradicts": 1.0}, Runs((1, 2, 3), (1, 2)), 12_000, 1.2
     ),
 }
 

@@ -77,6 +77,8 @@ MEMBERS: Mapping[str, str] = {
 }
 # The share of the content that an expression must have matched to be all that was said.
 _MOST = 0.75
+# An intent of more weight (an emergency, the user's birthday) never gives way to one by example.
+_FIRM = 5.0
 # The weight of an intent by example: as much as most of those that tell something.
 _BY_EXAMPLE_WEIGHT = 3.0
 # The members of a veto with an exception.
@@ -202,7 +204,7 @@ class IntentReader:
             return kept
         if self.classifier:
             kept = self._with_guess(self.classifier, self._by_id, kept, content)
-        if self.by_example and not _covered(kept, content):
+        if self.by_example and not _settled(kept, content):
             kept = self._with_guess(self.by_example, self._narrow, kept, content)
         return kept
 
@@ -262,9 +264,11 @@ class IntentReader:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
 
 
-def _covered(hits: list[Hit], content: _Clauses) -> bool:
-    """Whether the main intent says most of a brief content, so that a narrower one is not looked for."""
+def _settled(hits: list[Hit], content: _Clauses) -> bool:
+    """Whether no narrower intent is looked for: the main one is urgent, or says most of a brief content."""
     main = main_hit(hits)
+    if main and main.intent.weight > _FIRM:
+        return True
     start, end = content.span
     if end - start > _FEW_WORDS:
         return False

@@ -37,12 +37,12 @@ def test_importance_decides_between_two_models_of_any_server(
     compatible: kit.Server, openai: OpenAI
 ) -> None:
     """Ordinary talk goes to the cheap model, sparring to the strong one, with the key."""
-    ordinary = ask(compatible, "イルカはいつ眠るの")
+    ordinary = ask(compatible, "イルカの背びれは何枚あるの")
     assert (ordinary["tier"], ordinary["source"]) == ("cloud", "openai")
     assert ordinary["text"] == "うん、まかせて！いっしょに考えよ！"
     assert openai.asked[-1]["model"] == "gpt-4o-mini"
     assert "牡丹" in openai.asked[-1]["messages"][0]["content"]
-    assert ask(compatible, "なぞなぞで勝負しよう、夏の夜")["importance"] == 0.7
+    assert ask(compatible, "しりとりで勝負しよう、夏の夜")["importance"] == 0.7
     assert openai.asked[-1]["model"] == "gpt-4o"
     assert openai.keys[-1] == "Bearer sk-for-tests"
 

@@ -456,7 +456,7 @@ def test_a_slow_model_does_not_use_up_the_token(
     """A model that is not ready when the token's time ends is left, and she says something."""
     line, service, ollama = within
     line.hold.set()
-    one = text("宇宙のはてには何があるの")
+    one = text("切手の裏に地図が印刷してあったんだけど")
     _given(service, one)
     assert ollama.asking.wait(10)
     clock.now += 16
