@@ -75,7 +75,9 @@ def local(_with_ollama: kit.Server, ollama: Ollama) -> kit.Server:
     ollama.pieces = ("そうなんだ、気になるね！",)
 
     def answers() -> bool:
-        said: str = _with_ollama.say("切手の裏に地図が印刷してあったんだけど", character="botan")["tier"]
+        said: str = _with_ollama.say("切手の裏に地図が印刷してあったんだけど", character="botan")[
+            "tier"
+        ]
         return said == "local"
 
     wait_for(answers, "an answer of the local tier")

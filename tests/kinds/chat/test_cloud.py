@@ -174,7 +174,10 @@ def test_what_means_something_only_now_is_not_learned(cloud: kit.Server, gemini:
     """An answer with the user's name, or to a message about what was said before, stays one time's."""
     ledger = cloud.folder / "ledger" / "chat.jsonl"
     gemini.text = "それはね、ないしょだよ！"
-    for text, name in (("それってどういう意味なの", ""), ("サクラの根はどこまで伸びるの", "サクラ")):
+    for text, name in (
+        ("それってどういう意味なの", ""),
+        ("サクラの根はどこまで伸びるの", "サクラ"),
+    ):
         answer = ask(cloud, text, **({"name": name} if name else {}))
         assert answer["tier"] == "cloud"
         assert text not in ledger.read_text()

@@ -40,7 +40,9 @@ def test_300_utterances_are_answered(plain: kit.Server, deck: PatternDeck) -> No
     right = sum(a["tier"] == "rules" and a["intent"] == wanted for a, wanted in answers)
     narrower = sum(a.get("intent") in narrow for a, _ in answers)
     alone = sum(a["tier"] == "fallback" and wanted is None for a, wanted in answers)
-    print(f"\nby rules with the right intent: {right} of 300; narrower: {narrower}; rightly left alone: {alone}")
+    print(
+        f"\nby rules with the right intent: {right} of 300; narrower: {narrower}; rightly left alone: {alone}"
+    )
     assert right + narrower >= 270
     assert narrower <= 30
 
