@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo offline-demo serve build quick test test-long bench check clean
+.PHONY: setup demo offline-demo serve build quick test test-long bench soak check clean
 
 setup: $(VENV)/.installed
 
@@ -57,6 +57,10 @@ test-long: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+MINUTES ?= 60
+soak: setup
+	$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

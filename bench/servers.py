@@ -123,20 +123,30 @@ def wait_for_answer(port: int, path: str, process: subprocess.Popen[bytes], log:
     raise CannotStartError(f"{Path(log).stem} did not answer: {' '.join(tail)[:200]}")
 
 
+def settings_of(store: Path, folder: Path, **settings: object) -> dict[str, str]:
+    """The settings of a server or a build on a store, with a ledger in a folder."""
+    known: dict[str, object] = {
+        "TSUKURIOKI_DECKS": DECKS,
+        "TSUKURIOKI_STORE": store,
+        "TSUKURIOKI_LEDGER": folder / "ledger",
+        **settings,
+    }
+    return {name: str(value) for name, value in known.items()}
+
+
+def environment(store: Path, folder: Path) -> dict[str, str]:
+    """The environment of a build on a store."""
+    return {**_plain_environment(), **settings_of(store, folder)}
+
+
 def ours(
     store: Path, folder: Path, **settings: object
 ) -> contextlib.AbstractContextManager[Server]:
     """Tsukurioki as an operator starts it, with one worker unless the settings say otherwise."""
     port = free_port()
-    known: dict[str, object] = {
-        "TSUKURIOKI_DECKS": DECKS,
-        "TSUKURIOKI_STORE": store,
-        "TSUKURIOKI_LEDGER": folder / "ledger",
-        "TSUKURIOKI_PORT": port,
-        "TSUKURIOKI_WORKERS": 1,
-        **settings,
-    }
-    environ = {name: str(value) for name, value in known.items()}
+    environ = settings_of(
+        store, folder, TSUKURIOKI_PORT=port, **{"TSUKURIOKI_WORKERS": 1, **settings}
+    )
     return started([sys.executable, "-m", "app"], port, environ, folder / "ours.log", "/healthz")
 
 
