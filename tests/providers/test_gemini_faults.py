@@ -190,12 +190,17 @@ def test_retries_wait_longer_each_time_and_end(
 def test_an_answer_that_the_service_blocks_does_not_take_its_neighbours_along(
     library: str, booth: Booth, stand_in: StandIn
 ) -> None:
-    """A blocked request is cut in two until what the service balks at stands alone, and is named."""
+    """A blocked request is cut in two until what the service balks at stands alone, and is named.
+
+    A plan of one request may ask only once more, unless it is told that it may ask more often.
+    """
     original = stand_in.next_fault
     stand_in.next_fault = lambda number: (  # type: ignore[method-assign]
         BLOCKED if _asks_for_the_morning(stand_in) else original(number)
     )
-    outcome = booth.build(provider=library, wanted=9, per_request=9, concurrency=1)
+    outcome = booth.build(
+        provider=library, wanted=9, per_request=9, concurrency=1, extra_requests=20
+    )
     entries = booth.entries()
     assert outcome.status == 2
     assert 0 < len(entries) < 9

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from tests.making import Precompute, wait_for
 from tests.precompute.export.kit import poems
 from tests.precompute.review.desk_kit import now, reviewing, store
-from tests.web.booth.conftest import KIOSK, Watch, browser, visit, watch
+from tests.web.booth.conftest import KIOSK, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Page
-
-__all__ = ["browser", "visit", "watch"]
 
 
 def test_a_review_goes_by_keys_alone(
