@@ -135,8 +135,8 @@ class Stream:
 
     def await_model(self) -> None:
         """Read up to the first sign that a model is waited for."""
-        while not self.response.readline().startswith(b":"):
-            continue
+        while not (line := self.response.readline()).startswith(b":"):
+            assert line, "it was answered without a model"
 
     def whole(self) -> list[tuple[str, dict[str, Any]]]:
         """Every event to the end."""

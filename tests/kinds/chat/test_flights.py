@@ -112,14 +112,14 @@ def test_fifty_who_say_the_same_at_once_are_one_request(
 
 def test_what_differs_is_asked_for_each(compatible: kit.Server, openai: OpenAI) -> None:
     """Another character, name, history, sign or word is another request."""
-    same: dict[str, Any] = {"text": "クラゲは泳いでるの?", "character": "botan"}
+    same: dict[str, Any] = {"text": "クラゲの触手は伸びるの?", "character": "botan"}
     others: list[dict[str, Any]] = [
         {"character": "yuri"},
         {"character": "kasho"},
         {"character": "kasho", "name": "はる"},
-        {"text": "クラゲは泳いでるの!"},
-        {"text": "クラゲは泳いでるの?🐙"},
-        {"messages": [*OLD_USER, {"role": "user", "content": "クラゲは泳いでるの?"}]},
+        {"text": "クラゲの触手は伸びるの!"},
+        {"text": "クラゲの触手は伸びるの?🐙"},
+        {"messages": [*OLD_USER, {"role": "user", "content": "クラゲの触手は伸びるの?"}]},
     ]
     together(compatible, openai, [same, *({**same, **other} for other in others)])
     assert len(openai.asked) == 1 + len(others)
