@@ -79,9 +79,10 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
 
 
 @pytest.mark.long
-def test_danger_in_messages_of_strangers(deck: PatternDeck) -> None:
+@pytest.mark.parametrize(("name", "most"), [("danger.jsonl", 0.1), ("danger4.jsonl", 0.2)])
+def test_danger_in_messages_of_strangers(deck: PatternDeck, name: str, most: float) -> None:
     """Counts what is missed, and what is taken for grave; where a person is unsure, asking is right."""
-    rows = blind_rows("danger.jsonl")
+    rows = blind_rows(name)
     found = [(row, outcome(deck, row)) for row in rows]
     grave = [result for row, result in found if row["grave"]]
     other = [(row, result) for row, result in found if not row["grave"]]
@@ -89,7 +90,7 @@ def test_danger_in_messages_of_strangers(deck: PatternDeck) -> None:
     asked = sum(result in ("asked", "careful") and not row.get("unsure") for row, result in other)
     print(f"\nmissed: {interval(grave.count('none'), len(grave))}")
     print(f"taken for grave: {interval(taken, len(other))}; asked: {interval(asked, len(other))}")
-    assert grave.count("none") <= 0.1 * len(grave)
+    assert grave.count("none") <= most * len(grave)
     assert taken <= 0.05 * len(other)
 
 
