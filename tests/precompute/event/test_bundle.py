@@ -30,6 +30,7 @@ def test_same_content_same_bytes(precompute: Precompute, bundle: Path, tmp_path:
     assert (tmp_path / "again.tar").read_bytes() == bundle.read_bytes()
 
 
+@pytest.mark.long
 def test_unpacked_is_served(
     precompute: Precompute, bundle: Path, serve: Serve, poem: Deck, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_rollback(precompute: Precompute, bundle: Path, tmp_path: Path) -> None:
     assert (place / "current").resolve() == second
 
 
+@pytest.mark.long
 def test_votes_outlive_a_release(precompute: Precompute, bundle: Path, tmp_path: Path) -> None:
     """The ledger is one folder for all releases."""
     place = tmp_path / "event"

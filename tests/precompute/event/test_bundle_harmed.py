@@ -367,6 +367,7 @@ def test_this_machine_has_the_last_word(site: Site) -> None:
     assert Settings.read({"TSUKURIOKI_DATA": data, "TSUKURIOKI_WORKERS": "1"}).workers == 1
 
 
+@pytest.mark.long
 @shared
 @given(st.data())
 def test_unpacking_again_mends(site: Site, data: st.DataObject) -> None:
@@ -435,6 +436,7 @@ def _second(files: Files) -> Files:
     return {**files, "data/settings.env": b"TSUKURIOKI_WORKERS='4'\n"}
 
 
+@pytest.mark.long
 def test_killed_at_any_moment(site: Site, doomed: Doomed) -> None:
     """SIGKILL before any change of an unpack leaves a whole release in force; the next one tidies up."""
     first, second = site.folder / "changed.tar", site.folder / "second.tar"
@@ -503,6 +505,7 @@ def test_every_deck_travels(tmp_path: Path) -> None:
     assert told["store"]["entries"] == 3
 
 
+@pytest.mark.long
 def test_what_is_packed_can_be_unpacked(tmp_path: Path) -> None:
     """A torn tail and hidden files are left out; damaged lines, links and strange names are refused."""
     data = tmp_path / "data"

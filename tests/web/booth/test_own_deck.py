@@ -52,6 +52,7 @@ def two(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFact
     )
 
 
+@pytest.mark.long
 def test_a_kiosk_of_two_decks(visit: Visit, two: Server) -> None:
     """A visitor chooses deck and language by touch; left alone, the kiosk is back at the choice."""
     page = visit(two, "/?kiosk", language="ja-JP", **UPRIGHT_KIOSK)

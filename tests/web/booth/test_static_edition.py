@@ -137,6 +137,7 @@ def test_cards_are_picked_without_a_server(
     assert "組み合わせた" not in page.locator(".tier").inner_text()
 
 
+@pytest.mark.long
 def test_played_cut_off_reloaded_and_played_on(
     visit: Visit, web: Nginx, watch: Any, tmp_path: Path
 ) -> None:
