@@ -5,7 +5,7 @@
 Visitors keep connections open and ask for deals, answers to dealt and to other hands, pages, votes
 and chats, whole and streamed. Meanwhile a build adds answers every minute, and every five minutes a
 worker is killed. A request has failed if its answer is an error, or if no answer came twice in a
-row: who is served by the worker that is killed asks once more, as browsers do. At the end a table
+row: who is served by the worker that is killed asks once more, half a second later. At the end a table
 says what was asked, what failed, and how memory, open files and the disk have grown since the second
 quarter; the exit status is 1 if anything failed or grew more than `LIMITS` allow. Votes have a limit for
 each address, and all come from one here: those beyond it are turned away, which is no failure.
@@ -39,6 +39,9 @@ SAYINGS = ("おはよう", "今日は残業で疲れた", "お昼はカレー食
 # Seconds between two requests of a visitor: 200 visitors ask about a hundred times a second.
 PAUSE = 2.0
 SAMPLE_EVERY = 5.0
+# Seconds before a visitor asks a second time: what was sent to a worker that is being killed is lost, and
+# so is what reaches its socket in the next moment.
+AGAIN_AFTER = 0.5
 # What may have grown between the second quarter and the last: memory of the service in MB, open files,
 # and MB on the disk, of which an hour's answers and misses are some 20.
 LIMITS = {"memory_mb": 15.0, "files": 32.0, "disk_mb": 40.0}
@@ -85,6 +88,7 @@ class Visitor:
                 break
             except httpx.TransportError:
                 self._seen.again += not attempt
+                await asyncio.sleep(AGAIN_AFTER)
         self._seen.seconds.append(time.monotonic() - start)
         if answer is not None and answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             self._seen.turned_away += 1
@@ -206,15 +210,19 @@ async def _event(
     until = time.monotonic() + wanted.minutes * 60
     operator = Operator(server, folder, seen)
     url = f"http://127.0.0.1:{server.port}"
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(
-        base_url=url, limits=limits, timeout=30, trust_env=False
-    ) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        # A client each: in a shared pool the second try could meet another connection of a dead worker.
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+            )
+            for _ in range(wanted.connections)
+        ]
         await asyncio.gather(
             operator.build(wanted.build_every, until),
             operator.kill(wanted.kill_every, until),
             operator.sample(until),
-            *(Visitor(client, seen, n).stay(until) for n in range(wanted.connections)),
+            *(Visitor(client, seen, n).stay(until) for n, client in enumerate(clients)),
         )
 
 
