@@ -166,7 +166,7 @@ def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
     if not (deck.folder / SAID_FILE).exists():
         return {}
     said = Reader(deck.folder, SAID_FILE).value
-    narrow = {i.id for i in deck.intents if not (i.expression or i.careful)}
+    narrow = {intent.id for intent in deck.intents if intent.narrow}
     found = {}
     for intent in deck.intents:
         if intent.id not in said:

@@ -70,7 +70,8 @@ def load_by_example(folder: Path, times: Iterable[str]) -> Domains:
     for path in sorted((folder / INTENTS_FOLDER).glob("*.json")):
         reader = LineReader(folder, f"{INTENTS_FOLDER}/{path.name}", times)
         reader.only(reader.value, "", FILE_MEMBERS)
-        more[path.stem] = _lines(reader, reader.value.get("more", {}), "more")
+        further = reader.member({"more": {}, **reader.value}, "more", dict, "")
+        more[path.stem] = _lines(reader, further, "more")
         for number, raw in enumerate(reader.member(reader.value, "intents", list, ""), 1):
             intent = _load(reader, raw, path.stem, f"intent {number}")
             if intent.id in found:

@@ -107,7 +107,7 @@ class Intent(NamedTuple):
     author did not write. `example` is a message that, followed by a line, shows a small model how
     the character speaks. An `aside` counts only if the message has no other content. Without a match of
     the doubt's `cue`, the classifier alone is no reason to ask: it has seen few stories, and takes some
-    for danger that have no word of it. If the lines of an intent only decline (`declines`), a model
+    for danger that have no word of it. A `narrow` intent is one by example. If the lines of an intent only decline (`declines`), a model
     that is asked before the last tier may do better.
     """
 
@@ -125,6 +125,7 @@ class Intent(NamedTuple):
     must_not: Expression | None
     example: str
     cue: Expression | None = None
+    narrow: bool = False
     declines: bool = False
 
     @property
@@ -171,7 +172,7 @@ class IntentReader:
         self._searched = [intent for intent, _ in searched]
         self._prefilter = Prefilter([expression for _, expression in searched])
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
-        self._narrow = {i.id for i in intents.all if not (i.expression or i.careful)}
+        self._narrow = {intent.id for intent in intents.all if intent.narrow}
         self._doubt = next((intent for intent in intents.all if intent.doubt), None)
         self._asides = intents.asides
         self.classifier = classifier
@@ -502,6 +503,7 @@ def _bare(one: ByExample) -> Intent:
         must=None,
         must_not=None,
         example="",
+        narrow=True,
         declines=one.declines,
     )
 

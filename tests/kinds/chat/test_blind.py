@@ -56,7 +56,7 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
 
     The set knows no intents by example. They are narrower, so that what they find is counted apart.
     """
-    narrow = {intent.id for intent in deck.intents if not intent.expression}
+    narrow = {intent.id for intent in deck.intents if intent.narrow}
     labels, counts = label_intents(), Counter[str]()
     for row in blind_rows("messages.jsonl"):
         allowed = next(of for label, of in labels if label.fullmatch(row["intent"]))
@@ -106,3 +106,15 @@ def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> N
     print(f"\nasked about: {interval(asked, len(turns))}")
     assert len(turns) == 432
     assert asked <= 0.01 * len(turns)
+
+
+@pytest.mark.long
+def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: PatternDeck) -> None:
+    """Of messages that were written after the reading, at most one in fifty is asked about."""
+    names = ("conversations4.jsonl", "conversations5.jsonl")
+    texts = [turn for name in names for row in blind_rows(name) for turn in row["turns"]]
+    rows = blind_rows("messages4.jsonl")
+    texts += [row["text"] for row in rows if row["kind"] != "emergency"]
+    asked = sum(bool(deck.signs(text) & {Sign.GRAVE, Sign.DOUBT}) for text in texts)
+    print(f"\nasked about: {interval(asked, len(texts))}")
+    assert asked <= 0.02 * len(texts)

@@ -55,7 +55,7 @@ def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
     rows = learning.examples(kit.DECK)
     assert len(rows) >= 15_000
     assert len({row.text for row in rows}) >= 15_000
-    by_example = {intent.id for intent in deck.intents if not intent.expression}
+    by_example = {intent.id for intent in deck.intents if intent.narrow}
     broad = [intent for intent in deck.intents if intent.id not in by_example]
     small_talk = {intent.id for intent in broad if not (intent.careful or intent.aside)}
     for name in small_talk:
@@ -206,6 +206,7 @@ def test_an_intent_by_example_is_found_in_other_words(deck: PatternDeck) -> None
         ({"said": "one"}, "said"),
         ({"lines": {"nobody": ["こんにちは！"]}}, "nobody"),
         ({"lines": {"botan": []}}, "needs a line"),
+        ({"lines": []}, "lines"),
     ],
 )
 def test_a_faulty_intent_by_example_is_refused(
@@ -223,6 +224,16 @@ def test_a_faulty_intent_by_example_is_refused(
     with pytest.raises(DeckError) as caught:
         load_pattern_deck(folder)
     assert told in str(caught.value)
+
+
+def test_a_file_of_intents_is_read_as_a_whole(tmp_path: Path) -> None:
+    """What stands in the place of the lines of a domain is told, too."""
+    folder = tmp_path / "deck"
+    shutil.copytree(kit.DECK, folder, ignore=shutil.ignore_patterns(BY_EXAMPLE_FILE))
+    (folder / INTENTS_FOLDER / "some.json").write_text('{"more": [], "intents": []}')
+    with pytest.raises(DeckError) as caught:
+        load_pattern_deck(folder)
+    assert "some.json: 'more' must be an object" in str(caught.value)
 
 
 @pytest.mark.long
