@@ -53,7 +53,7 @@ test: setup
 	$(BIN)/pytest -n 2 -m 'not long'
 
 test-long: setup
-	$(BIN)/pytest -n 2 -m long
+	$(BIN)/pytest -n 2 -m long --timeout 900
 
 bench: setup
 	$(BIN)/python -m bench
