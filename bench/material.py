@@ -17,7 +17,7 @@ from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck, load_deck
 from app.kinds.cards.plays import GAME
 from app.kinds.prompts.deck import RECORDED, PromptDeck
-from app.kinds.prompts.dialects.openai import read_chat
+from app.kinds.prompts.dialects.openai.chat import read as read_chat
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.key import query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from types import ModuleType
 from typing import Any
@@ -139,7 +139,7 @@ def answer(
     wire: Wire,
     *,
     path: str,
-    reader: ReplyReader,
+    reader: Callable[[], ReplyReader],
     mime: str = "",
 ) -> Response:
     """The response to a request of a dialect: whole, or a stream of the media type `mime`.

@@ -29,11 +29,11 @@ def call(call: str) -> Response:
         # An upstream is always asked for events.
         path = f"{_path(model)}:{method}{'?alt=sse' if stream else ''}"
         mime = "text/event-stream" if sse else "application/json"
-        reader = codec.ReplyReader()
+        reader = codec.ReplyReader
         return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=mime)
     if method in ("embedContent", "batchEmbedContents"):
         asked, wire = codec.read_embed(read_body(), model)
-        path, embedder = f"{_path(model)}:{method}", codec.EmbeddingReader()
+        path, embedder = f"{_path(model)}:{method}", codec.EmbeddingReader
         return answer(codec, codec.NAME, asked, wire, path=path, reader=embedder)
     if method == "countTokens":
         return json_response(codec.render_count(_tokens(codec.read_count(read_body(), model))))

@@ -10,7 +10,6 @@ from flask import Response, request
 from app.errors import RequestError
 from app.kinds.prompts.dialects import ollama as codec
 from app.kinds.prompts.dialects.wire import Members, Stamp, Wire
-from app.kinds.prompts.reply import ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.dialects import admit, answer, json_response, models, now, read_body, started
 
@@ -52,7 +51,7 @@ def _written(asked: PromptRequest, wire: Wire, path: str) -> Response:
     if not any(message.role != "system" for message in asked.messages):
         models().find(asked.model)
         return json_response(codec.render_loaded(wire, Stamp("", now())))
-    reader = codec.ReplyReader()
+    reader = codec.ReplyReader
     return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=LINES)
 
 
@@ -71,8 +70,8 @@ def embeddings() -> Response:
 def _embedded(form: str) -> Response:
     admit()
     asked, wire = codec.read_embed(read_body(), form)
-    reader: ReplyReader = codec.EmbeddingReader()
-    return answer(codec, codec.NAME, asked, wire, path=f"/api/{form}", reader=reader)
+    path, reader = f"/api/{form}", codec.EmbeddingReader
+    return answer(codec, codec.NAME, asked, wire, path=path, reader=reader)
 
 
 @ollama_api.get("/api/version")

@@ -6,12 +6,22 @@ import flask
 from flask import Response
 
 from app.errors import RequestError
-from app.kinds.prompts.dialects import openai as codec
-from app.kinds.prompts.dialects import openai_responses
+from app.kinds.prompts.dialects import openai
+from app.kinds.prompts.dialects.openai import chat
+from app.kinds.prompts.dialects.openai import completions as completion
+from app.kinds.prompts.dialects.openai import embeddings as embedding
+from app.kinds.prompts.dialects.openai import responses as response
 from app.web import gemini
-from app.web.dialects import admit, answer, is_gemini, json_response, models, read_body, started
-
-EVENTS = "text/event-stream"
+from app.web.dialects import (
+    Codec,
+    admit,
+    answer,
+    is_gemini,
+    json_response,
+    models,
+    read_body,
+    started,
+)
 
 openai_api = flask.Blueprint("openai", __name__)
 
@@ -19,37 +29,32 @@ openai_api = flask.Blueprint("openai", __name__)
 @openai_api.post("/v1/chat/completions")
 def chat_completions() -> Response:
     """A reply to the messages of a chat."""
-    admit()
-    asked, wire = codec.read_chat(read_body())
-    reader, path = codec.ReplyReader(), "/chat/completions"
-    return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=EVENTS)
+    return _answered(chat, "/chat/completions")
 
 
 @openai_api.post("/v1/responses")
 def responses() -> Response:
     """A response to an input."""
-    admit()
-    asked, wire = openai_responses.read(read_body())
-    reader, path = openai_responses.ReplyReader(), "/responses"
-    return answer(openai_responses, codec.NAME, asked, wire, path=path, reader=reader, mime=EVENTS)
+    return _answered(response, "/responses")
 
 
 @openai_api.post("/v1/completions")
 def completions() -> Response:
     """A text that goes on from a prompt."""
-    admit()
-    asked, wire = codec.read_completion(read_body())
-    reader, path = codec.ReplyReader(), "/completions"
-    return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=EVENTS)
+    return _answered(completion, "/completions")
 
 
 @openai_api.post("/v1/embeddings")
 def embeddings() -> Response:
     """The embeddings of texts."""
+    return _answered(embedding, "/embeddings")
+
+
+def _answered(codec: Codec, path: str) -> Response:
     admit()
-    asked, wire = codec.read_embedding(read_body())
-    reader, path = codec.EmbeddingReader(), "/embeddings"
-    return answer(codec, codec.NAME, asked, wire, path=path, reader=reader)
+    asked, wire = codec.read(read_body())
+    reader, mime = codec.ReplyReader, "text/event-stream"
+    return answer(codec, openai.NAME, asked, wire, path=path, reader=reader, mime=mime)
 
 
 @openai_api.get("/v1/models")
@@ -58,7 +63,7 @@ def list_models() -> Response:
     if is_gemini():
         return gemini.list_models()
     admit()
-    return json_response(codec.render_models(models().listed(), started()))
+    return json_response(openai.render_models(models().listed(), started()))
 
 
 @openai_api.get("/v1/models/<path:model>")
@@ -69,4 +74,4 @@ def show_model(model: str) -> Response:
     admit()
     if model not in models().listed():
         raise RequestError(404, "Unknown model", f"The model {model[:80]!r} does not exist")
-    return json_response(codec.render_model(model, started()))
+    return json_response(openai.render_model(model, started()))

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from app.errors import DeckError, RequestError
-from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
+from app.kinds.prompts.dialects import gemini, ollama, openai
+from app.kinds.prompts.dialects.openai import chat, completions, embeddings, responses
 from app.kinds.prompts.reply import ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.kinds.reading import json_lines
@@ -18,32 +19,27 @@ PROMPTS_FILE = "prompts.jsonl"
 _GEMINI = re.compile(r"/models/([^/:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")  # fmt: skip
 
 
+NewReader = Callable[[], ReplyReader]
+
+
 class Sent(NamedTuple):
-    """A request, the dialect that it is of, and what reads its reply."""
+    """A request, the dialect that it is of, and what makes a reader of its reply."""
 
     request: PromptRequest
     dialect: str
-    reader: ReplyReader
+    reader: NewReader
 
 
-def _openai(read: Callable[[Any], tuple[PromptRequest, Any]], reader: Any) -> Any:
-    return lambda body: Sent(read(body)[0], openai.NAME, reader())
-
-
-def _ollama(read: Callable[[Any], tuple[PromptRequest, Any]], reader: Any) -> Any:
-    return lambda body: Sent(read(body)[0], ollama.NAME, reader())
-
-
-# How bodies are read, by the end of the path to which they are sent.
-_READERS: Mapping[str, Callable[[Any], Sent]] = {
-    "/chat/completions": _openai(openai.read_chat, openai.ReplyReader),
-    "/completions": _openai(openai.read_completion, openai.ReplyReader),
-    "/responses": _openai(openai_responses.read, openai_responses.ReplyReader),
-    "/v1/embeddings": _openai(openai.read_embedding, openai.EmbeddingReader),
-    "/api/chat": _ollama(ollama.read_chat, ollama.ReplyReader),
-    "/api/generate": _ollama(ollama.read_generate, ollama.ReplyReader),
-    "/api/embed": _ollama(ollama.read_embed, ollama.EmbeddingReader),
-    "/api/embeddings": _ollama(ollama.read_embed, ollama.EmbeddingReader),
+# What reads bodies, and the replies to them, by the end of the path to which they are sent.
+_READERS: Mapping[str, tuple[str, Callable[[Any], tuple[PromptRequest, Any]], NewReader]] = {
+    "/chat/completions": (openai.NAME, chat.read, chat.ReplyReader),
+    "/completions": (openai.NAME, completions.read, completions.ReplyReader),
+    "/responses": (openai.NAME, responses.read, responses.ReplyReader),
+    "/v1/embeddings": (openai.NAME, embeddings.read, embeddings.ReplyReader),
+    "/api/chat": (ollama.NAME, ollama.read_chat, ollama.ReplyReader),
+    "/api/generate": (ollama.NAME, ollama.read_generate, ollama.ReplyReader),
+    "/api/embed": (ollama.NAME, ollama.read_embed, ollama.EmbeddingReader),
+    "/api/embeddings": (ollama.NAME, ollama.read_embed, ollama.EmbeddingReader),
 }
 
 
@@ -56,13 +52,13 @@ def read_sent(path: str, body: Any) -> Sent:
     found = _GEMINI.search(bare)
     if found and "mbed" in found[2]:
         request, _ = gemini.read_embed(body, unquote(found[1]))
-        return Sent(request, gemini.NAME, gemini.EmbeddingReader())
+        return Sent(request, gemini.NAME, gemini.EmbeddingReader)
     if found:
         request, _ = gemini.read_generate(body, unquote(found[1]))
-        return Sent(request, gemini.NAME, gemini.ReplyReader())
-    for end, read in _READERS.items():
+        return Sent(request, gemini.NAME, gemini.ReplyReader)
+    for end, (dialect, read, reader) in _READERS.items():
         if bare.endswith(end):
-            return read(body)
+            return Sent(read(body)[0], dialect, reader)
     raise RequestError(400, "Unknown path", f"{bare[:80]!r} is no path of OpenAI, Ollama or Gemini")
 
 

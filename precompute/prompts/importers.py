@@ -26,7 +26,7 @@ from app.errors import PlanError, RequestError, UpstreamError
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY, PromptGate
 from app.kinds.prompts.key import OPTIONS, query_of
-from app.kinds.prompts.reply import Choice, Reply, Tokens
+from app.kinds.prompts.reply import Choice, Reply, ReplyReader, Tokens
 from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 from app.kinds.prompts.service import redacted
 from app.kinds.reading import json_lines, text_of
@@ -192,7 +192,7 @@ def _interaction(value: Any) -> Exchange | LeftOut:
         if encoding in ("gzip", "deflate") and not raw.lstrip().startswith((b"{", b"[", b"data")):
             raw = gzip.decompress(raw) if encoding == "gzip" else zlib.decompress(raw)
         sent = read_sent(asked["uri"], orjson.loads(_bytes(asked["body"])))
-        return Exchange(sent.request, _reply(sent.reader, headers, raw), sent.dialect)
+        return Exchange(sent.request, _reply(sent.reader(), headers, raw), sent.dialect)
     except (KeyError, TypeError, AttributeError, ValueError, OSError, zlib.error):
         return LeftOut("an interaction that cannot be read")
     except RequestError as error:
@@ -213,15 +213,12 @@ def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _reply(reader: Any, headers: Mapping[str, str], raw: bytes) -> Reply:
+def _reply(reader: ReplyReader, headers: Mapping[str, str], raw: bytes) -> Reply:
     streamed = headers.get("content-type", "").partition(";")[0].strip()
-    if streamed in ("text/event-stream", "application/x-ndjson"):
-        stream = reader.stream()
-        stream.feed(raw)
-        reply: Reply = stream.end()
-        return reply
-    whole: Reply = reader.whole(orjson.loads(raw))
-    return whole
+    if streamed not in ("text/event-stream", "application/x-ndjson"):
+        return reader.whole(orjson.loads(raw))
+    reader.feed(raw)
+    return reader.end()
 
 
 def llm(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
@@ -294,7 +291,7 @@ def _batched(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> Exchange 
         return LeftOut("a response that is an error")
     try:
         sent = read_sent(str(asked.get("url", "")), asked.get("body"))
-        return Exchange(sent.request, sent.reader.whole(response.get("body")), sent.dialect)
+        return Exchange(sent.request, sent.reader().whole(response.get("body")), sent.dialect)
     except RequestError as error:
         return LeftOut(error.detail)
     except UpstreamError as error:

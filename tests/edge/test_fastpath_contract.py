@@ -30,7 +30,7 @@ from app.edge.serving import RsgiApplication
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import load_deck
 from app.kinds.prompts.deck import PromptDeck
-from app.kinds.prompts.dialects.openai import read_chat
+from app.kinds.prompts.dialects.openai.chat import read as read_chat
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.key import KeyRules, query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens

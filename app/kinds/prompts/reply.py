@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -161,24 +161,20 @@ class Answer:
                 return reply
 
 
-class StreamReader(Protocol):
-    """Reads an upstream's stream, whose bytes may be cut anywhere."""
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces that are complete with these bytes; their `at` is 0."""
-
-    def end(self) -> Reply:
-        """The whole reply (without `pace`). Raises UpstreamError if the stream was cut, or failed."""
-
-
 class ReplyReader(Protocol):
-    """How the replies to one request are read: what a dialect's codec makes of the request."""
+    """Reads one reply of an upstream, as the dialect's codec knows it: a whole or a stream."""
 
     def whole(self, body: Any) -> Reply:
         """Parse a reply that is not a stream, a JSON value. Raises UpstreamError."""
 
-    def stream(self) -> StreamReader:
-        """A reader of a stream of a reply."""
+    def feed(self, data: bytes) -> list[Piece]:
+        """The pieces of a stream that are complete with these bytes, which may be cut anywhere.
+
+        Their `at` is 0. Raises UpstreamError.
+        """
+
+    def end(self) -> Reply:
+        """The whole reply of a stream, without `pace`. Raises UpstreamError if it was cut."""
 
 
 class Asked(NamedTuple):
@@ -187,7 +183,7 @@ class Asked(NamedTuple):
     `dialect` is openai, ollama or gemini; `path` begins after the upstream's base URL, as in
     /chat/completions, /api/chat, /v1beta/models/M:generateContent, with its query if that decides the
     form (alt=sse) but never with a client's key. `body` is what the client sent. `stream` is whether
-    the client wants pieces. `conversation` is what its turns have in common: a session's id, an address.
+    the client wants pieces. `reader` makes a reader of the reply. `conversation` is what its turns have in common: a session's id, an address.
     """
 
     request: PromptRequest
@@ -195,5 +191,5 @@ class Asked(NamedTuple):
     path: str
     body: bytes
     stream: bool
-    reader: ReplyReader
+    reader: Callable[[], ReplyReader]
     conversation: str = ""

@@ -255,9 +255,9 @@ class ServedPrompts:
     def _from_upstream(self, asked: Asked) -> Generator[Piece, None, Reply]:
         upstream = self._upstream(asked.dialect)
         if not asked.stream:
-            return asked.reader.whole(upstream.ask(asked.path, asked.body))
+            return asked.reader().whole(upstream.ask(asked.path, asked.body))
         begun = self._timer()
-        reader = asked.reader.stream()
+        reader = asked.reader()
         pace: list[Piece] = []
         for data in upstream.stream(asked.path, asked.body):
             at = round((self._timer() - begun) * 1000, 1)

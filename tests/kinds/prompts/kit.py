@@ -96,13 +96,17 @@ def upstream() -> Iterator[Upstream]:
         server.shutdown()
 
 
-class LineReader:
-    """Reads the stream of our protocol: a JSON text a line, then null."""
+class Reader:
+    """Reads a reply of our protocol. A stream of it has a JSON text a line, then null."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._texts: list[str] = []
         self._whole = False
+
+    def whole(self, body: Any) -> Reply:
+        """The reply, of a body with all texts."""
+        return Reply((Choice("".join(body["texts"])),), MODEL, Tokens(3, 2))
 
     def feed(self, data: bytes) -> list[Piece]:
         """The texts that are complete."""
@@ -120,18 +124,6 @@ class LineReader:
         return Reply((Choice("".join(self._texts)),), MODEL, Tokens(3, 2))
 
 
-class Reader:
-    """Reads replies of our protocol."""
-
-    def whole(self, body: Any) -> Reply:
-        """The reply."""
-        return Reply((Choice("".join(body["texts"])),), MODEL, Tokens(3, 2))
-
-    def stream(self) -> LineReader:
-        """The reader of a stream."""
-        return LineReader()
-
-
 def chat(text: str, **fields: Any) -> PromptRequest:
     """A chat of one message."""
     return PromptRequest("chat", MODEL, (Message.of("user", text),), **fields)
@@ -147,7 +139,7 @@ def asked(
     """A request as a codec makes it."""
     request = chat(text) if isinstance(text, str) else text
     body = json.dumps({"stream": stream, "request": request.to_json()}).encode()
-    return Asked(request, dialect, "/ask", body, stream, Reader(), conversation)
+    return Asked(request, dialect, "/ask", body, stream, Reader, conversation)
 
 
 def served(folder: Path, deck: PromptDeck | None = None, **settings: str) -> ServedPrompts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
@@ -22,8 +22,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
 from app.errors import BadFieldError, UpstreamError
-from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
-from app.kinds.prompts.dialects.wire import Lines, Stamp, Wire
+from app.kinds.prompts.dialects import gemini, ollama
+from app.kinds.prompts.dialects.openai import chat, completions, embeddings, responses
+from app.kinds.prompts.dialects.upstream import Lines
+from app.kinds.prompts.dialects.wire import Stamp, Wire
 from app.kinds.prompts.key import KeyRules, canonical
 from app.kinds.prompts.reply import Choice, Piece, Reply, ReplyReader, Tokens
 from app.kinds.prompts.request import Message, PromptRequest, ToolCall
@@ -45,7 +47,7 @@ class Dialect(NamedTuple):
 
     codec: ModuleType
     form: str
-    reader: ReplyReader
+    reader: Callable[[], ReplyReader]
     whole: Any
     piece: Any
     most: int = 1
@@ -55,25 +57,25 @@ class Dialect(NamedTuple):
 
 DIALECTS = {
     "chat completions": Dialect(
-        openai, "chat", openai.ReplyReader(), ChatCompletion, ChatCompletionChunk, 3,
+        chat, "chat", chat.ReplyReader, ChatCompletion, ChatCompletionChunk, 3,
         marks=frozenset({"usage"}),
     ),
     "completions": Dialect(
-        openai, "complete", openai.ReplyReader(), Completion, Completion, 3, calls=False,
+        completions, "complete", completions.ReplyReader, Completion, Completion, 3, calls=False,
         marks=frozenset({"usage"}),
     ),
     "responses": Dialect(
-        openai_responses, "responses", openai_responses.ReplyReader(), Response, ResponseStreamEvent
+        responses, "responses", responses.ReplyReader, Response, ResponseStreamEvent
     ),
     "ollama chat": Dialect(
-        ollama, "chat", ollama.ReplyReader(), ollama_client.ChatResponse, ollama_client.ChatResponse
+        ollama, "chat", ollama.ReplyReader, ollama_client.ChatResponse, ollama_client.ChatResponse
     ),
     "ollama generate": Dialect(
-        ollama, "generate", ollama.ReplyReader(), ollama_client.GenerateResponse,
+        ollama, "generate", ollama.ReplyReader, ollama_client.GenerateResponse,
         ollama_client.GenerateResponse, calls=False,
     ),
     "gemini": Dialect(
-        gemini, "chat", gemini.ReplyReader(), gemini_types.GenerateContentResponse,
+        gemini, "chat", gemini.ReplyReader, gemini_types.GenerateContentResponse,
         gemini_types.GenerateContentResponse, 3, marks=frozenset({"sse"}),
     ),
 }  # fmt: skip
@@ -138,7 +140,7 @@ def test_a_whole_reply_is_read_back(name: str, reply: Reply) -> None:
     reply = fitting(reply, dialect)
     body = dialect.codec.render(reply, Wire(dialect.form, "m"), STAMP)
     accepted(dialect.whole, body)
-    read = dialect.reader.whole(json.loads(json.dumps(body)))
+    read = dialect.reader().whole(json.loads(json.dumps(body)))
     assert same(read) == same(reply)
     assert read.usage == reply.usage
 
@@ -160,7 +162,7 @@ def test_a_stream_cut_anywhere_is_read_back(name: str, reply: Reply, cuts: list[
     reply = fitting(reply, dialect)
     raw = rendered(dialect, reply)
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
-    reader = dialect.reader.stream()
+    reader = dialect.reader()
     pieces = [
         piece for start, end in itertools.pairwise(edges) for piece in reader.feed(raw[start:end])
     ]
@@ -183,12 +185,11 @@ def test_each_piece_of_a_stream_is_as_the_client_wants_it(name: str, reply: Repl
     lines = Lines()
     parts = lines.lines(raw) if dialect.codec is ollama else lines.events(raw)
     for part in parts:
-        if part != b"[DONE]":
-            value = json.loads(part)
-            for choice in value.get("choices", ()) if dialect.form == "complete" else ():
-                # Null until the end, as the service sends it; the client's model forgets that.
-                choice["finish_reason"] = choice["finish_reason"] or "stop"
-            accepted(dialect.piece, value)
+        value = json.loads(part)
+        for choice in value.get("choices", ()) if dialect.form == "complete" else ():
+            # Null until the end, as the service sends it; the client's model forgets that.
+            choice["finish_reason"] = choice["finish_reason"] or "stop"
+        accepted(dialect.piece, value)
 
 
 @given(REPLIES)
@@ -200,7 +201,13 @@ def test_geminis_stream_without_events_is_one_array(reply: Reply) -> None:
 
 
 # What begins the part of a stream that says that the reply is whole.
-LAST = {openai: b'"finish_reason":"', gemini: b'"finishReason"', ollama: b'"done":true'}
+CHOICE_ENDS = b'"finish_reason":"'
+LAST = {
+    chat: CHOICE_ENDS,
+    completions: CHOICE_ENDS,
+    gemini: b'"finishReason"',
+    ollama: b'"done":true',
+}
 
 
 @given(NAMES, REPLIES)
@@ -209,7 +216,7 @@ def test_a_stream_that_ends_early_is_told(name: str, reply: Reply) -> None:
     """A stream without its last part is no reply."""
     dialect = DIALECTS[name]
     raw = rendered(dialect, fitting(reply, dialect))
-    reader = dialect.reader.stream()
+    reader = dialect.reader()
     reader.feed(raw[: raw.rindex(LAST.get(dialect.codec, b"event: response."))])
     with pytest.raises(UpstreamError):
         reader.end()
@@ -266,8 +273,8 @@ def test_any_reply_of_an_upstream_is_read_or_told(name: str, body: object) -> No
     """Whatever JSON an upstream sends, it is a reply or an UpstreamError, never another error."""
     dialect = DIALECTS[name]
     with contextlib.suppress(UpstreamError):
-        assert isinstance(dialect.reader.whole(body), Reply)
-    reader = dialect.reader.stream()
+        assert isinstance(dialect.reader().whole(body), Reply)
+    reader = dialect.reader()
     raw = json.dumps(body).encode()
     with contextlib.suppress(UpstreamError):
         reader.feed(b"data: " + raw + b"\n\n" + raw + b"\n")
@@ -283,10 +290,10 @@ VECTORS = st.lists(
 def test_embeddings_are_read_back(vectors: list[tuple[float, ...]], mark: str) -> None:
     """Embeddings keep their numbers, as numbers and as base64, in every dialect."""
     reply = Reply((), "m", Tokens(3), tuple(vectors))
-    body = openai.render(reply, Wire("embed", "m", marks=frozenset({mark})), STAMP)
+    body = embeddings.render(reply, Wire("embed", "m", marks=frozenset({mark})), STAMP)
     if not mark:
         accepted(CreateEmbeddingResponse, body)
-    assert openai.EmbeddingReader().whole(body).embeddings == reply.embeddings
+    assert embeddings.ReplyReader().whole(body).embeddings == reply.embeddings
     body = ollama.render(reply, Wire("embed", "m"), STAMP)
     accepted(ollama_client.EmbedResponse, body)
     assert ollama.EmbeddingReader().whole(body).embeddings == reply.embeddings
@@ -322,7 +329,7 @@ def the_same_question() -> dict[str, PromptRequest]:
         {"role": "user", "content": "And tomorrow?"},
     ]  # fmt: skip
     function = {"name": "weather", "description": "Tells it.", "parameters": SCHEMA}
-    chat, _ = openai.read_chat(
+    of_chat, _ = chat.read(
         {
             "model": "m",
             "messages": openai_messages,
@@ -331,7 +338,7 @@ def the_same_question() -> dict[str, PromptRequest]:
             "temperature": 0.5, "seed": 7, "max_completion_tokens": 50, "stop": "END",
         }
     )  # fmt: skip
-    responses, _ = openai_responses.read(
+    of_responses, _ = responses.read(
         {
             "model": "m",
             "instructions": "Be brief.",
@@ -350,7 +357,8 @@ def the_same_question() -> dict[str, PromptRequest]:
         }
     )  # fmt: skip
     # The responses have neither.
-    responses = replace(responses, options={**responses.options, "seed": 7, "stop": ["END"]})
+    given = {**of_responses.options, "seed": 7, "stop": ["END"]}
+    of_responses = replace(of_responses, options=given)
     of_ollama, _ = ollama.read_chat(
         {
             "model": "m:latest",
@@ -387,7 +395,7 @@ def the_same_question() -> dict[str, PromptRequest]:
         },
         "m",
     )  # fmt: skip
-    return {"chat": chat, "responses": responses, "ollama": of_ollama, "gemini": of_gemini}
+    return {"chat": of_chat, "responses": of_responses, "ollama": of_ollama, "gemini": of_gemini}
 
 
 def without_mime(request: PromptRequest) -> PromptRequest:
@@ -415,18 +423,18 @@ def test_one_question_is_the_same_in_every_dialect() -> None:
 @pytest.mark.parametrize(
     ("read", "body", "field"),
     [
-        (openai.read_chat, [], "body"),
-        (openai.read_chat, {"model": "m"}, "messages"),
-        (openai.read_chat, {"model": 3, "messages": []}, "messages"),
-        (openai.read_chat, {"model": "m", "messages": [{"role": "x"}]}, "messages[0].role"),
-        (openai.read_chat, {"model": "m", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
-        (openai.read_chat, {"model": "m", "messages": [{"role": "user"}], "n": 0}, "n"),
-        (openai.read_chat, {"model": "m", "messages": [{"role": "user"}], "stream": 1}, "stream"),
-        (openai.read_chat, {"model": "m", "messages": [{"role": "user"}], "tools": [{"function": {}}]}, "tools[0].function.name"),
-        (openai.read_completion, {"model": "m", "prompt": ["a", "b"]}, "prompt"),
-        (openai.read_embedding, {"model": "m", "input": []}, "input"),
-        (openai_responses.read, {"model": "m"}, "input"),
-        (openai_responses.read, {"model": "m", "input": "x", "previous_response_id": "r"}, "previous_response_id"),
+        (chat.read, [], "body"),
+        (chat.read, {"model": "m"}, "messages"),
+        (chat.read, {"model": 3, "messages": []}, "messages"),
+        (chat.read, {"model": "m", "messages": [{"role": "x"}]}, "messages[0].role"),
+        (chat.read, {"model": "m", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        (chat.read, {"model": "m", "messages": [{"role": "user"}], "n": 0}, "n"),
+        (chat.read, {"model": "m", "messages": [{"role": "user"}], "stream": 1}, "stream"),
+        (chat.read, {"model": "m", "messages": [{"role": "user"}], "tools": [{"function": {}}]}, "tools[0].function.name"),
+        (completions.read, {"model": "m", "prompt": ["a", "b"]}, "prompt"),
+        (embeddings.read, {"model": "m", "input": []}, "input"),
+        (responses.read, {"model": "m"}, "input"),
+        (responses.read, {"model": "m", "input": "x", "previous_response_id": "r"}, "previous_response_id"),
         (ollama.read_chat, {"messages": []}, "model"),
         (ollama.read_chat, {"model": "m", "messages": [{"role": "user", "images": [3]}]}, "messages[0].images[0]"),
         (ollama.read_generate, {"model": "m", "prompt": 5}, "prompt"),
@@ -450,7 +458,7 @@ def test_an_image_by_url_is_not_the_image_of_its_bytes() -> None:
     def asked(url: str) -> tuple[Message, ...]:
         content = [{"type": "image_url", "image_url": {"url": url}}]
         body = {"model": "m", "messages": [{"role": "user", "content": content}]}
-        return openai.read_chat(body)[0].messages
+        return chat.read(body)[0].messages
 
     one, other = asked("https://example.org/a.png"), asked("https://example.org/b.png")
     bytes_ = asked(f"data:image/png;base64,{PNG}")

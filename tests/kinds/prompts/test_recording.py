@@ -260,7 +260,7 @@ def test_a_stream_that_the_client_leaves_is_not_kept(tmp_path: Path, model: Upst
 def test_a_reply_that_claims_endless_tokens_is_replayed(tmp_path: Path, model: Upstream) -> None:
     """What an upstream says of itself cannot make a line that nobody reads again."""
     one = asked("hello")
-    one = one._replace(reader=Boasting())
+    one = one._replace(reader=Boasting)
     text_of(recording(tmp_path, model), one)
     assert text_of(served(tmp_path), one) == "answer 1"
 

@@ -18,10 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any, TypeVar
 
-from app.kinds.prompts.dialects import gemini, ollama, openai, openai_responses
+from app.kinds.prompts.dialects import gemini, ollama
+from app.kinds.prompts.dialects.openai import chat, completions, embeddings, responses
 from app.kinds.prompts.dialects.wire import Stamp, Wire
 from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
 from app.kinds.prompts.request import PromptRequest, ToolCall
+from app.web.dialects import codec_of
 
 STAMP = Stamp("0123abcd", 1_790_000_000)
 ANSWER = {"dish": "寿司", "price": 1200}
@@ -72,10 +74,10 @@ def _events(reply: Reply) -> Generator[Piece, None, Reply]:
 
 def _read(path: str, body: object) -> tuple[ModuleType, PromptRequest, Wire]:
     reads = {
-        "/v1/chat/completions": (openai, openai.read_chat),
-        "/v1/completions": (openai, openai.read_completion),
-        "/v1/embeddings": (openai, openai.read_embedding),
-        "/v1/responses": (openai_responses, openai_responses.read),
+        "/v1/chat/completions": (chat, chat.read),
+        "/v1/completions": (completions, completions.read),
+        "/v1/embeddings": (embeddings, embeddings.read),
+        "/v1/responses": (responses, responses.read),
         "/api/chat": (ollama, ollama.read_chat),
         "/api/generate": (ollama, ollama.read_generate),
         "/api/embed": (ollama, ollama.read_embed),
@@ -108,7 +110,8 @@ def services() -> Iterator[Services]:
             if any("slow" in message.text for message in request.messages):
                 made.free.wait(30)
             if any("overloaded" in message.text for message in request.messages):
-                error = json.dumps(codec.render_error(429, "quota exceeded")).encode()
+                dialect = codec_of("POST", self.path, google=False) or ollama
+                error = json.dumps(dialect.render_error(429, "quota exceeded")).encode()
                 self._send(429, error)
                 return
             reply = reply_to(request)

@@ -10,41 +10,26 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.errors import UpstreamError
-from app.kinds.prompts.dialects.openai import vector
+from app.kinds.prompts.dialects.upstream import ObjectReader, failed, upstream_object, vector
 from app.kinds.prompts.dialects.wire import (
     MOST_CHOICES,
-    Lines,
     Members,
-    ReplyBuilder,
     Stamp,
     Wire,
-    arguments_of,
+    arguments_object,
     bad_field,
     clean,
     dumps,
     events_of,
     media_part,
     other_part,
-    parsed,
     text_part,
-    unreadable,
-    upstream_object,
+    tool_call,
 )
 from app.kinds.prompts.reply import Choice, Finish, Piece, Reply, Tokens
 from app.kinds.prompts.request import Message, Part, PromptRequest, Text, Tool, ToolCall
 
 NAME = "gemini"
-_OPTIONS = {
-    "temperature": "temperature",
-    "topP": "top_p",
-    "topK": "top_k",
-    "maxOutputTokens": "max_tokens",
-    "seed": "seed",
-    "presencePenalty": "presence_penalty",
-    "frequencyPenalty": "frequency_penalty",
-    "responseLogprobs": "logprobs",
-}
 # The numbers of the enum `Type`, which google-generativeai sends.
 _TYPES = {1: "string", 2: "number", 3: "integer", 4: "boolean", 5: "array", 6: "object", 7: "null"}
 _MODES: Mapping[str | int, str] = {
@@ -87,9 +72,16 @@ def read_generate(
 
 
 def _options(config: Members) -> dict[str, Any]:
-    options = config.options(_OPTIONS)
-    if stops := config.stops("stopSequences"):
-        options["stop"] = stops
+    options = config.options(
+        "temperature",
+        "seed",
+        top_p="topP",
+        top_k="topK",
+        max_tokens="maxOutputTokens",
+        presence_penalty="presencePenalty",
+        frequency_penalty="frequencyPenalty",
+        logprobs="responseLogprobs",
+    ) | config.stops("stopSequences")
     if (choices := config.count("candidateCount", 1, 1, MOST_CHOICES)) > 1:
         options["n"] = choices
     thinking = config.inner("thinkingConfig")
@@ -170,7 +162,7 @@ def _content(content: Members) -> Iterator[Message]:
 
 def _call(part: Members) -> ToolCall:
     call = part.inner("functionCall")
-    return ToolCall(call.text("name"), arguments_of(call.get("args")), call.text("id"))
+    return tool_call(call, call.text("id"), "args")
 
 
 def _response(response: Members) -> Message:
@@ -250,7 +242,7 @@ def read_embed(body: object, model: str) -> tuple[PromptRequest, Wire]:
     inputs = tuple(_embedded(one) for one in asked)
     if not inputs:
         raise bad_field("requests", "a list with at least one request")
-    options = asked[0].options({"outputDimensionality": "dimensions", "taskType": "task"})
+    options = asked[0].options(dimensions="outputDimensionality", task="taskType")
     request = PromptRequest(operation="embed", model=model, inputs=inputs, options=options)
     return request, Wire("batch" if batch else "embed", model)
 
@@ -289,8 +281,7 @@ def _content_of(number: int, parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _function_call(call: ToolCall) -> dict[str, Any]:
-    args = call.arguments if isinstance(call.arguments, dict) else {"input": call.arguments}
-    return {"functionCall": {"name": call.name, "args": args}}
+    return {"functionCall": {"name": call.name, "args": arguments_object(call)}}
 
 
 def _tail(reply: Reply | None, wire: Wire, stamp: Stamp) -> dict[str, Any]:
@@ -397,72 +388,41 @@ def render_model(name: str, about: str) -> dict[str, Any]:
 # Reading what an upstream answered.
 
 
-class ReplyReader:
-    """Reads replies to generateContent."""
+class ReplyReader(ObjectReader):
+    """Reads replies to generateContent. Their streams are server-sent events (`alt=sse`)."""
 
     def whole(self, body: Any) -> Reply:
         """Parse a whole reply, or the array of a stream without events. Raises UpstreamError."""
-        reader = StreamReader()
         for one in body if isinstance(body, list) else [body]:
-            reader.take(upstream_object(one))
-        return reader.end()
-
-    def stream(self) -> StreamReader:
-        """A reader of the server-sent events of a reply (`alt=sse`)."""
-        return StreamReader()
-
-
-class StreamReader:
-    """Reads the parts of a streamed reply."""
-
-    def __init__(self) -> None:
-        self._lines = Lines()
-        self._built = ReplyBuilder()
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces that are complete with these bytes. Raises UpstreamError."""
-        events = self._lines.events(data)
-        return [piece for event in events for piece in self.take(upstream_object(parsed(event)))]
+            self.take(upstream_object(one))
+        return self.end()
 
     def take(self, value: Members) -> list[Piece]:
-        """The pieces of one part. Raises UpstreamError for one that is an error."""
+        """The pieces of one part. Raises UpstreamError if it is an error."""
         if value.get("error") is not None:
-            why = value.inner("error").text("message")
-            raise UpstreamError(502, f"the upstream's stream has an error: {why}"[:500])
-        built = self._built
-        built.model = value.text("modelVersion") or built.model
+            raise failed(value.inner("error").text("message"))
+        self.model = value.text("modelVersion") or self.model
         usage = value.inner("usageMetadata")
         if usage.value:
-            output = usage.count("candidatesTokenCount", built.usage.output)
-            built.usage = Tokens(usage.count("promptTokenCount"), output)
+            output = usage.count("candidatesTokenCount", self.usage.output)
+            self.usage = Tokens(usage.count("promptTokenCount"), output)
         if value.inner("promptFeedback").get("blockReason") is not None:
-            built.finish(0, "refused")
+            self.finish(0, "refused")
         found: list[Piece] = []
         for candidate in value.objects("candidates"):
             number = candidate.count("index")
             for part in candidate.inner("content").objects("parts"):
-                found += [built.add(piece) for piece in _said(part, number, built)]
+                if part.get("functionCall") is not None:
+                    found.append(self.add_call(number, _call(part)))
+                elif part.text("text") and not part.get("thought"):
+                    found.append(self.add(Piece(number, part.text("text"))))
             reason = candidate.get("finishReason")
             if isinstance(reason, (str, int)):
-                built.finish(number, _FINISHED.get(reason, "refused"))
+                self.finish(number, _FINISHED.get(reason, "refused"))
         return found
 
-    def end(self) -> Reply:
-        """The whole reply. Raises UpstreamError if the stream was cut."""
-        return self._built.reply()
 
-
-def _said(part: Members, number: int, built: ReplyBuilder) -> Iterator[Piece]:
-    if part.get("functionCall") is not None:
-        call = part.inner("functionCall")
-        arguments = dumps(arguments_of(call.get("args")))
-        place = built.calls_of(number)
-        yield Piece(number, arguments, 0.0, place, call.text("name"), call.text("id"))
-    elif part.text("text") and not part.get("thought"):
-        yield Piece(number, part.text("text"))
-
-
-class EmbeddingReader:
+class EmbeddingReader(ObjectReader):
     """Reads replies to embedContent and batchEmbedContents, which do not come as streams."""
 
     def whole(self, body: Any) -> Reply:
@@ -471,7 +431,3 @@ class EmbeddingReader:
         one = members.get("embedding")
         rows = [members.inner("embedding")] if one is not None else members.objects("embeddings")
         return Reply(embeddings=tuple(vector(row.get("values")) for row in rows))
-
-    def stream(self) -> StreamReader:
-        """There is none."""
-        raise unreadable("embeddings are not streamed")

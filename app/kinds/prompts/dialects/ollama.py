@@ -10,24 +10,19 @@ import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
-from app.errors import UpstreamError
-from app.kinds.prompts.dialects.openai import read_inputs, vector
+from app.kinds.prompts.dialects.upstream import ObjectReader, failed, upstream_object, vector
 from app.kinds.prompts.dialects.wire import (
-    Lines,
     Members,
-    ReplyBuilder,
     Stamp,
     Wire,
-    arguments_of,
+    arguments_object,
     bad_field,
     dumps,
     events_of,
     media_part,
-    parsed,
     system_message,
     text_part,
-    unreadable,
-    upstream_object,
+    tool_call,
 )
 from app.kinds.prompts.reply import Piece, Reply, Tokens
 from app.kinds.prompts.request import Message, Part, PromptRequest, Role, Tool, ToolCall
@@ -38,22 +33,6 @@ _ROLES: Mapping[str, Role] = {
     "user": "user",
     "assistant": "assistant",
     "tool": "tool",
-}
-_OPTIONS = {
-    name: name
-    for name in (
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "repeat_penalty",
-        "num_ctx",
-        "num_gpu",
-        "num_thread",
-    )
 }
 LATEST = ":latest"
 
@@ -99,37 +78,34 @@ def _format(members: Members) -> Any:
 
 def _options(members: Members) -> dict[str, Any]:
     given = members.inner("options")
-    options = given.options(_OPTIONS)
+    options = given.options(
+        "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
+        "repeat_penalty", "num_ctx", "num_gpu", "num_thread",
+    )  # fmt: skip
     most = given.get("num_predict")
     if most is not None and most not in (-1, -2):
         options["max_tokens"] = most
-    if stops := given.stops("stop"):
-        options["stop"] = stops
-    if (think := members.get("think")) is not None:
-        options["reasoning"] = think
-    return options
+    return options | given.stops("stop") | members.options(reasoning="think")
 
 
 def _message(item: Members) -> Message:
-    role = item.text("role", None)
-    if role not in _ROLES:
-        raise bad_field(item.at("role"), f"one of {', '.join(_ROLES)}")
-    content = item.text("content")
-    parts = tuple([text_part(content)] if content else []) + tuple(_images(item))
+    _, role = item.role(_ROLES)
+    parts = tuple(_parts(item, "content"))
     if role == "tool":
         name = item.text("tool_name") or item.text("name")
-        return Message("tool", parts, (), item.text("tool_call_id") or name)
-    asked = tuple(_call(call) for call in item.objects("tool_calls"))
-    return Message(_ROLES[role], parts, asked if role == "assistant" else ())
+        return Message(role, parts, (), item.text("tool_call_id") or name)
+    calls = tuple(map(_call, item.objects("tool_calls")))
+    return Message(role, parts, calls if role == "assistant" else ())
 
 
 def _call(call: Members) -> ToolCall:
-    function = call.inner("function")
-    arguments = arguments_of(function.get("arguments"))
-    return ToolCall(function.text("name"), arguments, call.text("id"))
+    return tool_call(call.inner("function"), call.text("id"))
 
 
-def _images(item: Members) -> Iterator[Part]:
+def _parts(item: Members, name: str) -> Iterator[Part]:
+    """A text, the member of that name, and images."""
+    if text := item.text(name):
+        yield text_part(text)
     for number, image in enumerate(item.items("images")):
         if not isinstance(image, str):
             raise bad_field(f"{item.at('images')}[{number}]", "base64")
@@ -143,8 +119,7 @@ def _tool(function: Members) -> Tool:
 def read_generate(body: object) -> tuple[PromptRequest, Wire]:
     """A request to `/api/generate`. Raises BadFieldError. Without a prompt it loads the model."""
     members = Members(body)
-    prompt = members.text("prompt")
-    parts = tuple([text_part(prompt)] if prompt else []) + tuple(_images(members))
+    parts = tuple(_parts(members, "prompt"))
     suffix = members.text("suffix")
     asked = [Message("user", parts)] if parts else []
     options = _options(members) | ({"suffix": suffix} if suffix else {})
@@ -165,13 +140,13 @@ def read_embed(body: object, form: str = "embed") -> tuple[PromptRequest, Wire]:
     if form == "embeddings":
         inputs: tuple[str, ...] = (members.text("prompt"),)
     else:
-        inputs = () if members.get("input") in (None, "", []) else read_inputs(members, "input")
+        inputs = () if members.get("input") in (None, "", []) else members.texts("input")
     model = members.text("model", None)
     request = PromptRequest(
         operation="embed",
         model=bare_name(model),
         inputs=inputs,
-        options=members.options({"dimensions": "dimensions"}),
+        options=members.options("dimensions"),
     )
     return request, Wire(form, model)
 
@@ -215,15 +190,12 @@ def _line(wire: Wire, stamp: Stamp, text: str, calls: Iterable[ToolCall] = ()) -
     if wire.form == "generate":
         return {**head, "response": text, "done": False}
     message: dict[str, Any] = {"role": "assistant", "content": text}
-    functions = [{"function": {"name": call.name, "arguments": _arguments(call)}} for call in calls]
+    functions = [
+        {"function": {"name": call.name, "arguments": arguments_object(call)}} for call in calls
+    ]
     if functions:
         message["tool_calls"] = functions
     return {**head, "message": message, "done": False}
-
-
-def _arguments(call: ToolCall) -> Mapping[str, Any]:
-    # Ollama's clients require an object.
-    return call.arguments if isinstance(call.arguments, dict) else {"input": call.arguments}
 
 
 def written_time(seconds: int) -> str:
@@ -331,60 +303,28 @@ def render_pulled(*, stream: bool) -> Iterator[bytes]:
 # Reading what an upstream answered.
 
 
-class ReplyReader:
-    """Reads replies to chat and generate."""
+class ReplyReader(ObjectReader):
+    """Reads replies to chat and generate, whose streams are lines."""
 
-    def whole(self, body: Any) -> Reply:
-        """Parse a whole reply. Raises UpstreamError."""
-        reader = StreamReader()
-        reader.take(upstream_object(body))
-        return reader.end()
+    def cut(self, data: bytes) -> list[bytes]:
+        return [line for line in self._lines.lines(data) if line]
 
-    def stream(self) -> StreamReader:
-        """A reader of the lines of a reply."""
-        return StreamReader()
-
-
-class StreamReader:
-    """Reads the lines of a streamed reply."""
-
-    def __init__(self) -> None:
-        self._lines = Lines()
-        self._built = ReplyBuilder()
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces that are complete with these bytes. Raises UpstreamError."""
-        lines = [line for line in self._lines.lines(data) if line]
-        return [piece for line in lines for piece in self.take(upstream_object(parsed(line)))]
-
-    def take(self, line: Members) -> list[Piece]:
-        """The pieces of one line. Raises UpstreamError for one that is an error."""
-        if line.get("error") is not None:
-            raise UpstreamError(
-                502, f"the upstream's stream has an error: {line.get('error')}"[:500]
-            )
-        built = self._built
-        built.model = line.text("model") or built.model
-        message = line.inner("message")
-        text = message.text("content") or line.text("response")
-        found = [built.add(Piece(0, text))] if text else []
-        for call in message.objects("tool_calls"):
-            function = call.inner("function")
-            arguments = dumps(arguments_of(function.get("arguments")))
-            number = built.calls_of(0)
-            piece = Piece(0, arguments, 0.0, number, function.text("name"), call.text("id"))
-            found.append(built.add(piece))
-        if line.get("done"):
-            built.usage = Tokens(line.count("prompt_eval_count"), line.count("eval_count"))
-            built.finish(0, "length" if line.get("done_reason") == "length" else "stop")
+    def take(self, value: Members) -> list[Piece]:
+        """The pieces of one line. Raises UpstreamError if it is an error."""
+        if (error := value.get("error")) is not None:
+            raise failed(error)
+        self.model = value.text("model") or self.model
+        message = value.inner("message")
+        text = message.text("content") or value.text("response")
+        found = [self.add(Piece(0, text))] if text else []
+        found += [self.add_call(0, _call(call)) for call in message.objects("tool_calls")]
+        if value.get("done"):
+            self.usage = Tokens(value.count("prompt_eval_count"), value.count("eval_count"))
+            self.finish(0, "length" if value.get("done_reason") == "length" else "stop")
         return found
 
-    def end(self) -> Reply:
-        """The whole reply. Raises UpstreamError if the stream was cut."""
-        return self._built.reply()
 
-
-class EmbeddingReader:
+class EmbeddingReader(ObjectReader):
     """Reads replies to embed and embeddings, which do not come as streams."""
 
     def whole(self, body: Any) -> Reply:
@@ -394,7 +334,3 @@ class EmbeddingReader:
         rows = members.items("embeddings") if one is None else [one]
         usage = Tokens(members.count("prompt_eval_count"))
         return Reply((), members.text("model"), usage, tuple(vector(row) for row in rows))
-
-    def stream(self) -> StreamReader:
-        """There is none."""
-        raise unreadable("embeddings are not streamed")

@@ -1,4 +1,4 @@
-"""What the codecs share: checked members of a body, media by hash, pieces of a stream."""
+"""What the codecs share: checked members of a body, media by hash, arguments of tool calls."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.errors import BadFieldError, TsukuriokiError, UpstreamError
-from app.kinds.prompts.reply import NO_TOKENS, Choice, Finish, Piece, Reply
-from app.kinds.prompts.request import Media, Message, Text, ToolCall
+from app.errors import BadFieldError, TsukuriokiError
+from app.kinds.prompts.reply import Piece, Reply
+from app.kinds.prompts.request import Media, Message, Role, Text, ToolCall
 
 # Items of a list in a body: messages, parts, tools, texts to embed.
 MOST_ITEMS = 4096
@@ -132,20 +132,43 @@ class Members:
     def _of(self, value: object, place: str) -> Members:
         return Members(value, place, any_case=self._any_case, fault=self._fault)
 
-    def options(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """The options that are here, by their canonical names; `names` has the dialect's."""
-        found = {ours: self.get(name) for name, ours in names.items()}
+    def options(self, *same: str, **renamed: str) -> dict[str, Any]:
+        """The options that are here by their canonical names: `same` are the dialect's names too,
+        `renamed` has the dialect's name for each canonical one.
+        """
+        names = {name: name for name in same} | renamed
+        found = {ours: self.get(theirs) for ours, theirs in names.items()}
         return {ours: value for ours, value in found.items() if value is not None}
 
-    def stops(self, name: str) -> list[str] | None:
-        """Texts at which a reply stops: one, or a list of them."""
+    def stops(self, name: str) -> dict[str, list[str]]:
+        """The option `stop`, texts at which a reply stops: one, or a list of them."""
         found = self.get(name)
-        if isinstance(found, str):
-            return [clean(found)]
-        texts = self.items(name)
+        texts = [found] if isinstance(found, str) else self.items(name)
         if not all(isinstance(text, str) for text in texts):
             raise self._fault(self.at(name), "a text or a list of texts")
-        return [clean(text) for text in texts] or None
+        return {"stop": [clean(text) for text in texts]} if texts else {}
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The texts to embed: one or a list of them, or tokens as their JSON."""
+        given = self.get(name)
+        inputs = [given] if isinstance(given, str) else self.items(name)
+        if is_token_row(inputs):
+            return (dumps(inputs),)
+        if not inputs or not all(isinstance(i, str) or is_token_row(i) for i in inputs):
+            raise self._fault(self.at(name), "a text or a list of texts")
+        return tuple(clean(i) if isinstance(i, str) else dumps(i) for i in inputs)
+
+    def role(self, roles: Mapping[str, Role], default: str | None = None) -> tuple[str, Role]:
+        """Who speaks, in the dialect's word and in ours; `roles` has ours by the dialect's."""
+        found = self.text("role", default)
+        if found not in roles:
+            raise self._fault(self.at("role"), f"one of {', '.join(roles)}")
+        return found, roles[found]
+
+
+def is_token_row(value: object) -> bool:
+    """Whether a value is a list of tokens, which stand for a text."""
+    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
 
 
 def deepest(value: object, enough: int) -> int:
@@ -220,106 +243,11 @@ def arguments_text(call: ToolCall) -> str:
     return call.arguments if isinstance(call.arguments, str) else dumps(call.arguments)
 
 
-# Reading what an upstream answered.
+def tool_call(function: Members, id_: str = "", arguments: str = "arguments") -> ToolCall:
+    """A call of a tool; `arguments` is the name of the member that has its arguments."""
+    return ToolCall(function.text("name"), arguments_of(function.get(arguments)), id_)
 
 
-def upstream_object(body: object) -> Members:
-    """The members of an upstream's reply, whose faults are UpstreamError."""
-    return Members(body, any_case=True, fault=_upstream_fault)
-
-
-def _upstream_fault(place: str, expected: str) -> UpstreamError:
-    return unreadable(f"{place!r} must be {expected}")
-
-
-def unreadable(why: str) -> UpstreamError:
-    return UpstreamError(502, f"the upstream's reply cannot be read: {why}")
-
-
-def cut_off() -> UpstreamError:
-    return UpstreamError(502, "the upstream's stream ended before the reply was whole")
-
-
-def parsed(text: bytes) -> Any:
-    """The JSON of a line or an event of a stream. Raises UpstreamError."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise unreadable(f"not JSON: {error.msg}") from None
-
-
-class Lines:
-    """Cuts a stream of bytes, whatever the network cut, into lines, or the data of its events."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
-
-    def lines(self, data: bytes) -> list[bytes]:
-        """The lines that are complete with these bytes, without their ends."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        return [line.rstrip(b"\r") for line in whole]
-
-    def events(self, data: bytes) -> list[bytes]:
-        """The data of the server-sent events that are complete with these bytes."""
-        found = []
-        for line in self.lines(data):
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
-            elif not line and self._data:
-                found.append(b"\n".join(self._data))
-                self._data.clear()
-        return found
-
-
-class ReplyBuilder:
-    """Puts a reply together from its pieces."""
-
-    def __init__(self) -> None:
-        self._texts: dict[int, list[str]] = {}
-        self._calls: dict[tuple[int, int], list[Piece]] = {}
-        self._finish: dict[int, Finish] = {}
-        self.usage = NO_TOKENS
-        self.model = ""
-
-    def add(self, piece: Piece) -> Piece:
-        if piece.call is None:
-            self._texts.setdefault(piece.choice, []).append(piece.text)
-        else:
-            self._calls.setdefault((piece.choice, piece.call), []).append(piece)
-        return piece
-
-    def finish(self, choice: int, reason: Finish) -> None:
-        self._finish[choice] = reason
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that has begun has ended."""
-        begun = {*self._texts, *(choice for choice, _ in self._calls)}
-        return bool(self._finish) and begun <= set(self._finish)
-
-    def calls_of(self, choice: int) -> int:
-        """How many tool calls a choice has."""
-        return sum(number == choice for number, _ in self._calls)
-
-    def reply(self) -> Reply:
-        """The whole reply. Raises UpstreamError if a choice has not ended."""
-        if not self.finished:
-            raise cut_off()
-        choices = tuple(self._choice(number) for number in sorted(self._finish))
-        return Reply(choices, self.model, self.usage)
-
-    def _choice(self, number: int) -> Choice:
-        calls = tuple(
-            ToolCall(
-                next((piece.name for piece in pieces if piece.name), ""),
-                arguments_of("".join(piece.text for piece in pieces)),
-                next((piece.id for piece in pieces if piece.id), ""),
-            )
-            for (choice, _), pieces in sorted(self._calls.items())
-            if choice == number
-        )
-        finish = self._finish[number]
-        if calls and finish == "stop":
-            finish = "tool_calls"
-        return Choice("".join(self._texts.get(number, ())), calls, finish)
+def arguments_object(call: ToolCall) -> Mapping[str, Any]:
+    """The arguments of a tool call as an object, which some clients require."""
+    return call.arguments if isinstance(call.arguments, dict) else {"input": call.arguments}

@@ -10,41 +10,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import UpstreamError
-from app.kinds.prompts.dialects import openai
+from app.kinds.prompts.dialects.openai.conversation import (
+    ROLES,
+    call_id,
+    read_content,
+    read_format,
+    read_tool_choice,
+    read_tools,
+    tokens,
+)
+from app.kinds.prompts.dialects.upstream import ObjectReader, cut_off, failed, upstream_object
 from app.kinds.prompts.dialects.wire import (
-    Lines,
     Members,
     Stamp,
     Wire,
-    arguments_of,
     arguments_text,
     bad_field,
     clean,
-    cut_off,
     dumps,
     events_of,
     other_part,
-    parsed,
     system_message,
     text_part,
-    upstream_object,
+    tool_call,
 )
 from app.kinds.prompts.reply import Choice, Finish, Piece, Reply
-from app.kinds.prompts.request import Message, PromptRequest, Role, ToolCall
+from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 
-_OPTIONS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "max_output_tokens": "max_tokens",
-    "service_tier": "service_tier",
-    "parallel_tool_calls": "parallel_tool_calls",
-}
-_ROLES: Mapping[str, Role] = {
-    "user": "user",
-    "assistant": "assistant",
-    "system": "system",
-    "developer": "system",
-}
 # The client makes the whole conversation of it, which this server does not keep.
 _UNKEPT = ("previous_response_id", "conversation", "prompt")
 
@@ -56,29 +48,24 @@ def read(body: object) -> tuple[PromptRequest, Wire]:
         if members.get(name) is not None:
             raise bad_field(name, "left out: send the whole conversation in 'input'")
     text, reasoning = members.inner("text"), members.inner("reasoning")
-    options = members.options(_OPTIONS)
-    options |= reasoning.options({"effort": "reasoning"}) | text.options({"verbosity": "verbosity"})
+    options = members.options(
+        "temperature",
+        "top_p",
+        "service_tier",
+        "parallel_tool_calls",
+        max_tokens="max_output_tokens",
+    )
+    options |= reasoning.options(reasoning="effort") | text.options("verbosity")
     request = PromptRequest(
         operation="chat",
         model=members.text("model"),
         messages=(*system_message(members.text("instructions")), *_input(members)),
-        tools=tuple(openai.read_tools(members)),
-        tool_choice=openai.read_tool_choice(members.get("tool_choice")),
-        format=_format(text.inner("format")),
+        tools=tuple(read_tools(members)),
+        tool_choice=read_tool_choice(members.get("tool_choice")),
+        format=read_format(text.inner("format")),
         options=options,
     )
     return request, Wire("responses", members.text("model"), members.switch("stream"))
-
-
-def _format(wanted: Members) -> Any:
-    kind = wanted.text("type", "text")
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return "json"
-    if kind != "json_schema":
-        raise bad_field(wanted.at("type"), "text, json_object or json_schema")
-    return wanted.get("schema") or "json"
 
 
 def _input(members: Members) -> Iterator[Message]:
@@ -93,8 +80,7 @@ def _input(members: Members) -> Iterator[Message]:
     for item in items:
         if item.text("type", "message") == "function_call":
             # The calls of one turn are items of their own here.
-            arguments = arguments_of(item.get("arguments"))
-            pending.append(ToolCall(item.text("name"), arguments, item.text("call_id")))
+            pending.append(tool_call(item, item.text("call_id")))
             continue
         yield from _asked(pending)
         yield from _item(item)
@@ -114,10 +100,7 @@ def _item(item: Members) -> Iterator[Message]:
         text = output if isinstance(output, str) else dumps(output)
         yield Message("tool", (text_part(text),), (), item.text("call_id"))
     elif kind == "message":
-        role = item.text("role", "user")
-        if role not in _ROLES:
-            raise bad_field(item.at("role"), f"one of {', '.join(_ROLES)}")
-        yield Message(_ROLES[role], tuple(openai.read_content(item)))
+        yield Message(item.role(ROLES, "user")[1], tuple(read_content(item)))
     elif kind not in ("reasoning", "item_reference"):
         # What tools of the service itself did.
         yield Message("assistant", (other_part(item.value),))
@@ -212,7 +195,7 @@ class _Response:
         return {
             "type": "function_call",
             "id": f"fc_{self.stamp.id}_{index}",
-            "call_id": openai.call_id(call.id, 0, index),
+            "call_id": call_id(call.id, 0, index),
             "name": call.name,
             "arguments": arguments,
             "status": status,
@@ -299,8 +282,14 @@ class _Response:
 # Reading what an upstream answered.
 
 
-class ReplyReader:
-    """Reads responses."""
+class ReplyReader(ObjectReader):
+    """Reads responses; the last event of a stream has the whole response."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The numbers of the tool calls, by the places of their items in the output.
+        self._numbers: dict[int, int] = {}
+        self._response: Any = None
 
     def whole(self, body: Any) -> Reply:
         """Parse a whole response. Raises UpstreamError."""
@@ -315,55 +304,34 @@ class ReplyReader:
                 parts = item.objects("content")
                 texts += [part.text("text") or part.text("refusal") for part in parts]
             elif item.get("type") == "function_call":
-                arguments = arguments_of(item.get("arguments"))
-                calls.append(ToolCall(item.text("name"), arguments, item.text("call_id")))
+                calls.append(tool_call(item, item.text("call_id")))
         finish: Finish = "tool_calls" if calls else "stop"
         if members.get("status") == "incomplete":
             why = members.inner("incomplete_details").get("reason")
             finish = "refused" if why == "content_filter" else "length"
         choice = Choice("".join(texts), tuple(calls), finish)
-        return Reply((choice,), members.text("model"), openai.tokens(members.inner("usage")))
+        return Reply((choice,), members.text("model"), tokens(members.inner("usage")))
 
-    def stream(self) -> StreamReader:
-        """A reader of the typed events of a response."""
-        return StreamReader()
-
-
-class StreamReader:
-    """Reads the typed events of a response; the last has the whole response."""
-
-    def __init__(self) -> None:
-        self._lines = Lines()
-        self._calls: dict[int, int] = {}
-        self._whole: Any = None
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces that are complete with these bytes. Raises UpstreamError."""
-        found = []
-        for event in self._lines.events(data):
-            if event != b"[DONE]":
-                found += self._piece(upstream_object(parsed(event)))
-        return found
-
-    def _piece(self, event: Members) -> list[Piece]:
-        kind, place = event.text("type"), event.count("output_index")
+    def take(self, value: Members) -> list[Piece]:
+        """The pieces of one event. Raises UpstreamError if it is an error."""
+        kind, place = value.text("type"), value.count("output_index")
         if kind == "response.output_text.delta":
-            return [Piece(0, event.text("delta"))]
+            return [Piece(0, value.text("delta"))]
         if kind == "response.output_item.added":
-            item = event.inner("item")
+            item = value.inner("item")
             if item.get("type") == "function_call":
-                number = self._calls[place] = len(self._calls)
+                number = self._numbers[place] = len(self._numbers)
                 return [Piece(0, "", 0.0, number, item.text("name"), item.text("call_id"))]
         elif kind == "response.function_call_arguments.delta":
-            return [Piece(0, event.text("delta"), 0.0, self._calls.get(place, 0))]
+            return [Piece(0, value.text("delta"), 0.0, self._numbers.get(place, 0))]
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
-            self._whole = event.get("response")
+            self._response = value.get("response")
         elif kind == "error":
-            raise UpstreamError(502, f"the upstream's stream has an error: {event.text('message')}")
+            raise failed(value.text("message"))
         return []
 
     def end(self) -> Reply:
         """The whole reply. Raises UpstreamError if the stream was cut."""
-        if self._whole is None:
+        if self._response is None:
             raise cut_off()
-        return ReplyReader().whole(self._whole)
+        return self.whole(self._response)
