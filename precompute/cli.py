@@ -151,7 +151,7 @@ def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
     help="Stock so that every play is within so many phrases of an entry.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
-@click.option("--review", is_flag=True, help="Ask a person about each answer a chat has learned.")
+@click.option("--review", is_flag=True, hidden=True)
 @click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
 @click.option(
     "--concurrency",
@@ -182,8 +182,13 @@ def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
     help="Give a batch job up after so long, and ask for the rest directly.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be cooked, and cook nothing.")
-def build(deck_name: str | None, **asked: Any) -> int:
+def build(deck_name: str | None, *, review: bool, **asked: Any) -> int:
     """Cook answers into the store."""
+    if review:
+        raise PlanError(
+            "--review: read learned answers with precompute review --terminal --status waiting; "
+            "those that you approve are in the store at once"
+        )
     settings = read_settings()
     deck = named_deck(settings, deck_name)
     chosen = _build_of(deck, asked["strategy"])

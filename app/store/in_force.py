@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from app.errors import DamagedLineError
@@ -65,8 +65,13 @@ def decided(path: Path) -> Iterator[Entry]:
 
 def rejected_texts(path: Path) -> dict[tuple[str, int], list[Entry]]:
     """The texts of a log that a reviewer rejected, by key and variant, without those taken back."""
+    return rejected_of(decided(path))
+
+
+def rejected_of(lines: Iterable[Entry]) -> dict[tuple[str, int], list[Entry]]:
+    """The same of the lines of a log, in their order."""
     found: dict[tuple[str, int], list[Entry]] = {}
-    for entry in decided(path):
+    for entry in lines:
         others = [old for old in found.get(entry.name, ()) if old.response != entry.response]
         found[entry.name] = [*others, entry] if entry.verdict == REJECTED else others
     return found

@@ -25,21 +25,27 @@ from precompute.review.desk import OPEN, STATUSES, Desk, Publisher, Wanted, summ
 from precompute.review.terminal import review as review_in_terminal
 
 
-def _cooked(deck_name: str | None) -> tuple[Settings, AnyDeck]:
-    """Settings and deck. Raises PlanError if nothing is cooked for it."""
+def _deck(deck_name: str | None) -> tuple[Settings, AnyDeck]:
     settings = read_settings()
-    deck = named_deck(settings, deck_name)
+    return settings, named_deck(settings, deck_name)
+
+
+def _demand_log(settings: Settings, deck: AnyDeck) -> None:
+    """Raise PlanError if nothing is cooked for a deck."""
     if not log_path(settings.store, deck.id).exists():
         raise PlanError(
             f"nothing is cooked for deck {deck.id!r} yet; run: "
             f"precompute build --deck {deck.id} --n 100 --dry-run"
         )
-    return settings, deck
 
 
 def _desk(deck_name: str | None) -> Desk:
-    settings, deck = _cooked(deck_name)
-    return Desk(settings, deck, SystemClock().stamp)
+    """The desk of a deck. Raises PlanError if there is nothing to read."""
+    settings, deck = _deck(deck_name)
+    desk = Desk(settings, deck, SystemClock().stamp)
+    if not desk.names(Wanted()):
+        _demand_log(settings, deck)
+    return desk
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +62,7 @@ def _desk(deck_name: str | None) -> Desk:
     type=click.Choice(STATUSES),
     default=OPEN,
     show_default=True,
-    help="With --terminal: only texts about which this was decided.",
+    help="With --terminal: only texts about which this was decided; open has the waiting ones too.",
 )
 @click.pass_context
 def review(
@@ -142,7 +148,8 @@ def import_(deck_name: str | None, source: Path) -> int:
 @click.option("--keep", is_flag=True, help="Keep the old log beside the new one.")
 def compact(deck_name: str | None, keep: bool) -> int:
     """Rewrite a deck's log with what is in force, so that what was deleted is gone from the disk."""
-    settings, deck = _cooked(deck_name)
+    settings, deck = _deck(deck_name)
+    _demand_log(settings, deck)
     path = log_path(settings.store, deck.id)
     stamp = SystemClock().stamp().replace(":", "")
     kept = path.with_name(f"{path.name}.{stamp}") if keep else None

@@ -36,6 +36,7 @@ from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import one_in
+from precompute.learn.waiting import is_waiting
 from precompute.learn.written import written_entries
 from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
@@ -159,19 +160,20 @@ class CardsCooking:
         if options.strategy != "misses":
             return
         index.catch_up()
-        lines = read_ledger(context.settings.ledger, self.deck.id)
-        written = written_entries(self.deck, lines)
         rejected = rejected_texts(log.path)
         found = [
             entry
-            for entry in written
-            if not index.has(entry.key, entry.variant)
-            and entry.response not in [old.response for old in rejected.get(entry.name, ())]
+            for entry in self.learned(context.settings.ledger)
+            if is_waiting(entry, rejected.get(entry.name, ()), stored=index.has(*entry.name))
         ]
         if found:
             log.append(found)
             index.catch_up()
             progress.note(f"{len(found):,} answers that a model wrote at the event were taken in")
+
+    def learned(self, ledger: Path) -> Iterator[Entry]:
+        """The answers that models wrote."""
+        return written_entries(self.deck, read_ledger(ledger, self.deck.id))
 
     def _withdraw(
         self, context: BuildContext, log: LogWriter, index: IndexWriter, progress: Show

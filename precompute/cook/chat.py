@@ -21,6 +21,7 @@ from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.chat.lines import ANY, PLAIN
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Refusals, Task
+from app.ledger.misses import read_ledger
 from app.providers import Completion, Model, NamedModel, Prompt
 from app.providers.reply import answers_in
 from app.providers.tokens import estimate_tokens
@@ -35,7 +36,7 @@ from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRo
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import counts
-from precompute.learn.lines import build_learned
+from precompute.learn.lines import build_learned, learned_entries, passing
 from precompute.plan.strategies import Job
 
 # Greatest number of lines for a pattern; a rotation cannot keep count of many more.
@@ -84,7 +85,7 @@ def _learn(options: BuildOptions, context: BuildContext) -> int:
 # Lines are cooked; learned answers are taken from what was missed.
 BUILDS: Mapping[str, Build] = {
     "stock": Build("a chat deck", COMMON | WRITING, build),
-    "misses": Build("learning from misses", COMMON | {"review"}, _learn),
+    "misses": Build("learning from misses", COMMON, _learn),
 }
 
 
@@ -136,6 +137,10 @@ class LinesCooking:
         progress: Show,
     ) -> None:  # fmt: skip
         """Do nothing."""
+
+    def learned(self, ledger: Path) -> Iterator[Entry]:
+        """The cloud's answers, the most frequent messages first."""
+        return passing(self._gate, learned_entries(self.deck, read_ledger(ledger, self.deck.id)))
 
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
         """The gate's first refusal."""

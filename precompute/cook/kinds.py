@@ -103,6 +103,12 @@ class Cooking(Protocol):
     ) -> None:  # fmt: skip
         """Do what must be done before a build asks for anything."""
 
+    def learned(self, ledger: Path) -> Iterator[Entry]:
+        """Answers that models gave at the event, which the gate passes: one at most for each name.
+
+        Until a build takes them in, or a reviewer decides about them, they are in the ledger alone.
+        """
+
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
         """The gate's first refusal of an entry. Raises KeyError if the deck lacks its ids."""
 

@@ -39,7 +39,6 @@ class BuildOptions:
     dry_run: bool = False
     pieces: bool = False
     take: bool = False
-    review: bool = False
 
     def radius_in(self, settings: Settings) -> int:
         return settings.radius if self.radius is None else self.radius

@@ -193,6 +193,10 @@ class PromptsCooking:
         if taken:
             progress.note(f"{taken:,} recordings were taken in")
 
+    def learned(self, ledger: Path) -> Iterator[Entry]:
+        """None: a recording is replayed from the moment on at which it was made."""
+        return iter(())
+
     def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
         """The gate's first refusal."""
         return self._gate.examine(query, response)

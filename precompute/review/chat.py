@@ -22,7 +22,8 @@ from app.ledger.tally import Tally
 from app.settings import Settings
 from app.store.entry import Entry
 from precompute.cook.report import counts
-from precompute.learn.lines import read_candidates
+from precompute.learn.lines import learned_entries
+from precompute.learn.waiting import ASKED
 from precompute.review.check import Finding, spent_row, stored
 from precompute.review.kinds import Shown, reviewed_rows
 
@@ -37,7 +38,7 @@ def stats(
     """The figures of a deck, over all runs of the server, without misses."""
     rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
     prices = chat_figures.price_table(settings)
-    candidates = read_candidates(deck, read_ledger(settings.ledger, deck.id))
+    learned = learned_entries(deck, read_ledger(settings.ledger, deck.id))
     return {
         "deck": deck.id,
         "space": chat_figures.space(deck),
@@ -45,7 +46,7 @@ def stats(
         "store": store(stored(settings, deck, note, needed=False)),
         "layers": chat_figures.layers(deck, rows),
         "cost": chat_figures.cost(deck, rows, prices, settings.cloud, today),
-        "candidates": len(candidates),
+        "candidates": len(learned),
     }
 
 
@@ -204,8 +205,8 @@ def shown(deck: PatternDeck, entry: Entry) -> Shown:
     character = deck.character_by_id[picks.pop("character")].name
     if "intent" in picks:
         picks["intent"] = deck.intent_by_id[picks["intent"]].name
-    if "asked" in entry.response:
-        picks["message"] = entry.response["asked"]
+    if ASKED in entry.response:
+        picks["message"] = entry.response[ASKED]
     texts = {TEXT: entry.response[TEXT]} if TEXT in entry.response else {}
     asked = (("character", character), *picks.items())
     return Shown(asked, texts, len(texts.get(TEXT, "")))

@@ -3,13 +3,16 @@
 Decisions are lines of the log (see `app.store.decision`). They can be made while a build runs, and by
 several reviewers at once: a decision names the text that its reviewer has read, and is not taken if
 another text is in force by then.
+
+Answers that models gave at the event stand there too, as waiting: the first decision about one is its
+first line.
 """
 
 from __future__ import annotations
 
 import threading
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -25,17 +28,22 @@ from app.settings import Settings
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN, Decision
 from app.store.entry import Entry
 from app.store.holder import publish
-from app.store.in_force import InForce
+from app.store.in_force import InForce, rejected_of
 from app.store.index import IndexWriter
 from app.store.log import Record, append_beside, log_path, read_log
 from app.store.sealed import Identity, identity
 from app.store.sources import EDITED
+from precompute.cook.kinds import cooking_of
+from precompute.learn.waiting import is_waiting
 from precompute.review.kinds import Shown, review_of
 
 Name = tuple[str, int]
 # What a text is that nobody has decided about.
 OPEN = "open"
-STATUSES = (OPEN, APPROVED, EDITED, REJECTED, DELETED)
+# The same of a text of the ledger, which no build has taken into the store.
+WAITING = "waiting"
+_DECIDED = (APPROVED, EDITED, REJECTED, DELETED)
+STATUSES = (OPEN, WAITING, *_DECIDED)
 # The check of a text whose deck no longer has what it was asked for.
 GONE = "gone"
 _LONGEST_TEXT, _LONGEST_NOTE = 20_000, 1_000
@@ -45,7 +53,7 @@ _LONGEST_TEXT, _LONGEST_NOTE = 20_000, 1_000
 class Wanted:
     """Which texts are wanted; an empty member wants all.
 
-    `check` is the name of a check that refuses the text, "passes" or "fails"; `votes` is "up" or
+    `status` "open" also wants those that are waiting. `check` is the name of a check that refuses the text, "passes" or "fails"; `votes` is "up" or
     "down"; `least` and `most` are the length in the unit of the deck.
     """
 
@@ -90,12 +98,15 @@ class Desk:
         self._review = review_of(deck)
         self._gate = kind_of(deck).gate(deck)
         self._path = log_path(settings.store, deck.id)
+        self._learned = {e.name: e for e in cooking_of(deck).learned(settings.ledger)}
         self._lock = threading.RLock()
         self._read_from(None)
 
     def _read_from(self, seen: Identity | None) -> None:
         self._seen, self._end = seen, 0
         self._force = InForce(self._settings.sources)
+        # The lines of the log about learned answers.
+        self._lines: defaultdict[Name, list[Entry]] = defaultdict(list)
         self._refusals: dict[Name, tuple[Entry, Refusal | None]] = {}
 
     def _catch_up(self) -> None:
@@ -108,26 +119,46 @@ class Desk:
             if isinstance(item, Record):
                 self._force.take(item.entry)
                 self._end = item.end
+                if item.entry.name in self._learned:
+                    self._lines[item.entry.name].append(item.entry)
+
+    def _waits(self, name: Name) -> bool:
+        """Whether a learned answer is neither stored nor rejected."""
+        if name not in self._learned:
+            return False
+        old = self._force.entries.get(name)
+        stored = old is not None and old.verdict not in (REJECTED, WITHDRAWN)
+        rejected = rejected_of(self._lines[name]).get(name, ())
+        return is_waiting(self._learned[name], rejected, stored=stored)
+
+    def _standing(self) -> Iterator[Entry]:
+        """The texts that can be decided about, or the lines that took them away."""
+        waiting = {name: entry for name, entry in self._learned.items() if self._waits(name)}
+        yield from waiting.values()
+        for name, entry in self._force.entries.items():
+            # What the deck's own file has taken back is not for a reviewer to decide.
+            if name not in waiting and entry.verdict != WITHDRAWN:
+                yield entry
 
     # Reading.
 
     def names(self, wanted: Wanted) -> list[Name]:
-        """The texts that are wanted, in the order in which the log first had them."""
+        """The texts that are wanted: those that wait, then in the order in which the log had them."""
         with self._lock:
             self._catch_up()
             votes = self.votes() if wanted.votes else {}
             search = _folded(wanted.search)
             return [
-                name
-                for name, entry in self._force.entries.items()
+                entry.name
+                for entry in self._standing()
                 if self._is_wanted(entry, wanted, search, votes)
             ]
 
     def _is_wanted(
         self, entry: Entry, wanted: Wanted, search: str, votes: Mapping[Any, Counter[str]]
     ) -> bool:
-        # What the deck's own file has taken back is not for a reviewer to decide.
-        if entry.verdict == WITHDRAWN or (wanted.status and status_of(entry) != wanted.status):
+        status = self.status(entry)
+        if wanted.status not in ("", status) and (wanted.status, status) != (OPEN, WAITING):
             return False
         if wanted.source and entry.source != wanted.source:
             return False
@@ -154,10 +185,17 @@ class Desk:
         return "\n".join((entry.key, *asked, *shown.texts.values()))
 
     def entry(self, name: Name) -> Entry | None:
-        """The line that is in force for a name."""
+        """The line that is in force for a name, or the answer that waits."""
         with self._lock:
             self._catch_up()
-            return self._force.entries.get(name)
+            return self._entry(name)
+
+    def _entry(self, name: Name) -> Entry | None:
+        return self._learned[name] if self._waits(name) else self._force.entries.get(name)
+
+    def status(self, entry: Entry) -> str:
+        """What a reviewer has decided about a text that `entry` gave."""
+        return WAITING if entry is self._learned.get(entry.name) else status_of(entry)
 
     def shown(self, entry: Entry) -> Shown:
         """What was asked and the texts; the ids alone if the deck no longer has them."""
@@ -185,9 +223,9 @@ class Desk:
         """How many texts there are by status, and by source."""
         with self._lock:
             self._catch_up()
-            entries = [e for e in self._force.entries.values() if e.verdict != WITHDRAWN]
+            entries = list(self._standing())
         return {
-            "status": Counter(map(status_of, entries)),
+            "status": Counter(map(self.status, entries)),
             "source": Counter(entry.source for entry in entries),
         }
 
@@ -210,10 +248,12 @@ class Desk:
         with self._lock:
             append_beside(self._settings.store, self.deck.id, lambda: [self._line(name, said)])
             self._catch_up()
-            return self._force.entries[name]
+            entry = self._entry(name)
+            assert entry is not None
+            return entry
 
     def _check(self, said: Said) -> None:
-        if said.verdict not in (*STATUSES[1:], REOPENED):
+        if said.verdict not in (*_DECIDED, REOPENED):
             raise PlanError(f"no such decision: {said.verdict!r}")
         if len(said.note) > _LONGEST_NOTE or any(
             len(text) > _LONGEST_TEXT for text in said.texts.values()
@@ -227,13 +267,17 @@ class Desk:
     def _line(self, name: Name, said: Said) -> Entry:
         """The line of a decision, by what is in force while nobody else appends."""
         self._catch_up()
-        old = self._force.entries.get(name)
+        old = self._entry(name)
         if old is None or mark_of(old) != said.mark:
             raise ChangedTextError("the text has changed since it was read; look at it again")
         if old.verdict == DELETED:
             raise PlanError("the text is deleted; a build can store another in its place")
         decision = Decision(said.verdict, self._stamp(), said.note.strip())
-        line = replace(old, usage=None, cost_usd=0.0)
+        # The first line of an answer has its cost, a further one none.
+        line = old if self._waits(name) else replace(old, usage=None, cost_usd=0.0)
+        if said.verdict == REOPENED and self._came_in_here(old):
+            # It waits again.
+            return replace(line, decision=decision._replace(verdict=WITHDRAWN))
         if said.verdict == DELETED:
             return replace(line, response={}, decision=decision)
         if said.verdict == EDITED:
@@ -244,6 +288,13 @@ class Desk:
                 writer=old.decision.writer, written=old.decision.written, forced=old.decision.forced
             )
         return replace(line, decision=decision)
+
+    def _came_in_here(self, entry: Entry) -> bool:
+        """Whether a text is in the log by a reviewer's decisions alone. Raises PlanError if by none."""
+        if self._waits(entry.name):
+            raise PlanError("nobody has decided about this text yet")
+        lines = self._lines[entry.name] if entry.name in self._learned else ()
+        return bool(lines) and all(line.decision for line in lines)
 
     def _edited(self, line: Entry, said: Said, decision: Decision) -> Entry:
         texts = {name: text.replace("\r\n", "\n").strip() for name, text in said.texts.items()}
@@ -348,7 +399,7 @@ def row_of(desk: Desk, entry: Entry, votes: Mapping[Any, Counter[str]]) -> dict[
         "key": entry.key,
         "variant": entry.variant,
         "mark": mark_of(entry),
-        "status": status_of(entry),
+        "status": desk.status(entry),
         "asked": shown.asked,
         "texts": shown.texts,
         "source": entry.source,

@@ -494,7 +494,7 @@ CHAT_TAKES = {
         "--batch",
         "--give-up-hours",
     },
-    "misses": {"--deck", "--n", "--strategy", "--dry-run", "--review"},
+    "misses": {"--deck", "--n", "--strategy", "--dry-run"},
 }
 
 

@@ -51,7 +51,7 @@ function layFilter() {
   const { words } = state;
   form.replaceChildren(
     make("label", {}, words.search, make("input", { name: "search", type: "search" })),
-    choice("status", ["open", "approved", "edited", "rejected", "deleted"]), choice("source", []),
+    choice("status", ["open", "waiting", "approved", "edited", "rejected", "deleted"]), choice("source", []),
     choice("check", ["passes", "fails"]), choice("votes", ["up", "down"]),
     ...["least", "most"].map((name) => make("label", {}, words[name], make("input", { name, type: "number", min: 0 }))));
   document.querySelector("#keys").replaceChildren(...Object.entries(words.keys).flatMap(([key, what]) => [make("kbd", {}, key), ` ${what}  `]));

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -118,47 +113,30 @@ def _until_learned(server: kit.Server, question: str) -> dict[str, object]:
 
 
 def test_a_person_reviews_what_is_learned(cloud: kit.Server, gemini: Gemini) -> None:
-    """With --review only what a person accepts on the terminal is taken in; a no is remembered."""
+    """What the cloud answered waits in the review; what a person approves there is served, with no
+    build, and a no is remembered. `build --review` names the command."""
     gemini.text = "カメってさ、ゆっくりでかわいくない？"
-    ask(cloud, "カメの甲羅はどうして硬いか知ってる？")
+    question = "カメの甲羅は何でできてる？"
+    ask(cloud, question)
     ask(cloud, "イカの足は何本ある？")
-    words = ("build", "--deck", "chat", "--strategy", "misses", "--review")
-    refused = kit.command(cloud.environ, *words)
-    assert refused.returncode == 2
-    assert "terminal" in refused.stderr
-    shown = _on_a_terminal(cloud.environ, words, {"イカ": "n", "カメ": "y"})
-    assert "taken in" in shown
-    again = _on_a_terminal(cloud.environ, words, {})
-    assert "keep it?" not in again
+    old = kit.command(cloud.environ, "build", "--deck", "chat", "--strategy", "misses", "--review")
+    assert old.returncode == 2
+    assert "precompute review --terminal --status waiting" in old.stderr
+    words = ("review", "--deck", "chat", "--terminal", "--status", "waiting", "--search")
+    approved = kit.command(cloud.environ, *words, "カメの甲羅", typed="a\n")
+    assert f"message: {question}" in approved.stdout, approved.stderr
+    kit.command(cloud.environ, *words, "イカの足", typed="r\n\n")
+    assert _until_learned(cloud, question)["text"] == gemini.text
+    for word in ("カメの甲羅", "イカの足"):
+        assert "1 of" not in kit.command(cloud.environ, *words, word, typed="").stdout
+    built = kit.command(cloud.environ, "build", "--deck", "chat", "--strategy", "misses")
+    assert "イカの足".encode() not in _learned_lines(cloud), built.stdout
 
 
-def _on_a_terminal(
-    environ: dict[str, str], words: tuple[str, ...], verdicts: dict[str, str]
-) -> str:
-    """Run precompute on a terminal, answering each question by what it is about; what it showed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "precompute", *words],
-        cwd=kit.ROOT, env={**environ, "TERM": "dumb"}, stdin=theirs, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    shown, seen = b"", 0
-    while select.select([ours], [], [], 60)[0]:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-        question = shown.decode(errors="ignore")[seen:]
-        if "[n]:" in question:
-            seen = len(shown.decode(errors="ignore"))
-            verdict = next((v for word, v in verdicts.items() if word in question), "y")
-            os.write(ours, f"{verdict}\n".encode())
-    assert process.wait(60) == 0
-    os.close(ours)
-    return shown.decode()
+def _learned_lines(server: kit.Server) -> bytes:
+    """The lines of the store without decisions."""
+    lines = (server.folder / "store" / "chat.jsonl").read_bytes().splitlines()
+    return b"\n".join(line for line in lines if b'"decision"' not in line)
 
 
 def test_nothing_is_kept_unless_the_settings_say_so(plain: kit.Server) -> None:

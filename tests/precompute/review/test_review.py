@@ -16,12 +16,15 @@ import orjson
 import pytest
 
 from app.errors import PromptMissError
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import TEXT
+from app.kinds.decks import load_all
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.key import DEFAULT_RULES, query_of
 from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import Message, PromptRequest
+from app.ledger.misses import Ledger
 from app.ledger.votes import VoteBox
 from app.settings import Settings
 from app.store.decision import APPROVED, REJECTED, Decision
@@ -409,6 +412,70 @@ def test_a_review_in_a_spreadsheet(own: Precompute, tmp_path: Path) -> None:
     assert "the page has a filter" in own("review", "--source", "gemini", status=2).stderr
     (folder_of(own) / "poem.jsonl").unlink()
     assert "nothing is cooked" in own("review", status=2).stderr
+
+
+def leave_answers(command: Precompute, deck: str) -> None:
+    """Five answers of a model in the ledger of an event, one of which the gate refuses."""
+    ledger = Ledger(Path(str(command.settings["TSUKURIOKI_DATA"])) / "ledger", deck)
+    found = load_all(DECKS)[deck]
+    if isinstance(found, PatternDeck):
+        texts = [
+            f"The log has {n} gulls in it, and one opinion." for n in ("two", "ten", "six", "no")
+        ]
+        for number, text in enumerate([*texts, "Gulls!!! lol"]):
+            asked = f"How many gulls fit in boat {number}?"
+            query = found.message_query(found.characters[0], asked)
+            answer = {"asked": asked, "text": text, "cost_usd": 0.001}
+            ledger.candidate(query, "cloud", {**answer, "source": "gemini", "model": "m"}, STAMP)
+        return
+    for number, entry in enumerate(poems(5)):
+        answer = {**entry.response, "variant": 0, "source": "ollama", "model": "m"}
+        if number == 4:
+            answer["poem"] = "短い。"
+        ledger.candidate(entry.query, "local", answer, STAMP)
+
+
+@pytest.mark.parametrize("deck", ["harbour", pytest.param("poem", marks=pytest.mark.long)])
+def test_what_models_answered_at_the_event_is_reviewed_before_it_is_stored(
+    deck: str, tmp_path: Path
+) -> None:
+    """It waits in the page, the terminal and the table like any other text; a decision stores or
+    rejects it, taking that back lets it wait again, and a build takes in the rest alone."""
+    command = commands(tmp_path)
+    assert "nothing is cooked" in command("review", "--deck", deck, status=2).stderr
+    leave_answers(command, deck)
+    file = tmp_path / "review.csv"
+    with reviewing(command, "--deck", deck) as page:
+        # What the gate refuses is not taken in, and not shown.
+        rows = page.rows(status="waiting")
+        assert [row["status"] for row in rows] == ["waiting"] * 4
+        assert page.decide(rows[0], "reopened").status_code == 400
+        assert page.decide(rows[0], "approved").status_code == 200
+        rejected = page.decide(rows[1], "rejected").json()
+        assert [row["status"] for row in page.rows()] == ["waiting"] * 2 + ["approved", "rejected"]
+        undone = page.decide(rejected, "reopened").json()
+        assert undone["status"] == "waiting"
+        assert not {row["key"] for row in rows[1:]} & served_keys(command, deck)
+        assert page.decide(undone, "rejected").status_code == 200
+    assert "2 texts" in command("review", "--deck", deck, "export", file, "--status", "open").stdout
+    table = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline="")))
+    with file.open("w", encoding="utf-8-sig", newline="") as target:
+        writer = csv.DictWriter(target, list(table[0]))
+        writer.writeheader()
+        writer.writerows([{**table[0], "verdict": "approve"}, table[1]])
+    for _ in range(2):
+        command("review", "--deck", deck, "import", file)
+    good = {rows[0]["key"], table[0]["id"].partition("/")[0]}
+    assert served_keys(command, deck) == good
+    provider = () if deck == "harbour" else ("--provider", "composer")
+    command("build", "--deck", deck, "--strategy", "misses", "--n", 1_000, *provider)
+    assert served_keys(command, deck) == good | {table[1]["id"].partition("/")[0]}
+
+
+def served_keys(command: Precompute, deck: str) -> set[str]:
+    """The keys of the texts that are in force, without those of the composer."""
+    found = now(command, deck).items()
+    return {key for key, entry in found if not entry.gone and entry.source != "composer"}
 
 
 def test_deleted_texts_leave_the_disk(own: Precompute, serve: Serve) -> None:
