@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ ASKED = (
     "Tell me something about whales.",
     "Which star is the brightest?",
     "How do you make a good broth?",
-    "Do gulls ever sleep?",
-    "Why is fog white?",
+    "Do owls dream?",
+    "Why is chalk white?",
     "Can a cat swim?",
     "What would you put in a sea chest?",
-    "How far can the lamp be seen?",
+    "How far can a whisper be heard?",
     "Give me a word that rhymes with harbour.",
 )
 
@@ -69,10 +70,12 @@ def test_what_the_gate_lets_through(tmp_path: Path) -> None:
     with served(ollama_handler(state)) as address:
         settings = {"OLLAMA_HOST": address, "TSUKURIOKI_CHAT_DEADLINE": "600"}
         with kit.started(tmp_path, **settings) as server:
-            # A message right after a refused reply may find the model still busy: it does not count.
-            while len(written) < REPLIES:
+            # A message may find the model busy with a refused reply, or be answered by a rule that the
+            # deck got since: it does not count. Three times the messages must be enough.
+            for text in islice(cycle(ASKED), 3 * REPLIES):
+                if len(written) == REPLIES:
+                    break
                 before = len(written)
-                text = ASKED[before % len(ASKED)]
                 told = _patiently(server, text)
                 assert told["text"]
                 if told["tier"] == "local":
@@ -82,6 +85,7 @@ def test_what_the_gate_lets_through(tmp_path: Path) -> None:
                     print(f"\n{verdict} {written[-1]!r}", end="")
             gate = Counter(server.stats("harbour")["passed"].get("local", {}).get("gate", {}))
     print(f"\nlet through: {len(passed)} of {REPLIES}; refused: {dict(gate.most_common())}")
+    assert len(written) == REPLIES, "too few of the messages reached the model: ask others"
     assert len(passed) + gate.total() == REPLIES
 
 
