@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from app.errors import ModelFaultError
 from app.kinds.refusal import Refusal
 from app.providers.guards import Breaker
-from app.providers.relay import Ask, ChatModel, Finish, Flights, ReplyLimit, relay
+from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, SharedReplies, relay
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,13 @@ class Written(NamedTuple):
 class Engine(NamedTuple):
     """A model and its guards. `clock` gives seconds.
 
-    `flights` are its replies that are being written: requests with the same key share one.
+    `replies` are those that are being written: requests with the same key share one.
     """
 
     model: ChatModel
     limit: ReplyLimit
     breaker: Breaker
-    flights: Flights
+    replies: SharedReplies
     note: Noter
     clock: Callable[[], float]
 
@@ -86,7 +86,7 @@ class Engine(NamedTuple):
         if self.refused_before(tier, key):
             return None
         text = ""
-        pieces = relay(self.model, ask, self.limit, self.clock, self.flights, key)
+        pieces = relay(self.model, ask, self.limit, self.clock, self.replies, key)
         try:
             for piece in pieces:
                 if isinstance(piece, Finish):
@@ -103,7 +103,7 @@ class Engine(NamedTuple):
 
     def refused_before(self, tier: str, key: Hashable) -> bool:
         """Whether the gate refused the reply to a request a short time ago, as noted."""
-        check = self.flights.refusal(key)
+        check = self.replies.refusal(key)
         if check:
             self.note(tier, "gate", check)
         return check is not None
@@ -111,7 +111,7 @@ class Engine(NamedTuple):
     def refuse(self, tier: str, key: Hashable, check: str) -> None:
         """Note that the gate refused a reply, so that it is not asked for again at once."""
         self.note(tier, "gate", check)
-        self.flights.refuse(key, check)
+        self.replies.refuse(key, check)
 
     def _whole(
         self,

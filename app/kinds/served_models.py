@@ -15,7 +15,7 @@ from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_mem
 from app.providers.lazy import LazyModel
 from app.providers.ollama import Ollama, knock
 from app.providers.openai import OPENAI, OpenAICompatible
-from app.providers.relay import ChatModel, Flights, ReplyLimit
+from app.providers.relay import ChatModel, ReplyLimit, SharedReplies
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class _Guards(NamedTuple):
 
     limit: ReplyLimit
     breaker: Breaker
-    flights: Flights
+    replies: SharedReplies
 
 
 class ServedModels:
@@ -64,7 +64,7 @@ class ServedModels:
 
     def _made(self, limit: ReplyLimit, remember: float) -> _Guards:
         breaker = Breaker(FAILURES, REST_SECONDS, self._clock)
-        return _Guards(limit, breaker, Flights(self._clock, remember))
+        return _Guards(limit, breaker, SharedReplies(self._clock, remember))
 
     def _engine(self, model: ChatModel, note: Noter) -> Engine:
         return Engine(model, *self._guards[model.name], note, self._clock)

@@ -1,10 +1,9 @@
 """Relaying a model's reply as it is written, within a deadline for the whole reply.
 
-A thread of its own reads the reply, requests wait for its pieces: so the deadline holds whatever
-the model does, even if the reply trickles in. Requests for the same reply share it (`Flights`), so
-that fifty people who say the same thing at once are one call to the model. When the last of them
-ends early (deadline, a refused answer, a client that went away), the connection to the model is
-shut down, which stops the generation.
+A thread of its own reads the reply (`app.providers.flights`), so that the deadline holds whatever
+the model does, even if the reply trickles in; and fifty people who say the same thing at once are
+one call to the model. When the last of them ends early (deadline, a refused answer, a client that
+went away), the connection to the model is shut down, which stops the generation.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from app.errors import ModelFaultError, ProviderError
+from app.providers.flights import Flights, Work
 from app.store.entry import Usage
 
 log = logging.getLogger(__name__)
 
-# Seconds between the empty pieces of a waiting request, by which it notices that its client left.
-HEARTBEAT = 0.25
 # Refused requests that are remembered.
 _REFUSED = 1024
 
@@ -108,54 +106,7 @@ class ReplyLimit(Protocol):
         """End a reply."""
 
 
-class Flight:
-    """A reply that is being written until `end` (seconds of the clock), for one or more requests."""
-
-    def __init__(self, end: float) -> None:
-        self.abort = Abort()
-        self.readers = 0
-        self._end = end
-        self._pieces: list[str | Finish | ModelFaultError] = []
-        self._met = False
-        self._changed = threading.Condition()
-
-    def put(self, piece: str | Finish | ModelFaultError) -> None:
-        """Add a piece; a `Finish` or an error is the last."""
-        with self._changed:
-            self._pieces.append(piece)
-            self._changed.notify_all()
-
-    def read(self, clock: Callable[[], float]) -> Generator[str | Finish, None, None]:
-        """All pieces, with empty ones while they are waited for. Raises ModelFaultError."""
-        place = 0
-        while True:
-            left = self._end - clock()
-            if left <= 0:
-                raise self._fault("timeout", "the deadline is over")
-            with self._changed:
-                if place == len(self._pieces):
-                    self._changed.wait(min(left, HEARTBEAT))
-                new = self._pieces[place:]
-            place += len(new)
-            for piece in new or ("",):
-                if isinstance(piece, ModelFaultError):
-                    raise self._fault(piece.reason, str(piece))
-                if isinstance(piece, Finish):
-                    yield replace(piece, shared=self._shared())
-                    return
-                yield piece
-
-    def _fault(self, reason: str, message: str) -> ModelFaultError:
-        return ModelFaultError(reason, message, shared=self._shared())
-
-    def _shared(self) -> bool:
-        """Whether another request has met the end of the reply, which is counted once."""
-        with self._changed:
-            met, self._met = self._met, True
-        return met
-
-
-class Flights:
+class SharedReplies:
     """The replies that a model is writing in this worker, and the requests for which none was fit.
 
     Requests with the same key get the same reply, and a request is remembered as refused for
@@ -163,45 +114,18 @@ class Flights:
     """
 
     def __init__(self, clock: Callable[[], float], remember: float) -> None:
+        self.flights = Flights[str, Finish]("")
+        self.remember = remember
         self._clock = clock
-        self._remember = remember
-        self._flying: dict[Hashable, Flight] = {}
         self._refused: OrderedDict[Hashable, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def join(self, key: Hashable, begin: Callable[[], Flight]) -> Flight:
-        """The reply that is being written for a key, or the one that `begin` begins."""
-        with self._lock:
-            flight = self._flying.get(key)
-            if flight is None or not self._remember:
-                flight = self._flying[key] = begin()
-            flight.readers += 1
-            return flight
-
-    def leave(self, key: Hashable, flight: Flight) -> None:
-        """End reading; the last request to do so ends the model's work."""
-        with self._lock:
-            flight.readers -= 1
-            if flight.readers:
-                return
-            self._forget(key, flight)
-        flight.abort.fire()
-
-    def land(self, key: Hashable, flight: Flight) -> None:
-        """Note that a reply is complete: the next request for it asks the model again."""
-        with self._lock:
-            self._forget(key, flight)
-
-    def _forget(self, key: Hashable, flight: Flight) -> None:
-        if self._flying.get(key) is flight:
-            del self._flying[key]
-
     def refuse(self, key: Hashable, check: str) -> None:
         """Remember that the gate refused the reply to a request, by which check."""
-        if not self._remember:
+        if not self.remember:
             return
         with self._lock:
-            self._refused[key] = self._clock() + self._remember, check
+            self._refused[key] = self._clock() + self.remember, check
             self._refused.move_to_end(key)
             if len(self._refused) > _REFUSED:
                 self._refused.popitem(last=False)
@@ -217,7 +141,7 @@ def relay(
     ask: Ask,
     limit: ReplyLimit,
     clock: Callable[[], float],
-    flights: Flights,
+    replies: SharedReplies,
     key: Hashable,
 ) -> Generator[str | Finish, None, None]:
     """The pieces of a reply, with empty ones while it waits, a `Finish` last.
@@ -227,46 +151,44 @@ def relay(
     model's ProviderError.
     """
 
-    def begin() -> Flight:
+    def begin() -> Work[str, Finish]:
         if not limit.take():
             raise ModelFaultError("busy", "another reply is being written")
-        flight = Flight(clock() + ask.seconds)
-        work = (model, ask, flight, lambda: _end(flight))
-        threading.Thread(target=_pump, args=work, daemon=True, name="relay").start()
-        return flight
+        abort = Abort()
+        until = clock() + ask.seconds
+        return Work(_written(model, ask, abort, limit), abort.fire, lambda: until - clock())
 
-    def _end(flight: Flight) -> None:
-        limit.give()
-        flights.land(key, flight)
+    if not replies.remember:
+        key = object()
+    end, first = yield from replies.flights.share(key, begin)
+    if isinstance(end, Finish):
+        yield replace(end, shared=not first)
+    elif isinstance(end, ModelFaultError):
+        raise ModelFaultError(end.reason, str(end), shared=not first)
+    else:
+        raise ModelFaultError("timeout", "the deadline is over", shared=not first)
 
-    flight = flights.join(key, begin)
+
+def _written(
+    model: ChatModel, ask: Ask, abort: Abort, limit: ReplyLimit
+) -> Generator[str, None, Finish]:
+    """The pieces of a reply; returns its end. Raises ModelFaultError."""
     try:
-        yield from flight.read(clock)
-    finally:
-        flights.leave(key, flight)
-
-
-def _pump(model: ChatModel, ask: Ask, flight: Flight, end: Callable[[], None]) -> None:
-    last: Finish | ModelFaultError = ModelFaultError("cut", "the reply ended in the middle")
-    try:
-        with closing(model.stream(ask, flight.abort)) as written:
+        with closing(model.stream(ask, abort)) as written:
             for piece in whole_characters(written):
-                if flight.abort.fired:
-                    break
                 if isinstance(piece, Finish):
-                    last = piece
-                    break
-                flight.put(piece)
+                    return piece
+                yield piece
     except ProviderError as error:
-        last = ModelFaultError(error.reason, str(error))
+        raise ModelFaultError(error.reason, str(error)) from None
     except Exception as error:  # whatever a client library raises, the next tier must answer
         log.exception("the client of %s failed", model.name)
-        last = ModelFaultError("broken", type(error).__name__)
+        raise ModelFaultError("broken", type(error).__name__) from None
     finally:
-        # Not earlier, because the model works until its connection is closed; and before the last
-        # piece, because the client may send its next request as soon as it has the answer.
-        end()
-        flight.put(last)
+        # Not earlier, because the model works until its connection is closed; and before anybody
+        # has the end of the reply, because a client may send its next request at once.
+        limit.give()
+    raise ModelFaultError("cut", "the reply ended in the middle")
 
 
 def whole_characters(pieces: Iterable[str | Finish]) -> Iterator[str | Finish]:

@@ -1,11 +1,17 @@
-"""A lock between threads and between processes."""
+"""Locks between threads and between processes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import xxhash
 
 from app.store.plain import descriptor
 
@@ -51,3 +57,47 @@ class FileLock:
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()
+
+
+# struct flock of fcntl(2): type, whence, start, length, process.
+_LOCK = struct.Struct("hhqqi4x")
+
+
+class KeyLocks:
+    """Locks between processes, one for each key, in one file.
+
+    They are those of an open file description (fcntl(2)): with the older ones, which belong to a
+    process, two processes that wait for each other's keys would be taken for a deadlock. Threads of
+    one process do not exclude each other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+        self._lock = threading.Lock()
+        self._holders: Counter[int] = Counter()
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """Be the only process with this key; waits for another one."""
+        place, file = xxhash.xxh3_64_intdigest(key.encode()) >> 2, self._opened()
+        with self._lock:
+            self._holders[place] += 1
+        fcntl.fcntl(file, fcntl.F_OFD_SETLKW, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders[place] -= 1
+                # The threads of a process share one lock, which the last of them releases.
+                if not self._holders[place]:
+                    del self._holders[place]
+                    free = _LOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0)
+                    fcntl.fcntl(file, fcntl.F_OFD_SETLKW, free)
+
+    def _opened(self) -> int:
+        with self._lock:
+            if self._file < 0:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = descriptor(self._path, os.O_RDWR | os.O_CREAT)
+            return self._file

@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,7 +17,6 @@ from app.errors import PromptMissError, StoreWriteError, UpstreamError
 from app.kinds.cards.figures import store
 from app.kinds.kind import Serving
 from app.kinds.prompts.deck import PromptDeck
-from app.kinds.prompts.flights import Flights
 from app.kinds.prompts.gate import REPLY, PromptGate
 from app.kinds.prompts.key import for_any_model, query_of, without
 from app.kinds.prompts.nearest import Nearest, Neighbour
@@ -29,6 +28,7 @@ from app.kinds.refusal import Refusal
 from app.ledger.counters import answer_summary
 from app.ledger.misses import Ledger
 from app.ledger.state import KeyedValues
+from app.providers.flights import Flights, Work
 from app.providers.secret import Secret
 from app.providers.transport import is_local, origin
 from app.providers.upstream import BAD_GATEWAY, Address, Upstream
@@ -36,6 +36,7 @@ from app.settings import Settings
 from app.store.entry import Entry, Usage
 from app.store.holder import IndexHolder
 from app.store.key import Query
+from app.store.lock import KeyLocks
 from app.store.log import log_path
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ class ServedPrompts:
             self.index, Recordings(settings.ledger, deck.id), approved=settings.approved
         )
         folder = recordings_folder(settings.ledger)
-        self._flights = Flights(folder / f"{deck.id}.flights")
+        self._flights = Flights[Piece, Reply]()
+        self._locks = KeyLocks(folder / f"{deck.id}.flights")
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
         self._ledger = Ledger(settings.ledger, deck.id)
         self._turns = KeyedValues(
@@ -237,25 +239,39 @@ class ServedPrompts:
     def _recorded(
         self, query: Query, asked: Asked, before: int
     ) -> Generator[Piece, None, Reply]:  # fmt: skip
-        """A reply from upstream; or, if another request for the same was in flight, that one's.
+        """A reply from upstream, which all requests for the same that are in flight share.
 
         `before` is the number of recordings when the request came.
         """
-        while True:
-            with self._flights.alone(query.key) as leads:
-                count = self._replies.count(query.key)
-                newest = self._replies.find(query.key, count - 1) if count > before else None
-                if newest is not None:
-                    return (yield from self._played(newest, asked.stream, 0.0))
-                if leads:
-                    reply = yield from self._from_upstream(asked)
-                    self._keep(query, asked, reply)
-                    return reply
+        end, _ = yield from self._flights.share(
+            query.key, lambda: Work(self._asked_alone(query, asked, before))
+        )
+        if isinstance(end, Exception):
+            raise end
+        # It cannot be None, because the upstream's limit of time is the only one.
+        return cast("Reply", end)
+
+    def _asked_alone(
+        self, query: Query, asked: Asked, before: int
+    ) -> Generator[Piece, None, Reply]:
+        with self._locks.alone(query.key):
+            count = self._replies.count(query.key)
+            newest = self._replies.find(query.key, count - 1) if count > before else None
+            if newest is not None:
+                # Another worker was faster.
+                yield from newest.pieces()
+                return newest
+            reply = yield from self._from_upstream(asked)
+            self._keep(query, asked, reply)
+            return reply
 
     def _from_upstream(self, asked: Asked) -> Generator[Piece, None, Reply]:
         upstream = self._upstream(asked.dialect)
         if not asked.stream:
-            return asked.reader().whole(upstream.ask(asked.path, asked.body))
+            reply = asked.reader().whole(upstream.ask(asked.path, asked.body))
+            # For requests for a stream, which may share it.
+            yield from reply.pieces()
+            return reply
         begun = self._timer()
         reader = asked.reader()
         pace: list[Piece] = []

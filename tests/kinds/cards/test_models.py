@@ -20,7 +20,7 @@ from app.kinds.cards.plays import Play
 from app.kinds.engine import Engine
 from app.ledger.misses import read_ledger
 from app.providers.guards import Breaker, SomeAtATime
-from app.providers.relay import Abort, Ask, Finish, Flights
+from app.providers.relay import Abort, Ask, Finish, SharedReplies
 from app.store.answer import Answer
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
@@ -262,7 +262,7 @@ def test_equal_plays_at_once_are_one_request() -> None:
     """Ten visitors who ask the cloud for the same play at once get one poem, which is kept once."""
     query = play(700)
     model, kept = _Held(query), []
-    guards = SomeAtATime(16), Breaker(3, 30.0, time.monotonic), Flights(time.monotonic, 30.0)
+    guards = SomeAtATime(16), Breaker(3, 30.0, time.monotonic), SharedReplies(time.monotonic, 30.0)
     engine = Engine(model, *guards, lambda *note: kept.append(note), time.monotonic)
     setup = ModelSetup(engine, "any", True, 30.0, lambda *candidate: kept.append(candidate))
     tier = ModelTier("cloud", POEM, setup)

@@ -24,7 +24,7 @@ from app.kinds.chat.turn import Reply, Turn
 from app.kinds.engine import Engine, Judges
 from app.kinds.ladder import Delta, Discard
 from app.providers.guards import Breaker, SomeAtATime
-from app.providers.relay import Abort, Ask, Finish, Flights, whole_characters
+from app.providers.relay import Abort, Ask, Finish, SharedReplies, whole_characters
 from app.web.chat import events
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
@@ -152,7 +152,7 @@ def test_whatever_a_model_and_a_gate_do_the_tier_ends(
     judges = Judges(**({broken: judge} if broken else {}))
     notes: list[tuple[str, str, str]] = []
     clock = iter(range(10_000)).__next__
-    guards = SomeAtATime(1), Breaker(3, 30.0, clock), Flights(clock, 30.0)
+    guards = SomeAtATime(1), Breaker(3, 30.0, clock), SharedReplies(clock, 30.0)
     engine = Engine(_Model(pieces), *guards, lambda *note: notes.append(note), clock)
     shown, written = [], None
     writing = engine.write("local", Ask("m", "", (), 10, 5_000.0), "key", judges)

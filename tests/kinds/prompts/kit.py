@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +39,7 @@ class Upstream:
     url: str = ""
     requests: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    say: Callable[[int], list[str]] = lambda number: ["answer ", f"{number}"]
+    say: Callable[[int], Iterable[str]] = lambda number: ["answer ", f"{number}"]
     before: Callable[[], object] = lambda: None
     status: int = 200
     cut: bool = False
@@ -55,15 +56,15 @@ class Upstream:
         for name, value in self.more.items():
             handler.send_header(name, value)
         if not body["stream"] or self.status != 200:
-            raw = json.dumps({"texts": self.say(number), "sign": "署名"}).encode()
+            raw = json.dumps({"texts": list(self.say(number)), "sign": "署名"}).encode()
             handler.send_header("content-length", str(len(raw)))
             handler.end_headers()
             handler.wfile.write(raw)
             return
         handler.send_header("connection", "close")
         handler.end_headers()
-        lines = [json.dumps(text, ensure_ascii=False) for text in self.say(number)]
-        for line in [*lines, *([] if self.cut else ["null"])]:
+        lines = (json.dumps(text, ensure_ascii=False) for text in self.say(number))
+        for line in itertools.chain(lines, [] if self.cut else ["null"]):
             # Cut anywhere, also within a character.
             for byte in (line + "\n").encode():
                 handler.wfile.write(bytes([byte]))

@@ -17,6 +17,7 @@ from app.kinds.prompts.gate import REPLY, Checks, PromptGate
 from app.kinds.prompts.key import KeyRules, query_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
+from app.kinds.prompts.service import ServedPrompts
 from app.ledger.misses import read_ledger
 from app.store.entry import Entry
 from app.store.holder import bring_up
@@ -33,6 +34,7 @@ from tests.kinds.prompts.kit import (
     text_of,
     upstream,
 )
+from tests.making import wait_for
 
 
 @pytest.fixture
@@ -133,6 +135,12 @@ def test_several_answers_are_replayed_at_random_by_the_decks_seed(
     assert len(set(runs[0])) == 3
 
 
+def in_flight(workers: list[ServedPrompts]) -> int:
+    """How many requests wait for a reply to the prompt "same"."""
+    key = query_of("recorded", chat("same"), workers[0].deck.rules).key
+    return sum(worker._flights.readers(key) for worker in workers)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("mode", ["record", "auto"])
 def test_identical_requests_in_flight_are_one_upstream_request(
@@ -140,17 +148,8 @@ def test_identical_requests_in_flight_are_one_upstream_request(
 ) -> None:
     """Fifty at once, over two workers, get the one reply that was paid for."""
     workers = [recording(tmp_path, model, mode=mode) for _ in range(2)]
-    arrived = threading.Semaphore(0)
-    # The upstream replies when all the others have arrived, so that all are in flight together.
-    model.before = lambda: [arrived.acquire(timeout=30) for _ in range(50)]
-    for worker in workers:
-        waits = worker._flights.alone
-
-        def alone(key: str, waits: Any = waits) -> Any:
-            arrived.release()
-            return waits(key)
-
-        worker._flights.alone = alone  # type: ignore[method-assign]
+    # The upstream replies when all are in flight.
+    model.before = lambda: wait_for(lambda: in_flight(workers) == 50, "fifty requests in flight")
     with ThreadPoolExecutor(50) as pool:
         said = list(
             pool.map(lambda n: text_of(workers[n % 2], asked("same", stream=stream)), range(50))
@@ -175,16 +174,8 @@ def test_different_requests_in_flight_do_not_wait_for_each_other(
 def test_a_fault_is_told_to_all_who_wait_for_it(tmp_path: Path, model: Upstream) -> None:
     """An upstream that fails is not asked once more by each of those that waited."""
     worker = recording(tmp_path, model)
-    arrived = threading.Semaphore(0)
     model.status = 503
-    model.before = lambda: [arrived.acquire(timeout=30) for _ in range(8)]
-    waits = worker._flights.alone
-
-    def alone(key: str) -> Any:
-        arrived.release()
-        return waits(key)
-
-    worker._flights.alone = alone  # type: ignore[method-assign]
+    model.before = lambda: wait_for(lambda: in_flight([worker]) == 8, "eight requests in flight")
 
     def status(_: int) -> int:
         with pytest.raises(UpstreamError) as failed:
@@ -250,9 +241,18 @@ def test_only_what_is_good_is_kept(tmp_path: Path, model: Upstream, fault: str) 
 def test_a_stream_that_the_client_leaves_is_not_kept(tmp_path: Path, model: Upstream) -> None:
     """The next one asks upstream again."""
     worker = recording(tmp_path, model)
+    gone = threading.Event()
+
+    def say(number: int) -> Iterator[str]:
+        yield "answer "
+        assert gone.wait(30)
+        yield f"{number}"
+
+    model.say = say
     events = worker.answer(asked("hello", stream=True)).events
     assert next(events).text == "answer "
     events.close()
+    gone.set()
     assert kept(tmp_path) == []
     assert text_of(worker, asked("hello", stream=True)) == "answer 2"
 
