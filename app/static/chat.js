@@ -1,4 +1,6 @@
 // A conversation without a framework: send the whole history, show the events as they come.
+import { shut, watchIdle } from "./booth/kiosk.js";
+
 const deck = document.body.dataset.deck;
 const talk = document.querySelector("#talk");
 const who = document.querySelector("#who");
@@ -12,6 +14,8 @@ const contacts = document.querySelector("#contacts");
 
 // For the host: /chat?why shows how each answer was chosen.
 const why = new URLSearchParams(location.search).has("why") || undefined;
+const kiosk = new URLSearchParams(location.search).has("kiosk");
+const { home, idle, leaving } = document.body.dataset;
 // One history and one conversation for each character.
 const talks = new Map();
 let running = null;
@@ -47,8 +51,10 @@ function label(item, answer) {
 
 function link(contact) {
   const phone = /^[0-9 +-]+$/.test(contact.number);
-  const element = document.createElement(phone || contact.url ? "a" : "span");
-  if (phone) element.href = `tel:${contact.number.replaceAll(/[ -]/g, "")}`;
+  // On a kiosk a link would be a way out.
+  const element = document.createElement((phone || contact.url) && !kiosk ? "a" : "span");
+  if (kiosk) element.className = "number";
+  else if (phone) element.href = `tel:${contact.number.replaceAll(/[ -]/g, "")}`;
   else if (contact.url) element.href = contact.url;
   element.textContent = contact.number;
   return element;
@@ -203,3 +209,16 @@ document.querySelector("#reset").addEventListener("click", async () => {
     state.textContent = error.message;
   }
 });
+
+const goHome = () => location.replace(home);
+document.querySelector("#home")?.addEventListener("click", goHome);
+if (kiosk) {
+  shut();
+  // Who reads a number to call is given five times as long.
+  watchIdle(() => Number(idle) * (help.hidden ? 1 : 5), {
+    busy: () => !running && Boolean(home || talk.children.length || message.value || who.elements.name.value),
+    warn: (left) => { document.querySelector("#leaving").textContent = left ? leaving.replace("{seconds}", left) : ""; },
+    leave: () => (home ? goHome() : location.reload()),
+  });
+}
+document.body.dataset.ready = "yes";

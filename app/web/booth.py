@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import wraps
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import flask
 import orjson
@@ -17,13 +18,15 @@ from flask import Response, request
 
 from app.errors import RequestError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pages import choice_of, common_words, page_of
+from app.kinds.cards.pages import bare_page, choice_of, common_words, page_of
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
+from app.kinds.chat.deck import PatternDeck
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
+from app.web.chat import choice_of as chat_choice
 from app.web.sentences import SENTENCE
 from app.web.service import Service, parse_json
 
@@ -69,14 +72,18 @@ def _served() -> ServedCards:
 def game() -> Response:
     """The game; of several decks, first the page that lets one choose.
 
-    The chat if there is no deck of cards; for programs, what Ollama says here.
+    The chat if that is the deck, or if there is no deck of cards; for programs, what Ollama says here.
     """
     if text := ollama.root_text():
         return text
-    if not _service().cards:
-        response = Response(status=302, headers={"Location": "/chat"})
-    elif len(_service().shown) > 1 and "deck" not in request.args:
-        response = _page(CHOICE)
+    service = _service()
+    deck = request.args.get("deck", service.shown[0])
+    if service.has_choice and "deck" not in request.args:
+        response = _choice()
+    elif not service.cards or deck in service.chats:
+        asked = {**request.args, **({"deck": deck} if deck in service.chats else {})}
+        address = f"/chat?{urlencode(asked)}" if asked else "/chat"
+        response = Response(status=302, headers={"Location": address})
     else:
         response = _page("game.html", titles=_served().deck.titles)
     response.vary.add("Accept")
@@ -95,21 +102,38 @@ def dashboard() -> Response:
     return _page("dashboard.html")
 
 
+def _choice() -> Response:
+    """The page on which visitors choose a deck, dressed as the first of them."""
+    first = _service().shown_decks[0]
+    page = _page_of(first if isinstance(first, Deck) else None, first.language)
+    languages = [language for one in page["decks"] for language, _ in one["languages"]]
+    return _rendered(CHOICE, page | {"words": common_words(languages)})
+
+
 def _page(name: str, **values: Any) -> Response:
-    service = _service()
-    settings = service.settings
     deck = _served().deck
-    decks = [service.served(one).deck for one in service.shown]
-    page = page_of(deck)
-    if len(decks) > 1:
-        page["decks"] = [choice_of(one) for one in decks]
-    if name == CHOICE:
-        page["words"] = common_words(decks)
+    return _rendered(name, _page_of(deck, deck.language), deck=deck, **values)
+
+
+def _page_of(deck: Deck | None, language: str) -> dict[str, Any]:
+    """What a page is told: of its deck, if it has one, and of those that visitors choose from."""
+    service = _service()
+    page = bare_page(language) if deck is None else page_of(deck)
+    if service.has_choice:
+        page["decks"] = [_choice_of(one) for one in service.shown_decks]
+    return page
+
+
+def _choice_of(deck: Deck | PatternDeck) -> dict[str, Any]:
+    return choice_of(deck) if isinstance(deck, Deck) else chat_choice(deck)
+
+
+def _rendered(name: str, page: dict[str, Any], **values: Any) -> Response:
+    settings = _service().settings
     text = flask.render_template(
         f"booth/{name}",
-        deck=deck,
         page=page,
-        words=page["words"][deck.language],
+        words=page["words"][page["language"]],
         idle=settings.idle,
         guarded=bool(settings.token),
         **values,

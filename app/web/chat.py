@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import flask
 import orjson
@@ -18,9 +19,12 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import RequestError, TsukuriokiError
+from app.kinds.cards.pages import bare_page, common_words
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.service import MAX_ID, MAX_MESSAGE, MAX_MESSAGES, Event, ServedChat
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
+from app.kinds.language import LANGUAGES
 from app.web import ollama
 from app.web.access import client_address, on_this_machine, too_many
 from app.web.sentences import SENTENCE
@@ -90,13 +94,18 @@ def reset() -> Response:
 
 @chat_api.get("/chat")
 def page() -> Response:
-    deck = _service().chat(request.args.get("deck")).deck
+    """The page; on a kiosk, without a way out but to the start page of several decks."""
+    service = _service()
+    deck = service.chat(request.args.get("deck")).deck
+    kiosk = {"kiosk": request.args["kiosk"]} if "kiosk" in request.args else {}
     response = Response(
         flask.render_template(
             "chat.html",
             deck=deck,
             words=page_words(deck.language),
-            others=_service().chats.values(),
+            others=[] if kiosk else [one.deck for one in service.chats.values()],
+            home="/?" + urlencode(kiosk) if service.has_choice else "",
+            idle=service.settings.idle,
         ),
         content_type="text/html; charset=utf-8",
     )
@@ -104,13 +113,30 @@ def page() -> Response:
     return response
 
 
+def choice_of(deck: PatternDeck) -> dict[str, Any]:
+    """What the start page is told of a deck on which visitors choose one of several, as JSON."""
+    lang = LANGUAGES[deck.language]
+    names = lang.comma.join(character.name for character in deck.characters)
+    return {
+        **bare_page(lang.id),
+        "id": deck.id,
+        "name": deck.name,
+        "path": "/chat",
+        "lines": [page_words(lang.id)["invite"].format(names=names)],
+        "languages": [(lang.id, lang.name)],
+    }
+
+
 @lru_cache(maxsize=16)
 def page_words(language: str) -> Mapping[str, str]:
-    """The words of the page in a language; in English if there are none."""
+    """The words of the page in a language; in English if there are none.
+
+    Those for a kiosk are the words of all pages.
+    """
     words: dict[str, dict[str, str]] = orjson.loads(
         Path(__file__).with_name("chat_words.json").read_bytes()
     )
-    return words.get(language, words["en"])
+    return {**common_words([language])[language], **words.get(language, words["en"])}
 
 
 def admit(service: Service) -> None:

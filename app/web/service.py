@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
@@ -19,7 +20,9 @@ import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import DeckError, RequestError, SettingError
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.service import ServedCards
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import load_all, prepare_all
 from app.kinds.kind import Server, Serving
@@ -129,6 +132,7 @@ class Service:
         self.chats = {d: s for d, s in self.decks.items() if isinstance(s, ServedChat)}
         self.prompts = {d: s for d, s in self.decks.items() if isinstance(s, ServedPrompts)}
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
+        self.settings = settings = self._with_deck_of_cards()
         self._check_named()
         self.loaded = LoadedModels(settings.ollama_host, clock) if self._has_local() else None
         self.line = self._line_bot(clock) if settings.line_secret else None
@@ -158,12 +162,20 @@ class Service:
             self.stopping,
         )
 
+    def _with_deck_of_cards(self) -> Settings:
+        """The settings, where the first deck that is shown is a chat with a deck of cards beside it."""
+        settings = self.settings
+        if settings.deck in self.chats and settings.deck in settings.decks_shown:
+            first = next((deck for deck in settings.decks_shown if deck in self.cards), "")
+            return replace(settings, deck=first or next(iter(self.cards), settings.deck))
+        return settings
+
     def _check_named(self) -> None:
         """Raise SettingError if the settings name a deck that is missing among its kind."""
         settings = self.settings
         for name, wanted, here in (
             ("TSUKURIOKI_DECK", (settings.deck,), self.cards),
-            ("TSUKURIOKI_DECKS_SHOWN", settings.decks_shown, self.cards),
+            ("TSUKURIOKI_DECKS_SHOWN", settings.decks_shown, {**self.cards, **self.chats}),
             ("TSUKURIOKI_CHAT_DECK", (settings.chat_deck,), self.chats),
         ):
             for deck in wanted:
@@ -173,22 +185,34 @@ class Service:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The decks that the pages show, the first of them where a request names none."""
+        """The decks that the pages show, of cards and of characters."""
         return tuple(dict.fromkeys(self.settings.decks_shown)) or (self.settings.deck,)
 
+    @property
+    def shown_decks(self) -> list[Deck | PatternDeck]:
+        """The same decks, without those that are not there."""
+        found = (self.cards.get(one) or self.chats.get(one) for one in self.shown)
+        return [served.deck for served in found if served]
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is a start page on which visitors choose a deck."""
+        return len(self.shown) > 1
+
     def shown_deck(self, deck: str | None) -> ServedCards:
-        """A deck that the pages show. Raises RequestError (404)."""
+        """A deck of cards that the pages show, the first if it is None. Raises RequestError (404)."""
         if deck is not None and deck not in self.shown:
             known = ", ".join(self.shown)
             detail = f"the pages do not show {deck[:60]!r}; they show {known}"
             raise RequestError(404, "Deck not shown", detail)
-        return self.served(self.shown[0] if deck is None else deck)
+        first = next((one for one in self.shown if one in self.cards), self.settings.deck)
+        return self.served(first if deck is None else deck)
 
     @property
     def language(self) -> str:
         """The language for people whose client names none: that of the deck that is shown."""
-        played = self.cards.get(self.shown[0])
-        return played.deck.language if played else JAPANESE
+        shown = self.shown_decks
+        return shown[0].language if shown else JAPANESE
 
     def slow_paths(self) -> Iterator[str]:
         """The paths of requests for plays that may wait for a model."""

@@ -116,7 +116,7 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         ({"TSUKURIOKI_HOST": "no host"}, "TSUKURIOKI_HOST='no host:"),
         ({"TSUKURIOKI_HOST": "203.0.113.1"}, "TSUKURIOKI_HOST='203.0.113.1:"),
         ({"TSUKURIOKI_DECK": "nowhere"}, "TSUKURIOKI_DECK='nowhere': expected one of poem"),
-        ({"TSUKURIOKI_DECKS_SHOWN": "poem,peom"}, "TSUKURIOKI_DECKS_SHOWN='peom': expected one of poem; did you mean 'poem'?"),
+        ({"TSUKURIOKI_DECKS_SHOWN": "poem,peom"}, "TSUKURIOKI_DECKS_SHOWN='peom': expected one of chat, harbour, poem; did you mean 'poem'?"),
         ({"TSUKURIOKI_CHAT_DECK": "chatt"}, "did you mean 'chat'?"),
         ({"TSUKURIOKI_DECKS": "/nowhere"}, "/nowhere: no deck here"),
         ({"TSUKURIOKI_TIERS": "exact,exact"}, "TSUKURIOKI_TIERS='exact,exact'"),

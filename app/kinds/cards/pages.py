@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from app.kinds.cards.deck import PICTURES, Deck
 from app.kinds.cards.words import Words, page_words
+from app.kinds.language import LANGUAGES
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
 # The CSS properties of a theme's colours.
 COLOURS = {
     "background": "--night",
@@ -24,16 +27,25 @@ COLOURS = {
 
 def page_of(deck: Deck) -> dict[str, Any]:
     """What every page of a deck is told, as JSON."""
-    lang = deck.lang
     return {
-        **_theme(deck),
+        **bare_page(deck.language, deck.theme),
+        "hand": deck.hand_size,
+        "choose": deck.choose,
+        "words": page_words(deck.language, deck.words),
+    }
+
+
+def bare_page(language: str, theme: Mapping[str, str] = EMPTY) -> dict[str, Any]:
+    """What a page is told of a language and a theme."""
+    lang = LANGUAGES[language]
+    return {
+        "type": theme.get("type", "mincho" if lang.vertical else "serif"),
+        "picture": theme.get("picture", PICTURES[0]),
+        "colours": {COLOURS[name]: theme[name] for name in COLOURS if name in theme},
         "language": lang.id,
         "vertical": lang.vertical,
         "spaced": lang.spaced,
         "quotes": lang.quotes,
-        "hand": deck.hand_size,
-        "choose": deck.choose,
-        "words": page_words(deck.language, deck.words),
     }
 
 
@@ -41,27 +53,15 @@ def choice_of(deck: Deck) -> dict[str, Any]:
     """What the page is told of a deck on which visitors choose one of several, as JSON."""
     words = page_words(deck.language, deck.words)
     return {
-        **_theme(deck),
+        **bare_page(deck.language, deck.theme),
         "id": deck.id,
         "name": deck.name,
-        "language": deck.language,
+        "path": "/",
         "lines": words[deck.language]["headline"],
         "languages": [(language, of_page["language"]) for language, of_page in words.items()],
     }
 
 
-def common_words(decks: Iterable[Deck]) -> dict[str, Words]:
-    """The words in all languages of some decks' pages, without what is a deck's own."""
-    found: dict[str, Words] = {}
-    for deck in decks:
-        found |= page_words(deck.language, {name: {} for name in deck.words}) | found
-    return found
-
-
-def _theme(deck: Deck) -> dict[str, Any]:
-    theme = deck.theme
-    return {
-        "type": theme.get("type", "mincho" if deck.lang.vertical else "serif"),
-        "picture": theme.get("picture", PICTURES[0]),
-        "colours": {COLOURS[name]: theme[name] for name in COLOURS if name in theme},
-    }
+def common_words(languages: Iterable[str]) -> dict[str, Words]:
+    """The words of the pages in some languages, without what is a deck's own."""
+    return {name: page_words(name, {})[name] for name in languages}

@@ -12,8 +12,8 @@ const button = document.querySelector("#language");
 const first = firstLanguage(location, kiosk);
 let language = first;
 
-function enter(deck, spoken) {
-  location.assign(`/?${new URLSearchParams({ deck, lang: spoken, ...(kiosk ? { kiosk: asked.get("kiosk") } : {}) })}`);
+function enter({ id, path }, spoken) {
+  location.assign(`${path}?${new URLSearchParams({ deck: id, lang: spoken, ...(kiosk ? { kiosk: asked.get("kiosk") } : {}) })}`);
 }
 
 /** The language in which a deck is entered by its name: the page's, if the deck's pages have it. */
@@ -23,12 +23,12 @@ const spokenIn = (one) => (one.languages.some(([spoken]) => spoken === language)
 function tile(one, at) {
   const name = [`deck|${one.id}`, `deck|${one.id}|1`, `deck|${one.id}|2`].find((picture) => toneOf(picture, one) === "dark") ?? `deck|${one.id}`;
   const made = make("li.deck", { "data-deck": one.id, "data-type": one.type },
-    make("button.enter", { type: "button", lang: one.language, "data-focus": at === 0, onclick: () => enter(one.id, spokenIn(one)) },
+    make("button.enter", { type: "button", lang: one.language, "data-focus": at === 0, onclick: () => enter(one, spokenIn(one)) },
       pictureElement(name, { theme: one }),
       make("span.deck-name", {}, one.name),
       make("span.deck-lines", {}, one.lines.join(one.language === "ja" || one.language === "zh" ? "" : " "))),
     make("div.languages", { role: "group", "aria-label": one.name },
-      ...one.languages.map(([spoken, named]) => make("button.spoken", { type: "button", lang: spoken, onclick: () => enter(one.id, spoken) }, named))));
+      ...one.languages.map(([spoken, named]) => make("button.spoken", { type: "button", lang: spoken, onclick: () => enter(one, spoken) }, named))));
   dressIn(one, made);
   return made;
 }
@@ -47,7 +47,7 @@ button.addEventListener("click", () => {
 render();
 if (kiosk) {
   shut();
-  watchIdle(Number(document.body.dataset.idle), {
+  watchIdle(() => Number(document.body.dataset.idle), {
     busy: () => language !== first,
     warn: () => {},
     leave: () => { language = first; render(); },

@@ -213,7 +213,7 @@ dress(store.state);
 render(true, true);
 if (kiosk) {
   shut();
-  watchIdle(page.idle, {
+  watchIdle(() => page.idle, {
     busy: () => Boolean(page.home) || store.state.screen !== "start" || store.state.language !== language,
     warn: (leaving) => leaving !== store.state.leaving && store.set({ leaving }),
     leave: () => (page.home ? actions.home() : store.reset({ language })),

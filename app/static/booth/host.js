@@ -25,7 +25,7 @@ export function languageSwitch(changed) {
 /** Links to the same page of the other decks, where there are several. @param {string} deck  the one shown */
 export function deckLinks(deck, label) {
   if (!PAGE.decks) return null;
-  return make("nav.deck-links", { "aria-label": label }, ...PAGE.decks.filter(({ id }) => id !== deck)
+  return make("nav.deck-links", { "aria-label": label }, ...PAGE.decks.filter(({ id, path }) => id !== deck && path === "/")
     .map(({ id, name, language, type }) => make("a", { href: `?${new URLSearchParams({ deck: id })}`, lang: language, "data-type": type }, name)));
 }
 

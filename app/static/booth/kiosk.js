@@ -13,7 +13,8 @@ export function shut() {
   document.addEventListener("wheel", (event) => event.ctrlKey && event.preventDefault(), { passive: false });
   document.addEventListener("touchmove", (event) => event.touches.length > 1 && event.preventDefault(), { passive: false });
   document.addEventListener("keydown", (event) => {
-    const chord = event.ctrlKey || event.metaKey || event.altKey;
+    // AltGr, with which signs are typed, is Ctrl and Alt on some systems.
+    const chord = (event.ctrlKey || event.metaKey || event.altKey) && !event.getModifierState("AltGraph");
     if (chord || /^F\d+$/.test(event.key)) event.preventDefault();
   });
   // A swipe or a mouse's side button goes back in history: there is always one more page of ours.
@@ -23,11 +24,10 @@ export function shut() {
 
 /**
  * Call back when nobody has stirred for some seconds, and tell of it beforehand.
- * @param {number} seconds
+ * @param {() => number} seconds
  * @param {{busy: () => boolean, warn: (left: number) => void, leave: () => void}} hooks
  */
 export function watchIdle(seconds, { busy, warn, leave }) {
-  const warning = Math.min(WARNING, Math.floor(seconds / 2));
   let stirred = performance.now();
   for (const name of STIRS) {
     addEventListener(name, () => { stirred = performance.now(); }, { passive: true, capture: true });
@@ -37,7 +37,9 @@ export function watchIdle(seconds, { busy, warn, leave }) {
       stirred = performance.now();
       return;
     }
-    const left = Math.ceil(seconds - (performance.now() - stirred) / 1000);
+    const limit = seconds();
+    const warning = Math.min(WARNING, Math.floor(limit / 2));
+    const left = Math.ceil(limit - (performance.now() - stirred) / 1000);
     if (left <= 0) {
       stirred = performance.now();
       leave();

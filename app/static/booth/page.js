@@ -8,7 +8,7 @@
  *
  * @typedef {object} Choice  a deck on the start page of several decks
  * @property {string} id @property {string} name @property {string} language
- * @property {string[]} lines
+ * @property {string[]} lines @property {string} path  of its page
  * @property {[string, string][]} languages  of its pages, its own first, each with its name
  *
  * @typedef {object} Page

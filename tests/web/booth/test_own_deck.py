@@ -44,11 +44,15 @@ def museum(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def two(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server of two decks: the museum, and poems for cards that visitors pick themselves."""
+    """A server of the museum, of poems for cards that visitors pick themselves, and of a character."""
     decks = choosing(tmp_path_factory.mktemp("two"))
     new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
+    new_deck(decks, Wanted("pepper", "fr", name="Pepper", kind="chat"))
     return new_server(
-        TSUKURIOKI_DECKS=str(decks), TSUKURIOKI_DECKS_SHOWN="museum,poem", TSUKURIOKI_IDLE="8"
+        TSUKURIOKI_DECKS=str(decks),
+        TSUKURIOKI_DECKS_SHOWN="pepper,museum,poem",
+        TSUKURIOKI_IDLE="8",
+        TSUKURIOKI_CHAT_PACE="0",
     )
 
 
@@ -57,7 +61,8 @@ def test_a_kiosk_of_two_decks(visit: Visit, two: Server) -> None:
     """A visitor chooses deck and language by touch; left alone, the kiosk is back at the choice."""
     page = visit(two, "/?kiosk", language="ja-JP", **UPRIGHT_KIOSK)
     page.clock.install()
-    assert page.locator(".deck-name").all_inner_texts() == ["The Small Museum", "マンションポエム"]
+    names = ["Pepper", "The Small Museum", "マンションポエム"]
+    assert page.locator(".deck-name").all_inner_texts() == names
     assert page.locator("a[href]").count() == 0
     keep(page, "decks")
     page.click('[data-deck="poem"] .spoken[lang="en"]')
@@ -72,6 +77,56 @@ def test_a_kiosk_of_two_decks(visit: Visit, two: Server) -> None:
     assert "The Small Museum" in page.locator("h1").inner_text()
     page.click(".home")
     page.wait_for_selector(".tiles")
+
+
+def test_a_kiosk_offers_characters_too(visit: Visit, two: Server) -> None:
+    """A character's tile leads, by keys or touch, to its chat in its language, which has no other way
+    out than home; left alone, the kiosk is back at the choice, and nobody reads what was said."""
+    page = visit(two, "/?kiosk", **UPRIGHT_KIOSK, has_touch=True)
+    page.clock.install()
+    assert page.locator("html").get_attribute("lang") == "fr"
+    tab_to(page, '[data-deck="pepper"] .enter')
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#say")
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("html").get_attribute("lang") == "fr"
+    assert page.evaluate(WIDER) <= 0
+    page.keyboard.type("je veux mourir")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#help:not([hidden])")
+    page.wait_for_selector("#talk .assistant small")
+    # Not even the numbers to call are links, and who reads them has more time.
+    assert page.locator("#contacts .number").count() > 0
+    assert page.locator("a[href]").count() == 0
+    keep(page, "kiosk-chat")
+    page.clock.run_for(30_000)
+    assert page.locator("#help").is_visible()
+    page.clock.run_for(11_000)
+    page.wait_for_selector(".tiles")
+    page.tap('[data-deck="pepper"] .spoken')
+    page.wait_for_selector("body[data-deck=pepper][data-ready]")
+    assert page.locator("#talk li").count() == 0
+    page.locator("#message").fill("bonjour")
+    page.clock.run_for(5_000)
+    assert "Retour au début" in page.locator("#leaving").inner_text()
+    page.tap("#home")
+    page.wait_for_selector(".tiles")
+
+
+def test_one_character_alone_on_a_kiosk(visit: Visit, new_server: Callable[..., Server]) -> None:
+    """Where a character is all that is shown, the kiosk is its chat, and begins anew when left alone."""
+    page = visit(
+        new_server(TSUKURIOKI_DECKS_SHOWN="harbour", TSUKURIOKI_IDLE="8"), "/?kiosk", **KIOSK
+    )
+    page.clock.install()
+    assert page.locator("#home, a[href]").count() == 0
+    page.locator("#message").fill("Ahoy")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#talk .assistant small")
+    with page.expect_navigation():
+        page.clock.run_for(9_000)
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("#talk li").count() == 0
 
 
 def test_cards_are_picked_with_keys_alone(visit: Visit, two: Server) -> None:
