@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from app.entry import run
+
 
 def main() -> int:
-    """Run a command; says in one line what to install if a library is missing or of another Python."""
-    try:
-        from precompute.cli import main as run
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] in ("app", "precompute"):
-            raise
-        sys.stderr.write(
-            f"precompute: {error}; the command needs more than serving, "
-            "run: pip install 'tsukurioki[tools]'\n"
-        )
-        return 2
-    return run()
+    """Run a command; returns the exit status."""
+    advice = "the command needs more than serving, run: pip install 'tsukurioki[tools]'"
+    return run("precompute", "precompute.cli", advice)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -26,6 +26,7 @@ from app.store.log import LogWriter, log_path
 from precompute import event
 from precompute.commands.common import (
     context_of,
+    deck_of,
     deck_option,
     json_option,
     named_deck,
@@ -101,13 +102,6 @@ for command in (
     *REVIEW_COMMANDS,
 ):
     cli.add_command(command)
-
-
-def _deck_of_cards(settings: Settings, name: str | None) -> Deck:
-    deck = named_deck(settings, name)
-    if not isinstance(deck, Deck):
-        raise PlanError(f"{deck.id!r} is no deck of cards, which this is for")
-    return deck
 
 
 @cli.command()
@@ -313,7 +307,7 @@ def rehearse(
 ) -> int:
     """Play the game offline through the same ladder, and report."""
     settings = read_settings()
-    deck = _deck_of_cards(settings, deck_name)
+    deck = deck_of(Deck, settings, deck_name, "is no deck of cards, which this is for")
     stage = rehearsal.Stage(settings, deck, SystemClock().stamp())
     wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
     with progress.counting(Console(stderr=True), "playing", plays) as count:

@@ -73,6 +73,10 @@ class Served(Protocol):
     index: IndexHolder
 
     @property
+    def deck(self) -> AnyDeck:
+        """The deck."""
+
+    @property
     def body(self) -> bytes:
         """The body of `GET /api/decks/<deck>`."""
 

@@ -20,7 +20,7 @@ from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
 from app.kinds.prompts.reply import NEAR, Asked, Piece, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
-from app.web.models import Model, Models, PromptsModel
+from app.web.models import Model, Models
 from app.web.service import Replay, Service, parse_json
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
@@ -150,7 +150,7 @@ def answer(
     limit_chats(model)
     named = request.headers.get(CONVERSATION, "")[:MAX_ID]
     told = named or ("" if model.chats else client_address(request.environ))
-    served = model.served if isinstance(model, PromptsModel) else None
+    served = model.replays
     state = served.state() if served else None
     sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, told)
     given = models().answer(model, sent)

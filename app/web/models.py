@@ -40,6 +40,10 @@ class Model(Protocol):
     about: str
     chats: bool
 
+    @property
+    def replays(self) -> ServedPrompts | None:
+        """The deck whose recorded replies these are, if they are."""
+
     def answer(self, asked: Asked) -> Answer:
         """The answer to a request. Raises RequestError."""
 
@@ -52,6 +56,7 @@ class CharacterModel:
     """
 
     chats = True
+    replays = None
 
     def __init__(
         self,
@@ -144,6 +149,7 @@ class CardsModel:
     """
 
     chats = False
+    replays = None
 
     def __init__(self, served: ServedCards) -> None:
         self._served = served
@@ -193,16 +199,16 @@ class PromptsModel:
     chats = False
 
     def __init__(self, served: ServedPrompts) -> None:
-        self.served = served
+        self.replays = self._served = served
         self.about = f"the deck of prompts {served.deck.name}"
 
     def answer(self, asked: Asked) -> Answer:
         """What is recorded, or just was. Raises PromptMissError and UpstreamError."""
-        return self.served.answer(asked)
+        return self._served.answer(asked)
 
     def models(self) -> list[str]:
         """The names of the models that are recorded."""
-        return self.served.models()
+        return self._served.models()
 
 
 class Models:

@@ -24,7 +24,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.service import ServedCards
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.service import ServedChat, rate_limit
-from app.kinds.decks import load_all, prepare_all
+from app.kinds.decks import kind_of, load_all, prepare_all
 from app.kinds.kind import Server, Serving
 from app.kinds.language import nearest
 from app.kinds.loaded_models import LoadedModels
@@ -127,10 +127,10 @@ class Service:
         servers = servers or prepare_all(load_all(settings.decks))
         # A key is looked up in their order if the request names no deck.
         self.decks = {deck: serve(serving) for deck, serve in servers.items()}
-        # Those that have routes of their own.
-        self.cards = {d: s for d, s in self.decks.items() if isinstance(s, ServedCards)}
-        self.chats = {d: s for d, s in self.decks.items() if isinstance(s, ServedChat)}
-        self.prompts = {d: s for d, s in self.decks.items() if isinstance(s, ServedPrompts)}
+        # The kinds that have routes of their own.
+        self.cards: dict[str, ServedCards] = self._of_kind("cards")
+        self.chats: dict[str, ServedChat] = self._of_kind("chat")
+        self.prompts: dict[str, ServedPrompts] = self._of_kind("prompts")
         self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self.settings = settings = self._with_deck_of_cards()
         self._check_named()
@@ -139,6 +139,10 @@ class Service:
         self.started = now()
         # Takes the path and body of a request and the response, for the fast path.
         self.keep_replay: Callable[[str, bytes, Replay], None] | None = None
+
+    def _of_kind(self, room: str) -> dict[str, Any]:
+        """What serves the decks of a kind, by id."""
+        return {name: one for name, one in self.decks.items() if kind_of(one.deck).room == room}
 
     def _has_local(self) -> bool:
         """Whether a tier of a deck asks the local model."""

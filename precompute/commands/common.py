@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -17,6 +18,7 @@ from app.settings import Settings
 from precompute.cook.clock import SystemClock
 from precompute.cook.options import BuildContext
 
+DeckT = TypeVar("DeckT", bound=AnyDeck)
 deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -37,6 +39,14 @@ def named_deck(settings: Settings, name: str | None) -> AnyDeck:
         return found
     known = ", ".join(sorted(load_all(settings.decks)))
     raise PlanError(f"there is no deck {wanted!r} in {settings.decks}; there is {known}")
+
+
+def deck_of(kind: type[DeckT], settings: Settings, name: str | None, unfit: str) -> DeckT:
+    """The same for a deck of one kind; `unfit` says what one of another kind lacks."""
+    deck = named_deck(settings, name)
+    if not isinstance(deck, kind):
+        raise PlanError(f"{deck.id!r} {unfit}")
+    return deck
 
 
 @contextmanager

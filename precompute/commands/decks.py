@@ -15,7 +15,7 @@ from app.kinds.decks import load_one
 from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.settings import Settings
-from precompute.commands.common import deck_option, environment, named_deck, read_settings
+from precompute.commands.common import deck_of, deck_option, environment, named_deck, read_settings
 from precompute.decks.exchange import export_cards, import_cards
 from precompute.decks.new import (
     CARDS,
@@ -142,10 +142,7 @@ def cards() -> None:
 
 
 def _deck_of_cards(name: str | None) -> Deck:
-    deck = named_deck(read_settings(), name)
-    if not isinstance(deck, Deck):
-        raise PlanError(f"{deck.id!r} is no deck of cards")
-    return deck
+    return deck_of(Deck, read_settings(), name, "is no deck of cards")
 
 
 @cards.command("export")

@@ -11,7 +11,7 @@ from app.errors import PlanError
 from app.kinds.chat.expressions import ExpressionError, compiled
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.settings import Settings
-from precompute.commands.common import environment, json_option, named_deck, read_settings
+from precompute.commands.common import deck_of, environment, json_option, read_settings
 from precompute.prompts import importers, sessions
 from precompute.prompts import why as explaining
 from precompute.prompts.listing import listed
@@ -23,10 +23,7 @@ command_argument = click.argument("command", nargs=-1, required=True, metavar="-
 
 
 def _deck_of_prompts(settings: Settings, name: str) -> PromptDeck:
-    deck = named_deck(settings, name)
-    if not isinstance(deck, PromptDeck):
-        raise PlanError(f"{deck.id!r} is not a deck of prompts; this is for those")
-    return deck
+    return deck_of(PromptDeck, settings, name, "is not a deck of prompts; this is for those")
 
 
 @click.command()

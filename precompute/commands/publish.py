@@ -9,7 +9,7 @@ import click
 
 from app.errors import PlanError
 from app.kinds.cards.deck import Deck
-from precompute.commands.common import deck_option, named_deck, read_settings
+from precompute.commands.common import deck_of, deck_option, read_settings
 
 
 @click.command()
@@ -36,12 +36,11 @@ def publish(root: Path, deck_name: str | None, collect: str) -> int:
     if urlsplit(collect).scheme not in ("", "http", "https"):
         raise PlanError(f"--collect {collect!r}: expected a path or an http(s) address")
     settings = read_settings()
-    deck = named_deck(settings, deck_name)
-    if not isinstance(deck, Deck):
-        raise PlanError(
-            f"{deck.id!r} is no deck of cards: characters read what is said, and recorded prompts are "
-            "asked by programs; both need the server"
-        )
+    unfit = (
+        "is no deck of cards: characters read what is said, and recorded prompts are asked by "
+        "programs; both need the server"
+    )
+    deck = deck_of(Deck, settings, deck_name, unfit)
     done = edition.publish(settings, deck, root, collect)
     for remark in done.remarks:
         click.echo(f"precompute: {remark}", err=True)

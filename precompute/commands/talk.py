@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from app.errors import PlanError
 from app.kinds.chat.deck import PatternDeck
-from precompute.commands.common import named_deck, read_settings
+from precompute.commands.common import deck_of, read_settings
 from precompute.rehearse.talk import replies
 
 
@@ -22,9 +21,8 @@ from precompute.rehearse.talk import replies
 def talk(deck_name: str | None, character: str | None, with_why: bool, seed: str) -> int:
     """Talk with a character here; Ctrl-D ends. Nothing is kept, no model and no network is used."""
     settings = read_settings()
-    deck = named_deck(settings, deck_name or settings.chat_deck or "chat")
-    if not isinstance(deck, PatternDeck):
-        raise PlanError(f"{deck.id!r} has no characters to talk with; --deck names a chat deck")
+    unfit = "has no characters to talk with; --deck names a chat deck"
+    deck = deck_of(PatternDeck, settings, deck_name or settings.chat_deck or "chat", unfit)
     for reply in replies(settings, deck, character, seed, _lines()):
         click.echo(reply.text)
         if with_why:

@@ -1,0 +1,22 @@
+"""What `python -m app` and `python -m precompute` share: saying what to install."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+
+def run(program: str, module: str, advice: str) -> int:
+    """Run the `main` of a module with the process's arguments; returns the exit status.
+
+    If a library is missing or was made for another Python, says so in one line with `advice`.
+    """
+    try:
+        main = importlib.import_module(module).main
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in ("app", "precompute"):
+            raise
+        sys.stderr.write(f"{program}: {error}; {advice}\n")
+        return 2
+    status: int = main(sys.argv[1:])
+    return status
