@@ -16,9 +16,8 @@ def models() -> None:
 
 
 def _manager() -> Manager:
-    settings = read_settings()
     with needs_extra("build"):
-        return Manager(settings.ollama_host, settings.ollama_free_mb, Console())
+        return Manager(read_settings().ollama_host, Console())
 
 
 @models.command("list")

@@ -23,7 +23,7 @@ CONNECT, ANSWER = 3.0, 60.0
 class Manager:
     """Ollama's models. Raises ModuleNotFoundError without its client; methods raise OperatorError."""
 
-    def __init__(self, host: str, free_mb: int, out: Console) -> None:
+    def __init__(self, host: str, out: Console) -> None:
         import httpx
         import ollama
 
@@ -35,7 +35,6 @@ class Manager:
             httpx.InvalidURL,
         )
         self._host = host
-        self._free_mb = free_mb
         self._out = out
         timeout = httpx.Timeout(ANSWER, connect=CONNECT)
         with self._told():

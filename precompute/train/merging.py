@@ -9,7 +9,6 @@ import orjson
 
 from app.errors import PlanError
 
-MODELFILE = "Modelfile"
 PARAMETERS = (("temperature", 0.8), ("top_p", 0.9), ("top_k", 40), ("num_ctx", 4096))
 # Ollama's templates are written in Go's language, a model's own in Jinja: found by a mark of each.
 _CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}

@@ -32,7 +32,7 @@ from precompute.train.needs import (
 from precompute.train.picture import draw_losses
 from precompute.train.recipe import DPO, FULL, QLORA, Recipe, Stage
 
-ADAPTER, MERGED, LOG = "adapter", "merged", "log.json"
+MERGED, LOG = "merged", "log.json"
 # How often the losses are noted in a stage.
 _NOTES = 40
 

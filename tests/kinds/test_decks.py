@@ -56,6 +56,7 @@ class ServedEcho:
     body = b'{"id":"echo"}'
 
     def __init__(self, deck: EchoDeck, serving: Serving) -> None:
+        self.deck: AnyDeck = deck
         self.index = IndexHolder(serving.settings.store_options, deck.id, serving.clock)
 
     def health(self) -> dict[str, Any]:
