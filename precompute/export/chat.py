@@ -1,12 +1,14 @@
-"""Decks of characters as conversations: a message, answered by a line in the character's voice.
+"""Decks of characters as conversations: messages, answered by lines in the character's voice.
 
-The system text is the character's name, or her whole persona, followed by what the line depends on
-(time, weekday, season) and by the mood of the one who speaks to her. A vetted line answers one of the messages that the deck's `said.json` lists for its
-intent; each line stands in one row.
+The system text is the character's name, or her whole persona, followed by what the lines depend on
+(the user's name, time, weekday, season) and by the mood of the one who speaks to her. A vetted line
+answers a message of the deck, alone or after others (`precompute.export.exchanges`); it is the last
+of one row.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
@@ -15,12 +17,13 @@ from typing import Any
 from app.errors import DeckError
 from app.kinds.chat.by_example import load_by_example
 from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
-from app.kinds.chat.intents import Intent
-from app.kinds.chat.lines import NAME_SLOT, Line
+from app.kinds.chat.lines import NAME_SLOT, RECALL
+from app.kinds.chat.things import THING
 from app.kinds.chat.turn import persona
 from app.kinds.reading import Reader
 from app.store.entry import Entry
 from app.store.key import Query
+from precompute.export.exchanges import Conversation, Exchanges, Sides, when_of
 from precompute.export.material import (
     RowOptions,
     Stored,
@@ -56,13 +59,18 @@ class ChatMaterial:
         self._texts = texts
         self._names: Sequence[str] = texts["names"]
         self._said = _said(deck)
+        self._sides = Sides(deck, options)
+        # A deck need not say what users answer; the lines of its topics then make no rows.
+        self._answers: Mapping[str, Any] = texts.get("answers", {})
         self._emotions = {
             intent: mood for mood, intents in deck.moods.items() for intent in intents
         }
 
     def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
         """The deck's lines, the lines that a model wrote for its patterns, and learned answers."""
-        yield from self._vetted(left_out)
+        for character in self._deck.characters:
+            yield from self._vetted(character, left_out)
+        self._count_others(left_out)
         for entry in stored.current():
             row = self._cooked(entry, stored.origin(entry))
             if row:
@@ -75,11 +83,11 @@ class ChatMaterial:
         picks = dict(query.picks)
         character = self._deck.character_by_id[picks["character"]]
         when = {"time": (picks.get("time", ""),), **self._mood(picks.get("intent", ""))}
-        return self._turns(character, self._message(query), "", when)
+        return self._system_turn(character, "", when), Turn(USER, self._message(query))
 
     def group(self, query: Query) -> str:
-        """The answers to one message are a group."""
-        return f"{dict(query.picks).get('intent', '')}/{self._message(query)}"
+        """The answers to one message, however it is spelt, are a group."""
+        return self._sides.group(self._message(query))
 
     def text(self, response: Mapping[str, str]) -> str:
         """The line."""
@@ -89,38 +97,54 @@ class ChatMaterial:
         """What a model wrote, as a response that the gate can judge."""
         return {"text": answer.strip()}
 
-    def _vetted(self, left_out: Counter[str]) -> Iterator[Row]:
-        numbers: Counter[tuple[str, str]] = Counter()
-        for character, intent_id, line in self._deck.all_lines():
-            said = self._said.get(intent_id, ())
-            intent = self._deck.intent_by_id.get(intent_id)
-            if not intent or not said:
-                left_out["lines without a message of their own (fallbacks, topics)"] += 1
-            elif intent.careful:
+    def _vetted(self, character: Character, left_out: Counter[str]) -> Iterator[Row]:
+        """Each line once, as the last of a conversation."""
+        exchanges = Exchanges(
+            self._deck, character, self._said, self._emotions, self._answers, self._sides
+        )
+        rng = Random(f"{self._seed} {character.id}")
+        single = (
+            (self._sides.group(one.said), exchanges.with_history(one, rng))
+            for one in exchanges.single
+        )
+        several = (exchanges.answered(rng, left_out), exchanges.recalled(rng, left_out))
+        numbers: Counter[str] = Counter()
+        for group, turns in itertools.chain(single, *several):
+            pool = turns[-1].pool
+            name = f"{character.id}/{pool}/{numbers[pool]}"
+            numbers[pool] += 1
+            yield self._row(character, name, group, turns, exchanges.mood(turns))
+
+    def _count_others(self, left_out: Counter[str]) -> None:
+        """Count the lines that are no answer to a message of the deck."""
+        for _, pool, _ in self._deck.all_lines():
+            intent = self._deck.intent_by_id.get(pool)
+            if intent and intent.careful:
                 # They are answered by vetted lines at the event too, never by a model.
                 left_out["lines about life and death"] += 1
-            else:
-                number = numbers[character.id, intent_id]
-                numbers[character.id, intent_id] += 1
-                message = said[number % len(said)]
-                yield self._row(character, intent, message, line, number)
+            elif not (intent and pool in self._said) and not _follows(pool):
+                left_out["lines without a message of their own (fallbacks, things)"] += 1
 
     def _row(
-        self, character: Character, intent: Intent, message: str, line: Line, number: int
+        self, character: Character, name: str, group: str, turns: Conversation, mood: str
     ) -> Row:
-        name = Random(f"{self._seed} {line.text}").choice(self._names) if line.named else ""
-        answer = line.text.replace(NAME_SLOT, name)
+        last = turns[-1]
+        user = ""
+        if any(NAME_SLOT in one.text for one in turns):
+            user = Random(f"{self._seed} {last.line.text}").choice(self._names)
+        when = {**(when_of(turns) or {}), **({"mood": (mood,)} if mood else {})}
+        messages = [self._system_turn(character, user, when)]
+        for one in turns:
+            messages.append(Turn(USER, one.said))
+            messages.append(Turn(ASSISTANT, one.text.replace(NAME_SLOT, user)))
         return Row(
-            f"{character.id}/{intent.id}/{number}",
-            f"{intent.id}/{message}",
-            (
-                *self._turns(character, message, name, {**line.when, **self._mood(intent.id)}),
-                Turn(ASSISTANT, answer),
-            ),
-            self._deck.message_query(character, message),
-            {"text": answer},
+            name,
+            group,
+            tuple(messages),
+            self._deck.message_query(character, last.said),
+            {"text": messages[-1].content},
             Origin(LINE, MODEL, licence_of(LINE)),
-            self._about(character, intent.id),
+            self._about(character, list(dict.fromkeys(one.pool for one in turns)), mood),
             vetted=True,
         )
 
@@ -139,7 +163,7 @@ class ChatMaterial:
             entry.query,
             entry.response,
             origin,
-            self._about(character, intent),
+            self._about(character, [intent] if intent else [], self._emotions.get(intent, "")),
         )
 
     def _mood(self, intent: str) -> dict[str, tuple[str]]:
@@ -154,24 +178,30 @@ class ChatMaterial:
         said = self._said[picks["intent"]]
         return Random(f"{self._seed} {query.key}").choice(said)
 
-    def _turns(
-        self, character: Character, message: str, name: str, when: Mapping[str, Sequence[str]]
-    ) -> tuple[Turn, ...]:
-        # A deck need not say the mood.
+    def _system_turn(
+        self, character: Character, user: str, when: Mapping[str, Sequence[str]]
+    ) -> Turn:
+        # A deck need not say the mood, nor the user's name.
         texts = {what: self._texts.get(what, {}) for what in when}
         notes = [texts[what].get(allowed[0], "") for what, allowed in when.items()]
-        values = {"name": character.name, "persona": persona(character, name)}
-        system = "".join([fill(self._system, values), *notes])
-        return Turn(SYSTEM, system), Turn(USER, message)
+        values = {"name": character.name, "persona": persona(character, user)}
+        system = fill(self._system, values)
+        if user and user not in system:
+            system += fill(self._texts.get("user", ""), {"user": user})
+        return Turn(SYSTEM, "".join([system, *notes]))
 
-    def _about(self, character: Character, intent: str) -> dict[str, Any]:
-        mood = self._emotions.get(intent)
+    def _about(self, character: Character, topics: Sequence[str], mood: str) -> dict[str, Any]:
         return {
             "character": character.id,
-            "topics": [intent] if intent else [],
+            "topics": topics,
             "emotions": [mood] if mood else _NEUTRAL,
             "affection_level": "friend",
         }
+
+
+def _follows(pool: str) -> bool:
+    """Whether the lines of a pool need something before them: a question, or what was told."""
+    return pool.startswith(RECALL) or ("." in pool and not pool.startswith(THING))
 
 
 def _said(deck: PatternDeck) -> dict[str, tuple[str, ...]]:

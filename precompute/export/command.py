@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from app.kinds.kind import AnyDeck, AnyGate
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
 from precompute.export.anonymise import Anonymiser
+from precompute.export.circumstances import augmented
 from precompute.export.forms import FORMS, Files, Form, dataset_info
 from precompute.export.material import (
     RESTRICTED,
@@ -29,8 +31,8 @@ from precompute.export.material import (
 )
 from precompute.export.pairs import known_pairs
 from precompute.export.rows import SYSTEM, USER, Origin, Pair, Row, Turn
-from precompute.export.scenarios import ScenarioOptions, augmented, write_scenarios
-from precompute.export.split import TRAIN, VALIDATION, split
+from precompute.export.scenarios import ScenarioOptions, write_scenarios
+from precompute.export.split import TRAIN, VALIDATION, side, split
 from precompute.export.verdicts import Comparison, compare
 
 MANIFEST = "manifest.json"
@@ -82,13 +84,14 @@ def export(options: ExportOptions, asked: Asked, context: BuildContext) -> int:
     """Write the data set; returns the exit status. Raises OperatorError."""
     form, deck = FORMS[options.form], context.deck
     _prepare(options.out)
-    material = material_of(deck, RowOptions(options.system, options.seed))
+    material = material_of(deck, RowOptions(options.system, options.seed, options.validation))
     gate = kind_of(deck).gate(deck)
     stored = Stored(context.settings, deck.id)
     left_out: Counter[str] = Counter()
     rows = list(_allowed(material.rows(stored, left_out), options, gate, left_out))
     if options.augment:
-        rows += list(augmented(deck, rows, options.augment, options.seed))
+        side_of = partial(side, share=options.validation, seed=options.seed)
+        rows += list(augmented(deck, rows, options.augment, options.seed, side_of))
     if asked.writer:
         rows += _written(options, asked.writer, context, left_out)
     anonymiser = Anonymiser(_names(deck))
@@ -212,9 +215,10 @@ def _judged(
 ) -> Iterator[Pair]:
     """Pairs from a round robin over the answers to one query, ranked by their shares of wins."""
     text = training_texts(context.deck.folder, {"compare": str})["compare"]
-    by_query: dict[str, list[Row]] = {}
+    by_query: dict[tuple[str, Sequence[Turn]], list[Row]] = {}
     for row in rows:
-        by_query.setdefault(row.query.key, []).append(row)
+        # What was said before belongs to what is answered.
+        by_query.setdefault((row.query.key, row.earlier), []).append(row)
     several = {key: found[:MOST_ANSWERS] for key, found in by_query.items() if len(found) > 1}
     left_out["queries with one answer, which nothing can be compared with"] += len(by_query) - len(
         several
@@ -249,8 +253,8 @@ def _asked(row: Row) -> str:
 
 def _files(form: Form, deck: AnyDeck, sides: dict[str, list[Item]]) -> Files:
     files: Files = {}
-    for side in (TRAIN, VALIDATION):
-        files |= form.write(side, sides[side])
+    for name in (TRAIN, VALIDATION):
+        files |= form.write(name, sides[name])
     if form.name == "llamafactory":
         info = dataset_info(deck.id, files)
         files["dataset_info.json"] = orjson.dumps(info, option=orjson.OPT_INDENT_2)
@@ -301,8 +305,8 @@ def _manifest(
         "format": options.form,
         "seed": options.seed,
         "system": options.system,
-        "rows": {side: len(found) for side, found in sides.items()},
-        "groups": {side: len({item.group for item in found}) for side, found in sides.items()},
+        "rows": {name: len(found) for name, found in sides.items()},
+        "groups": {name: len({item.group for item in found}) for name, found in sides.items()},
         "augmented": sum("augmented" in item.about for item in items if isinstance(item, Row)),
         "sources": dict(Counter(item.origin.source for item in items).most_common()),
         "licences": dict(Counter(item.origin.licence for item in items).most_common()),
@@ -335,7 +339,7 @@ def _print(context: BuildContext, options: ExportOptions, manifest: dict[str, An
     rows = manifest["rows"]
     sources = ", ".join(f"{name} {count:,}" for name, count in manifest["sources"].items())
     shown: list[tuple[str, object]] = [
-        ("rows", ", ".join(f"{side} {count:,}" for side, count in rows.items())),
+        ("rows", ", ".join(f"{name} {count:,}" for name, count in rows.items())),
         ("by source", sources),
         *((f"left out: {reason}", f"{count:,}") for reason, count in manifest["left_out"].items()),
         ("files", ", ".join(manifest["files"])),

@@ -70,10 +70,14 @@ class Material(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """`system` is "short" or "whole"; `seed` chooses among titles, names and messages."""
+    """`system` is "short" or "whole"; `seed` chooses among titles, names and messages.
+
+    `validation` is the share of groups that the split holds out.
+    """
 
     system: str = "short"
     seed: int = 0
+    validation: float = 0.1
 
 
 def material_of(deck: AnyDeck, options: RowOptions) -> Material:

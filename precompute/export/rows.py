@@ -72,6 +72,11 @@ class Row:
         return self.turns[:-1]
 
     @property
+    def earlier(self) -> tuple[Turn, ...]:
+        """What was said before the last message."""
+        return tuple(turn for turn in self.turns[:-2] if turn.role != SYSTEM)
+
+    @property
     def answer(self) -> str:
         """The text to be learned."""
         return self.turns[-1].content

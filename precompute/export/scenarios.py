@@ -1,9 +1,6 @@
-"""Conversations for training: a persona in a situation, with feeling, relationship and memory.
+"""Conversations that a model writes: a persona in a situation, with feeling, relationship and memory.
 
-A model writes them (`write_scenarios`), or they are the deck's own answers under other circumstances
-(`augmented`).
-
-The deck's `training.json` has the lists (`scenarios`: emotions, relationships, memories, situations) and
+The deck's `training.json` has the circumstances (`precompute.export.circumstances`), the situations and
 the request. Each conversation is one question; a line of hers that the gate refuses refuses it whole.
 """
 
@@ -12,10 +9,10 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from app.errors import DeckError, PlanError
 from app.kinds.chat.deck import Character, PatternDeck
@@ -25,6 +22,7 @@ from app.kinds.kind import AnyDeck
 from app.providers import Prompt
 from app.providers.reply import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
+from precompute.export.circumstances import CIRCUMSTANCES, circumstances
 from precompute.export.material import TRAINING_FILE, fill, licence_of, training_texts
 from precompute.export.questions import Question, ask
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
@@ -44,8 +42,7 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["messages"],
 }
 _TOKENS_A_TURN = 90
-_CIRCUMSTANCES = ("emotions", "relationships", "memories")
-_LISTS = (*_CIRCUMSTANCES, "situations")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,44 +98,11 @@ def write_scenarios(
         )
 
 
-def augmented(deck: AnyDeck, rows: Sequence[Row], times: int, seed: int) -> Iterator[Row]:
-    """Each row `times` more, with an emotion, a relationship and a memory in its system text.
-
-    The answer stays as it is, and the group: a model learns that the voice holds whatever is said of
-    the moment. Each sentence of the deck's lists comes about equally often. Raises PlanError for a
-    deck without characters, DeckError.
-    """
-    if not isinstance(deck, PatternDeck):
-        raise PlanError(f"--augment: deck {deck.id!r} has no characters")
-    texts = _scenario_texts(deck)
-    rng = Random(seed)
-    dealt = {name: _dealt(list(texts[name]), rng) for name in _CIRCUMSTANCES}
-    for row in rows:
-        for number in range(1, times + 1):
-            drawn = {name: next(dealt[name]) for name in _CIRCUMSTANCES}
-            yield _under(row, number, drawn, "".join(texts[n][key] for n, key in drawn.items()))
-
-
-def _under(row: Row, number: int, drawn: Mapping[str, str], added: str) -> Row:
-    about = {
-        **row.about,
-        "emotions": [drawn["emotions"]],
-        "affection_level": drawn["relationships"],
-        "memories": [drawn["memories"]],
-        "augmented": "template",
-    }
-    system, *said = row.turns
-    turns = (Turn(SYSTEM, system.content + added), *said)
-    return replace(row, id=f"{row.id}/augmented/{number}", turns=turns, about=about)
-
-
 def _scenario_texts(deck: PatternDeck) -> Mapping[str, Any]:
     found: Mapping[str, Any] = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
-    for name in _LISTS:
-        if not isinstance(found.get(name), dict) or not found[name]:
+    for name, kind in (("situations", dict), ("ask", str)):
+        if not isinstance(found.get(name), kind) or not found[name]:
             raise DeckError(str(deck.folder), TRAINING_FILE, f"scenarios: {name} is missing")
-    if not isinstance(found.get("ask"), str):
-        raise DeckError(str(deck.folder), TRAINING_FILE, "scenarios: ask is missing")
     return found
 
 
@@ -147,21 +111,19 @@ def _drawn(
 ) -> Iterator[Scenario]:
     """Scenarios in which every emotion, relationship and situation comes about equally often."""
     rng = Random(options.seed)
-    dealt = {name: _dealt(list(texts[name]), rng) for name in _LISTS}
+    known = circumstances(deck)
+    dealt = [_dealt([one for one in known if one.kind == kind], rng) for kind in CIRCUMSTANCES]
+    situations = _dealt(list(texts["situations"]), rng)
     characters = itertools.cycle(deck.characters)
     for _ in range(options.count):
-        emotion, relationship, memory, situation = (next(dealt[name]) for name in _LISTS)
+        drawn = [next(ones) for ones in dealt]
         character = next(characters)
-        added = [
-            texts["emotions"][emotion],
-            texts["relationships"][relationship],
-            texts["memories"][memory],
-        ]
-        system = persona(character, "") + "".join(added)
-        yield Scenario(character, emotion, relationship, memory, situation, system)
+        system = persona(character, "") + "".join(one.text for one in drawn)
+        emotion, relationship, memory = (one.id for one in drawn)
+        yield Scenario(character, emotion, relationship, memory, next(situations), system)
 
 
-def _dealt(values: list[str], rng: Random) -> Iterator[str]:
+def _dealt(values: list[T], rng: Random) -> Iterator[T]:
     """The values in random order, all of them before one comes again."""
     while True:
         rng.shuffle(values)

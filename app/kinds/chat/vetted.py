@@ -80,7 +80,7 @@ class RulesTier:
         )
         if more is None:
             return reply
-        text = _joined([reply.text, more.text], turn.deck.rules.script)
+        text = one_after_another([reply.text, more.text], turn.deck.rules.script)
         return reply._replace(text=text, pools=(*reply.pools, *more.pools), asks=more.asks)
 
     def careful(self, turn: Turn, step: Step) -> Reply:
@@ -89,7 +89,7 @@ class RulesTier:
         pools = (step, *FOLLOWING[step]) if care else (step,)
         said = (self.next(turn, pool, self.name) for pool in pools)
         parts = [reply for reply in said if reply]
-        text = _joined([part.text for part in parts], turn.deck.rules.script)
+        text = one_after_another([part.text for part in parts], turn.deck.rules.script)
         numbers = care.spelled(whole=step is Step.CRISIS) if care else ""
         return parts[0]._replace(text=f"{text}\n{numbers}".rstrip())
 
@@ -148,7 +148,8 @@ class RulesTier:
         return lines
 
 
-def _joined(sentences: Sequence[str], script: str) -> str:
+def one_after_another(sentences: Sequence[str], script: str) -> str:
+    """Lines as one text."""
     if script != "ja":
         return " ".join(sentences)
     # Lines may lack a closing mark, which they need before another sentence.

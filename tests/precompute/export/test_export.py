@@ -7,17 +7,22 @@ import csv
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.errors import PlanError
+from app.errors import DeckError, PlanError
+from app.kinds.chat.deck import load_pattern_deck
+from app.kinds.chat.message import spelling
 from app.store.entry import Entry
 from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
+from precompute.export.circumstances import circumstances
 from precompute.export.forms import FORMS
 from tests.kit import poem_deck
 from tests.making import DECKS, write_json
@@ -117,17 +122,13 @@ def test_recorded_prompts_export_too(recorded: Place, form: str) -> None:
 
 
 def test_a_hand_stands_on_one_side(box: Place) -> None:
-    """Plays of one hand, and answers to one message, are never both learned and held out."""
-    for deck in ("poem", "chat"):
-        out = box.export("csv", deck=deck)
-        sides = [
-            {row["group"] for row in csv.DictReader(text.splitlines())}
-            for text in (
-                (out / f"{side}.csv").read_text("utf-8-sig") for side in ("train", "validation")
-            )
-        ]
-        assert all(sides)
-        assert not sides[0] & sides[1]
+    """Plays of one hand are never both learned and held out."""
+    sides = [
+        {row["group"] for row in csv.DictReader(text.splitlines())}
+        for text in ((box.export("csv") / f"{side}.csv").read_text("utf-8-sig") for side in SIDES)
+    ]
+    assert all(sides)
+    assert not sides[0] & sides[1]
 
 
 def test_a_system_text_says_what_the_answer_depends_on(talk: list[Any]) -> None:
@@ -144,37 +145,117 @@ def test_a_system_text_says_what_the_answer_depends_on(talk: list[Any]) -> None:
     assert sum(count for text, count in systems.items() if low in text) > 3
 
 
-@pytest.mark.parametrize("deck", ["chat", "harbour"])
-def test_answers_are_augmented_by_template(box: Place, deck: str) -> None:
-    """Each answer comes again with emotion, relationship and memory, on the same side, unchanged."""
-    plain = box.export("conversations", deck=deck)
-    before = [json.loads((plain / f"{side}.json").read_bytes())["conversations"] for side in SIDES]
+@pytest.fixture(scope="module", params=["harbour", pytest.param("chat", marks=pytest.mark.long)])
+def augmented(request: pytest.FixtureRequest, box: Place) -> tuple[str, list[list[Any]]]:
+    """A deck of characters, and its conversations with others under two circumstances, by side."""
+    deck = str(request.param)
     out = box.export("conversations", "--augment", 2, deck=deck)
-    told = manifest(out)
+    assert checked(out) == sum(manifest(out)["rows"].values())
+    both = [json.loads((out / f"{side}.json").read_bytes())["conversations"] for side in SIDES]
+    assert manifest(out)["augmented"] == sum(
+        "augmented" in row["metadata"] for rows in both for row in rows
+    )
+    return deck, both
+
+
+def test_nothing_that_was_said_stands_on_both_sides(augmented: tuple[str, list[list[Any]]]) -> None:
+    """No message, in no spelling that is read as the same, and no line is both learned and held out."""
+    deck = load_pattern_deck(DECKS / augmented[0])
+
+    def spelt(message: dict[str, str]) -> tuple[str, str]:
+        text = message["content"]
+        for character in deck.characters if message["role"] == "user" else ():
+            text = spelling(text, character.called)
+        return message["role"], text
+
+    learned, held_out = (
+        {spelt(message) for row in rows for message in row["messages"]} for rows in augmented[1]
+    )
+    assert len(held_out) > 30
+    assert not learned & held_out
+
+
+def test_lines_come_after_what_was_said_before(augmented: tuple[str, list[list[Any]]]) -> None:
+    """Conversations have one to three exchanges; the character reads their answers as we meant them."""
+    deck = load_pattern_deck(DECKS / augmented[0])
+    rows = [row for side in augmented[1] for row in side if "augmented" not in row["metadata"]]
+    exchanges = Counter(len(row["messages"]) // 2 for row in rows)
+    assert set(exchanges) == {1, 2, 3}
+    assert exchanges[2] > len(rows) / 10
+    answered = recalled = 0
+    for row in rows:
+        character, pool, _ = row["metadata"]["id"].split("/")
+        talk = deck.talks[character]
+        mention = deck.character_by_id[character].mention
+        said = [one["content"] for one in row["messages"]]
+        topic, _, kind = pool.partition(".")
+        if pool.startswith("recall_"):
+            recalled += 1
+            intent = frozenset(row["metadata"]["topics"][:1])
+            heard = talk.hearing.text(said[0], mention)
+            told = {what for what, _ in talk.hearing.told(heard, intent)}
+            assert pool.removeprefix("recall_") in told
+        elif kind and kind != "opener":
+            answered += 1
+            answer = talk.hearing.answer(talk.topics[topic], talk.hearing.text(said[-2], mention))
+            assert answer
+            assert answer.kind == kind
+            asking = {
+                line.text.rpartition("}")[2]
+                for name, lines in deck.lines[character].items()
+                for line in lines
+                if line.asks == topic or name == f"{topic}.opener"
+            }
+            assert any(said[-3].endswith(end) for end in asking)
+    assert answered > 50
+    assert recalled > 3
+
+
+def test_answers_under_a_circumstance_carry_it(augmented: tuple[str, list[list[Any]]]) -> None:
+    """The same messages with an emotion, a relationship or a memory get another line, which has it."""
+    deck, sides = augmented
     listed = json.loads((DECKS / deck / "training.json").read_bytes())["scenarios"]
-    used: dict[str, set[str]] = {"emotions": set(), "relationships": set(), "memories": set()}
-    for side, own in zip(SIDES, before, strict=True):
-        rows = json.loads((out / f"{side}.json").read_bytes())["conversations"]
-        added = [row for row in rows if "augmented" in row["metadata"]]
-        assert len(rows) == 3 * len(own)
-        assert len(added) == 2 * len(own)
-        first = {row["metadata"]["id"]: row for row in own}
-        for row in added:
-            about = row["metadata"]
-            source = first[about["id"].partition("/augmented/")[0]]
-            assert row["messages"] == source["messages"]
-            sentence = (
-                listed["emotions"][about["emotions"][0]]
-                + listed["relationships"][about["affection_level"]]
-                + listed["memories"][about["memories"][0]]
+    names = {"emotions": "emotions", "relationships": "affection_level", "memories": "memories"}
+    used: Counter[tuple[str, str]] = Counter()
+    for rows in sides:
+        first = {row["metadata"]["id"]: row for row in rows}
+        for row in (row for row in rows if "augmented" in row["metadata"]):
+            source = first[row["metadata"]["id"].partition("/augmented/")[0]]
+            assert row["messages"][:-1] == source["messages"][:-1]
+            assert row["messages"][-1] != source["messages"][-1]
+            added = row["system"].removeprefix(source["system"])
+            kind, name, circumstance = next(
+                (kind, name, value)
+                for kind in names
+                for name, value in listed[kind].items()
+                if isinstance(value, dict) and value["text"] == added
             )
-            assert row["system"] == source["system"] + sentence
-            used["emotions"].update(about["emotions"])
-            used["relationships"].add(about["affection_level"])
-            used["memories"].update(about["memories"])
-    assert told["augmented"] == told["rows"]["train"] * 2 // 3 + told["rows"]["validation"] * 2 // 3
-    assert used == {name: set(listed[name]) for name in used}
-    assert checked(out) == sum(told["rows"].values())
+            assert row["metadata"][names[kind]] in (name, [name])
+            assert re.search(circumstance.get("says", ""), row["messages"][-1]["content"])
+            used[kind, name] += 1
+    assert {kind for kind, _ in used} == set(names)
+    assert len(used) > 8
+    assert max(used.values()) < sum(used.values()) / 2
+
+
+FAULTS_OF_CIRCUMSTANCES = {
+    "a pool that is not there": ({"text": "x", "lines": ["none"]}, "names of pools"),
+    "another member": ({"text": "x", "say": "y"}, "'say' is none of text, lines, says, it"),
+    "no text": ({"says": "y"}, "expected a text"),
+    "no expression": ({"text": "x", "says": "("}, "says: "),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_CIRCUMSTANCES)
+def test_faults_of_circumstances_name_them(tmp_path: Path, fault: str) -> None:
+    """What training.json says wrongly of a circumstance is an error with its name."""
+    value, said = FAULTS_OF_CIRCUMSTANCES[fault]
+    texts = json.loads((DECKS / "harbour" / "training.json").read_bytes())
+    texts["scenarios"]["emotions"]["happy"] = value
+    write_json(tmp_path / "training.json", texts)
+    deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
+    with pytest.raises(DeckError, match=f"emotions: happy: .*{re.escape(said)}"):
+        circumstances(deck)
 
 
 def test_the_same_seed_gives_the_same_files(box: Place) -> None:
@@ -305,8 +386,9 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
 
 @pytest.fixture(scope="module")
 def talk(box: Place) -> list[Any]:
-    """The rows of a chat deck."""
-    return lines(box.export("openai", deck="harbour") / "train.jsonl")
+    """The rows of a chat deck in which one message is answered."""
+    rows = lines(box.export("openai", deck="harbour") / "train.jsonl")
+    return [row for row in rows if len(row["messages"]) == 3]
 
 
 @pytest.mark.parametrize("kind", WRONG)
