@@ -197,7 +197,9 @@ def change(container: Any, key: Any, rng: random.Random) -> None:
     elif how == 1 and isinstance(container, list):
         container.extend(deepcopy(container[:3]))
     elif how == 2 and isinstance(container, dict):
-        container[rng.choice(("extra", "stream", "content", "type", "n"))] = deepcopy(rng.choice(ODD))
+        container[rng.choice(("extra", "stream", "content", "type", "n"))] = deepcopy(
+            rng.choice(ODD)
+        )
     else:
         del container[key]
 
