@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, ExpressionError, any_of
+from app.kinds.chat.expressions import Expression
+from app.kinds.chat.files import PatternReader
 from app.kinds.chat.message import normalise
-from app.kinds.reading import Reader
 
 CARE_FILE = "care.json"
 # The members of `care.json`, with what they mean.
@@ -241,7 +241,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
     """Read and check a deck's `care.json`; None if there is none. Raises DeckError."""
     if not (folder / CARE_FILE).exists():
         return None
-    reader = Reader(folder, CARE_FILE)
+    reader = PatternReader(folder, CARE_FILE)
     root = reader.value
     reader.only(root, "", MEMBERS)
     for needed in (Step.CRISIS, Step.DOUBT):
@@ -264,7 +264,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
     )
 
 
-def _plan(reader: Reader, raw: Mapping[str, Any]) -> Plan:
+def _plan(reader: PatternReader, raw: Mapping[str, Any]) -> Plan:
     reader.only(raw, "plan", Plan._fields)
     plan = Plan(**raw)
     if not all(isinstance(value, int | float) and 1 <= value <= 255 for value in plan):
@@ -275,7 +275,7 @@ def _plan(reader: Reader, raw: Mapping[str, Any]) -> Plan:
 _COUNTRY = ("name", "checked", "emergency", "contacts")
 
 
-def _country(reader: Reader, country: str, raw: Any) -> Country:
+def _country(reader: PatternReader, country: str, raw: Any) -> Country:
     place = f"countries {country}"
     reader.only(raw, place, _COUNTRY)
     try:
@@ -299,14 +299,13 @@ def _country(reader: Reader, country: str, raw: Any) -> Country:
     )
 
 
-def _expressions(reader: Reader, raw: Mapping[str, Any]) -> Iterable[tuple[Sign, Expression]]:
+def _expressions(
+    reader: PatternReader, raw: Mapping[str, Any]
+) -> Iterable[tuple[Sign, Expression]]:
     allowed = (Sign.LOW, Sign.CONTEXT, Sign.RELIEF, Sign.DENIAL, Sign.YES)
     for name, value in raw.items():
         if name not in allowed:
             raise reader.fail("signs", f"unknown {name!r}; known: {[str(a) for a in allowed]}")
-        try:
-            expression = any_of(reader.strings(value, f"signs {name}"))
-        except ExpressionError as error:
-            raise reader.fail(f"signs {name}", str(error)) from None
-        if expression:
+        place = f"signs {name}"
+        if expression := reader.any(reader.strings(value, place), place):
             yield Sign(name), expression

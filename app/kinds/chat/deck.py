@@ -30,7 +30,7 @@ from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.care import Care, Sign, load_care
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, load_classifier
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.expressions import Expression, any_of, compiled
+from app.kinds.chat.expressions import Expression, compiled
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.hearing import load_hearing
 from app.kinds.chat.intents import (
@@ -382,7 +382,7 @@ def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
         elif isinstance(default, str):
             values[name] = reader.member(answer, name, str, "answer")
         elif name == "promises":
-            values[name] = any_of(e.pattern for e in reader.expressions(value, f"answer {name}"))
+            values[name] = reader.any(reader.strings(value, f"answer {name}"), f"answer {name}")
         elif name == "characters":
             least, most = reader.items(value, "answer characters")
             values[name] = (int(least), int(most))

@@ -14,7 +14,7 @@ So a look-around may be used only if nothing else has to match the same characte
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import re2
@@ -67,15 +67,9 @@ def compiled(expression: str, *, by_line: bool = False, memory: int = 0) -> Expr
     With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest
     of the leftmost matches is found.
     """
-    if len(expression) > _LONGEST:
-        raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
-    options = re2.Options()
-    options.max_mem = memory or (_MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY)
-    options.log_errors = False
-    options.longest_match = options.never_nl = by_line
-    text = translated(expression)
+    text, options = _prepared(expression, by_line=by_line, memory=memory)
     try:
-        found: Expression = re2.compile(f"(?m:{text})" if by_line else text, options)  # type: ignore[no-untyped-call]
+        found: Expression = re2.compile(text, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
         cause = error.args[0] if error.args else error
         why = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
@@ -83,28 +77,63 @@ def compiled(expression: str, *, by_line: bool = False, memory: int = 0) -> Expr
     return found
 
 
+def _prepared(expression: str, *, by_line: bool, memory: int = 0) -> tuple[str, Any]:
+    """The text and options of an expression for RE2. Raises ExpressionError."""
+    if len(expression) > _LONGEST:
+        raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
+    options = re2.Options()
+    options.max_mem = memory or (_MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY)
+    options.log_errors = False
+    options.longest_match = options.never_nl = by_line
+    text = translated(expression)
+    return f"(?m:{text})" if by_line else text, options
+
+
+def either(expressions: Iterable[str]) -> str:
+    """An expression that matches if any of `expressions` does; empty if there are none."""
+    return "|".join(f"(?:{expression})" for expression in expressions)
+
+
 def any_of(
     expressions: Iterable[str], *, by_line: bool = False, memory: int = 0
 ) -> Expression | None:
-    """One expression that matches if any of `expressions` does; None if there are none."""
-    joined = "|".join(f"(?:{expression})" for expression in expressions)
+    """The same, compiled; None if there are none."""
+    joined = either(expressions)
     return compiled(joined, by_line=by_line, memory=memory) if joined else None
 
 
 class Prefilter:
-    """Finds quickly which expressions can match a text, by literals that a match must contain."""
+    """Compiles expressions, and finds quickly which of them can match a text.
 
-    def __init__(self, expressions: Sequence[Expression]) -> None:
+    It knows literals that a match must contain. RE2's filter compiles what is added to it: the
+    expressions are taken from there, because compiled by themselves as well they would take time and
+    memory twice.
+    """
+
+    def __init__(self) -> None:
         self._filter = re2.Filter()  # type: ignore[no-untyped-call]
-        for expression in expressions:
-            self._filter.Add(expression.pattern, expression.options)  # type: ignore[no-untyped-call]
-        self._empty = not expressions
-        if expressions:
+        self._count = 0
+
+    def add(self, expression: str) -> Expression:
+        """Compile the next expression, as `compiled` does with `by_line`. Raises ExpressionError."""
+        try:
+            number = self._filter.Add(*_prepared(expression, by_line=True))  # type: ignore[no-untyped-call]
+        except re2.error:
+            # It does not say what is wrong; this does.
+            compiled(expression, by_line=True)
+            raise
+        self._count += 1
+        found: Expression = self._filter.re(number)  # type: ignore[no-untyped-call]
+        return found
+
+    def finish(self) -> None:
+        """To be called after the last `add`."""
+        if self._count:
             self._filter.Compile()  # type: ignore[no-untyped-call]
 
     def possible(self, text: str) -> frozenset[int]:
-        """The numbers of the expressions that may match; all others do not."""
-        if self._empty:
+        """The numbers of the expressions that may match, in the order of adding; others do not."""
+        if not self._count:
             return frozenset()
         # None if no expression may match.
         return frozenset(self._filter.Match(text, True) or ())  # type: ignore[no-untyped-call]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from app.kinds.chat.expressions import Expression, ExpressionError, compiled
+from app.kinds.chat.expressions import Expression, ExpressionError, compiled, either
 from app.kinds.reading import Reader
 
 
@@ -14,10 +14,10 @@ class PatternReader(Reader):
 
     def known(self, values: Iterable[str], known: Iterable[str], place: str) -> frozenset[str]:
         """Names that must be among the known ones."""
-        strange = sorted(set(values) - set(known))
-        if strange:
-            raise self.fail(place, f"unknown {strange[0]!r}; known: {sorted(known)}")
-        return frozenset(values)
+        found = frozenset(values)
+        if strange := found.difference(known):
+            raise self.fail(place, f"unknown {min(strange)!r}; known: {sorted(known)}")
+        return found
 
     def expression(self, text: str, place: str) -> Expression:
         """One expression, compiled."""
@@ -25,6 +25,21 @@ class PatternReader(Reader):
             return compiled(text)
         except ExpressionError as error:
             raise self.fail(place, f"{error}: {text[:200]}") from None
+
+    def any(
+        self,
+        texts: Sequence[str],
+        place: str,
+        compile_one: Callable[[str], Expression] = compiled,
+    ) -> Expression | None:
+        """One expression that matches if any of `texts` does; None if there are none."""
+        try:
+            return compile_one(either(texts)) if texts else None
+        except ExpressionError as error:
+            for text in texts:
+                # Compiled one by one, so that the error names the faulty one.
+                self.expression(text, place)
+            raise self.fail(place, str(error)) from None
 
     def expressions(self, value: Any, place: str) -> tuple[Expression, ...]:
         """A list of expressions, compiled."""

@@ -34,12 +34,13 @@ counts more than an intent that is neither strong nor weak, any other answer onl
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, any_of, literal
+from app.kinds.chat.expressions import Expression, any_of, compiled, literal
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.lines import KIND, RECALL, TOLD
 from app.kinds.chat.memory import NOUN_BYTES
@@ -364,11 +365,8 @@ def load_hearing(folder: Path, intents: Iterable[str]) -> Hearing | None:
 
 
 def _any(reader: PatternReader, value: Any, place: str) -> Expression | None:
-    texts = reader.strings(value, place)
-    for text in texts:
-        # Compiled one by one, so that an error names the faulty one.
-        reader.expression(text, place)
-    return any_of(texts, memory=_MEMORY)
+    compile_one = functools.partial(compiled, memory=_MEMORY)
+    return reader.any(reader.strings(value, place), place, compile_one)
 
 
 def _expectation(reader: PatternReader, raw: Any, place: str) -> Expectation:

@@ -23,6 +23,7 @@ the content contradicts it.
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import re
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample
 from app.kinds.chat.classifier import Classifier
-from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, any_of
+from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, compiled
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.message import PARTING, Asides, asides, clauses, in_hiragana, joined, normalise
 
@@ -135,10 +136,14 @@ class Intent(NamedTuple):
 
 
 class Intents(NamedTuple):
-    """What `intents.json` has; `asides` is None if it names none."""
+    """What `intents.json` has; `asides` is None if it names none.
+
+    The `prefilter` has the expressions of those that have one, in their order.
+    """
 
     all: tuple[Intent, ...]
     asides: Asides | None
+    prefilter: Prefilter
 
 
 class Hit(NamedTuple):
@@ -168,9 +173,8 @@ class IntentReader:
         classifier: Classifier | None,
         by_example: Classifier | None = None,
     ) -> None:
-        searched = [(intent, intent.expression) for intent in intents.all if intent.expression]
-        self._searched = [intent for intent, _ in searched]
-        self._prefilter = Prefilter([expression for _, expression in searched])
+        self._searched = [intent for intent in intents.all if intent.expression]
+        self._prefilter = intents.prefilter
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
         self._narrow = {intent.id for intent in intents.all if intent.narrow}
         self._doubt = next((intent for intent in intents.all if intent.doubt), None)
@@ -398,13 +402,22 @@ class _Expressions:
     def __init__(
         self, reader: PatternReader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]
     ):
+        self.prefilter = Prefilter()
         self._reader = reader
         self._fragments = fragments
         self._shared = vetoes
         self._whole: dict[str, str] = {}
 
+    def filtered(self, value: Any, place: str) -> Expression | None:
+        """A list of expressions as one, which finds the longest match; it is in the prefilter."""
+        return self._reader.any(self._by_head(value, place), place, self.prefilter.add)
+
     def any(self, value: Any, place: str) -> Expression | None:
-        """A list of expressions as one, which finds the longest match."""
+        """The same, without the prefilter."""
+        compile_one = functools.partial(compiled, by_line=True)
+        return self._reader.any(self._by_head(value, place), place, compile_one)
+
+    def _by_head(self, value: Any, place: str) -> list[str]:
         by_head: dict[str, list[str]] = {}
         for text in self._reader.strings(value, place):
             first = _FRAGMENT.match(text)
@@ -412,7 +425,7 @@ class _Expressions:
             by_head.setdefault(head, []).append(text[len(head) :])
         # Expressions that begin with the same fragment share it: it can be most of the automaton.
         joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
-        return self._any([self.expanded(text, place) for text in joined], place, by_line=True)
+        return [self.expanded(text, place) for text in joined]
 
     def expanded(self, text: str, place: str = "asides") -> str:
         """An expression with its fragments filled in."""
@@ -433,16 +446,7 @@ class _Expressions:
                         self._reader.expression(self.expanded(back, place), place),
                     )
                 )
-        return Vetoes(self._any(plain, place), tuple(unless))
-
-    def _any(self, whole: list[str], place: str, *, by_line: bool = False) -> Expression | None:
-        try:
-            return any_of(whole, by_line=by_line)
-        except ExpressionError as error:
-            for expression in whole:
-                # Compiled one by one, so that the error names the faulty one.
-                self._reader.expression(expression, place)
-            raise self._reader.fail(place, str(error)) from None
+        return Vetoes(self._reader.any(plain, place), tuple(unless))
 
     def _listed(self, value: Any, place: str) -> Iterator[Any]:
         if not isinstance(value, list):
@@ -484,7 +488,9 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
         found[one.id] = _bare(one)
     if not found:
         raise reader.fail("", "there is no intent")
-    return Intents(tuple(found.values()), _load_asides(reader, root.get("asides"), expressions))
+    expressions.prefilter.finish()
+    asides_found = _load_asides(reader, root.get("asides"), expressions)
+    return Intents(tuple(found.values()), asides_found, expressions.prefilter)
 
 
 def _bare(one: ByExample) -> Intent:
@@ -533,7 +539,7 @@ def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expr
         grave=bool(raw.get("grave", False)),
         doubt=bool(raw.get("doubt", False)),
         aside=bool(raw.get("aside", False)),
-        expression=expressions.any(raw.get("expressions", []), place),
+        expression=expressions.filtered(raw.get("expressions", []), place),
         vetoes=expressions.vetoes(raw.get("not", []), place),
         message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
         must=reader.optional(raw.get("must"), place),

@@ -120,7 +120,7 @@ def _load_topic(
         expects=reader.member(raw, "expects", str, place),
         options=tuple(_option(text) for text in options),
         opens=bool(raw.get("opener")),
-        about=any_of(e.pattern for e in reader.expressions(raw.get("about", []), place)),
+        about=reader.any(reader.strings(raw.get("about", []), f"{place} about"), place),
         answers=frozenset(answers),
     )
     reader.known([topic.expects], expects, f"{place} expects")

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from app.kinds.chat.deck import PatternDeck
-from app.kinds.chat.expressions import ExpressionError, Prefilter, compiled, translated
+from app.kinds.chat.expressions import ExpressionError, compiled, translated
+from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
 from tests.kinds.chat import kit
 
@@ -79,7 +80,7 @@ def test_what_is_left_out_finds_nothing(deck: PatternDeck, english: PatternDeck)
     """An expression that the prefilter leaves out of the search would not have found anything."""
     for searched in (deck, english):
         with_one = [intent for intent in searched.intents if intent.expression]
-        prefilter = Prefilter([intent.expression for intent in with_one if intent.expression])
+        prefilter = load_intents(searched.folder).prefilter
         said = orjson.loads((searched.folder / "said.json").read_bytes())
         messages = [text for intent in said.values() for text in intent["said"]]
         for text in map(normalise, [*messages, *generated(200, 3)]):
