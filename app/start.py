@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import gc
 import os
 import socket
 import sys
@@ -25,8 +24,6 @@ def main(arguments: Sequence[str] = ()) -> int:
         hint = "settings are variables: TSUKURIOKI_PORT=8001 python -m app; see docs/settings.md"
         print(f"tsukurioki: python -m app takes no arguments; {hint}", file=sys.stderr)
         return 2
-    # The garbage collector need not look again at what is imported by now.
-    gc.freeze()
     try:
         if note := unknown_settings(os.environ):
             print(f"tsukurioki: {note}", file=sys.stderr)

@@ -21,15 +21,15 @@ class Cards:
         return Gate.of(deck)
 
     def prepare(self, deck: Deck) -> Server:
-        """Make the composer, and prove once for all workers that its answers pass the gate."""
+        """Make once for all workers what makes answers, and prove that composed ones pass the gate."""
         # Only what serves needs these.
-        from app.kinds.cards.composing import Composer
         from app.kinds.cards.service import ServedCards
+        from app.kinds.cards.tiers import Makers
 
-        composer = Composer(deck) if deck.composable else None
-        _ = composer and composer.proven
+        makers = Makers.of(deck)
+        _ = makers.composer and makers.composer.proven
 
         def serve(serving: Serving) -> Served:
-            return ServedCards(deck, serving, composer)
+            return ServedCards(deck, serving, makers)
 
         return serve

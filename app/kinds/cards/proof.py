@@ -139,15 +139,23 @@ def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
 def _links_are_short(deck: Deck) -> bool:
     """Whether no link is too long together with the sentence that continues it."""
     return all(
-        len(frame.link.replace(WORD, word)) + len(deck.lang.sentences(sentence.text)[0])
-        <= deck.rules.sentence
+        link + _longest_beginning(deck, form) <= deck.rules.sentence
         for form in deck.pieces.forms
-        for frame in form.frames
-        if not _closed(frame.link, deck)
-        for word in [max(_words(form), key=len)]
-        for by_form in deck.pieces.phrases.values()
-        for sentence in by_form[form.id]
+        if (link := _longest_link(deck, form))
     )
+
+
+def _longest_link(deck: Deck, form: Form) -> int:
+    """The length of the longest link that a sentence continues; 0 if all end with a stop."""
+    word = max(_words(form), key=len)
+    open_links = (frame.link for frame in form.frames if not _closed(frame.link, deck))
+    return max((len(link.replace(WORD, word)) for link in open_links), default=0)
+
+
+def _longest_beginning(deck: Deck, form: Form) -> int:
+    """The length of the longest sentence with which a text for a phrase begins."""
+    texts = (one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id])
+    return max(len(deck.lang.sentences(text)[0]) for text in texts)
 
 
 def spanned(deck: Deck) -> set[str]:
@@ -158,27 +166,33 @@ def spanned(deck: Deck) -> set[str]:
         for at in range(1, len(word)):
             by_signs.setdefault(word[at - 1 : at + 1], []).append((word, at))
     found: set[str] = set()
+    half = (deck.rules.wording + 1) // 2
+    halves = {part for phrase in _phrases(deck) for part in _runs(phrase, half)}
     for lefts, rights in _seams(deck):
         last, first = {left[-1] for left in lefts}, {right[0] for right in rights}
         near = [by_signs[signs] for signs in by_signs if signs[0] in last and signs[1] in first]
         found.update(
             word for words in near for word, at in words if _meets(word, at, lefts, rights)
         )
-        if _quoted_over(deck, lefts, rights):
+        if _quoted_over(deck, halves, lefts, rights):
             found.add("a phrase")
     return found
 
 
-def _quoted_over(deck: Deck, lefts: set[str], rights: set[str]) -> bool:
-    """Whether a phrase can be quoted over a seam; half of the run is then on one of its sides."""
-    size, phrases = deck.rules.wording + 1, _phrases(deck)
+def _quoted_over(deck: Deck, halves: set[str], lefts: set[str], rights: set[str]) -> bool:
+    """Whether a phrase can be quoted over a seam; half of the run is then on one of its sides.
+
+    `halves` are the runs of half the length that the phrases have.
+    """
+    size = deck.rules.wording + 1
     half = size // 2
-    halves = {part for phrase in phrases for part in _runs(phrase, half)}
     pairs = itertools.chain(
         itertools.product(lefts, (right for right in rights if right[:half] in halves)),
         itertools.product((left for left in lefts if left[-half:] in halves), rights),
     )
-    return _quotes(phrases, "\n".join(left[-size:] + right[:size] for left, right in pairs), size)
+    return _quotes(
+        _phrases(deck), "\n".join(left[-size:] + right[:size] for left, right in pairs), size
+    )
 
 
 def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:

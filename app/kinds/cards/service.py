@@ -10,14 +10,13 @@ from typing import Any, NoReturn
 import orjson
 
 from app.errors import RequestError
-from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.cards.stocked import StockTable
-from app.kinds.cards.tiers import CardLadder, CardTier, build_ladder
+from app.kinds.cards.tiers import CardLadder, CardTier, Makers, build_ladder
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
 from app.ledger.deals import DealCounter, permuted
@@ -36,10 +35,10 @@ MOST_WANTED = 10
 class ServedCards:
     """One deck of cards as it is served. `immediate` is the ladder for the event loop.
 
-    `composer`: the deck's, if it was made before the fork.
+    `makers`: the deck's, if they were made before the fork.
     """
 
-    def __init__(self, deck: Deck, serving: Serving, composer: Composer | None = None) -> None:
+    def __init__(self, deck: Deck, serving: Serving, makers: Makers | None = None) -> None:
         settings = serving.settings
         self.deck = deck
         self.index = IndexHolder(settings.store_options, deck.id, serving.clock)
@@ -53,7 +52,7 @@ class ServedCards:
         self._tabling = threading.Lock()
         models: dict[str, Callable[[], CardTier]] = {"local": self._local, "cloud": self._cloud}
         self.ladder: CardLadder = build_ladder(
-            deck, settings.tiers, self.index, settings.radius, composer, models
+            deck, settings.tiers, self.index, settings.radius, makers, models
         )
         self.immediate: CardLadder = self.ladder.before_slow()
 

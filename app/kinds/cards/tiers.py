@@ -6,7 +6,7 @@ New answers must pass the gate; stored ones passed it when they were cooked.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.kinds.cards import composing as compose
 from app.kinds.cards import template
@@ -118,9 +118,9 @@ class TemplateTier:
 
     name = "template"
 
-    def __init__(self, deck: Deck) -> None:
+    def __init__(self, deck: Deck, template: Template) -> None:
         self._deck = deck
-        self._template = Template(deck)
+        self._template = template
 
     def answer(self, query: Query, variant: int) -> bytes | None:
         """Frame the phrases; `Template` runs the gate."""
@@ -138,27 +138,40 @@ class TemplateTier:
         )
 
 
+class Makers(NamedTuple):
+    """What makes answers of a deck's pieces and frames; None if the deck lacks them."""
+
+    composer: Composer | None
+    template: Template | None
+
+    @classmethod
+    def of(cls, deck: Deck) -> Makers:
+        return cls(
+            Composer(deck) if deck.composable else None,
+            Template(deck) if deck.template else None,
+        )
+
+
 def build_ladder(
     deck: Deck,
     names: Iterable[str],
     index: IndexSource,
     radius: int,
-    composer: Composer | None = None,
+    makers: Makers | None = None,
     models: Mapping[str, Callable[[], CardTier]] | None = None,
 ) -> CardLadder:
     """The ladder with the tiers in `names`, without those for which the deck lacks pieces or frames.
 
-    `composer` is the deck's, if it was made before. `models` make the tiers that ask a model; those
+    `makers` are the deck's, if they were made before. `models` make the tiers that ask a model; those
     that it lacks are left out.
     """
     gate = Gate.of(deck)
-    if composer is None and deck.composable:
-        composer = Composer(deck)
-    makers: dict[str, Callable[[], CardTier]] = {
+    composer, template = makers or Makers.of(deck)
+    tiers: dict[str, Callable[[], CardTier]] = {
         "exact": lambda: AtOnce(ExactTier(index)),
         "same_hand": lambda: AtOnce(SameHandTier(index, radius)),
         **({"composed": lambda: AtOnce(ComposedTier(deck, gate, composer))} if composer else {}),
-        **({"template": lambda: AtOnce(TemplateTier(deck))} if deck.template else {}),
+        **({"template": lambda: AtOnce(TemplateTier(deck, template))} if template else {}),
         **(models or {}),
     }
-    return Ladder(makers[name]() for name in names if name in makers)
+    return Ladder(tiers[name]() for name in names if name in tiers)

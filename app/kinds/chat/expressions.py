@@ -147,13 +147,16 @@ def literal(text: str) -> str:
 
 def translated(expression: str) -> str:
     """The expression without look-around. Raises ExpressionError if it cannot be translated."""
+    if not _LOOK.search(expression):
+        return expression
     parts, at = [], 0
     # A bracket that is escaped, or in a character class, opens no group.
-    for found in _LOOK.finditer(_without_classes(expression)):
+    bare = _CLASS.sub(lambda found: "_" * len(found.group()), expression)
+    for found in _LOOK.finditer(bare):
         if found.start() < at:
             # Nested in the one before.
             continue
-        end = _closing(expression, found.end())
+        end = _closing(bare, found.end())
         inner = expression[found.end() : end]
         parts.append(expression[at : found.start()])
         behind, kind = found.groups()
@@ -162,15 +165,10 @@ def translated(expression: str) -> str:
     return "".join([*parts, expression[at:]])
 
 
-def _without_classes(expression: str) -> str:
-    """The expression with escapes and character classes replaced by as many underscores."""
-    return _CLASS.sub(lambda found: "_" * len(found.group()), expression)
-
-
-def _closing(expression: str, start: int) -> int:
+def _closing(bare: str, start: int) -> int:
     """The offset of the bracket that closes the group whose content begins at `start`."""
     depth = 1
-    for at, sign in enumerate(_without_classes(expression)[start:], start):
+    for at, sign in enumerate(bare[start:], start):
         depth += (sign == "(") - (sign == ")")
         if not depth:
             return at

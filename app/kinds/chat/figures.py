@@ -35,12 +35,13 @@ def price_table(settings: Settings) -> PriceTable:
 
 def space(deck: PatternDeck) -> dict[str, Any]:
     """The sizes of a deck."""
-    lines = [intent for _, intent, _ in deck.all_lines()]
+    # Counted without a look at each line: that would copy most of what the workers share.
+    pools = [deck.lines[character.id] for character in deck.characters]
     return {
         "characters": len(deck.characters),
         "intents": len(deck.intents),
-        "lines": len(lines),
-        "fallback_lines": lines.count(FALLBACK),
+        "lines": sum(len(lines) for pool in pools for lines in pool.values()),
+        "fallback_lines": sum(len(pool.get(FALLBACK, ())) for pool in pools),
         "patterns": deck.count_patterns(),
     }
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -112,20 +112,24 @@ class LineReader(PatternReader):
         return found
 
     def _line(self, raw: Any, place: str) -> Line:
-        raw = {"text": raw} if isinstance(raw, str) else raw
-        text = unicodedata.normalize("NFC", self.member(raw, "text", str, place))
-        when = raw.get("when", {})
-        self.known(raw, ("text", "when", "asks"), place)
+        plain = isinstance(raw, str)
+        text = self.member({"text": raw} if plain else raw, "text", str, place)
+        line = Line(unicodedata.normalize("NFC", text))
+        if not plain:
+            self.known(raw, ("text", "when", "asks"), place)
+            fits = self._fits(raw.get("when", {}), place)
+            line = replace(line, when=fits or _ALWAYS, asks=str(raw.get("asks", "")))
+        self.known(line.slots, SLOTS, f"{place}: {line.text}")
+        return line
+
+    def _fits(self, when: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
         self.known(when, self._known, f"{place} when")
-        fits = {
+        return {
             what: tuple(
                 sorted(self.known([v] if isinstance(v, str) else v, self._known[what], place))
             )
             for what, v in when.items()
         }
-        line = Line(text, fits or _ALWAYS, str(raw.get("asks", "")))
-        self.known(line.slots, SLOTS, f"{place}: {text}")
-        return line
 
 
 def load_lines(
