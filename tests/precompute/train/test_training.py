@@ -15,6 +15,8 @@ NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "gguf", "llm_smoll
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.long,
+    # One training for all tests: a second one beside it takes both several times as long.
+    pytest.mark.xdist_group("training"),
     # The training libraries warn of their own parts.
     pytest.mark.filterwarnings("default"),
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install them"),
