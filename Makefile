@@ -53,7 +53,7 @@ test: setup
 	$(BIN)/pytest -n 2 -m 'not long'
 
 test-long: setup
-	$(BIN)/pytest -n 2 -m long --timeout 900
+	$(BIN)/pytest -n 2 -m long --timeout 900 -o faulthandler_timeout=1000
 
 bench: setup
 	$(BIN)/python -m bench
