@@ -15,8 +15,9 @@ from pathlib import Path
 from random import Random
 
 from app.kinds.cards.composing import Composer
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.kinds.tasks import Draft, Drafts, Task
 from app.store.entry import Entry
 from app.store.index import DEFAULT_ORDER, IndexWriter

@@ -14,7 +14,8 @@ import orjson
 from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.plays import GAME
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.kinds.prompts.dialects.openai.chat import read as read_chat

@@ -15,8 +15,9 @@ import orjson
 from rich.console import Console
 
 from app.errors import OperatorError
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log

@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import orjson
 
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.key import Query

@@ -13,7 +13,8 @@ import httpx
 import orjson
 import pytest
 
-from app.kinds.cards.deck import RULE_MEANINGS, Rules, load_deck
+from app.kinds.cards.deck import RULE_MEANINGS, Rules
+from app.kinds.cards.loading import load_deck
 from app.kinds.chat import deck as chat
 from demo.standins import stand_ins
 from precompute.decks.new import Wanted, new_cards

@@ -28,8 +28,9 @@ import orjson
 
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import written_answers
 from app.store.key import Query
 

@@ -154,17 +154,11 @@ def _transport(library: Any, seconds: float, url: str, now: Callable[[], float])
 
         def handle_request(self, request: Any) -> Any:
             end = now() + seconds
-            if "trace" in request.extensions:
-                response = self._unshared.handle_request(request)
-            else:
-                response = super().handle_request(request)
+            send: Any = super() if "trace" not in request.extensions else self._unshared
+            response = send.handle_request(request)
+            to = response.headers.get("location")
             try:
-                refuse_redirect(
-                    request.method,
-                    str(request.url),
-                    response.status_code,
-                    response.headers.get("location"),
-                )
+                refuse_redirect(request.method, str(request.url), response.status_code, to)
             except ProviderStopError:
                 response.close()
                 raise

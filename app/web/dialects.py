@@ -148,11 +148,12 @@ def answer(
     """
     model = models().find(asked.model)
     limit_chats(model)
-    named = request.headers.get(CONVERSATION, "")[:MAX_ID]
-    told = named or ("" if model.chats else client_address(request.environ))
+    conversation = request.headers.get(CONVERSATION, "")[:MAX_ID]
+    if not conversation and not model.chats:
+        conversation = client_address(request.environ)
     served = model.replays
     state = served.state() if served else None
-    sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, told)
+    sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, conversation)
     given = models().answer(model, sent)
     stamp = Stamp(given.about.key, now())
     headers = [(TIER, given.about.tier), (KEY, given.about.key), ("Cache-Control", "no-store")]
@@ -170,10 +171,10 @@ def answer(
     else:
         mime, whole = "application/json", orjson.dumps(codec.render(given.whole(), wire, stamp))
     headers.insert(0, ("Content-Type", mime))
-    keep = service().keep_replay
-    if keep and served and given.fixed and not request.query_string:
-        replay = Replay(served, given.about.tier, state, tuple(headers), whole)
-        keep(request.path, sent.body, replay)
+    if served and given.fixed and (keep := service().keep_replay) and not request.query_string:
+        keep(
+            request.path, sent.body, Replay(served, given.about.tier, state, tuple(headers), whole)
+        )
     return Response(whole, headers=headers)
 
 

@@ -112,18 +112,7 @@ class Service:
         self.timer = timer
         # Set when the worker is being stopped, so that streams end with an event that says so.
         self.stopping = threading.Event()
-        serving = Serving(
-            settings,
-            self.state,
-            self.counters,
-            ServedModels(settings, settings.ledger, clock),
-            clock,
-            timer,
-            now,
-            rng or Random(secrets.randbits(64)),
-            run,
-            self.stopping.wait,
-        )
+        serving = self._serving(clock, rng or Random(secrets.randbits(64)), run)
         servers = servers or prepare_all(load_all(settings.decks))
         # A key is looked up in their order if the request names no deck.
         self.decks = {deck: serve(serving) for deck, serve in servers.items()}
@@ -139,6 +128,22 @@ class Service:
         self.started = now()
         # Takes the path and body of a request and the response, for the fast path.
         self.keep_replay: Callable[[str, bytes, Replay], None] | None = None
+
+    def _serving(self, clock: Callable[[], float], rng: Random, run: str) -> Serving:
+        settings = self.settings
+        models = ServedModels(settings, settings.ledger, clock)
+        return Serving(
+            settings,
+            self.state,
+            self.counters,
+            models,
+            clock,
+            self.timer,
+            self.now,
+            rng,
+            run,
+            self.stopping.wait,
+        )
 
     def _of_kind(self, room: str) -> dict[str, Any]:
         """What serves the decks of a kind, by id."""

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import DeckError, PlanError
-from app.kinds.cards.deck import CARDS_FILE, Deck, load_deck
+from app.kinds.cards.deck import CARDS_FILE, Deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE
 from app.kinds.reading import text_of
 from precompute.decks import cards_table as tables

@@ -93,16 +93,13 @@ def build_learned(options: BuildOptions, context: BuildContext, deck: PatternDec
         if taken:
             log.append(taken)
             index.catch_up()
-    table(
-        context.out,
-        f"deck {deck.id}",
-        [
-            ("taken in", f"{len(taken):,}"),
-            ("already there", f"{len(learned) - len(new):,}"),
-            ("refused by the gate", f"{refused.total():,} ({counts(refused)})"),
-            ("rejected by a person", f"{len(new) - len(wanted):,}"),
-            ("not taken in", f"{len(new) - len(taken):,}"),
-            ("time", f"{context.clock.now() - started:.1f} s"),
-        ],
-    )
+    rows = [
+        ("taken in", f"{len(taken):,}"),
+        ("already there", f"{len(learned) - len(new):,}"),
+        ("refused by the gate", f"{refused.total():,} ({counts(refused)})"),
+        ("rejected by a person", f"{len(new) - len(wanted):,}"),
+        ("not taken in", f"{len(new) - len(taken):,}"),
+        ("time", f"{context.clock.now() - started:.1f} s"),
+    ]
+    table(context.out, f"deck {deck.id}", rows)
     return 0

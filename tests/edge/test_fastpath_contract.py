@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from app.edge.fastpath import FastPath
 from app.edge.serving import RsgiApplication
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.dialects.openai.chat import read as read_chat
 from app.kinds.prompts.gate import REPLY

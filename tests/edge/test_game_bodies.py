@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.edge.fastpath import GameBodies
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from tests.making import DECKS, game_body
 
 POEM = load_deck(DECKS / "poem")

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from tests.making import DECKS, Server, game_body
 
 pytestmark = pytest.mark.xdist_group("http")

@@ -19,7 +19,7 @@ in characters) and `each` (how many) are for writers of pieces.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,22 +202,7 @@ def load_pieces(
     if not forms or not (folder / PIECES_FILE).exists():
         return Pieces(endings, forms, {}, {})
     reader = Reader(folder, PIECES_FILE)
-    known = set(titles)
-    of_cards = {}
-    for card, raw in reader.member(reader.value, "cards", dict, "").items():
-        place = f"card {card}"
-        if card not in cards:
-            raise reader.fail(place, "the deck has no such card")
-        own = reader.strings(reader.member(raw, "titles", list, place), f"{place} title")
-        if strange := set(own) - known:
-            raise reader.fail(place, f"title {min(strange)!r} is not among the deck's titles")
-        lent = {
-            name: reader.strings(reader.member(raw, name, list, place), f"{place} {name}")
-            for name in endings
-        }
-        if not own or not all(lent.values()):
-            raise reader.fail(place, "needs a title and each of the endings")
-        of_cards[card] = CardPieces(own, lent)
+    of_cards = _pieces_of_cards(reader, cards, set(titles), endings)
     ids = [phrase for phrases in cards.values() for phrase in phrases]
     of_phrases = {}
     for phrase, raw in reader.member(reader.value, "phrases", dict, "").items():
@@ -235,6 +220,30 @@ def load_pieces(
             for form in forms
         }
     return Pieces(endings, forms, of_cards, of_phrases)
+
+
+def _pieces_of_cards(
+    reader: Reader,
+    cards: Container[str],
+    titles: Set[str],
+    endings: Iterable[str],
+) -> dict[str, CardPieces]:
+    found = {}
+    for card, raw in reader.member(reader.value, "cards", dict, "").items():
+        place = f"card {card}"
+        if card not in cards:
+            raise reader.fail(place, "the deck has no such card")
+        own = reader.strings(reader.member(raw, "titles", list, place), f"{place} title")
+        if strange := set(own) - titles:
+            raise reader.fail(place, f"title {min(strange)!r} is not among the deck's titles")
+        lent = {
+            name: reader.strings(reader.member(raw, name, list, place), f"{place} {name}")
+            for name in endings
+        }
+        if not own or not all(lent.values()):
+            raise reader.fail(place, "needs a title and each of the endings")
+        found[card] = CardPieces(own, lent)
+    return found
 
 
 def _sentence(reader: Reader, raw: Any, place: str, places: int) -> Sentence:

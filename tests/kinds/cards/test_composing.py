@@ -12,8 +12,9 @@ import pytest
 
 from app.kinds.cards.composing import BREAK, Composer, Composition
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.store.key import Query
 from tests.making import DECKS
 

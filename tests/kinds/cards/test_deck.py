@@ -16,7 +16,8 @@ import pytest
 
 from app.errors import DeckError, RequestError
 from app.kinds.cards.dealing import deal, random_play
-from app.kinds.cards.deck import Deck, deal_probabilities, load_deck
+from app.kinds.cards.deck import Deck, deal_probabilities
+from app.kinds.cards.loading import load_deck
 from app.kinds.decks import load_all
 from app.kinds.language import ENGLISH, JAPANESE
 from app.store.key import Query

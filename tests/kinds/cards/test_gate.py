@@ -6,8 +6,9 @@ import unicodedata
 
 import pytest
 
-from app.kinds.cards.deck import Card, Deck, Phrase, Rules, load_deck
+from app.kinds.cards.deck import Card, Deck, Phrase, Rules
 from app.kinds.cards.gate import Gate, ProposedAnswer, cards_given_away, leak_in
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.pieces import own_pieces
 from app.kinds.cards.template import Template
 from app.kinds.cards.texts import Texts

@@ -14,7 +14,7 @@ import pytest
 
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.engine import Engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.template import Template
 from tests.making import card, write_deck
 

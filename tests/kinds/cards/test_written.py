@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from app.errors import DeckError
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE, written_answers
 from tests.conftest import Serve
 from tests.making import DECKS, Precompute, game_body, row, small_deck

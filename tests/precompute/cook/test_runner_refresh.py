@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE
 from app.providers import NamedModel
 from app.providers.prices import Price, load_prices

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from app.errors import OperatorError
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.template import Template
 from app.kinds.cards.words import page_words
 from app.kinds.cards.writer import SmallWriter, WholeWriter

@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kinds.cards.deck import MEMBERS as CARDS_MEMBERS
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.words import known_words
 from app.kinds.cards.written import paragraphs, written_answers
 from app.kinds.chat.deck import MEMBERS as CHAT_MEMBERS

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from app.errors import OperatorError
 from app.kinds.cards.composing import Composer
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.loading import load_deck
 from app.store.entry import unseal
 from app.store.index import Index
 from precompute.cook.cards import BUILDS

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from app.errors import PlanError
-from app.kinds.cards.deck import Card, Deck, deal_probabilities, load_deck
+from app.kinds.cards.deck import Card, Deck, deal_probabilities
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.plays import recorded_query
 from app.store.coverage import covered
 from app.store.key import Query

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.kinds.cards.deck import Deck, load_deck
+from app.kinds.cards.deck import Deck
+from app.kinds.cards.loading import load_deck
 from app.settings import Settings
 from app.store.coverage import ball
 from precompute.decks.new import TEMPLATES

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.words import page_words
 from tests.web.booth.conftest import ROOT
 

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.deck import load_deck
+from app.kinds.cards.loading import load_deck
 from app.kinds.cards.plays import Play
 from app.kinds.cards.tiers import build_ladder
 from app.store.index import Index
