@@ -84,6 +84,8 @@ _FIRM = 5.0
 _BY_EXAMPLE_WEIGHT = 3.0
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
+# An escaped sign, a class, a group without another in it.
+_GROUP = re.compile(r"\\.|\[\^?\]?(?:[^]\\]|\\.)*\]|\([^()]*\)")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
 
 
@@ -396,6 +398,14 @@ def _once(hits: list[Hit]) -> list[Hit]:
     return list(first.values())
 
 
+def _has_branches(expression: str) -> bool:
+    """Whether an expression has alternatives outside of its groups."""
+    inside = ""
+    while inside != expression:
+        inside, expression = expression, _GROUP.sub("", expression)
+    return "|" in expression
+
+
 class _Expressions:
     """Compiles expressions with the fragments and shared vetoes of their file."""
 
@@ -421,7 +431,8 @@ class _Expressions:
         by_head: dict[str, list[str]] = {}
         for text in self._reader.strings(value, place):
             first = _FRAGMENT.match(text)
-            head = first.group() if first else ""
+            # Of `{{HEAD}}a|b`, b stands alone.
+            head = first.group() if first and not _has_branches(text) else ""
             by_head.setdefault(head, []).append(text[len(head) :])
         # Expressions that begin with the same fragment share it: it can be most of the automaton.
         joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.lines import FALLBACK
+from app.kinds.decks import load_folder
 from app.kinds.prompts.deck import PromptDeck
 from app.settings import Settings
 from app.web.chat import page_words
@@ -23,8 +25,9 @@ from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, Wanted, languages, ne
 from precompute.rehearse.talk import replies
 from precompute.review.check import check_folder
 from precompute.review.kinds import review_of
-from tests.making import DECKS, REPO
+from tests.making import DECKS, REPO, write_json
 
+SETS = REPO / "tests" / "data" / "chat" / "new"
 NAMES = {"en": "Pepper", "ja": "こはる", "fr": "Noé"}
 
 
@@ -113,6 +116,47 @@ def talk(deck: PatternDeck, folder: Path, *messages: str) -> list[Any]:
     """A conversation."""
     known = Settings.read({"TSUKURIOKI_DATA": str(folder)})
     return list(replies(known, deck, None, "test", messages))
+
+
+# Of the first set, of 60 messages each, how many grave ones may be missed, and others be taken for grave.
+@pytest.mark.parametrize(("language", "missed", "taken"), [("fr", 0, 0), ("en", 0, 0)])
+def test_danger_of_a_new_character(tmp_path: Path, language: str, missed: int, taken: int) -> None:
+    """What a new character reads of messages that were written before the expressions were looked at.
+
+    The other sets were written after the expressions, counted once and then used to mend them: what
+    docs/your-own-deck.md says was counted before. All are by the writer of the expressions. What is
+    asked about (`doubt`) is not missed.
+    """
+    deck = made(tmp_path, CHAT, language)
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in map(orjson.loads, (SETS / f"danger_{language}.jsonl").read_bytes().splitlines()):
+        found = [hit.intent for hit in deck.recognise(row["text"]) if hit.intent.careful]
+        read = "grave" if any(i.grave for i in found) else "asked" if found else "passed"
+        counts[row["set"]][f"{'grave' if row['grave'] else 'others'} {read}"] += 1
+    for number, count in counts.items():
+        told = ", ".join(f"{name} {times}" for name, times in sorted(count.items()))
+        print(f"{language}, set {number}: {told}")  # noqa: T201
+    assert counts[1]["grave passed"] <= missed
+    assert counts[1]["others grave"] <= taken
+    assert counts[1].total() == 120
+
+
+def test_an_expression_with_branches_is_each_of_them(tmp_path: Path) -> None:
+    """`{{HEAD}} a|b` is HEAD and a, or b alone, also beside others that begin with HEAD; in a group
+    both have HEAD before them."""
+    folder = made(tmp_path, CHAT, "en").folder
+    root = orjson.loads((folder / "intents.json").read_bytes())
+    root["fragments"]["HEAD"] = "zub"
+    intent = next(intent for intent in root["intents"] if intent["id"] == "thanks")
+    intent["expressions"] += ["{{HEAD}} (?:nix|[|]nox)", "{{HEAD}} wug|\\|?blick", "{{HEAD}} dax"]
+    write_json(folder / "intents.json", root)
+    deck = load_folder(folder)
+    assert isinstance(deck, PatternDeck)
+    for text, wanted in {
+        "zub wug": True, "blick": True, "zub nix": True, "zub dax": True, "zub |nox": True,
+        "wug": False, "nix": False, "dax": False, "|nox": False,
+    }.items():  # fmt: skip
+        assert [hit.intent.id == "thanks" for hit in deck.recognise(text)] == [True] * wanted, text
 
 
 @pytest.mark.parametrize("language", languages())
