@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,6 +52,14 @@ SLOW_FIXTURES = frozenset(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--quick`: only the tests that start no process."""
     parser.addoption("--quick", action="store_true", help="leave out what starts a process")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C can be sent to what tests start.
+
+    A shell starts what runs in the background with this signal ignored, and programs inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
