@@ -30,6 +30,8 @@ MOST_DEPTH = 100
 TIER, KEY, CONVERSATION = "X-Tsukurioki-Tier", "X-Tsukurioki-Key", "X-Tsukurioki-Conversation"
 # Of a near answer, from 0 to 1.
 DISTANCE = "X-Tsukurioki-Distance"
+# Why a reply that was just asked upstream is not recorded.
+UNKEPT = "X-Tsukurioki-Not-Kept"
 MODELS = "tsukurioki-models"
 # Headers that only Gemini's clients send.
 GOOGLE = ("x-goog-api-key", "x-goog-api-client")
@@ -169,7 +171,10 @@ def answer(
         # At once: each piece that is sent by itself costs a thread some 50 µs.
         whole = b"".join(_streamed(codec, given.events, wire, stamp))
     else:
-        mime, whole = "application/json", orjson.dumps(codec.render(given.whole(), wire, stamp))
+        reply = given.whole()
+        mime, whole = "application/json", orjson.dumps(codec.render(reply, wire, stamp))
+        if reply.not_kept:
+            headers.append((UNKEPT, reply.not_kept))
     headers.insert(0, ("Content-Type", mime))
     if served and given.fixed and (keep := service().keep_replay) and not request.query_string:
         keep(

@@ -32,7 +32,7 @@ def call(call: str) -> Response:
         reader = codec.ReplyReader
         return answer(codec, codec.NAME, asked, wire, path=path, reader=reader, mime=mime)
     if method in ("embedContent", "batchEmbedContents"):
-        asked, wire = codec.read_embed(read_body(), model)
+        asked, wire = codec.read_embed(read_body(), model, batch=method == "batchEmbedContents")
         path, embedder = f"{_path(model)}:{method}", codec.EmbeddingReader
         return answer(codec, codec.NAME, asked, wire, path=path, reader=embedder)
     if method == "countTokens":

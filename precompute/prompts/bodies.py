@@ -16,7 +16,7 @@ from app.kinds.prompts.request import PromptRequest
 from app.kinds.reading import json_lines
 
 PROMPTS_FILE = "prompts.jsonl"
-_GEMINI = re.compile(r"/models/([^/:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")  # fmt: skip
+_GEMINI = re.compile(r"/models/([^/:?]*):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")  # fmt: skip
 
 
 NewReader = Callable[[], ReplyReader]
@@ -51,7 +51,7 @@ def read_sent(path: str, body: Any) -> Sent:
     bare = path.partition("?")[0]
     found = _GEMINI.search(bare)
     if found and "mbed" in found[2]:
-        request, _ = gemini.read_embed(body, unquote(found[1]))
+        request, _ = gemini.read_embed(body, unquote(found[1]), batch=found[2].startswith("batch"))
         return Sent(request, gemini.NAME, gemini.EmbeddingReader)
     if found:
         request, _ = gemini.read_generate(body, unquote(found[1]))
@@ -66,7 +66,8 @@ def path_of(body: Any) -> str:
     """The path to which a body without one is sent, by its members."""
     names = body.keys() if isinstance(body, Mapping) else set[str]()
     if "contents" in names:
-        return f"/models/{body.get('model') or 'any'}:generateContent"
+        # Of Gemini's requests the path has the model.
+        return f"/models/{body.get('model') or ''}:generateContent"
     if "messages" in names:
         return (
             "/api/chat"

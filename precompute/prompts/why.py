@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from app.kinds.prompts.nearest import Nearest, differing, fields_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.replies import Replies
 from app.kinds.prompts.request import PromptRequest
+from app.kinds.prompts.service import MISSED, NOT_KEPT
 from app.kinds.reading import text_of
+from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.index import Index
+from app.store.key import Query
 from app.store.log import Record, log_path, read_log
-from precompute.prompts.bodies import path_of, read_sent
+from precompute.prompts.bodies import read_line, read_sent
 
 # Characters of a value that are shown.
 _SHOWN = 300
@@ -31,7 +35,7 @@ def read_request(path: Path, sent_to: str | None) -> PromptRequest:
     """The request in a file, a body as a client sends it. Raises PlanError."""
     try:
         body = orjson.loads(text_of(path))
-        return read_sent(sent_to or path_of(body), body).request
+        return read_sent(sent_to, body).request if sent_to else read_line(body)
     except orjson.JSONDecodeError as error:
         raise PlanError(f"{path}: not JSON: {error.msg}") from None
     except RequestError as error:
@@ -66,7 +70,28 @@ def explain(settings: Settings, deck: PromptDeck, request: PromptRequest) -> dic
             near = deck.near is not None
             by = "the template's slots" if near else "only its spelling differs; 'near' is off"
             return {**told, "hit": near, "by": by, "replies": count}
+    if not request.model and deck.rules.model:
+        told["model"] = "none; a request to Gemini has it in its path: say --path"
+    told |= _noted(settings, deck.id, query.key)
     return {**told, **_nearest(settings, deck, query.picks[0][1])}
+
+
+def _noted(settings: Settings, deck: str, key: str) -> dict[str, Any]:
+    """What the ledger says of a prompt without a reply."""
+    found: Counter[str] = Counter()
+    for line in read_ledger(settings.ledger, deck):
+        try:
+            query = Query.from_json(line)
+        except (KeyError, TypeError, AttributeError):
+            continue
+        if key in (query.key, dict(query.picks).get("key")):
+            found[str(line.get("tier"))] += 1
+    kept_none = {
+        name.removeprefix(NOT_KEPT): times
+        for name, times in found.items()
+        if name.startswith(NOT_KEPT)
+    }
+    return {"missed": found[MISSED], "not kept": kept_none}
 
 
 def _index(settings: Settings, deck: PromptDeck) -> Any:
@@ -116,6 +141,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"key: {told['key']}"
     if told["not in the key"]:
         yield f"not in the key: {', '.join(told['not in the key'])}"
+    yield from _of_the_miss(told)
     if "replies" in told:
         yield f"replies: {told['replies']}"
     for name, value in told.get("slots", {}).items():
@@ -128,6 +154,15 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"    recorded: {_shown(pair['recorded'])}"
     elif "nearest" in told:
         yield "nearest: nothing is recorded in this deck"
+
+
+def _of_the_miss(told: Mapping[str, Any]) -> Iterator[str]:
+    if "model" in told:
+        yield f"model: {told['model']}"
+    if told.get("missed"):
+        yield f"missed: {told['missed']} times"
+    for check, times in told.get("not kept", {}).items():
+        yield f"not kept: a reply came {times} times and was refused: {check}"
 
 
 def _shown(value: Any) -> str:

@@ -70,8 +70,10 @@ class PromptGate:
         if not reply.choices and not reply.embeddings:
             yield Refusal("empty")
         for choice in reply.choices:
-            if choice.finish in ("length", "refused"):
-                yield Refusal("whole", choice.finish, "stop")
+            if choice.finish == "length":
+                yield Refusal("cut off", choice.finish, "stop")
+            elif choice.finish == "refused":
+                yield Refusal("blocked", choice.finish, "stop")
             elif choice.tool_calls:
                 continue
             elif not choice.text.strip():

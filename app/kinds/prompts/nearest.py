@@ -37,6 +37,10 @@ _JAPANESE_NEGATION = re.compile(r"な[いくかけ]|ませ?ん|[ぬず](?![ぁ-�
 _NUMBER = re.compile(r"#?\d+(?:[.,]\d+)*(?: ?[A-Za-zµΩ]{1,3}\b| ?[%‰]|[!~〜])?")
 
 
+# How the names of the fields begin that have texts.
+_TEXTS = ("messages", "inputs")
+
+
 class Outline(NamedTuple):
     """A prompt: hashes of its fields by name, its words, and what must be the same in a near one.
 
@@ -52,13 +56,13 @@ class Neighbour(NamedTuple):
     """A recorded prompt.
 
     `distance` is 1 less the share of words that it has in common with the one asked (Jaccard's), and
-    `differs` the first field in which they differ. `may_answer`: they differ in words of the last
+    `differs` the fields in which they differ, messages first if these do. `may_answer`: they differ in words of the last
     message alone, and not in numbers or negations.
     """
 
     key: str
     distance: float
-    differs: str
+    differs: tuple[str, ...]
     may_answer: bool
 
 
@@ -164,9 +168,11 @@ class Nearest:
             return None
         (distance, _), key, one = min(found, key=lambda item: item[:2])
         differs = differing(asked.fields, one.fields)
-        messages = [name for name in asked.fields if name.startswith(("messages", "inputs"))]
+        messages = [name for name in asked.fields if name.startswith(_TEXTS)]
         alike = differs == messages[-1:] and asked.guard == one.guard
-        return Neighbour(key, distance, differs[0] if differs else "", alike)
+        # Who asked something else is not helped by being told of an option.
+        told = sorted(differs, key=lambda name: not name.startswith(_TEXTS))
+        return Neighbour(key, distance, tuple(told), alike)
 
     def _read(self, path: Path) -> None:
         try:

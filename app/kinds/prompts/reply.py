@@ -69,7 +69,8 @@ class Reply:
     """A whole reply. `model` is what the upstream said that it ran.
 
     `embeddings` are those of the request's inputs, in order. `pace` are the pieces as they came,
-    empty if the reply did not come as a stream.
+    empty if the reply did not come as a stream. `not_kept` is why a reply that was just asked upstream is
+    not recorded, empty if it is; the store does not have it.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -77,6 +78,7 @@ class Reply:
     usage: Tokens = NO_TOKENS
     embeddings: tuple[tuple[float, ...], ...] = ()
     pace: tuple[Piece, ...] = ()
+    not_kept: str = ""
 
     def pieces(self) -> Iterator[Piece]:
         """The pieces in which to stream it: as they came, else words."""

@@ -42,12 +42,16 @@ from app.store.log import log_path
 log = logging.getLogger(__name__)
 
 MISSED = "missed"
+# Before the check, in the ledger's line of a reply that was not kept.
+NOT_KEPT = "not kept: "
 # The fingerprint of entries that were recorded, not cooked.
 FINGERPRINT = "recorded"
 OPENAI = "https://api.openai.com/v1"
 # Conversations whose place in a sequence of answers is remembered, and for how many seconds.
 CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
 _MOST_TOKENS = 10**9
+# Fields that a miss names.
+_MOST_FIELDS = 4
 _TURN = struct.Struct("<I")
 
 
@@ -226,13 +230,17 @@ class ServedPrompts:
         return reply
 
     def _missed(self, query: Query) -> PromptMissError:
-        text = query.picks[0][1]
-        miss = self.deck.miss
+        self._note(query, MISSED)
+        nearest = self._nearest.find(query.picks[0][1])
+        return miss_error(self.deck.miss.status, self.deck.id, query.key, nearest)
+
+    def _note(self, query: Query, why: str) -> None:
+        """Note in the ledger that nothing is kept for a prompt."""
         if self._settings.misses:
-            # Without the setting, the ledger has the key alone: a prompt may be private.
-            noted = query if miss.keep else Query.pattern(self.deck.id, [("key", query.key)])
-            self._ledger.miss(noted, 0, MISSED, self._now())
-        return miss_error(miss.status, self.deck.id, query.key, self._nearest.find(text))
+            # Without the deck's word, the ledger has the key alone: a prompt may be private.
+            keep = self.deck.miss.keep
+            noted = query if keep else Query.pattern(self.deck.id, [("key", query.key)])
+            self._ledger.miss(noted, 0, why, self._now())
 
     # Recording.
 
@@ -261,9 +269,12 @@ class ServedPrompts:
                 # Another worker was faster.
                 yield from newest.pieces()
                 return newest
-            reply = yield from self._from_upstream(asked)
-            self._keep(query, asked, reply)
-            return reply
+            try:
+                reply = yield from self._from_upstream(asked)
+            except UpstreamError as error:
+                self._counters.passed(self.deck.id, ASKED, "fault", f"upstream {error.status}")
+                raise
+            return replace(reply, not_kept=self._keep(query, asked, reply))
 
     def _from_upstream(self, asked: Asked) -> Generator[Piece, None, Reply]:
         upstream = self._upstream(asked.dialect)
@@ -294,13 +305,14 @@ class ServedPrompts:
             self._upstreams[dialect] = Upstream(address, self._settings.timeout)
         return self._upstreams[dialect]
 
-    def _keep(self, query: Query, asked: Asked, reply: Reply) -> None:
-        """Record a reply that the gate passes. The others are answered, and noted."""
+    def _keep(self, query: Query, asked: Asked, reply: Reply) -> str:
+        """Record a reply that the gate passes. The others are answered, and noted; returns why."""
         refusal = self._refusal(query, asked, reply)
         if refusal is not None:
             log.warning("deck %s: a reply is not kept: %s", self.deck.id, refusal)
             self._counters.passed(self.deck.id, ASKED, "gate", refusal.check)
-            return
+            self._note(query, f"{NOT_KEPT}{refusal.check}")
+            return refusal.check
         text = redacted(reply, self.deck.rules.redact).to_text()
 
         def entry(variant: int) -> Entry:
@@ -322,6 +334,8 @@ class ServedPrompts:
         except StoreWriteError as error:
             log.warning("deck %s: a reply is not kept: %s", self.deck.id, error)
             self._counters.passed(self.deck.id, ASKED, "fault", "disk")
+            return "disk"
+        return ""
 
     def _refusal(self, query: Query, asked: Asked, reply: Reply) -> Refusal | None:
         wants_json = asked.request.format is not None
@@ -394,8 +408,11 @@ def miss_error(status: int, deck: str, key: str, nearest: Neighbour | None) -> P
     """What a client is told of a prompt for which nothing is recorded."""
     if nearest is None:
         return PromptMissError(status, f"nothing is recorded in deck {deck!r}", key, "", "")
-    detail = (
-        f"nothing is recorded for this prompt in deck {deck!r} under {key}; did you mean "
-        f"{nearest.key}? It differs in {nearest.differs} (distance {nearest.distance:.2f})"
-    )
-    return PromptMissError(status, detail, key, nearest.key, nearest.differs)
+    said = f"nothing is recorded for this prompt in deck {deck!r} under {key}"
+    differs = ", ".join(nearest.differs[:_MOST_FIELDS])
+    if nearest.distance < 1:
+        like = f"did you mean {nearest.key}? It differs in {differs}"
+        said += f"; {like} (distance {nearest.distance:.2f})"
+    else:
+        said += f"; the nearest, {nearest.key}, has no word in common with it"
+    return PromptMissError(status, said, key, nearest.key, nearest.differs[0])

@@ -443,6 +443,7 @@ def test_one_question_is_the_same_in_every_dialect() -> None:
         (lambda b: gemini.read_generate(b, "m"), {}, "contents"),
         (lambda b: gemini.read_generate(b, "m"), {"contents": [{"role": "x"}]}, "contents[0].role"),
         (lambda b: gemini.read_embed(b, "m"), {}, "content"),
+        (lambda b: gemini.read_embed(b, "m", batch=True), {"content": "hello"}, "requests"),
     ],
 )  # fmt: skip
 def test_a_wrong_member_is_named(read: Any, body: object, field: str) -> None:

@@ -230,7 +230,7 @@ def test_only_what_is_good_is_kept(tmp_path: Path, model: Upstream, fault: str) 
         assert failed.value.headers == ((("retry-after", "7"),) if fault == "status" else ())
         assert failed.value.status == {"status": 429, "cut": 502, "no server": 502}[fault]
     else:
-        worker.answer(asked("hello", stream=True)).whole()
+        assert worker.answer(asked("hello", stream=True)).whole().not_kept
     assert kept(tmp_path) == []
     model.say, model.status, model.cut = (lambda number: ["good"]), 200, False
     if fault != "no server":
@@ -334,6 +334,7 @@ def test_a_miss_names_the_nearest_recording_and_the_field_that_differs(
         (chat("Describe ramen for a child", options={"seed": 2}), "options.seed"),
         (chat("Describe ramen for a guest", options={"seed": 1}), "messages[0]"),
         (chat("Describe ramen for a child", options={"seed": 1}, format="json"), "format"),
+        (chat("Describe ramen for a guest", options={"seed": 2}), "messages[0]"),
     ):
         with pytest.raises(PromptMissError) as missed:
             served(tmp_path, OPENAI_BASE_URL=model.url).answer(asked(other))
@@ -342,7 +343,7 @@ def test_a_miss_names_the_nearest_recording_and_the_field_that_differs(
         assert dict(missed.value.headers)["x-should-retry"] == "false"
     assert len(model.requests) == 2
     lines = list(read_ledger(tmp_path / "ledger", "recorded"))
-    assert [list(line["pattern"]) for line in lines] == [["key"]] * 3
+    assert [list(line["pattern"]) for line in lines] == [["key"]] * 4
     open_deck = PromptDeck("open", miss=Miss(status=422, keep=True))
     with pytest.raises(PromptMissError) as missed:
         served(tmp_path, open_deck).answer(asked("hello"))

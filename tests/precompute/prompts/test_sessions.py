@@ -131,6 +131,37 @@ def test_why_explains_a_hit_and_a_miss(main: Main) -> None:
     assert "asked:    0.5" in out
 
 
+def test_what_was_not_kept_is_told_and_explained(kitchen: Precompute, tmp_path: Path) -> None:
+    """`record` counts replies that were not kept and faults of upstreams; `why` says it of a prompt."""
+    run = Precompute({"TSUKURIOKI_DATA": tmp_path / "data"})
+    program = kitchen.folder / "program.py"
+    body = {"model": "m-1", "messages": [{"role": "user", "content": "hello"}]}
+    write_json(tmp_path / "miss.json", body)
+    with stand_ins() as models:
+        models.told = lambda question, number: " "
+        broken = {**settings(models), "OLLAMA_HOST": "http://127.0.0.1:9"}
+        done = run("record", "--", sys.executable, str(program), "hello", **broken)
+    assert "0 replies recorded" in done.stderr
+    assert "1 empty" in done.stderr.partition("not kept: ")[2]
+    assert "1 upstream 502" in done.stderr.partition("not kept: ")[2]
+    run("replay", "--", sys.executable, str(program), "hello", status=1)
+    done = run("why", str(tmp_path / "miss.json"), status=1)
+    assert "not kept: a reply came 1 times and was refused: empty" in done.stdout
+    assert "missed: 2 times" in done.stdout
+
+
+def test_why_reads_requests_as_files_of_prompts_have_them(main: Main) -> None:
+    """A body in its envelope, as in batch files; of Gemini's, the path has the model, and it says so."""
+    write_json(
+        Path("line.json"), {"url": "/v1beta/models/m-1:generateContent", "body": gemini("hello")}
+    )
+    assert main("why", "line.json")[0] == 0
+    write_json(Path("bare.json"), gemini("hello"))
+    status, out, _ = main("why", "bare.json")
+    assert status == 1
+    assert "model: none; a request to Gemini has it in its path: say --path" in out
+
+
 def test_what_is_recorded_is_listed_and_exported(main: Main, tmp_path: Path) -> None:
     """As JSON Lines, with everything; and as chats for training, in the same form as all decks."""
     status, out, _ = main("prompts")

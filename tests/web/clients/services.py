@@ -45,6 +45,8 @@ def reply_to(request: PromptRequest) -> Reply:
     else:
         media = sum(not hasattr(part, "text") for m in request.messages for part in m.parts)
         text = f"You said: {last.text} 🍣 寿司 after {len(request.messages)} turns, {media} media."
+    if "endless" in last.text:
+        return Reply((Choice("Once upon", (), "length"),), request.model, tokens)
     count = request.options.get("n", 1)
     return Reply((Choice(text),) * count, request.model, tokens)
 
@@ -90,7 +92,7 @@ def _read(path: str, body: object) -> tuple[ModuleType, PromptRequest, Wire]:
     assert found, path
     model, method, sse = found.groups()
     if "mbed" in method:
-        return gemini, *gemini.read_embed(body, model)
+        return gemini, *gemini.read_embed(body, model, batch=method.startswith("batch"))
     stream = method == "streamGenerateContent"
     return gemini, *gemini.read_generate(body, model, stream=stream, sse=bool(sse))
 

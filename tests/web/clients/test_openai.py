@@ -244,6 +244,28 @@ def test_errors_are_the_clients_own(client: Any, upstream: Services) -> None:
     assert len(upstream.paths) == before + 1
 
 
+CUT: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "endless"}]},
+    "/api/chat": {"messages": [{"role": "user", "content": "endless"}], "stream": False},
+    "/v1beta/models/cut:generateContent": {"contents": [{"parts": [{"text": "endless"}]}]},
+}
+
+
+@pytest.mark.parametrize("path", CUT)
+def test_a_reply_that_was_cut_is_given_and_said_not_to_be_kept(
+    dropin: Server, upstream: Services, path: str
+) -> None:
+    """It ends at its greatest length: the client gets it, the header says why it is not recorded."""
+    before = len(upstream.paths)
+    with dropin.client() as http:
+        for _ in range(2):
+            reply = http.post(path, json={"model": "cut", **CUT[path]})
+            assert reply.status_code == 200
+            assert "Once upon" in reply.text
+            assert reply.headers["x-tsukurioki-not-kept"] == "cut off"
+    assert len(upstream.paths) == before + 2
+
+
 def test_a_client_that_does_not_wait(client: Any, upstream: Services) -> None:
     """A client's time-out is its own: others are answered, and what came late is replayed."""
     hasty = client.with_options(max_retries=0, timeout=0.3)

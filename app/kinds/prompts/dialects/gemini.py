@@ -234,10 +234,9 @@ def read_count(body: object, model: str) -> PromptRequest:
     return read_generate(body if whole is None else whole, model)[0]
 
 
-def read_embed(body: object, model: str) -> tuple[PromptRequest, Wire]:
-    """A request to `…:embedContent` or `…:batchEmbedContents`. Raises BadFieldError."""
+def read_embed(body: object, model: str, *, batch: bool = False) -> tuple[PromptRequest, Wire]:
+    """A request to `…:embedContent`, or with `batch` to `…:batchEmbedContents`. Raises BadFieldError."""
     members = Members(body, any_case=True)
-    batch = members.get("requests") is not None
     asked = list(members.objects("requests")) if batch else [members]
     inputs = tuple(_embedded(one) for one in asked)
     if not inputs:
