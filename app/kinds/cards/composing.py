@@ -74,19 +74,23 @@ class Composer:
     def _drawn(
         self, form: Form, picks: Sequence[tuple[str, str]], choices: Choices
     ) -> Composition | None:
-        """An answer whose lead is the first card; its sentences stand in the order of places."""
+        """An answer whose lead is the first card; its sentences stand in the order of places.
+
+        The lead's endings are in the order of its titles, so that they can answer them.
+        """
         own = self._pieces.cards[picks[0][0]]
         phrases = self._pieces.phrases
         said = [choices.one(phrases[phrase][form.id]) for _, phrase in picks]
         texts = [sentence.text for sentence in sorted(said, key=lambda one: one.place)]
-        lent = {name: choices.one(endings) for name, endings in own.endings.items()}
+        title = choices.below(len(own.titles))
+        lent = {name: endings[title % len(endings)] for name, endings in own.endings.items()}
         size, (least, most) = self.deck.measure, self.deck.rules.length
         length = sum([size(text) for text in texts])
         for frame in choices.turned(form.frames):
             rest = frame_length(frame, size) + sum([size(lent[name]) for name in frame.endings])
             if least <= length + rest <= most:
                 poem = _filled(frame, texts, lent)
-                return Composition(choices.one(own.titles), poem, form.id, tuple(texts))
+                return Composition(own.titles[title], poem, form.id, tuple(texts))
         return None
 
 

@@ -12,8 +12,9 @@ which is one of the hand's cards. So an answer treats all cards and returns to o
     pieces.json   cards: id → titles, and its endings
                   phrases: id → form → sentences (text, and `place` if the form has places)
 
-Sentences stand in the order of their places. `guide` (how to write), `length` (least and greatest,
-in characters) and `each` (how many) are for writers of pieces.
+Sentences stand in the order of their places. A card's endings are in the order of its titles, so
+that each answers its own; fewer endings than titles come round again. `guide` (how to write),
+`length` (least and greatest, in characters) and `each` (how many) are for writers of pieces.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Form(NamedTuple):
 
 
 class CardPieces(NamedTuple):
-    """The titles and endings, by name, for an answer whose lead is this card."""
+    """The titles and endings, by name, for an answer whose lead is this card, in the same order."""
 
     titles: tuple[str, ...]
     endings: Mapping[str, tuple[str, ...]]

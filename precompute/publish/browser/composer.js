@@ -24,18 +24,22 @@ export function compose(pieces, query, variant = 0) {
   return null;
 }
 
-/** An answer whose lead is the first card; its sentences stand in the order of their places. */
+/**
+ * An answer whose lead is the first card; its sentences stand in the order of their places.
+ * The lead's endings are in the order of its titles, so that they can answer them.
+ */
 function drawn(pieces, form, picks, choices) {
   const own = pieces.cards[picks[0][0]];
   const said = picks.map(([, phrase]) => choices.one(pieces.phrases[phrase][form.id]));
   said.sort(([, , a], [, , b]) => a - b);
-  const lent = Object.fromEntries(own.endings.map(([name, texts]) => [name, choices.one(texts)]));
+  const title = choices.below(own.titles.length);
+  const lent = Object.fromEntries(own.endings.map(([name, texts]) => [name, texts[title % texts.length]]));
   const length = said.reduce((sum, [, size]) => sum + size, 0);
   for (const frame of choices.turned(form.frames)) {
     const rest = frame.endings.reduce((sum, name) => sum + lent[name][1], frame.length);
     if (pieces.least <= length + rest && length + rest <= pieces.most) {
       const texts = said.map(([text]) => text);
-      return { title: choices.one(own.titles), poem: filled(frame, texts, lent) };
+      return { title: own.titles[title], poem: filled(frame, texts, lent) };
     }
   }
   return null;
