@@ -11,6 +11,7 @@ import pytest
 
 from app.kinds.chat import figures
 from app.kinds.chat.deck import PatternDeck
+from app.ledger.tally import DaySum
 from app.settings import Settings
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import OpenAI, openai_handler, served
@@ -206,8 +207,11 @@ def test_prices_of_the_documents_own_plan_are_in_the_table() -> None:
 
 
 def test_a_model_without_a_price_is_named(deck: PatternDeck) -> None:
-    """What it writes counts as nothing in the bill, and the figures say so."""
+    """What it writes counts as nothing in the bill, and the figures say so; its baseline is not known."""
     models = "openai:gpt-4o-mini-2024-07-18,openai:unheard-of"
     settings = Settings.read({"TSUKURIOKI_CLOUD": models})
-    told = figures.cost(deck, [], figures.price_table(settings), settings.cloud, "2026-11-27")
+    rows = [DaySum("2026-11-27", "cloud", 3, 600, 90, 500, 80, 0.25)]
+    told = figures.cost(deck, rows, figures.price_table(settings), settings.cloud, "2026-11-27")
     assert told["unpriced"] == ["unheard-of"]
+    assert told["spent_usd"] == 0.25
+    assert told["baseline_usd"] is told["month_baseline_usd"] is None
