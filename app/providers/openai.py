@@ -251,8 +251,8 @@ def _messages(ask: Ask) -> Any:
 
 
 def _estimated(ask: Ask, text: str) -> Usage:
-    told = ask.system + "".join(message["content"] for message in ask.messages)
-    return Usage(prompt=estimate_tokens(told), output=estimate_tokens(text))
+    asked = ask.system + "".join(message["content"] for message in ask.messages)
+    return Usage(prompt=estimate_tokens(asked), output=estimate_tokens(text))
 
 
 class _FormError(Exception):

@@ -116,7 +116,7 @@ def _page(name: str, **values: Any) -> Response:
 
 
 def _page_of(deck: Deck | None, language: str) -> dict[str, Any]:
-    """What a page is told: of its deck, if it has one, and of those that visitors choose from."""
+    """The data for a page: about its deck, if it has one, and about those that visitors choose from."""
     service = _service()
     page = bare_page(language) if deck is None else page_of(deck)
     if service.has_choice:

@@ -266,11 +266,11 @@ class LineBot:
         )
         if heard.text:
             text = self._written(served.with_care(turn), heard.due)
-            told = [said]
+            earlier = [said]
         else:
             text = served.aside(turn, heard.pool) or served.aside(turn, "fallback")
-            told = []
-        self._history.add(heard.conversation, *told, {"role": "assistant", "content": text})
+            earlier = []
+        self._history.add(heard.conversation, *earlier, {"role": "assistant", "content": text})
         return text
 
     def _written(self, turn: Turn, due: float) -> str:

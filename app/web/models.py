@@ -162,10 +162,10 @@ class CardsModel:
         play = self.play(asked.request.messages)
         choices = asked.request.options.get("n", 1)
         answers = [self._served.answer(play.query, play.variant + n) for n in range(choices)]
-        told = [orjson.loads(answer.body) for answer in answers]
-        texts = [_text({"title": one["title"], "poem": one["poem"]}) for one in told]
-        reply = _whole_reply(asked.request, texts, told[0]["model"])
-        return Answer(About(answers[0].tier, told[0]["key"]), _at_once(reply), ready=True)
+        bodies = [orjson.loads(answer.body) for answer in answers]
+        texts = [_text({"title": one["title"], "poem": one["poem"]}) for one in bodies]
+        reply = _whole_reply(asked.request, texts, bodies[0]["model"])
+        return Answer(About(answers[0].tier, bodies[0]["key"]), _at_once(reply), ready=True)
 
     def play(self, messages: tuple[Message, ...]) -> Play:
         """The play that is asked for. Raises RequestError (400)."""

@@ -36,13 +36,13 @@ def why(request: Path, deck_name: str | None, sent_to: str | None, as_json: bool
     settings = read_settings()
     asked = explaining.read_request(request, sent_to)
     deck = _deck_of_prompts(settings, deck_name or explaining.deck_of(settings, asked.model))
-    told = explaining.explain(settings, deck, asked)
+    found = explaining.explain(settings, deck, asked)
     if as_json:
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
-        for line in explaining.lines(told):
+        for line in explaining.lines(found):
             click.echo(line)
-    return 0 if told["hit"] else 1
+    return 0 if found["hit"] else 1
 
 
 @click.command()

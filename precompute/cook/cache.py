@@ -61,7 +61,7 @@ def caching(
     jobs: Sequence[Job],
     note: Callable[[str], None],
 ) -> Iterator[None]:
-    """Cache the fixed part while cooking if that saves money; `note` is told so, or why not."""
+    """Cache the fixed part while cooking if that saves money; `note` gets a sentence that says so, or why not."""
     if cook.writer is None or not isinstance(model, CachingModel) or not jobs:
         yield
         return

@@ -71,7 +71,7 @@ class Cooking(Protocol):
 
     `whole_only`: a model is asked for many answers in a request, never for one in two steps.
     `quality` names figures of the report, each with the checks that a draft must pass for it.
-    `subject` is what an entry's fingerprint holds beside the prompt, as in "a card has changed".
+    `subject` is what an entry's fingerprint holds besides the prompt, as in "a card has changed".
     `voted_on`: people vote on the answers, so that `--refresh disliked` means something.
     """
 

@@ -36,7 +36,7 @@ from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
 
-# The check under which a model is told what a reviewer refused.
+# The states of an entry, by which `--refresh` chooses what to cook again.
 VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
 STALE, DISLIKED, REJECTED = "stale", "disliked", "rejected"
 REFRESH = (STALE, DISLIKED, REJECTED)

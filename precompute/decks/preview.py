@@ -7,7 +7,7 @@ adds a script to its pages, which loads them again when the deck was saved and s
 At each change the deck is copied and loaded; if it can be loaded, an inner server is started with the
 copy and takes the place of the one before. Otherwise the one before goes on: a deck may be broken for
 a while. The folder is looked at four times a second. That costs a few calls for the twenty files of a
-deck, and works in every file system; a library that is told of changes (watchfiles) would be one more
+deck, and works in every file system; a library that the system notifies of changes (watchfiles) would be one more
 thing to install.
 """
 
@@ -57,7 +57,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass
 class State:
-    """What the pages are told: the version of the deck that is served, and the faults of the newest.
+    """The data for the pages: the version of the deck that is served, and the faults of the newest.
 
     `upstream` is the inner server's address; None until a version could be loaded.
     """
@@ -86,15 +86,15 @@ class State:
         with self.changed:
             self.changed.wait_for(lambda: self.serial != after, _NEWS)
             errors = sum(finding.error for finding in self.faults)
-            told = f"{errors} errors, {len(self.faults) - errors} warnings"
+            summary = f"{errors} errors, {len(self.faults) - errors} warnings"
             if not self.loaded:
                 last = "the last version that worked is shown" if self.upstream else "nothing yet"
-                told = f"The deck cannot be loaded; {last}"
+                summary = f"The deck cannot be loaded; {last}"
             return orjson.dumps(
                 {
                     "serial": self.serial,
                     "version": self.version,
-                    "told": told,
+                    "told": summary,
                     "faults": [{"error": f.error, "text": str(f)} for f in self.faults],
                 }
             )
@@ -148,9 +148,9 @@ class Preview:
             deck = load_folder(copy)
             self._serve(deck, decks)
         except DeckError as error:
-            told = Finding(error.file.replace(str(copy), str(self.folder)), _placed(error))
-            self.state.set((told,), loaded=False)
-            self._note(str(told))
+            finding = Finding(error.file.replace(str(copy), str(self.folder)), _placed(error))
+            self.state.set((finding,), loaded=False)
+            self._note(str(finding))
         except (PlanError, OSError, shutil.Error) as error:
             self.state.set((Finding(str(self.folder), str(error)),), loaded=False)
             self._note(str(error))

@@ -43,7 +43,7 @@ class Isolation:
     as long as nobody did.
     """
 
-    told: str
+    strength: str
     words: tuple[str, ...]
     settings: Mapping[str, str]
     tries: Path
@@ -64,8 +64,8 @@ def isolate(folder: Path, environ: Mapping[str, str]) -> Isolation:
     (guard / "sitecustomize.py").write_text(_GUARD)
     path = os.pathsep.join(filter(None, (str(guard), environ.get("PYTHONPATH"))))
     settings = {"PYTHONPATH": path, "TRIES_TO_LEAVE": str(tries)}
-    told = "Python's sockets refuse to leave; other programs are not held (no namespaces here)"
-    return Isolation(told, (), settings, tries)
+    strength = "Python's sockets refuse to leave; other programs are not held (no namespaces here)"
+    return Isolation(strength, (), settings, tries)
 
 
 def raise_loopback() -> bool:

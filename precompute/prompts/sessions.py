@@ -146,7 +146,7 @@ def run_isolated(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run `precompute replay` again where there is no network; returns its exit status."""
     with tempfile.TemporaryDirectory(prefix="tsukurioki-") as folder:
         isolation = isolate(Path(folder), environ)
-        sys.stderr.write(f"precompute: network taken away: {isolation.told}\n")
+        sys.stderr.write(f"precompute: network taken away: {isolation.strength}\n")
         ours = [sys.executable, "-P", "-m", "precompute"]
         words = [*isolation.words, *ours, "replay", "--here", "--"]
         done = subprocess.run(  # noqa: S603  # our own interpreter; the program is the user's

@@ -53,27 +53,27 @@ def deck_of(settings: Settings, model: str) -> str:
 def explain(settings: Settings, deck: PromptDeck, request: PromptRequest) -> dict[str, Any]:
     """What a deck has for a request, and how it was found or missed."""
     query = query_of(deck.id, request, deck.rules)
-    told: dict[str, Any] = {"deck": deck.id, "key": query.key, "hit": False}
+    found: dict[str, Any] = {"deck": deck.id, "key": query.key, "hit": False}
     left_out = sorted(request.options.keys() - deck.rules.options)
-    told["not in the key"] = [*left_out, *([] if deck.rules.model else ["model"])]
+    found["not in the key"] = [*left_out, *([] if deck.rules.model else ["model"])]
     replies = Replies(_index(settings, deck), Recordings(settings.ledger, deck.id))
     if count := replies.count(query.key):
-        return {**told, "hit": True, "by": "the prompt itself", "replies": count}
+        return {**found, "hit": True, "by": "the prompt itself", "replies": count}
     bare = for_any_model(request)
     if bare and (count := replies.count(query_of(deck.id, bare, deck.rules).key)):
-        return {**told, "hit": True, "by": "a reply for any model", "replies": count}
+        return {**found, "hit": True, "by": "a reply for any model", "replies": count}
     values = deck.template.read(request) if deck.template else None
     if deck.template and values is not None:
         filled = query_of(deck.id, deck.template.filled(values), deck.rules).key
-        told["slots"] = values
+        found["slots"] = values
         if count := replies.count(filled):
             near = deck.near is not None
             by = "the template's slots" if near else "only its spelling differs; 'near' is off"
-            return {**told, "hit": near, "by": by, "replies": count}
+            return {**found, "hit": near, "by": by, "replies": count}
     if not request.model and deck.rules.model:
-        told["model"] = "none; a request to Gemini has it in its path: say --path"
-    told |= _noted(settings, deck.id, query.key)
-    return {**told, **_nearest(settings, deck, query.picks[0][1])}
+        found["model"] = "none; a request to Gemini has it in its path: say --path"
+    found |= _noted(settings, deck.id, query.key)
+    return {**found, **_nearest(settings, deck, query.picks[0][1])}
 
 
 def _noted(settings: Settings, deck: str, key: str) -> dict[str, Any]:
@@ -130,38 +130,38 @@ def _entries(path: Path) -> Iterator[Entry]:
     return (item.entry for item in read_log(path) if isinstance(item, Record))
 
 
-def lines(told: Mapping[str, Any]) -> Iterator[str]:
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The explanation for a person."""
-    if told["hit"]:
-        yield f"hit: deck {told['deck']} answers by {told['by']}"
+    if found["hit"]:
+        yield f"hit: deck {found['deck']} answers by {found['by']}"
     else:
-        yield f"miss: deck {told['deck']} has nothing for this request" + (
-            f": {told['by']}" if told.get("by") else ""
+        yield f"miss: deck {found['deck']} has nothing for this request" + (
+            f": {found['by']}" if found.get("by") else ""
         )
-    yield f"key: {told['key']}"
-    if told["not in the key"]:
-        yield f"not in the key: {', '.join(told['not in the key'])}"
-    yield from _of_the_miss(told)
-    if "replies" in told:
-        yield f"replies: {told['replies']}"
-    for name, value in told.get("slots", {}).items():
+    yield f"key: {found['key']}"
+    if found["not in the key"]:
+        yield f"not in the key: {', '.join(found['not in the key'])}"
+    yield from _of_the_miss(found)
+    if "replies" in found:
+        yield f"replies: {found['replies']}"
+    for name, value in found.get("slots", {}).items():
         yield f"slot {name}: {value}"
-    if told.get("nearest"):
-        yield f"nearest: {told['nearest']} (distance {told['distance']})"
-        for name, pair in told["differs in"].items():
+    if found.get("nearest"):
+        yield f"nearest: {found['nearest']} (distance {found['distance']})"
+        for name, pair in found["differs in"].items():
             yield f"  {name}"
             yield f"    asked:    {_shown(pair['asked'])}"
             yield f"    recorded: {_shown(pair['recorded'])}"
-    elif "nearest" in told:
+    elif "nearest" in found:
         yield "nearest: nothing is recorded in this deck"
 
 
-def _of_the_miss(told: Mapping[str, Any]) -> Iterator[str]:
-    if "model" in told:
-        yield f"model: {told['model']}"
-    if told.get("missed"):
-        yield f"missed: {told['missed']} times"
-    for check, times in told.get("not kept", {}).items():
+def _of_the_miss(found: Mapping[str, Any]) -> Iterator[str]:
+    if "model" in found:
+        yield f"model: {found['model']}"
+    if found.get("missed"):
+        yield f"missed: {found['missed']} times"
+    for check, times in found.get("not kept", {}).items():
         yield f"not kept: a reply came {times} times and was refused: {check}"
 
 

@@ -72,7 +72,7 @@ def frames_of(deck: Deck) -> dict[str, Any] | None:
     if not always_framed(deck, texts):
         return None
 
-    def told(text: str) -> tuple[str, int, list[str]]:
+    def measured(text: str) -> tuple[str, int, list[str]]:
         bits = template.given_away[text]
         hidden = [card.id for place, card in enumerate(deck.cards) if bits >> place & 1]
         return text, template.cost(text), hidden
@@ -88,9 +88,9 @@ def frames_of(deck: Deck) -> dict[str, Any] | None:
         "gap": template.cost(""),
         "space": deck.lang.space,
         "paragraphs": deck.rules.paragraphs,
-        "titles": [told(title) for title in deck.titles],
-        "openings": [told(text) for text in template.openings],
-        "links": [told(text) for text in template.links],
-        "closings": [told(text) for text in template.closings],
+        "titles": [measured(title) for title in deck.titles],
+        "openings": [measured(text) for text in template.openings],
+        "links": [measured(text) for text in template.links],
+        "closings": [measured(text) for text in template.closings],
         "phrases": {card.id: {p.id: line(p.text) for p in card.phrases} for card in deck.cards},
     }

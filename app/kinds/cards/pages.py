@@ -1,4 +1,4 @@
-"""What the scripts of a deck's pages are told: words by language, setting, theme."""
+"""The data for the scripts of a deck's pages: words by language, setting, theme."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS = {
 
 
 def page_of(deck: Deck) -> dict[str, Any]:
-    """What every page of a deck is told, as JSON."""
+    """The data for every page of a deck, as JSON."""
     return {
         **bare_page(deck.language, deck.theme),
         "hand": deck.hand_size,
@@ -36,7 +36,7 @@ def page_of(deck: Deck) -> dict[str, Any]:
 
 
 def bare_page(language: str, theme: Mapping[str, str] = EMPTY) -> dict[str, Any]:
-    """What a page is told of a language and a theme."""
+    """The data for a page about a language and a theme."""
     lang = LANGUAGES[language]
     return {
         "type": theme.get("type", "mincho" if lang.vertical else "serif"),
@@ -50,7 +50,7 @@ def bare_page(language: str, theme: Mapping[str, str] = EMPTY) -> dict[str, Any]
 
 
 def choice_of(deck: Deck) -> dict[str, Any]:
-    """What the page is told of a deck on which visitors choose one of several, as JSON."""
+    """The data about a deck for the page on which visitors choose one of several, as JSON."""
     words = page_words(deck.language, deck.words)
     return {
         **bare_page(deck.language, deck.theme),

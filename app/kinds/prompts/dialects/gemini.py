@@ -103,7 +103,7 @@ def _format(config: Members) -> Any:
 
 
 def plain_schema(schema: Any) -> Any:
-    """A JSON schema with its types in small letters, as everybody else has them."""
+    """A JSON schema with the names of types in lower case, as JSON Schema has them."""
     if isinstance(schema, list):
         return [plain_schema(item) for item in schema]
     if not isinstance(schema, dict):
