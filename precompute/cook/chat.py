@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
@@ -20,10 +19,9 @@ from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.chat.lines import ANY, PLAIN
 from app.kinds.refusal import Refusal
-from app.kinds.tasks import Draft, Drafts, Refusals, Task
+from app.kinds.tasks import Draft, Refusals, Task
 from app.ledger.misses import read_ledger
-from app.providers import Completion, Model, NamedModel, Prompt
-from app.providers.reply import answers_in
+from app.providers import Model, NamedModel, Prompt
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
@@ -33,6 +31,7 @@ from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
+from precompute.cook.numbered import NumberedWriter
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import counts
@@ -47,20 +46,6 @@ persona. Each line answers one message of the user. Rules: in the character's vo
 to {most} characters; no explanation, no brackets, no quotation marks, no emoji; it must answer the
 intent it is asked for, fit the time of day and the mood, and be unlike the examples. Reply with JSON
 only: {{"lines": [{{"id": 1, "text": "..."}}]}}."""
-_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "lines": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"id": {"type": "integer"}, "text": {"type": "string"}},
-                "required": ["id", "text"],
-            },
-        }
-    },
-    "required": ["lines"],
-}
 
 
 def plan_lines(deck: PatternDeck) -> Iterator[Job]:
@@ -168,21 +153,14 @@ class LinesCooking:
         return ()
 
 
-class LinesWriter:
+class LinesWriter(NumberedWriter):
     """A provider that asks a model for lines, for several patterns in a request."""
 
+    kind = "lines"
+
     def __init__(self, deck: PatternDeck, model: Model) -> None:
-        self.name = model.name
-        self.model = model
+        super().__init__(model, _PROMPT, "lines")
         self._deck = deck
-        self.fingerprint = f"lines:{xxhash.xxh3_64_hexdigest(_PROMPT.encode())}"
-
-    def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Drafts from one request for all tasks. Raises ProviderError."""
-        return self.read(tasks, self.model.complete(self.prompt(tasks)))
-
-    def close(self) -> None:
-        self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         """The prompt: rules and personas, then one line for each task."""
@@ -201,7 +179,7 @@ class LinesWriter:
         # Twice the tokens of the longest line with the JSON around it.
         room = 2 * (estimate_tokens("字" * most) + 30)
         fixed = "\n\n".join([_PROMPT.format(least=least, most=most), *personas])
-        return Prompt(fixed, "\n".join(asked), _SCHEMA, room * len(tasks))
+        return Prompt(fixed, "\n".join(asked), self.schema, room * len(tasks))
 
     def _line(self, number: int, task: Task, pattern: Mapping[str, str], *, named: bool) -> str:
         intent = self._deck.intent_by_id[pattern["intent"]]
@@ -221,23 +199,8 @@ class LinesWriter:
             parts.append(f"your last line was refused: {refused}")
         return "; ".join(parts)
 
-    def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
-        """Parse a reply to the prompt for the same tasks; lines have the numbers of tasks."""
-        waiting = {str(number): task for number, task in enumerate(tasks, 1)}
-        drafts, strays = [], 0
-        answers, fault = answers_in(completion, len(tasks), "lines")
-        only = "1" if len(tasks) == 1 else ""
-        for answer in answers:
-            task = waiting.pop(str(answer.get("id", only)), None)
-            if task is None:
-                strays += 1
-            else:
-                drafts.append(Draft(task, {TEXT: answer.get("text")}))
-        fault = fault or ("" if answers else "empty")
-        reply = completion.text if fault else ""
-        return Drafts(
-            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
-        )
+    def response(self, task: Task, text: object, model: str) -> Mapping[str, object]:
+        return {TEXT: text}
 
 
 class LinesJudge:

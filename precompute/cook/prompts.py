@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
-import xxhash
 
 from app.errors import PlanError
 from app.kinds.prompts.deck import PromptDeck
@@ -23,10 +21,9 @@ from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.prompts.request import PromptRequest, Text
 from app.kinds.prompts.template import TEMPLATE_FILE, Template
 from app.kinds.refusal import Refusal
-from app.kinds.tasks import Draft, Drafts, Refusals, Task
+from app.kinds.tasks import Draft, Refusals, Task
 from app.ledger.misses import read_ledger
-from app.providers import Completion, Model, NamedModel, Prompt
-from app.providers.reply import answers_in
+from app.providers import Model, NamedModel, Prompt
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
 from app.store.index import IndexWriter, Meta
@@ -36,6 +33,7 @@ from precompute.cook.build import build
 from precompute.cook.choose import Choice as Chosen
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
+from precompute.cook.numbered import NumberedWriter
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.learn.recordings import take_deck_in, take_in
@@ -49,20 +47,6 @@ _PROMPT = """An application sends requests to a language model. Below are some o
 Answer each as if it were the only one: in the language and the form that it asks for, without a
 preamble, and without a word about the other requests.{rules} Reply with JSON only:
 {{"answers": [{{"id": 1, "text": "the whole answer"}}]}}."""
-_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answers": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"id": {"type": "integer"}, "text": {"type": "string"}},
-                "required": ["id", "text"],
-            },
-        }
-    },
-    "required": ["answers"],
-}
 
 
 def _stock(options: BuildOptions, context: BuildContext) -> int:
@@ -227,16 +211,15 @@ class PromptsCooking:
             yield "the whole matrix", f"{self.deck.template.size:,}"
 
 
-class PromptWriter:
+class PromptWriter(NumberedWriter):
     """A provider that asks a model for replies to prompts, several in a request."""
 
+    kind = "prompts"
+
     def __init__(self, deck: PromptDeck, model: Model) -> None:
-        self.name = model.name
-        self.model = model
         self._checks = deck.checks
         self._fixed = _PROMPT.format(rules="".join(self._rules()))
-        digest = xxhash.xxh3_64_hexdigest(self._fixed.encode())
-        self.fingerprint = f"prompts:{digest}"
+        super().__init__(model, self._fixed, "answers")
 
     def _rules(self) -> Iterator[str]:
         checks = self._checks
@@ -247,37 +230,20 @@ class PromptWriter:
         if checks.schema:
             yield f" It is JSON by this schema: {orjson.dumps(checks.schema).decode()}."
 
-    def write(self, tasks: Sequence[Task]) -> Drafts:
-        """Drafts from one request for all tasks. Raises ProviderError."""
-        return self.read(tasks, self.model.complete(self.prompt(tasks)))
-
-    def close(self) -> None:
-        self.model.close()
-
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         """The prompt: what is asked of the model, then each request with its id."""
         _, most = self._checks.characters or _CHARACTERS
         asked = "\n\n".join(_block(number, task) for number, task in enumerate(tasks, 1))
         room = round(1.5 * estimate_tokens("字" * most)) + 60
-        return Prompt(self._fixed, asked, _SCHEMA, room * len(tasks))
+        return Prompt(self._fixed, asked, self.schema, room * len(tasks))
 
-    def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
-        """Parse a reply to the prompt for the same tasks; answers have the numbers of tasks."""
-        waiting = {str(number): task for number, task in enumerate(tasks, 1)}
-        drafts, strays = [], 0
-        answers, fault = answers_in(completion, len(tasks))
-        only = "1" if len(tasks) == 1 else ""
-        for answer in answers:
-            task = waiting.pop(str(answer.get("id", only)), None)
-            if task is None:
-                strays += 1
-            else:
-                drafts.append(Draft(task, _response(task, answer.get("text"), completion.model)))
-        fault = fault or ("" if answers else "empty")
-        reply = completion.text if fault else ""
-        return Drafts(
-            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
-        )
+    def response(self, task: Task, text: object, model: str) -> Mapping[str, object]:
+        """The reply as the store keeps it. A model that was to write JSON may have given it as it is."""
+        said = text if isinstance(text, str) else orjson.dumps(text).decode()
+        request = request_of(task.query)
+        asked = sum(estimate_tokens(one.text) for one in request.messages) if request else 0
+        tokens = Tokens(round(asked), round(estimate_tokens(said)))
+        return {REPLY: Reply((Choice(said),), model, tokens).to_text()}
 
 
 def _block(number: int, task: Task) -> str:
@@ -294,15 +260,6 @@ def _block(number: int, task: Task) -> str:
     if task.refusals:
         lines.append(f"(your last answer was refused: {', '.join(map(str, task.refusals[-1]))})")
     return "\n".join(lines)
-
-
-def _response(task: Task, text: object, model: str) -> dict[str, object]:
-    """The reply as the store keeps it. A model that was to write JSON may have given it as it is."""
-    said = text if isinstance(text, str) else orjson.dumps(text).decode()
-    request = request_of(task.query)
-    asked = sum(estimate_tokens(one.text) for one in request.messages) if request else 0
-    tokens = Tokens(round(asked), round(estimate_tokens(said)))
-    return {REPLY: Reply((Choice(said),), model, tokens).to_text()}
 
 
 class PromptsJudge:

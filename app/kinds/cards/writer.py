@@ -107,28 +107,37 @@ def joined_poem(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-class WholeWriter:
-    """A provider that asks a model for whole poems, many in a request."""
+class _PoemWriter:
+    """A provider that asks a model by a prompt of the deck, the file `<kind>.txt`."""
+
+    kind = ""
 
     def __init__(self, deck: Deck, model: Model) -> None:
         self.name = model.name
         self.model = model
         self._deck = deck
         folder = prompts_folder(deck)
-        self._file = load_prompt(folder, "poem.txt")
+        self._file = load_prompt(folder, f"{self.kind}.txt")
         self._variety = load_variety(folder)
         self._reasons = load_reasons(folder)
         self._rules = rule_values(deck)
-        self.fingerprint = "poem:" + prompt_fingerprint(
+        digest = prompt_fingerprint(
             self._file.sections, self._variety, rules_fingerprint(self._rules)
         )
+        self.fingerprint = f"{self.kind}:{digest}"
+
+    def close(self) -> None:
+        self.model.close()
+
+
+class WholeWriter(_PoemWriter):
+    """A provider that asks a model for whole poems, many in a request."""
+
+    kind = "poem"
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """Drafts from one request for all tasks. Raises ProviderError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
-
-    def close(self) -> None:
-        self.model.close()
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         """The prompt for some tasks, which depends on them only."""
@@ -227,25 +236,14 @@ def named_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
     return {f"{n}-{task.query.key[:4]}": task for n, task in enumerate(tasks, 1)}
 
 
-class SmallWriter:
+class SmallWriter(_PoemWriter):
     """A provider that asks a small model for one poem at a time, in two steps.
 
     First for keywords from the phrases, then for a poem from the keywords; each prompt has about
     300 tokens, which a small model can handle.
     """
 
-    def __init__(self, deck: Deck, model: Model) -> None:
-        self.name = model.name
-        self.model = model
-        self._deck = deck
-        folder = prompts_folder(deck)
-        self._file = load_prompt(folder, "small.txt")
-        self._variety = load_variety(folder)
-        self._reasons = load_reasons(folder)
-        self._rules = rule_values(deck)
-        self.fingerprint = "small:" + prompt_fingerprint(
-            self._file.sections, self._variety, rules_fingerprint(self._rules)
-        )
+    kind = "small"
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """Drafts from two requests for each task. Raises as `WholeWriter.write` does."""
@@ -269,9 +267,6 @@ class SmallWriter:
             drafts.append(Draft(task, response))
         total = sum((usage for usage in used if usage), start=Usage())
         return Drafts(tuple(drafts), model, total, "" if drafts else fault, lost, reply=reply)
-
-    def close(self) -> None:
-        self.model.close()
 
     def keywords_prompt(self, task: Task) -> Prompt:
         """The prompt of the first step."""
