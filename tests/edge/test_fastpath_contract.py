@@ -151,6 +151,19 @@ def prompt(text: str, **more: object) -> bytes:
     return orjson.dumps({"model": "m", "messages": [message], **more})
 
 
+def settings_of(store: Path, folder: Path, **more: str) -> Settings:
+    """Settings with a copy of the store in a folder."""
+    return Settings.read(
+        {
+            "TSUKURIOKI_DECKS": str(DECKS),
+            "TSUKURIOKI_STORE": str(shutil.copytree(store, folder / "store")),
+            "TSUKURIOKI_LEDGER": str(folder / "ledger"),
+            "TSUKURIOKI_REQUEST_SECONDS": "1",
+            **more,
+        }
+    )
+
+
 @pytest.fixture(scope="module", params=["", f"{ORIGIN},https://other.example"])
 def sides(
     store: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
@@ -160,15 +173,7 @@ def sides(
     with ExitStack() as stack:
         for fast in (True, False):
             folder = tmp_path_factory.mktemp("side")
-            known = Settings.read(
-                {
-                    "TSUKURIOKI_DECKS": str(DECKS),
-                    "TSUKURIOKI_STORE": str(shutil.copytree(store, folder / "store")),
-                    "TSUKURIOKI_LEDGER": str(folder / "ledger"),
-                    "TSUKURIOKI_CORS_ORIGINS": request.param,
-                    "TSUKURIOKI_REQUEST_SECONDS": "1",
-                }
-            )
+            known = settings_of(store, folder, TSUKURIOKI_CORS_ORIGINS=request.param)
             # One secret, so that the same answer has the same ballot on both sides.
             known.ledger.mkdir()
             (known.ledger / "ballots.key").write_bytes(b"s" * 32)
@@ -463,6 +468,17 @@ def test_a_reply_does_not_reach_flask_again(sides: tuple[Side, Side]) -> None:
             assert answered.body == seen[2]
             # So that the sides' figures stay the same.
             Ask("", to, "POST", body).send(sides[1].port)
+
+
+def test_a_reply_for_who_shows_the_token_is_for_nobody_else(store: Path, tmp_path: Path) -> None:
+    """However often it was given to clients with the token, one without it gets none."""
+    known = settings_of(store, tmp_path, TSUKURIOKI_TOKEN="open-sesame")
+    service = Service(known, clock=_still(), timer=_still(), now=lambda: NOW, rng=Random(7))
+    to, body = "/v1/chat/completions", prompt("once")
+    with served_here(RsgiApplication(known, service, fast=True)) as port:
+        for token, status in [("Bearer open-sesame", 200)] * 3 + [(None, 401)] * 2:
+            ask = Ask("", to, "POST", body, {"Authorization": token})
+            assert ask.send(port)[0] == status
 
 
 TIERS = ("exact", "same_hand", "composed")

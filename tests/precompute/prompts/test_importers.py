@@ -84,6 +84,16 @@ def test_fixtures_of_aimock(take: Take) -> None:
     assert answered(take, hello) == 1
 
 
+@pytest.mark.parametrize("form", ["aimock", "vcrpy"])
+def test_a_file_of_another_shape_is_one_line(take: Take, form: str) -> None:
+    """JSON that has no list where the form has one is a sentence that names the file."""
+    for value in (None, 1, "x", {}, {"fixtures": 1, "interactions": {}}):
+        write_json(Path("odd.json"), value)
+        _, err = take("import", "--from", form, "odd.json", status=2)
+        assert err.startswith("precompute: odd.json: expected a ")
+        assert len(err.splitlines()) == 1
+
+
 def cassette(*bodies: tuple[dict[str, Any], str, Any, str], status: int = 200) -> dict[str, Any]:
     """A cassette with requests and the response of each."""
     return {
