@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         _say("cooking, recording and packing")
         bundle = _packed(folder)
         isolation = isolate(folder, os.environ)
-        _say(f"network taken away: {isolation.told}")
+        _say(f"network taken away: {isolation.strength}")
         words = [*isolation.words, sys.executable, "-m", "demo.offline", "--inside"]
         environment = {**_environment(), **isolation.settings}
         done = subprocess.run([*words, str(bundle), str(folder)], check=False, env=environment)
