@@ -155,6 +155,7 @@ class RsgiApplication:
             # Granian's own handler is the loop's, which is called too: it reads signals from a
             # descriptor that Python writes to for any handler.
             signal.signal(number, lambda *_: self._stopping.set())
+        self._bodies.loop = loop
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -257,6 +258,7 @@ class Bodies:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.loop: asyncio.AbstractEventLoop | None = None
         # Bytes of long bodies; see `Held`.
         self.held = 0
         # `asyncio.timeout` would cost twice as much as everything else that a hit costs here.
@@ -280,7 +282,8 @@ class Bodies:
         length = headers.get("content-length")
         if length is None and headers.get("transfer-encoding") is None:
             return b""
-        task = asyncio.current_task()
+        # Without the loop, it would ask the system for the process's id to find it.
+        task = asyncio.current_task(self.loop)
         self._begun[task] = time.monotonic()
         try:
             # Granian has checked that it is a number.

@@ -83,8 +83,3 @@ class Ladder(Generic[RequestT, AnswerT]):
     def quick(self) -> Ladder[RequestT, AnswerT]:
         """A ladder of the tiers that ask no model."""
         return Ladder(tier for tier in self.tiers if not tier.slow)
-
-    def before_slow(self) -> Ladder[RequestT, AnswerT]:
-        """A ladder of the tiers before the first that asks a model, for the event loop."""
-        slow = next((n for n, tier in enumerate(self.tiers) if tier.slow), len(self.tiers))
-        return Ladder(self.tiers[:slow])

@@ -46,16 +46,21 @@ class Ballots:
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._keyed = blake2b(key=secret, digest_size=12)
 
     def of(self, deck: str, key: str, variant: int) -> str:
-        name = f"{deck}/{key}/{variant}".encode("utf-8", "replace")
-        return blake2b(name, key=self._secret, digest_size=12).hexdigest()
+        return self._of(f"{deck}/{key}/{variant}".encode("utf-8", "replace"))
 
     def of_body(self, deck: str, body: bytes) -> str:
         """The ballot of the answer in a finished body; empty if the body names no key."""
         named = _NAMED.search(body)
-        return self.of(deck, named[1].decode(), int(named[2])) if named else ""
+        return self._of(b"%b/%b/%b" % (deck.encode(), *named.groups())) if named else ""
+
+    def _of(self, name: bytes) -> str:
+        # Copying the keyed state takes half the time of making it.
+        state = self._keyed.copy()
+        state.update(name)
+        return state.hexdigest()
 
     def fits(self, ballot: object, deck: str, key: str, variant: int) -> bool:
         """Whether this is the answer's ballot."""

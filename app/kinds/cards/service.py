@@ -16,7 +16,7 @@ from app.kinds.cards.figures import coverage, money, read_rehearsal, space, stor
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.cards.stocked import StockTable
-from app.kinds.cards.tiers import CardLadder, CardTier, Makers, build_ladder
+from app.kinds.cards.tiers import CardLadder, CardTier, Makers, at_once, build_ladder
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
 from app.ledger.deals import DealCounter, permuted
@@ -33,7 +33,7 @@ MOST_WANTED = 10
 
 
 class ServedCards:
-    """One deck of cards as it is served. `immediate` is the ladder for the event loop.
+    """One deck of cards as it is served.
 
     `makers`: the deck's, if they were made before the fork.
     """
@@ -54,7 +54,7 @@ class ServedCards:
         self.ladder: CardLadder = build_ladder(
             deck, settings.tiers, self.index, settings.radius, makers, models
         )
-        self.immediate: CardLadder = self.ladder.before_slow()
+        self._at_once = tuple(at_once(self.ladder))
 
     @cached_property
     def body(self) -> bytes:
@@ -102,18 +102,23 @@ class ServedCards:
     def answer(self, query: Query, variant: int) -> Answer:
         """Answer a query, count it, and note a miss. Raises RequestError (404) if no tier answers."""
         start = self._serving.timer()
-        return self._counted(query, variant, self.ladder, start) or _no_answer()
+        answer = self.ladder.answer(Play(query, variant)) or _no_answer()
+        return self._counted(query, variant, answer, start)
 
     def answer_at_once(self, query: Query, variant: int) -> Answer | None:
-        """The same with the tiers before the first that asks a model; None if none answers."""
-        return self._counted(query, variant, self.immediate, self._serving.timer())
+        """The same with the tiers before the first that asks a model; None if none answers.
 
-    def _counted(
-        self, query: Query, variant: int, ladder: CardLadder, start: float
-    ) -> Answer | None:
-        answer = ladder.answer(Play(query, variant))
-        if answer is None:
-            return None
+        For the event loop: the ladder's generators would take as long as finding a stored answer.
+        """
+        start = self._serving.timer()
+        for source in self._at_once:
+            body = source.answer(query, variant)
+            if body is not None:
+                return self._counted(query, variant, Answer(source.name, body), start)
+        return None
+
+    def _counted(self, query: Query, variant: int, answer: Answer, start: float) -> Answer:
+        """Count an answer, and note a miss."""
         serving = self._serving
         serving.counters.answered(self.deck.id, answer.tier, serving.timer() - start)
         if answer.tier not in WHOLE_TIERS and serving.settings.misses:

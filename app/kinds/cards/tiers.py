@@ -5,7 +5,7 @@ New answers must pass the gate; stored ones passed it when they were cooked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from app.kinds.cards import composing as compose
@@ -40,13 +40,21 @@ class AtOnce:
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
-        self._source = source
+        self.source = source
 
     def reply(self, request: Play) -> Generator[str, None, Answer | None]:
         """The source's answer, without pieces."""
-        body = self._source.answer(*request)
+        body = self.source.answer(*request)
         return None if body is None else Answer(self.name, body)
         yield  # a generator, as every tier
+
+
+def at_once(ladder: CardLadder) -> Iterator[Source]:
+    """The sources of the tiers before the first that asks a model."""
+    for tier in ladder.tiers:
+        if not isinstance(tier, AtOnce):
+            return
+        yield tier.source
 
 
 class ExactTier:
