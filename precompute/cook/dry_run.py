@@ -100,7 +100,10 @@ def _price(
 ) -> Iterator[tuple[str, object]]:
     price = prices.price(choice.name, choice.model, today)
     if price is None:
-        yield "price", f"not known: the table of {prices.dated} has none for {choice.model!r}"
+        named = (
+            repr(choice.model) if choice.model else "the model of your server; --model names one"
+        )
+        yield "price", f"not known: the table of {prices.dated} has none for {named}"
         return
     yield "price, about", f"{estimate.cost(price):.4f} USD by the prices of {prices.dated}"
     if choice.name in GEMINI and "lite" not in choice.model:

@@ -145,7 +145,8 @@ class Survey:
     def bill(self) -> str:
         """The cost of cooking the stale ones again, in words."""
         if self.price is None:
-            return f"what nobody knows: no price for {self.choice.model!r} in the table"
+            named = repr(self.choice.model) if self.choice.model else "the model of your server"
+            return f"what nobody knows: no price for {named} in the table"
         cost = self.estimate.cost(self.price)
         return f"about {cost:.4f} USD by the prices of {self.dated}"
 
@@ -155,18 +156,30 @@ def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:
 
     Raises IndexUnusableError.
     """
-    choice = choose(settings, None)
     states: Counter[str] = Counter()
-    tasks: list[Task] = []
+    stale: list[Entry] = []
     for aged in ages(settings, deck):
         states[aged.state] += 1
-        if aged.state in (SERVABLE, REFUSED) and is_as_good(
-            settings.sources, choice.name, aged.entry.standing
-        ):
-            tasks.append(Task(aged.entry.query, aged.entry.variant))
+        if aged.state in (SERVABLE, REFUSED):
+            stale.append(aged.entry)
+    choice = _usual(settings, deck, stale)
+    tasks = [
+        Task(entry.query, entry.variant)
+        for entry in stale
+        if is_as_good(settings.sources, choice.name, entry.standing)
+    ]
     prices = load_prices(settings.prices)
     price = prices.price(choice.name, choice.model, today)
     return Survey(states, choice, estimate_all(settings, deck, choice, tasks), price, prices.dated)
+
+
+def _usual(settings: Settings, deck: AnyDeck, stale: Sequence[Entry]) -> Choice:
+    """What a build would choose; of a deck for which nothing is in the box, what wrote most of it."""
+    choice = choose(settings, None)
+    if not choice.local or cooking_of(deck).in_the_box:
+        return choice
+    wrote = Counter(e.writer for e in stale if e.writer in _NAMES - {"composer", "written"})
+    return choose(settings, wrote.most_common(1)[0][0] if wrote else "gemini")
 
 
 def age_summary(settings: Settings, deck: AnyDeck, today: str) -> str:
@@ -254,9 +267,17 @@ def _replaceable(
 ) -> list[Aged]:
     """Entries that an answer of this provider would replace; the number of others is printed."""
     kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.standing)]
-    if left := len(aged) - len(kept):
+    approved = sum(a.entry.approved for a in aged)
+    if approved:
         err.print(
-            f"{left:,} {kind} entries are left: {choice.name} would not be served in their place",
+            f"{approved:,} {kind} entries are left: a reviewer approved or edited them (precompute "
+            "review takes that back)",
+            highlight=False,
+        )
+    if left := len(aged) - len(kept) - approved:
+        err.print(
+            f"{left:,} {kind} entries are left: {choice.name} would not be served in their place, by "
+            "TSUKURIOKI_SOURCES; choose a --provider that is as good",
             highlight=False,
         )
     return kept

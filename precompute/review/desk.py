@@ -246,7 +246,7 @@ class Desk:
         """
         self._check(said)
         with self._lock:
-            append_beside(self._settings.store, self.deck.id, lambda: [self._line(name, said)])
+            append_beside(self._settings.store, self.deck.id, lambda: self._lines_of(name, said))
             self._catch_up()
             entry = self._entry(name)
             assert entry is not None
@@ -264,8 +264,29 @@ class Desk:
         if said.force and not said.note.strip():
             raise PlanError("to set the gate aside, say why in a note")
 
+    def _lines_of(self, name: Name, said: Said) -> list[Entry]:
+        """The lines of a decision, by what is in force while nobody else appends."""
+        line = self._line(name, said)
+        old = self._force.entries.get(name)
+        if said.verdict != REOPENED or old is None or old.verdict not in (EDITED, REOPENED):
+            return [line]
+        before = self._before(old)
+        if before is None or line.verdict == WITHDRAWN:
+            return [line]
+        # An edit that is taken back goes, and the text that it replaced is there again.
+        assert line.decision
+        gone = replace(line, decision=line.decision._replace(verdict=WITHDRAWN))
+        return [gone, replace(before, usage=None, cost_usd=0.0)]
+
+    def _before(self, edit: Entry) -> Entry | None:
+        """The text that was cooked, of which another is an edit; None if there is none."""
+        written = edit.decision.written if edit.decision else ""
+        found = (item.entry for item in read_log(self._path) if isinstance(item, Record))
+        wanted = (edit.name, edit.writer, written, "")
+        return next((e for e in found if (e.name, e.source, e.created, e.verdict) == wanted), None)
+
     def _line(self, name: Name, said: Said) -> Entry:
-        """The line of a decision, by what is in force while nobody else appends."""
+        """The line with a decision."""
         self._catch_up()
         old = self._entry(name)
         if old is None or mark_of(old) != said.mark:

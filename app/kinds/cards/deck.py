@@ -43,7 +43,7 @@ MEMBERS: Mapping[str, str] = {
     "kind": "`cards`, `pattern` (characters) or `prompts`; `cards` if it is missing",
     "name": "the name that people see; the id if it is missing",
     "language": f"one of {', '.join(LANGUAGES)}; `ja` if it is missing",
-    "hand": '`{"size": 3}`: how many cards a hand has, each of another category. With `"choose": true`, visitors pick the cards themselves',
+    "hand": '`{"size": 3}`: how many cards a hand has, each of another category (`"distinct": "category"` says so and may be left out). With `"choose": true`, visitors pick the cards themselves',
     "answer": "the rules for answers, see below",
     "groups": "names for groups of categories, which a plan balances",
     "template": "`openings`, `links` and `closings`: the sentences of the template tier",

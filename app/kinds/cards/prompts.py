@@ -240,7 +240,9 @@ def _note(reasons: Mapping[str, str], refusal: Refusal, writing: Writing) -> str
     for name, unit in (("characters", writing.unit), ("words", writing.words)):
         # A unit of one sign stands close to its figure.
         limit = limit.replace(f" {name}", unit if len(unit) == 1 else f" {unit}")
-    return known.replace("{figure}", refusal.figure).replace("{limit}", limit)
+    note = known.replace("{figure}", refusal.figure).replace("{limit}", limit)
+    # The sentence around the notes ends them.
+    return note.strip().removesuffix(".")
 
 
 def prompt_fingerprint(*parts: object) -> str:

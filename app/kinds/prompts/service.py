@@ -406,7 +406,8 @@ def redacted(reply: Reply, patterns: tuple[str, ...]) -> Reply:
 
 def miss_error(status: int, deck: str, key: str, nearest: Neighbour | None) -> PromptMissError:
     """What a client is told of a prompt for which nothing is recorded."""
-    if nearest is None:
+    # The nearest is the prompt itself if its reply is there, but was rejected.
+    if nearest is None or not nearest.differs:
         return PromptMissError(status, f"nothing is recorded in deck {deck!r}", key, "", "")
     said = f"nothing is recorded for this prompt in deck {deck!r} under {key}"
     differs = ", ".join(nearest.differs[:_MOST_FIELDS])

@@ -199,13 +199,13 @@ function edit() {
     if (reply?.status === 200) { go(place + 1); return; }
     if (reply?.status !== 422) return;
     told.textContent = `${words.refused} ${reply.value.refusal}`;
+    // The focus stays: who goes on writing mends the text.
     note.hidden = force.hidden = false;
-    note.querySelector("input").focus();
   }
 
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.preventDefault(); close(); }
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); save(!force.hidden && document.activeElement?.name === "note"); }
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); save(false); }
     event.stopPropagation();
   });
   main.children[place].querySelector(".texts").replaceWith(box);

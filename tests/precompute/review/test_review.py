@@ -181,6 +181,11 @@ def test_an_edit_passes_the_gate_or_is_forced_with_a_note(page: Page, shared: Pr
         "written": STAMP,
     }
     assert now(shared)[row["key"]].model == "a-model"
+    back = page.decide(again, "reopened").json()
+    assert (back["texts"], back["source"], back["status"]) == (row["texts"], "gemini", "open")
+    assert now(shared)[row["key"]].response["poem"] == row["texts"]["poem"]
+    # Taking back what nobody decided leaves it as it is.
+    assert page.decide(back, "reopened").json()["texts"] == row["texts"]
 
 
 def test_two_reviewers_do_not_write_over_each_other(page: Page, shared: Precompute) -> None:
