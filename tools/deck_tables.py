@@ -30,7 +30,7 @@ MEMBERS_JA: Mapping[str, str] = {
     "kind": "`cards`、`pattern`（登場人物）、`prompts`。なければ `cards`",
     "name": "人に見える名。なければ id",
     "language": f"{'、'.join(LANGUAGES)} のどれか。なければ `ja`",
-    "hand": '`{"size": 3}`：手札の枚数。札の分類はすべて違う。`"choose": true` なら、札は訪れた人が選ぶ',
+    "hand": '`{"size": 3}`：手札の枚数。札の分類はすべて違う（`"distinct": "category"` はそのことで、なくてもよい）。`"choose": true` なら、札は訪れた人が選ぶ',
     "answer": "答えの規則（下を参照）",
     "groups": "分類をまとめた名。計画がこれをならす",
     "template": "`openings`、`links`、`closings`：template の段の文",
