@@ -77,19 +77,12 @@ class Flights(Generic[ItemT, ReplyT]):
         finally:
             self._leave(key, flight)
 
-    def readers(self, key: Hashable) -> int:
-        """How many requests share the work for a key."""
-        flight = self._flying.get(key)
-        return flight.readers if flight else 0
-
     def _joined(
         self, key: Hashable, begin: Callable[[], Work[ItemT, ReplyT]]
     ) -> _Flight[ItemT, ReplyT]:
         with self._lock:
-            flight = self._flying.get(key)
-            begun = flight is None
-            if flight is None:
-                flight = self._flying[key] = _Flight(begin())
+            begun = key not in self._flying
+            flight = self._flying[key] = self._flying.get(key) or _Flight(begin())
             flight.readers += 1
         if begun:
             threading.Thread(target=self._fly, args=(key, flight), daemon=True).start()

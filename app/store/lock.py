@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,41 +62,19 @@ class FileLock:
 _LOCK = struct.Struct("hhqqi4x")
 
 
-class KeyLocks:
-    """Locks between processes, one for each key, in one file.
+@contextmanager
+def alone(path: Path, key: str) -> Iterator[None]:
+    """Wait until nobody else holds a key's lock, and hold it; all keys have their place in one file.
 
-    They are those of an open file description (fcntl(2)): with the older ones, which belong to a
-    process, two processes that wait for each other's keys would be taken for a deadlock. Threads of
-    one process do not exclude each other.
+    The lock is one of an open file description (fcntl(2)), which threads and processes do not share.
+    With the older ones, which belong to a process, two processes that wait for each other's keys
+    would be taken for a deadlock. Closing the file releases it. Raises OSError.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = -1
-        self._lock = threading.Lock()
-        self._holders: Counter[int] = Counter()
-
-    @contextmanager
-    def alone(self, key: str) -> Iterator[None]:
-        """Be the only process with this key; waits for another one."""
-        place, file = xxhash.xxh3_64_intdigest(key.encode()) >> 2, self._opened()
-        with self._lock:
-            self._holders[place] += 1
+    place = xxhash.xxh3_64_intdigest(key.encode()) >> 2
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = descriptor(path, os.O_RDWR | os.O_CREAT)
+    try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLKW, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders[place] -= 1
-                # The threads of a process share one lock, which the last of them releases.
-                if not self._holders[place]:
-                    del self._holders[place]
-                    free = _LOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0)
-                    fcntl.fcntl(file, fcntl.F_OFD_SETLKW, free)
-
-    def _opened(self) -> int:
-        with self._lock:
-            if self._file < 0:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = descriptor(self._path, os.O_RDWR | os.O_CREAT)
-            return self._file
+        yield
+    finally:
+        os.close(file)

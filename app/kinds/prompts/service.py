@@ -36,7 +36,7 @@ from app.settings import Settings
 from app.store.entry import Entry, Usage
 from app.store.holder import IndexHolder
 from app.store.key import Query
-from app.store.lock import KeyLocks
+from app.store.lock import alone
 from app.store.log import log_path
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class ServedPrompts:
         )
         folder = recordings_folder(settings.ledger)
         self._flights = Flights[Piece, Reply]()
-        self._locks = KeyLocks(folder / f"{deck.id}.flights")
+        self._lock_file = folder / f"{deck.id}.flights"
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
         self._ledger = Ledger(settings.ledger, deck.id)
         self._turns = KeyedValues(
@@ -262,7 +262,7 @@ class ServedPrompts:
     def _asked_alone(
         self, query: Query, asked: Asked, before: int
     ) -> Generator[Piece, None, Reply]:
-        with self._locks.alone(query.key):
+        with alone(self._lock_file, query.key):
             count = self._replies.count(query.key)
             newest = self._replies.find(query.key, count - 1) if count > before else None
             if newest is not None:
