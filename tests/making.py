@@ -24,6 +24,7 @@ from app.kinds.cards.loading import load_deck
 from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.key import Query
+from precompute.decks.new import Wanted, new_deck
 
 REPO = Path(__file__).parent.parent
 DECKS = REPO / "data" / "decks"
@@ -161,6 +162,13 @@ MUSEUM_PHRASES = (
     "Owner number {n} would know it again",
 )
 MUSEUM_ANSWER = {"characters": [200, 400], "paragraphs": [2, 4]}
+
+
+def new_cards(decks: Path, wanted: Wanted) -> Deck:
+    """A new deck of cards, as `precompute new-deck` makes it."""
+    deck = new_deck(decks, wanted)
+    assert isinstance(deck, Deck)
+    return deck
 
 
 def museum(folder: Path, **rest: Any) -> Deck:

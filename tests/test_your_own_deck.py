@@ -17,11 +17,11 @@ from app.kinds.cards.deck import RULE_MEANINGS, Rules
 from app.kinds.cards.loading import load_deck
 from app.kinds.chat import deck as chat
 from demo.standins import stand_ins
-from precompute.decks.new import Wanted, new_cards
+from precompute.decks.new import Wanted
 from precompute.review.cards import check
 from tests import kit
 from tests.cook import Cook
-from tests.making import REPO, Precompute, serving
+from tests.making import REPO, Precompute, new_cards, serving
 from tests.standin import KEY, StandIn
 from tools import deck_tables
 

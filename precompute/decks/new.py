@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import PlanError
-from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, Deck, default_rules
+from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, default_rules
 from app.kinds.cards.words import WORDS_FILE, known_words
 from app.kinds.chat.expressions import literal
 from app.kinds.chat.message import normalise
@@ -82,13 +82,6 @@ def new_deck(decks: Path, wanted: Wanted) -> AnyDeck:
         load_folder(made)
         made.rename(target)
     return load_folder(target)
-
-
-def new_cards(decks: Path, wanted: Wanted) -> Deck:
-    """The same for a deck of cards."""
-    deck = new_deck(decks, wanted)
-    assert isinstance(deck, Deck)
-    return deck
 
 
 def _files(wanted: Wanted) -> dict[str, bytes]:

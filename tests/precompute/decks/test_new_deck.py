@@ -25,10 +25,10 @@ from app.kinds.tasks import Task
 from app.providers import NamedModel
 from precompute.decks.cards_table import cards_of_table, table_of_cards
 from precompute.decks.exchange import export_cards, import_cards
-from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
+from precompute.decks.new import TEMPLATES, Wanted, languages
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.review.cards import check
-from tests.making import DECKS, museum
+from tests.making import DECKS, museum, new_cards
 
 MODEL = NamedModel("gemini", "m")
 

@@ -31,10 +31,10 @@ from app.settings import Settings
 from app.store.decision import APPROVED, DELETED, REJECTED
 from app.store.index import Index
 from precompute.cli import main
-from precompute.decks.new import TEMPLATES, Wanted, languages, new_cards
+from precompute.decks.new import TEMPLATES, Wanted, languages
 from precompute.review.desk import Desk, Said, mark_of
 from precompute.review.desk import Wanted as Texts
-from tests.making import DECKS, REPO, environment, museum, row, write_json
+from tests.making import DECKS, REPO, environment, museum, new_cards, row, write_json
 from tests.test_your_own_deck import Curator
 
 Run = Callable[..., tuple[int, str]]

@@ -12,9 +12,9 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.template import Template
-from precompute.decks.new import Wanted, languages, new_cards
+from precompute.decks.new import Wanted, languages
 from precompute.publish.making import frames_of, pieces_of
-from tests.making import museum, small_deck
+from tests.making import museum, new_cards, small_deck
 from tests.precompute.publish.node import in_node, needs_node
 
 pytestmark = needs_node
