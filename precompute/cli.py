@@ -19,11 +19,10 @@ from app.errors import OperatorError, PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
-from app.settings import Settings, bundled_notes, unknown_settings
+from app.settings import Settings, unknown_settings
 from app.store.holder import publish
 from app.store.index import IndexWriter
 from app.store.log import LogWriter, log_path
-from precompute import event
 from precompute.commands.common import (
     context_of,
     deck_of,
@@ -33,6 +32,7 @@ from precompute.commands.common import (
     read_settings,
 )
 from precompute.commands.decks import COMMANDS as DECK_COMMANDS
+from precompute.commands.event import COMMANDS as EVENT_COMMANDS
 from precompute.commands.models import models
 from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
 from precompute.commands.publish import publish as publish_static
@@ -48,7 +48,6 @@ from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import REFRESH
 from precompute.cook.report import table
 from precompute.plan.strategies import STRATEGIES
-from precompute.prompts.sessions import take_all_in
 from precompute.rehearse import rehearsal
 from precompute.rehearse.picture import draw
 from precompute.review import check as checks
@@ -99,6 +98,7 @@ for command in (
     publish_static,
     *PROMPT_COMMANDS,
     *DECK_COMMANDS,
+    *EVENT_COMMANDS,
     *REVIEW_COMMANDS,
 ):
     cli.add_command(command)
@@ -376,85 +376,3 @@ def _repair_index(settings: Settings, deck: AnyDeck) -> None:
         index.catch_up()
         for note in index.notes:
             click.echo(note)
-
-
-@cli.command()
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
-@click.option(
-    "--python",
-    "pythons",
-    default="",
-    metavar="LIST",
-    help=f"With --wheels: for which Pythons, of {', '.join(event.wheels.PYTHONS)}; by default this one.",
-)
-@click.option(
-    "--platform",
-    "platforms",
-    default="",
-    metavar="LIST",
-    help=f"With --wheels: for which machines, of {', '.join(event.wheels.PLATFORMS)}; by default this one.",
-)
-@click.option(
-    "--deck", "deck_name", metavar="ID", help="Pack this deck alone, to be served; else all decks."
-)
-def bundle(target: Path, wheels: bool, pythons: str, platforms: str, deck_name: str | None) -> int:
-    """Pack decks, stores and settings that travel into one tar for the event."""
-    if (pythons or platforms) and not wheels:
-        raise PlanError("--python and --platform say for what --wheels is; add --wheels")
-    targets = event.wheels.wanted(pythons, platforms) if wheels else []
-    settings = read_settings()
-    only = named_deck(settings, deck_name) if deck_name else None
-    if taken := take_all_in(settings):
-        click.echo(f"{taken:,} recordings were taken into the store", err=True)
-    manifest, left_out = event.pack(settings, target, os.environ, wheels=targets, only=only)
-    if left_out:
-        click.echo(f"settings of this machine, left out: {', '.join(left_out)}", err=True)
-    size = sum(member.size for member in manifest.members)
-    click.echo(f"{target}: {len(manifest.members)} files, {size:,} bytes, {manifest.digest}")
-    if note := event.wheels.note_on(manifest.wheels):
-        click.echo(note)
-    return 0
-
-
-@cli.command()
-@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
-def verify(packed: Path) -> int:
-    """Prove every byte of a bundle, and that it can be unpacked and served here."""
-    manifest = event.verify(packed, os.environ)
-    click.echo(f"{packed}: whole, {len(manifest.members)} files, {manifest.digest}")
-    if note := event.wheels.note_on(manifest.wheels):
-        click.echo(note)
-    return 0
-
-
-place_option = click.option(
-    "--into",
-    "place",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("event"),
-    show_default=True,
-    help="Where bundles are unpacked.",
-)
-
-
-@cli.command()
-@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
-@place_option
-def unpack(packed: Path, place: Path) -> int:
-    """Install a bundle beside the one in force, and switch to it."""
-    release = event.unpack(packed, place, os.environ)
-    data = place / "current" / "data"
-    for note in (*bundled_notes({"TSUKURIOKI_DATA": str(data)}), *event.access_notes(place)):
-        click.echo(note)
-    click.echo(f"{release.name} is in force; serve it with TSUKURIOKI_DATA={data}")
-    return 0
-
-
-@cli.command()
-@place_option
-def rollback(place: Path) -> int:
-    """Return to the release before."""
-    with event.Place(place).locked() as here:
-        click.echo(f"{here.rollback().name} is in force again; start the server anew")
-    return 0
