@@ -232,10 +232,11 @@ def _check_numbers(record: dict[str, Any], usage: Usage | None) -> None:
     numbers = [record["cost_usd"]]
     if usage:
         numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)
-    if not _NUMBER.issuperset(map(type, numbers)):
-        raise ValueError("a member that should be a number is none")
-    if not 0 <= min(numbers) <= max(numbers) <= _MOST:
-        raise ValueError("a number is out of range")
+    for number in numbers:
+        if type(number) not in _NUMBER:
+            raise ValueError("a member that should be a number is none")
+        if not 0 <= number <= _MOST:
+            raise ValueError("a number is out of range")
 
 
 _TEXT = {str}
