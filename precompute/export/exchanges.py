@@ -163,7 +163,9 @@ class Exchanges:
         answers: Mapping[str, Any],
         sides: Sides,
     ) -> None:
-        self._pools, self._moods, self._sides = deck.lines[character.id], moods, sides
+        # In a fixed order, so that a seed makes the same conversations in every process.
+        self._pools = dict(sorted(deck.lines[character.id].items()))
+        self._moods, self._sides = moods, sides
         self._mention, self._talk = character.mention, deck.talks.get(character.id)
         self._script = deck.rules.script
         # Every line of an intent, with a message of the intent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from app.errors import PlanError, StoreWriteError
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.providers import Prompt
+from app.providers.prices import load_prices
+from app.providers.tokens import estimate_tokens
+from app.store.entry import Usage
 from app.store.key import Query
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
@@ -45,12 +49,13 @@ class EvaluateOptions:
 
 
 class HeldOut(NamedTuple):
-    """A held-out row: the system text, what was asked, the query, and the answer it has."""
+    """A row: the system text, what was asked, the query, the answer, and the messages before it."""
 
     system: str
     asked: str
     query: Query
     answer: str
+    turns: int
 
 
 class Share(NamedTuple):
@@ -87,11 +92,15 @@ def evaluate(
     """
     deck = context.deck
     material = material_of(deck, RowOptions())
-    held_out = _rows(options.data, "validation")[: options.rows]
+    # A provider is asked with a system text and one message.
+    short = (row for row in _rows(options.data, "validation") if row.turns <= _TURNS)
+    held_out = list(itertools.islice(short, options.rows))
     learned = [row.answer for row in _rows(options.data, "train")]
     if not held_out:
         raise PlanError(f"{options.data}: there are no held-out rows; export with --validation 0.1")
+    begun = context.clock.now()
     answers = _answers(options, candidate, context, held_out)
+    seconds = context.clock.now() - begun
     answered = [
         Answered(row.asked, row.query, answer)
         for row, answer in zip(held_out, answers, strict=True)
@@ -104,6 +113,7 @@ def evaluate(
         rows = _beside(found, measure(reference, learned, words, material, gate))
     if judge:
         rows += _preference(options, judge, context, held_out, answers, len(learned))
+    rows += _costs(options, candidate, context, held_out, seconds)
     table(context.out, f"{_name(options, candidate)} on {len(held_out)} held-out rows", rows)
     if options.pages:
         _write_pages(options.pages, deck, material, answered)
@@ -123,15 +133,11 @@ def _beside(found: Measured, reference: Measured) -> list[tuple[str, object]]:
 
 
 def _rows(folder: Path, side: str) -> list[HeldOut]:
-    """The rows of one side of a data set in the form trl, without longer conversations.
-
-    Raises PlanError.
-    """
+    """The rows of one side of a data set in the form trl. Raises PlanError."""
     path = folder / f"{side}.jsonl"
     try:
         records = [orjson.loads(line) for line in path.read_bytes().splitlines()]
-        # A provider is asked with a system text and one message.
-        return [_row(record) for record in records if len(record["prompt"]) <= _TURNS]
+        return [_row(record) for record in records]
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError):
         raise PlanError(f"{path}: not written by `precompute export --format trl`") from None
 
@@ -143,6 +149,7 @@ def _row(record: Mapping[str, Any]) -> HeldOut:
         record["prompt"][-1]["content"],
         Query.from_json(record["metadata"]["query"]),
         record["completion"][-1]["content"],
+        len(record["prompt"]),
     )
 
 
@@ -195,6 +202,38 @@ def _preference(
     yield "preferred to the held-out answer", f"{share} of {decided} in which both orders agree"
     yield "orders that disagree", f"{len(games) - decided} of {len(games)}"
     yield "verdict", verdict(share, learned)
+
+
+def _costs(
+    options: EvaluateOptions,
+    candidate: BuildOptions,
+    context: BuildContext,
+    rows: Sequence[HeldOut],
+    seconds: float,
+) -> Iterator[tuple[str, object]]:
+    """What 1,000 such answers cost if they are precomputed, and if the candidate makes them."""
+    settings = context.settings
+    table_of = load_prices(settings.prices)
+    day = context.clock.stamp()
+
+    def thousand(provider: str, model: str) -> str:
+        price = table_of.price(provider, model, day)
+        if price is None:
+            return f"of {model or provider} the price table has no price"
+        asked = sum(estimate_tokens(row.system + row.asked) for row in rows) / len(rows)
+        said = sum(estimate_tokens(row.answer) for row in rows) / len(rows)
+        cost = 1000 * price.cost(Usage(prompt=asked, output=said))
+        return f"{cost:.2f} USD by {model or provider} (prices of {table_of.dated})"
+
+    once = thousand("gemini", settings.gemini_model)
+    yield "1,000 such answers, precomputed", f"{once}, once; nothing at the event"
+    if options.folder:
+        each = seconds / len(rows)
+        yield "by this model", f"{each:.1f} s each on this machine, which the event then needs"
+    elif options.who != STORE:
+        local = options.who == "ollama"
+        cost = "a machine that runs it" if local else thousand(options.who, candidate.model or "")
+        yield "1,000 by this model", f"{cost}, at each event, besides its training"
 
 
 def verdict(share: Share, rows: int) -> str:

@@ -258,11 +258,14 @@ def test_faults_of_circumstances_name_them(tmp_path: Path, fault: str) -> None:
         circumstances(deck)
 
 
-def test_the_same_seed_gives_the_same_files(box: Place) -> None:
-    """An export can be made again byte for byte; another seed splits otherwise."""
-    first = manifest(box.export("openai"))["files"]
-    assert manifest(box.export("openai"))["files"] == first
-    assert manifest(box.export("openai", "--seed", 1))["files"] != first
+@pytest.mark.parametrize(("deck", "more"), [("poem", ()), ("harbour", ("--augment", 2))])
+def test_the_same_seed_gives_the_same_files(
+    box: Place, deck: str, more: tuple[object, ...]
+) -> None:
+    """An export can be made again byte for byte by another process; another seed splits otherwise."""
+    first = manifest(box.export("openai", *more, deck=deck, PYTHONHASHSEED=1))["files"]
+    assert manifest(box.export("openai", *more, deck=deck, PYTHONHASHSEED=2))["files"] == first
+    assert manifest(box.export("openai", *more, "--seed", 1, deck=deck))["files"] != first
 
 
 def test_what_a_row_says_is_what_the_game_asks(box: Place) -> None:

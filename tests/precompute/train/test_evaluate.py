@@ -59,6 +59,9 @@ def test_a_model_is_measured_and_compared(place: Place, data: Path, tmp_path: Pa
     assert row(done.stdout, "near copies of the training data").startswith("100%")
     assert row(done.stdout, "preferred to the held-out answer").startswith("0% (0% to 24%) of 12")
     assert "stop" in row(done.stdout, "verdict")
+    # What the better way costs, and this one.
+    assert re.match(r"\d\.\d\d USD by gemini", row(done.stdout, "1,000 such answers, precomputed"))
+    assert "no price" in row(done.stdout, "1,000 by this model")
     page = pages.read_text("utf-8")
     assert page.count("<section>") == 12
     assert len(re.findall(r'type="radio"', page)) == 12 * 5 * 5
