@@ -17,7 +17,9 @@ def models() -> None:
 
 def _manager() -> Manager:
     with needs_extra("build"):
-        return Manager(read_settings().ollama_host, Console())
+        manager = Manager(read_settings().ollama_host, Console())
+    click.get_current_context().call_on_close(manager.close)
+    return manager
 
 
 @models.command("list")

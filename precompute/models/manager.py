@@ -18,6 +18,9 @@ from precompute.models.modelfile import read_modelfile
 
 # Seconds to connect, and for an answer; fetching a model has no limit as long as it goes on.
 CONNECT, ANSWER = 3.0, 60.0
+# What the client raises for a reply that it cannot read: no JSON, or JSON of another shape (pydantic's
+# error is a ValueError).
+_STRANGE = (ValueError, TypeError, AttributeError)
 
 
 class Manager:
@@ -48,6 +51,11 @@ class Manager:
             yield
         except self._faults as error:
             raise self._sentence(error, name) from None
+        except _STRANGE as error:
+            raise ProviderStopError(
+                f"what answers at {self._host} is no Ollama: {_one_line(str(error))[:80]}",
+                "set OLLAMA_HOST to the address of one",
+            ) from None
 
     def _sentence(self, error: Exception, name: str) -> ProviderStopError:
         status, said = getattr(error, "status_code", 0), str(getattr(error, "error", error))
@@ -66,6 +74,18 @@ class Manager:
             f"Ollama at {self._host}: {_one_line(said) or type(error).__name__}",
             "try again, or look at its log",
         )
+
+    def _ended_well(self, status: str) -> None:
+        """Check the last status of something that takes long. Raises ProviderStopError."""
+        if status != "success":
+            raise ProviderStopError(
+                f"Ollama at {self._host} ended before it was done, with {status or 'nothing'!r}",
+                "run the same again: it goes on where it stopped",
+            )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()  # type: ignore[no-untyped-call]
 
     def list(self) -> int:
         """Print the models that are there."""
@@ -106,11 +126,14 @@ class Manager:
         """Fetch a model, with progress."""
         with self._told(name), self._bar() as bar:
             tasks: dict[str, Any] = {}
+            status = ""
             for part in self._client.pull(name, stream=True):
+                status = str(part.status)
                 label = part.digest or part.status or ""
                 if label not in tasks:
                     tasks[label] = bar.add_task(str(part.status), total=part.total)
                 bar.update(tasks[label], completed=part.completed or 0, total=part.total)
+            self._ended_well(status)
         self._say(f"{name} is there")
         return 0
 
@@ -124,8 +147,11 @@ class Manager:
                 files[path.name] = self._client.create_blob(path)
                 bar.advance(task)
             asked = made.arguments | ({"files": files} if files else {})
+            status = ""
             for part in self._client.create(model=name, stream=True, **asked):
-                bar.update(task, description=str(part.status))
+                status = str(part.status)
+                bar.update(task, description=status)
+            self._ended_well(status)
         self._say(
             f"{name} is there: precompute build --deck ID --n 100 --provider ollama --model {name}"
         )

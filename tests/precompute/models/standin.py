@@ -22,8 +22,8 @@ class Ollama:
         self.loaded = {"qwen2.5:0.5b"}
         self.blobs: dict[str, bytes] = {}
         self.created: list[dict[str, Any]] = []
-        # What is sent in the place of an answer: a status and an error's text.
-        self.fault: tuple[int, str] | None = None
+        # What is sent in the place of an answer: a status and an error's text, or bytes.
+        self.fault: tuple[int, str | bytes] | None = None
         self.url = ""
 
 
@@ -65,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self._body()
         if self.state.fault:
             status, error = self.state.fault
-            self._send({"error": error}, status=status)
+            raw = error if isinstance(error, bytes) else json.dumps({"error": error}).encode()
+            self._reply(raw, status)
         elif self.path.startswith("/api/blobs/"):
             self._blob(raw)
         else:
@@ -82,7 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _send(self, *values: Any, status: int = 200) -> None:
-        raw = "\n".join(map(json.dumps, values)).encode()
+        self._reply("\n".join(map(json.dumps, values)).encode(), status)
+
+    def _reply(self, raw: bytes, status: int) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(raw)))

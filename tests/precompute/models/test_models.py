@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import PlanError
+from precompute import cli
 from precompute.models.modelfile import read_modelfile
 from tests.making import free_port
 from tests.precompute.export.kit import Place
@@ -105,6 +106,32 @@ def test_every_fault_is_a_sentence(place: Place, ollama: Ollama, fault: str) -> 
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+# Replies of servers that are no Ollama, or that stopped in the middle.
+STRANGE = (
+    b"", b"<html></html>", b"[1]", b"3", b'{"models": null}', b'{"models": [{"a": 5}', b'{"a": 1}\n{"b"',
+    b'{"status": "pulling manifest"}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", STRANGE)
+def test_what_is_no_ollama_is_a_sentence(
+    ollama: Ollama, raw: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever comes with status 200, each command succeeds or says in one line what answered."""
+    monkeypatch.setenv("OLLAMA_HOST", ollama.url)
+    ollama.fault = 200, raw
+    failed = 0
+    for words in (("list",), ("ps",), ("show", "x"), ("pull", "x"), ("unload", "x"),
+                  ("create", "y", "--from", "x")):  # fmt: skip
+        status = cli.main(["models", *words])
+        error = capsys.readouterr().err.strip().splitlines()
+        assert status in (0, 2)
+        assert status == 0 or "is no Ollama" in error[-1] or "ended before" in error[-1]
+        assert status == 2 or words[0] not in ("pull", "create")
+        failed += status == 2
+    assert failed >= 2
 
 
 @pytest.mark.parametrize("command", [("list",), ("pull", "x"), ("unload", "x"), ("ps",)])
