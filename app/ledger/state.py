@@ -20,7 +20,6 @@ time in the future counts as now.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import sqlite3
@@ -34,6 +33,7 @@ import xxhash
 
 from app.errors import StateUnavailableError
 from app.ledger.trouble import Trouble
+from app.store.lock import locked
 
 ResultT = TypeVar("ResultT")
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -140,7 +140,8 @@ class State:
         if kept is None or kept[0] != os.getpid():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._own.file = _identity(path)
-            with _alone(self._folder):
+            # SQLite does not wait for other processes while it changes to WAL.
+            with locked(self._folder):
                 kept = os.getpid(), _opened(path)
             self._own.connection = kept
             self._own.file = _identity(path)
@@ -160,7 +161,7 @@ class State:
                 kept[1].close()
         self._trouble.warn(f"the state is not shared: {self._folder}/{NAME}: {error}")
         if damaged:
-            with suppress(OSError), _alone(self._folder):
+            with suppress(OSError), locked(self._folder):
                 # Another thread or worker may have begun a new file already.
                 if self._own.file == _identity(self._folder / NAME):
                     _set_aside(self._folder / NAME)
@@ -353,17 +354,6 @@ def _set_aside(path: Path) -> None:
                     path.with_name(NAME + tail).rename(f"{aside}{tail}")
             log.warning("%s was damaged; it is kept as %s and a new one is begun", path, aside)
             return
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from opening the file: SQLite does not wait while it changes to WAL."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class _Connection(sqlite3.Connection):

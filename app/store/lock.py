@@ -58,6 +58,20 @@ class FileLock:
         self._mine.release()
 
 
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file or folder that is there, which threads and processes do not share.
+
+    Raises BlockingIOError if another one holds it and `wait` is false, and OSError.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(file)
+
+
 # struct flock of fcntl(2): type, whence, start, length, process.
 _LOCK = struct.Struct("hhqqi4x")
 

@@ -11,7 +11,6 @@ The next unpack removes releases that neither link names, and what a killed unpa
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import BundleError
+from app.store.lock import locked
 
 _OURS = re.compile(r"\.new-.+|[0-9a-f]{16}(-[0-9]+)?")
 
@@ -47,8 +47,7 @@ class Place:
         try:
             if create:
                 self._releases.mkdir(parents=True, exist_ok=True)
-            with (self._folder / ".lock").open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with locked(self._folder, wait=False):
                 yield self
         except BlockingIOError:
             raise BundleError(

@@ -7,10 +7,8 @@ whole. `sweep` removes what neither this edition nor the one before names.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import brotli
 
 from app.errors import PlanError
+from app.store.lock import locked
 
 FILES = "files"
 EDITION = "edition.json"
@@ -60,15 +59,12 @@ class EditionFolder:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from publishing here. Raises PlanError if one does."""
-        descriptor = os.open(self.root, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
+            with locked(self.root, wait=False):
+                yield
         except BlockingIOError:
             fault = f"{self.root}: another process is publishing here; wait for it"
             raise PlanError(fault) from None
-        finally:
-            os.close(descriptor)
 
     def add(self, data: bytes, suffix: str) -> Kept:
         """Write a file named by its contents, if it is not there yet."""
