@@ -3,6 +3,7 @@
 python -m bench            all of it but the largest sizes; some ten minutes
 python -m bench --quick    under two minutes
 python -m bench --scale    1,000 to 1,000,000 entries as well, where the disk has the room
+python -m bench --docs     writes the figures into docs/performance.md and .ja.md as well
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from bench import scale, speed, table
+from bench import docs, scale, speed, table
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short rounds, small sizes")
     parser.add_argument("--scale", action="store_true", help="up to 1,000,000 entries")
     parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
+    parser.add_argument("--docs", action="store_true", help="write the figures into docs/")
     wanted = parser.parse_args()
     missing = [name for name in ("wrk", "taskset") if shutil.which(name) is None]
     if missing and wanted.only != "build":
@@ -58,6 +60,8 @@ def main() -> int:
     result["took_s"] = round(time.perf_counter() - start, 1)
     out.print(f"took {result['took_s']} s", highlight=False)
     _keep(result)
+    if wanted.docs:
+        docs.write(result)
     return 0
 
 
