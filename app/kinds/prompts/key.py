@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import orjson
 import re2
 import rfc8785
 
@@ -142,7 +143,7 @@ def canonical(request: PromptRequest, rules: KeyRules) -> str:
     value = normalised(request, rules).to_json()
     if not rules.model:
         value.pop("model", None)
-    return rfc8785.dumps(_plain(value, MOST_DEPTH)).decode()
+    return canonical_json(value)
 
 
 def query_of(deck: str, request: PromptRequest, rules: KeyRules) -> Query:
@@ -206,17 +207,37 @@ def _answered(message: Message, open_calls: list[tuple[str, ToolCall]]) -> str:
     return message.answers
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """A JSON value with the numbers that RFC 8785 allows."""
+def canonical_json(value: Any) -> str:
+    """A JSON value by RFC 8785. Raises RequestError (400) if it is nested too deeply, or is no Unicode.
+
+    rfc8785 is written in Python and takes a quarter of the time of finding a reply; so orjson writes
+    what is prepared, which escapes in the same way, and rfc8785 only the floats.
+    """
+    try:
+        return orjson.dumps(_prepared(value, MOST_DEPTH)).decode()
+    except TypeError:
+        raise RequestError(400, "Bad request", "a text has half a surrogate pair in it") from None
+
+
+def _prepared(value: Any, depth: int) -> Any:
+    """A JSON value with its members in order and the numbers that RFC 8785 allows."""
     if depth < 0:
         detail = f"the request is nested more than {MOST_DEPTH} levels deep"
         raise RequestError(400, "Bad request", detail)
+    if isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
-        return {name: _plain(one, depth - 1) for name, one in value.items()}
+        return {name: _prepared(value[name], depth - 1) for name in sorted(value, key=_utf16)}
     if isinstance(value, (list, tuple)):
-        return [_plain(one, depth - 1) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return [_prepared(one, depth - 1) for one in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT:
-        return float(value) if value.bit_length() < 1024 else str(math.inf)
+        value = float(value) if value.bit_length() < 1024 else math.inf
+    if isinstance(value, float):
+        finite = math.isfinite(value)
+        return orjson.Fragment(rfc8785.dumps(value)) if finite else str(value)
     return value
+
+
+def _utf16(name: str) -> bytes:
+    """By what RFC 8785 sorts the names of members."""
+    return name.encode("utf-16-be", "surrogatepass")

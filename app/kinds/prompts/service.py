@@ -56,10 +56,11 @@ _TURN = struct.Struct("<I")
 
 
 class _Found(NamedTuple):
-    """A recorded reply, and how it was found."""
+    """A recorded reply, how it was found, and whether it is the only one for its key."""
 
     reply: Reply
     about: About
+    only: bool
 
 
 def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
@@ -158,8 +159,7 @@ class ServedPrompts:
             self._counters.answered(self.deck.id, found.about.tier, self._timer() - begun)
             pace = self.deck.pace
             played = self._played(found.reply, asked.stream, pace)
-            tier, key, _ = found.about
-            fixed = tier == EXACT and not self._replies.has(key, 1)
+            fixed = found.about.tier == EXACT and found.only
             return Answer(found.about, played, fixed, ready=not pace)
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
@@ -174,9 +174,9 @@ class ServedPrompts:
 
     def _found(self, query: Query, asked: Asked) -> _Found | None:
         """What is recorded for the request itself, for any model, or for one much like it."""
-        reply = self._turn_of(query.key, asked.conversation)
-        if reply is not None:
-            return _Found(reply, About(EXACT, query.key))
+        found = self._turn_of(About(EXACT, query.key), asked.conversation)
+        if found is not None:
+            return found
         request = for_any_model(asked.request)
         found = self._cooked(request, asked, EXACT)
         if found is None and self.deck.near is not None:
@@ -188,8 +188,7 @@ class ServedPrompts:
         if request is None:
             return None
         key = query_of(self.deck.id, request, self.deck.rules).key
-        reply = self._turn_of(key, asked.conversation)
-        return None if reply is None else _Found(reply, About(tier, key))
+        return self._turn_of(About(tier, key), asked.conversation)
 
     def _by_slots(self, asked: Asked) -> _Found | None:
         template = self.deck.template
@@ -202,21 +201,25 @@ class ServedPrompts:
         like = self._nearest.find(query.picks[0][1])
         if like is None or not like.may_answer or 1 - like.distance < least:
             return None
-        reply = self._turn_of(like.key, asked.conversation)
-        return None if reply is None else _Found(reply, About(NEAR, like.key, like.distance))
+        return self._turn_of(About(NEAR, like.key, like.distance), asked.conversation)
 
-    def _turn_of(self, key: str, conversation: str) -> Reply | None:
+    def _turn_of(self, about: About, conversation: str) -> _Found | None:
         """The reply whose turn it is in this conversation; None if none is recorded."""
+        key = about.key
         first = self._replies.find(key, 0)
-        if first is None or not self._replies.has(key, 1):
-            return first
+        if first is None:
+            return None
+        if not self._replies.has(key, 1):
+            return _Found(first, about, only=True)
         count = self._replies.count(key)
         # Every run of the server begins the sequences anew.
         turn = self._turns.change(f"{self._run} {conversation} {key}", _next_turn)
         if self.deck.answers == "random":
             rng = Random(f"{self.deck.seed} {key} {conversation} {turn}")
-            return self._replies.find(key, rng.randrange(count))
-        return self._replies.find(key, min(turn, count - 1))
+            reply = self._replies.find(key, rng.randrange(count))
+        else:
+            reply = self._replies.find(key, min(turn, count - 1))
+        return None if reply is None else _Found(reply, about, only=False)
 
     def _played(
         self, reply: Reply, stream: bool, pace: float

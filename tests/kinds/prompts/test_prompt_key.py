@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from app.errors import RequestError
 from app.kinds.prompts.key import (
@@ -17,6 +18,7 @@ from app.kinds.prompts.key import (
     OPTIONS,
     KeyRules,
     canonical,
+    canonical_json,
     query_of,
 )
 from app.kinds.prompts.request import Media, Message, PromptRequest, Text, Tool, ToolCall
@@ -162,6 +164,31 @@ def test_the_canonical_form_is_rfc_8785_and_can_be_read_back(request: PromptRequ
     assert rfc8785.dumps(orjson.loads(text)) == text.encode()
     again = PromptRequest.from_json(orjson.loads(text))
     assert canonical(again, DEFAULT_RULES) == text
+
+
+_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False), st.text(),
+        st.integers(-(2**53) + 1, 2**53 - 1),
+    ),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(_JSON)
+@example({"\U0001f600": 1, "\ufb33": 2, "a": 1e21, "b": 1e-7, "c": -0.0, "d": 5e-324, "e": 1.0})
+@example("".join(map(chr, range(0x100))) + "\u2028\u2029\uffff")
+def test_any_value_is_written_as_the_library_for_rfc_8785_writes_it(value: Any) -> None:
+    """Names beyond the first plane, control characters, floats of every size: byte for byte."""
+    assert canonical_json(value).encode() == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, [{"a": "x\ud834"}]])
+def test_half_a_character_is_a_clients_error(value: Any) -> None:
+    """JSON can spell a lone surrogate, which no UTF-8 can hold."""
+    with pytest.raises(RequestError, match="surrogate"):
+        canonical_json(value)
 
 
 def nested(depth: int) -> Any:
