@@ -33,6 +33,7 @@ from app.kinds.chat.classifier import (
     CLASSIFIER_FILE,
     DANGER,
     NONE,
+    TONES_FILE,
     Runs,
     packed,
     unpacked,
@@ -43,6 +44,8 @@ from app.kinds.chat.message import normalise
 from app.kinds.reading import DECK_FILE, Reader, json_lines
 
 EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"
+# Messages and their tone, where null is a message without any; or intents by example whose messages have it.
+TONE_EXAMPLES_FILE = "tones.jsonl"
 # The class of messages that only sound like danger: they count against it, and for or against nothing else.
 HARMLESS = "harmless"
 # Messages of a pattern: at least so many, if it has as many, and each alternative so often. Those of
@@ -53,8 +56,8 @@ _PART = re.compile(r"\([^()]*\)|\{[A-Z]+\}")
 _GROUP = re.compile(r"\(([^()]*)\)(\?)?")
 # How often a message that was written by itself counts, beside those of patterns.
 _WEIGHT = 3
-# Of the regression: strength and kind of regularisation, and rounds.
-_ALPHA, _L1, _ROUNDS = 2e-6, 0.3, 5
+# Of the regression: kind of regularisation, and rounds.
+_L1, _ROUNDS = 0.3, 5
 # Limits of the score that `--folds` tries, and what it counts: an intent read right, taken for another,
 # passed; none taken for an intent, left alone.
 _TRIED = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -64,13 +67,15 @@ _OUTCOMES = ("right", "wrong", "passed", "false", "left")
 class Learning(NamedTuple):
     """How a classifier is learned.
 
-    `others` is how many messages of other classes count, `least` the least weight that is kept.
+    `others` is how many messages of other classes count, `least` the least weight that is kept, `alpha`
+    the strength of the regularisation.
     """
 
     limits: Mapping[str, float]
     runs: Runs
     others: int
     least: float
+    alpha: float = 2e-6
 
 
 # What was best for each in folds.
@@ -90,7 +95,17 @@ LEARNING = {
         0.6,
     ),
     BY_EXAMPLE_FILE: Learning(
-        {"sure": -2.2, "lead": 0.7, "contradicts": 1.0}, Runs((1, 2, 3), (1, 2)), 12_000, 1.2
+        {"sure": -2.2, "lead": 0.7, "contradicts": 1.0, "clear": 0.0},
+        Runs((1, 2, 3), (1, 2)),
+        12_000,
+        1.2,
+    ),
+    TONES_FILE: Learning(
+        {"sure": -1.2, "lead": 0.7, "contradicts": 0.0, "clear": 0.0},
+        Runs((1, 2, 3), (1, 2)),
+        1_000_000,
+        0.3,
+        1e-5,
     ),
 }
 
@@ -186,7 +201,7 @@ def narrow(folder: Path) -> list[Example]:
     Empty if the deck has no intents by example.
     """
     deck = Reader(folder, DECK_FILE).value
-    by_example = load_by_example(folder, [time["id"] for time in deck.get("times", ())]).intents
+    by_example = load_by_example(folder, [time["id"] for time in deck.get("times", ())])
     if not by_example:
         return []
     careful = {intent.id for intent in load_intents(folder).all if intent.careful}
@@ -203,6 +218,23 @@ def narrow(folder: Path) -> list[Example]:
     return found + [Example(text, NONE, True) for text in grave]
 
 
+def tones(folder: Path) -> list[Example]:
+    """The examples of the tones; empty if the deck has none."""
+    path = folder / TONE_EXAMPLES_FILE
+    if not path.exists():
+        return []
+    times = [time["id"] for time in Reader(folder, DECK_FILE).value.get("times", ())]
+    by_example = load_by_example(folder, times)
+    found = []
+    for row in read_rows(path):
+        tone = row["tone"] or NONE
+        if "say" in row:
+            found.append(Example(row["say"], tone, True))
+        for intent in row.get("intents", ()):
+            found += [Example(text, tone) for text in by_example[intent].said]
+    return found
+
+
 def _narrow_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The patterns of a file of intents by example, as lines of `examples.jsonl`."""
     content = Reader(path.parent, path.name).value
@@ -216,7 +248,8 @@ def _narrow_rows(path: Path) -> Iterator[dict[str, Any]]:
 def checksum(folder: Path) -> str:
     """Identifies the examples of a deck."""
     by_example = sorted((folder / INTENTS_FOLDER).glob("*.json"))
-    files = [folder / name for name in (EXAMPLES_FILE, SAID_FILE, DANGER_FILE)] + by_example
+    names = (EXAMPLES_FILE, SAID_FILE, DANGER_FILE, TONE_EXAMPLES_FILE)
+    files = [folder / name for name in names if (folder / name).exists()] + by_example
     return xxhash.xxh3_64_hexdigest(b"\n".join(path.read_bytes() for path in files))
 
 
@@ -262,7 +295,7 @@ def trained(rows: Sequence[Example], learning: Learning) -> Model:
             loss="log_loss",
             penalty="elasticnet",
             l1_ratio=_L1,
-            alpha=_ALPHA,
+            alpha=learning.alpha,
             max_iter=_ROUNDS,
             tol=None,
             random_state=1,
@@ -307,8 +340,10 @@ def _outcome(wanted: str, found: str) -> str:
     "--folds", "parts", type=click.IntRange(2, 20), help="Count on parts left out; write nothing."
 )
 def main(folder: Path, parts: int | None) -> None:
-    """Write the deck's classifiers: that of intents, and that of intents by example if it has any."""
-    for name, rows in ((CLASSIFIER_FILE, examples(folder)), (BY_EXAMPLE_FILE, narrow(folder))):
+    """Write the deck's classifiers: of intents; of intents by example and of tones if it has any."""
+    known = (folder / EXAMPLES_FILE).exists()
+    sets = (examples(folder) if known else [], narrow(folder), tones(folder))
+    for name, rows in zip(LEARNING, sets, strict=True):
         learning = LEARNING[name]
         if parts:
             click.echo(name)

@@ -1,7 +1,7 @@
 """What a message probably means: a linear model over runs of characters, learned from examples.
 
 `python -m precompute.learn.classifier` learns it and writes a deck's `classifier.json`. For each class
-(an intent, `DANGER`, `NONE`) it is a logistic regression over the sets of runs of some characters,
+(an intent, a tone, `DANGER`, `NONE`) it is a logistic regression over the sets of runs of some characters,
 the usual baseline for short texts (Wang and Manning, Baselines and Bigrams, 2012). Runs are hashed
 into buckets (Weinberger et al., Feature Hashing, 2009), so that no text of the examples is kept, and
 weights have 8 bits: three bytes for each weight in place of a dictionary of texts.
@@ -23,6 +23,7 @@ from app.kinds.chat.message import in_hiragana
 from app.kinds.reading import Reader
 
 CLASSIFIER_FILE, BY_EXAMPLE_FILE = "classifier.json", "by_example.json"
+TONES_FILE = "tones.json"
 # The classes beside intents: somebody may be in danger; nothing that a line answers.
 DANGER, NONE = "danger", "none"
 # Runs are hashed into so many buckets.
@@ -65,7 +66,7 @@ class Classifier:
 
     `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
-    an intent, and `contradicts` the distance to an intent that expressions found. Where there is a class
+    an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class
     `DANGER`, `danger` is its score from which she asks, `certain` that from
     which she asks even if a veto holds; below `grave` and below `harmless` it contradicts what
     expressions find to be grave and doubtful.
@@ -88,6 +89,7 @@ class Classifier:
         self.danger, self.certain, self.grave, self.harmless = (
             limits[name] if DANGER in classes else 0.0 for name in DANGER_LIMITS
         )
+        self.clear = limits.get("clear", self.sure)
         self.examples = examples
         self._runs = runs
         self._bias = tuple(bias)
@@ -130,6 +132,10 @@ class Classifier:
 
         If expressions found an `intent`, only a class that contradicts it.
         """
+        return (self.best(text, intent) or (None,))[0]
+
+    def best(self, text: str, intent: str | None = None) -> tuple[str, bool] | None:
+        """The same, and whether the class is clear."""
         scores = self.scores(text)
         best = max(scores)
         place = scores.index(best)
@@ -141,7 +147,7 @@ class Classifier:
             own = scores[self.classes.index(intent)] if intent in self.classes else 0.0
             if best - own < self.contradicts:
                 return None
-        return name
+        return name, best >= self.clear
 
     @property
     def memory(self) -> int:
@@ -199,7 +205,7 @@ def load_classifier(folder: Path, name: str, intents: Collection[str]) -> Classi
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise reader.fail("", f"is damaged ({error}): learn it again") from None
     if strange := set(found.classes) - {*intents, DANGER, NONE}:
-        raise reader.fail("classes", f"there is no intent {min(strange)!r}: learn it again")
+        raise reader.fail("classes", f"there is no {min(strange)!r}: learn it again")
     return found
 
 

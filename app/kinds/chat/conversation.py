@@ -6,6 +6,10 @@ tell of themselves is remembered, and the character comes back to it once, not b
 message after it, when she would otherwise not know what to say. Nothing is remembered of messages
 that are about life and death, see `app.kinds.chat.care`.
 
+What nothing narrower answers is met by its tone: what kind of news it is (good, hurt, worried, …), as a
+classifier has learned it, see `app.kinds.chat.classifier`. A message of several sentences may be answered
+twice: to its tone, and to what it asks.
+
 In a row of messages that nothing answers, the third gets an offer of two topics, and the fourth a
 line that says openly what the character is.
 """
@@ -18,20 +22,27 @@ from typing import NamedTuple, Protocol
 
 import xxhash
 
-from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY, Answer, Hearing, Kind
-from app.kinds.chat.lines import MORE, RECALL, TOLD, Pools
+from app.kinds.chat.by_example import ByExample
+from app.kinds.chat.classifier import Classifier
+from app.kinds.chat.direct import EITHER, REMAINDER, SAY, SUM
+from app.kinds.chat.hearing import AGAIN, MIXED, OFFER, OPENLY, Answer, Hearing, Kind, sentences_of
+from app.kinds.chat.lines import LONG, RECALL, TOLD, TONE, Pools
 from app.kinds.chat.memory import MOST_TOLD, Memory, Told
 from app.kinds.chat.message import normalise
 from app.kinds.chat.things import Thing
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
-IT, OFFERS = "it", ("offer_a", "offer_b")
+IT, OTHER_THING, OFFERS = "it", "other", ("offer_a", "offer_b")
 # Messages of a row that nothing answered, after which topics are offered.
 _OFFERED_AFTER = 2
 # Messages after which a character comes back to what she was told.
 _RECALLED_AFTER = 2
-# Messages for which what an intent by example began can go on.
-_GOES_ON = 1
+# Messages after one with a tone for which brief ones without any are read in its light, and their length.
+_GOES_ON, _BRIEF = 1, 14
+# Characters of a message from which its last sentences count more for the tone than the whole.
+_LONG = 40
+# Characters of a message that is a long story, which has lines of its own.
+_STORY = 80
 # Questions in a row that follow from one another.
 DEEP = 2
 # Characters by which the end of a line is known again in a history.
@@ -42,7 +53,7 @@ class Heard(NamedTuple):
     """How a message was read, and from which pools it can be answered.
 
     `memory` includes what the message told. `topic` is the question that was open, `thing` what the
-    message asks about. The first of
+    message asks about, `tone` its tone (empty if it has none), `toned` the pools of lines for that. The first of
     `pools` that has a line answers before any intent, the first of `last` if nothing else does. A
     line of the pool `then` may follow one that asks nothing. `words` and `then_words` are for the
     slots of lines.
@@ -53,11 +64,18 @@ class Heard(NamedTuple):
     answer: Answer | None = None
     kind: Kind | None = None
     thing: Thing | None = None
+    tone: str = ""
+    toned: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     then: str = ""
     words: Mapping[str, str] = {}
     then_words: Mapping[str, str] = {}
+
+    @property
+    def says_more(self) -> bool:
+        """Whether more than a topic of hers follows."""
+        return bool(self.then) and not self.then.endswith(f".{OPENER}")
 
 
 class Said(Protocol):
@@ -85,7 +103,8 @@ class Talk:
         topics: Mapping[str, Topic],
         things: Sequence[Thing],
         pools: Pools,
-        domains: Mapping[str, str],
+        tones: Classifier | None,
+        narrow: Mapping[str, ByExample],
     ) -> None:
         self.hearing = hearing
         self.things = things
@@ -95,50 +114,72 @@ class Talk:
         self._pools = pools
         self._by_number = {topic.key: topic for topic in topics.values()}
         self._places = {name: place % 64 for place, name in enumerate(topics)}
-        self._domains = domains
-        self._more = {
-            number(domain): MORE + domain
-            for domain in dict.fromkeys(domains.values())
-            if pools.get(MORE + domain)
-        }
+        self.tones = tones
+        self._narrow = narrow
+        self._acts = {name for name, intent in narrow.items() if intent.acts}
+        self._tone_of = {number(tone): tone for tone in (tones.classes if tones else ())}
         told = [subject.what for subject in hearing.subjects]
         self._recalls = {number(what): RECALL + what for what in told if pools.get(RECALL + what)}
         self._answers = {number(what): TOLD + what for what in told if pools.get(TOLD + what)}
 
     def hear(
-        self, memory: Memory, text: str, said: str, intents: Sequence[str], seed: str
+        self,
+        memory: Memory,
+        text: str,
+        said: str,
+        intents: Sequence[str],
+        seed: str,
+        *,
+        clear: bool = True,
     ) -> Heard:
         """Read a message: `text` as `Hearing.text` gives it, `said` as the user wrote it.
 
-        `intents` are those of the message that have lines, the main one first. The same seed and
-        messages give the same topics.
+        `intents` are those of the message that have lines, the main one first; `clear` is whether that
+        does not give way to a tone. The same seed and messages give the same topics.
         """
         hearing, main = self.hearing, intents[0] if intents else ""
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
-        memory = self._with_domain(memory, main)
         heard = Heard(memory, self._by_number.get(memory.open))
+        if main in hearing.greetings:
+            return self._greeted(heard, text, main)
         if main not in hearing.strong:
-            # What an intent answers anyhow needs no kind, which costs a tenth of the answer.
-            if not main or main in hearing.weak | hearing.light or hearing.asks(text):
-                heard = heard._replace(kind=hearing.kind(text))
-            ways = (self._changed, self._answered, self._turned_back, self._about_thing)
-            found = (way(heard, text, main) for way in ways)
-            heard = next((way for way in found if way.pools), heard)
+            heard = self._in_its_light(heard, text, main, clear=clear)
+        if heard.pools or heard.then:
+            return heard
+        if main:
+            return self._going_on(heard, seed) if main in hearing.opens else heard
+        return self._otherwise(heard, text, seed, again=again == last)
+
+    def _in_its_light(self, heard: Heard, text: str, main: str, *, clear: bool) -> Heard:
+        """With the kind and the tone of a message, and the pools that count more than its intent."""
+        hearing = self.hearing
+        kind, besides = hearing.asked_in(text)
+        heard = self._with_tone(heard._replace(kind=kind), text, besides, main)
+        if heard.tone in hearing.gives_way.get(main, ()):
+            return heard._replace(pools=heard.toned)
+        ways = (self._changed, self._directly, self._answered, self._turned_back, self._about_thing)
+        found = (way(heard, text, main) for way in ways)
+        heard = next((way for way in found if way.pools), heard)
         if not heard.pools and main in hearing.light:
             heard = self._about_topic(heard, text)
         if heard.pools:
             return heard
-        if main:
-            return self._going_on(heard, seed) if main in hearing.opens else heard
-        if hearing.name(text):
-            return heard._replace(pools=(hearing.greets,))
+        if kind and kind.asks:
+            return self._asked_beside(heard, text, main if clear else "")
+        return heard if clear else heard._replace(pools=heard.toned)
+
+    def _otherwise(self, heard: Heard, text: str, seed: str, *, again: bool) -> Heard:
+        """With the pools for a message without an intent."""
+        memory = heard.memory
+        if self.hearing.name(text):
+            return heard._replace(pools=(self.hearing.greets,))
         for one in memory.told:
             if one.turn == memory.turn and one.what in self._answers:
                 return heard._replace(pools=(self._answers[one.what],), words={IT: one.it})
         heard = self._about_topic(heard, text)
         heard = heard if heard.pools else self._volunteered(heard, text)
-        return heard if heard.pools else self._at_a_loss(heard, text, seed, again=again == last)
+        return heard if heard.pools else self._at_a_loss(heard, text, seed, again=again)
 
     def replayed(self, said: Iterable[tuple[bool, str]]) -> Memory:
         """The memory after the messages of a client's history, as far as they show it.
@@ -182,6 +223,94 @@ class Talk:
             return heard
         return self._as_answer(heard, topic, answer)
 
+    def _with_tone(self, heard: Heard, text: str, sentences: Sequence[str], main: str) -> Heard:
+        """With the tone of a message, or that of the one before if a brief one says nothing else."""
+        memory, tones = heard.memory, self.tones
+        if not tones:
+            return heard
+        read = [text, *reversed(sentences)] if len(sentences) > 1 else [text]
+        if len(text) > _LONG:
+            # Who tells a long story feels as its end does.
+            read.append(read.pop(0))
+        if heard.kind and (heard.kind.asks or heard.kind.questions):
+            # A question has no tone; what was said beside it may have one.
+            read = list(reversed(sentences)) if len(sentences_of(text)) > len(sentences) else []
+        guessed = ((part, tones.best(part)) for part in read)
+        # A few words must be clear.
+        found = [best[0] for part, best in guessed if best and (best[1] or len(part) > _BRIEF)]
+        if not found and len(text) >= _STORY and self.hearing.feelings:
+            return heard._replace(tone=MIXED, toned=(LONG + MIXED,))
+        if not found:
+            heard = heard._replace(memory=memory._replace(since=memory.since + 1))
+            goes_on = not main and (heard.kind is None or heard.kind.vague)
+            if goes_on and memory.since < _GOES_ON and len(text) <= _BRIEF:
+                return self._toned(heard, self._tone_of.get(memory.tone, ""))
+            return heard
+        memory = memory._replace(tone=number(found[0]), since=0)
+        heard = self._toned(heard._replace(memory=memory), found[0])
+        if len(text) < _STORY or not self.hearing.feelings:
+            return heard
+        felt = {self.hearing.feelings.get(tone, MIXED) for tone in found}
+        story = LONG + (felt.pop() if len(felt) == 1 else MIXED)
+        return heard._replace(toned=(story, *heard.toned))
+
+    def _toned(self, heard: Heard, tone: str) -> Heard:
+        return heard._replace(tone=tone, toned=(TONE + tone,)) if tone else heard
+
+    def _greeted(self, heard: Heard, text: str, main: str) -> Heard:
+        """With what follows the greeting of a message that says more than that."""
+        _, *more = sentences_of(text)
+        if not more:
+            return heard
+        kind, besides = self.hearing.asked_in("".join(more))
+        heard = self._with_tone(heard._replace(kind=kind), "".join(more), besides, main)
+        if kind and (kind.asks or kind.questions):
+            return heard._replace(then=kind.lines)
+        return heard._replace(then="".join(heard.toned[:1]))
+
+    def _directly(self, heard: Heard, text: str, main: str) -> Heard:
+        """With what can be done at once: a sum, a choice, to say something after the user."""
+        for said in dict.fromkeys((text, *sentences_of(text))):
+            if (found := self._done(heard, said, main)).pools:
+                return found
+        return heard
+
+    def _done(self, heard: Heard, text: str, main: str) -> Heard:
+        direct = self.hearing.direct
+        if found := direct.sum(text):
+            words = {IT: found.result, OTHER_THING: found.remainder}
+            return heard._replace(pools=(REMAINDER if found.remainder else SUM,), words=words)
+        if things := direct.things(text):
+            chosen = self._chosen(things)
+            others = [thing for thing in things if thing != chosen]
+            return heard._replace(pools=(EITHER,), words={IT: chosen, OTHER_THING: others[0]})
+        said = direct.said(text)
+        return (
+            heard
+            if said is None or (main and not said)
+            else heard._replace(pools=(SAY,), words={IT: said})
+        )
+
+    def _chosen(self, things: Sequence[str]) -> str:
+        """One of the things: what her world has, but not what she avoids; always the same of the same."""
+        own = {thing: next(iter(self._named(thing)), None) for thing in things}
+        kept = [thing for thing, found in own.items() if not (found and found.avoids)] or things
+        best = sorted([thing for thing in kept if own[thing]] or kept)
+        return best[number("\n".join([*best, *sorted(self.topics)])) % len(best)]
+
+    def _asked_beside(self, heard: Heard, text: str, main: str) -> Heard:
+        """With the answer to a question or request of any message, and to what it says beside it."""
+        assert heard.kind
+        hearing, pool = self.hearing, heard.kind.lines
+        if main in self._narrow and (main in self._acts or len(sentences_of(text)) == 1):
+            # What is asked is known better than by its kind.
+            return heard
+        if main and main not in hearing.weak | hearing.light | hearing.opens:
+            return heard._replace(then=pool)
+        if heard.tone:
+            return heard._replace(pools=heard.toned, then=pool)
+        return heard._replace(pools=(pool,))
+
     def _changed(self, heard: Heard, text: str, main: str) -> Heard:
         """With a topic that the user wants to talk about."""
         topics = [topic for topic in self.topics.values() if topic.opens and topic.offer]
@@ -210,7 +339,9 @@ class Talk:
         What goes on about a thing without naming it says nothing else that has lines.
         """
         hearing, active = self.hearing, heard.memory.things
-        if heard.kind and heard.kind.fact:
+        asks_else = heard.kind and (heard.kind.fact or heard.kind.asks or len(text) > _LONG // 2)
+        if asks_else and not hearing.to_her(text):
+            # Who asks something of any message, or asks at length, tells of things of their own.
             return heard
         # What does not go on about her things must ask plainly.
         goes_on = heard.kind is None or heard.kind.follows
@@ -284,18 +415,17 @@ class Talk:
         heard = heard._replace(last=tuple(own), words={IT: noun})
         if again and not (kind and kind.answers):
             return heard._replace(last=(AGAIN, *own))
-        if kind and kind.about_her:
-            return self._going_on(heard, seed)
+        if heard.tone and (kind is None or kind.vague or kind.questions or len(text) >= _STORY):
+            # What is asked comes after the answer to what was told beside it.
+            asked = kind.lines if kind and kind.questions else ""
+            return heard._replace(last=(*heard.toned, *own), then=asked)
         if kind and kind.listens:
-            more = self._more.get(memory.domain, "") if memory.since <= _GOES_ON else ""
-            return heard._replace(last=(more, *own)) if more and kind.goes_on else heard
+            return heard
         if memory.fallbacks >= _OFFERED_AFTER:
             return self._offering(heard, seed)
-        if own:
-            return heard
-        if told := self._to_recall(memory):
+        if told := not own and self._to_recall(memory):
             heard = heard._replace(last=(self._recalls[told.what],), words={IT: told.it})
-        elif topic and OTHER in topic.answers:
+        elif not own and topic and OTHER in topic.answers:
             heard = heard._replace(last=(topic.pool(OTHER),))
         return heard
 
@@ -335,18 +465,11 @@ class Talk:
     def may_ask(self, heard: Heard, topic: str) -> bool:
         """Whether a line may lead to a topic now: a new one, or the open one once more.
 
-        Not after too many questions, and not before she comes back to what was told.
+        Not after too many questions, and not before she says something else.
         """
         deep = heard.answer is not None and heard.memory.depth >= DEEP
         same = heard.topic is not None and heard.topic.id == topic
-        recalls = heard.then.startswith(RECALL)
-        return (same or self._fresh(heard.memory, topic)) and not deep and not recalls
-
-    def _with_domain(self, memory: Memory, main: str) -> Memory:
-        """With the domain of the main intent, or the one before for a while."""
-        if main in self._domains:
-            return memory._replace(domain=number(self._domains[main]), since=0)
-        return memory._replace(since=memory.since + 1)
+        return (same or self._fresh(heard.memory, topic)) and not deep and not heard.says_more
 
     def _with_told(self, memory: Memory, text: str, intents: Iterable[str]) -> Memory:
         told = {one.what: one for one in memory.told}
@@ -375,8 +498,8 @@ class Talk:
         """The memory after a reply."""
         pools, asks = reply.pools, reply.asks
         memory, asked = heard.memory, self.topics.get(asks)
-        listened = heard.kind is not None and heard.kind.listens
-        listened = listened or any(pool in self._domains for pool in pools)
+        listened = bool(heard.tone) or (heard.kind is not None and heard.kind.listens)
+        listened = listened or any(pool in self._narrow for pool in pools)
         words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
         offered = [next(t for t in self.topics.values() if t.offer == word) for word in words]
         for topic in offered:

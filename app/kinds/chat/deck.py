@@ -13,6 +13,7 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     classifier.json   optional: what the classifier has learned from examples.jsonl
     intents/          optional: intents by example with their lines, see `app.kinds.chat.by_example`
     by_example.json   optional: what the classifier has learned from these
+    tones.json        optional: what the classifier has learned from tones.jsonl, whether news are good, …
     said.json         optional: what must and must not be recognised, which `precompute check` measures
 """
 
@@ -28,7 +29,12 @@ from typing import Any, NamedTuple
 from app.errors import RequestError
 from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.care import Care, Sign, load_care
-from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, load_classifier
+from app.kinds.chat.classifier import (
+    BY_EXAMPLE_FILE,
+    CLASSIFIER_FILE,
+    TONES_FILE,
+    load_classifier,
+)
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression, compiled
 from app.kinds.chat.files import PatternReader
@@ -41,7 +47,7 @@ from app.kinds.chat.intents import (
     load_intents,
     main_hit,
 )
-from app.kinds.chat.lines import ANY, PLAIN, SEASONS, WEEKDAYS, Line, Moment, load_lines
+from app.kinds.chat.lines import ANY, PLAIN, SEASONS, TONE, WEEKDAYS, Line, Moment, load_lines
 from app.kinds.chat.message import Address, address, mention, normalise, spelling
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
@@ -295,17 +301,19 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     times = _load_times(reader, root)
     hours = {time.id for time in times}
     by_example = load_by_example(folder, hours)
-    intents = load_intents(folder, by_example.intents.values())
+    intents = load_intents(folder, by_example.values())
     characters = _load_characters(folder, reader, root)
     names = {intent.id for intent in intents.all}
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
     lines = load_lines(folder, [c.id for c in characters], names, hours, care)
-    for character, pool, own in by_example.pools():
-        reader.known([character], lines, f"{INTENTS_FOLDER} {pool}")
-        lines[character][pool] = own
-    domains = {intent.id: intent.domain for intent in by_example.intents.values()}
+    for intent in by_example.values():
+        reader.known(intent.lines, lines, f"{INTENTS_FOLDER} {intent.id}")
+        for character, own in intent.lines.items():
+            lines[character][intent.id] = own
     hearing = load_hearing(folder, names)
+    known = set.intersection(*({pool.removeprefix(TONE) for pool in own} for own in lines.values()))
+    tones = load_classifier(folder, TONES_FILE, known)
     topics = load_topics(folder, lines, hearing.expects if hearing else (), hours)
     things = load_things(folder, lines, hours)
     return PatternDeck(
@@ -332,7 +340,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
         talks={
-            character: Talk(hearing, own, things[character], lines[character], domains)
+            character: Talk(hearing, own, things[character], lines[character], tones, by_example)
             for character, own in topics.items()
         }
         if hearing

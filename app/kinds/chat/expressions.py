@@ -114,10 +114,11 @@ class Prefilter:
         self._filter = re2.Filter()  # type: ignore[no-untyped-call]
         self._count = 0
 
-    def add(self, expression: str) -> Expression:
+    def add(self, expression: str, *, memory: int = 0) -> Expression:
         """Compile the next expression, as `compiled` does with `by_line`. Raises ExpressionError."""
+        prepared = _prepared(expression, by_line=True, memory=memory)
         try:
-            number = self._filter.Add(*_prepared(expression, by_line=True))  # type: ignore[no-untyped-call]
+            number = self._filter.Add(*prepared)  # type: ignore[no-untyped-call]
         except re2.error:
             # It does not say what is wrong; this does.
             compiled(expression, by_line=True)

@@ -4,6 +4,10 @@ Its members, of which all lists hold expressions unless it says otherwise:
 
     you       the word by which the character's names are replaced before anything is searched
     strong    intents (ids) before which an open question lapses
+    greetings those of them that are greetings: what is said beside them is answered too
+    gives_way intents (ids) → the tones that contradict them
+    feelings  names → tones; a long message of such a tone has lines of its own, `long_<name>`, and one
+              of several feelings those of `long_mixed`
     weak      intents (ids) that give way to any answer to an open question
     opens     intents (ids) after which the character opens a topic of her own
     question  what makes a message a question, which answers nothing
@@ -20,13 +24,17 @@ Its members, of which all lists hold expressions unless it says otherwise:
     name      `expressions` by which users say their name (a group), and the intent that answers
     light     intents (ids) that give way to a question about the character or her things
     asked     how questions about a thing are asked, by kind (see `app.kinds.chat.things`); `remark`
-              is what is said of a thing without asking, `of` what every thing has (a name, a taste)
+              is what is said of a thing without asking, `of` what every thing has (a name, a taste), `own`
+              how a short text has a subject of its own
     kinds     kinds of messages that nothing else answers, the first that matches counts:
               `id`, `expressions`, `not`, `least` (characters); `lines` is a pool in place of
               `fallback_<id>`; if `noun`, it needs a noun; if `listens`, such messages are not
               counted as not understood; if `answers`, they can be unsure answers; if `about_her`,
               they ask about the character; if `fact`, about the world, and never about her things;
-              if `follows`, they can go on about a thing without naming it. A group is the noun
+              if `follows`, they can go on about a thing without naming it; if `asks`, they ask or request
+              something of any message, and are answered beside what else it says; if `vague`, the tone
+              (see `app.kinds.chat.conversation`) answers before them. A group is the noun
+    direct    what can be done at once, see `app.kinds.chat.direct`
 
 An answer is sure if it is one of the short ones, one of the options, or a known word. A sure answer
 counts more than an intent that is neither strong nor weak, any other answer only more than a weak one.
@@ -40,9 +48,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, any_of, compiled, literal
-from app.kinds.chat.files import PatternReader
-from app.kinds.chat.lines import KIND, RECALL, TOLD
+from app.kinds.chat.direct import Direct
+from app.kinds.chat.expressions import Expression, Prefilter, any_of, literal
+from app.kinds.chat.files import MEMORY, PatternReader
+from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
 from app.kinds.chat.memory import NOUN_BYTES
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
@@ -57,19 +66,20 @@ _BRIEF = 16
 _TELLING = 6
 _REST = re.compile("[!?。…、 ]+")
 _ROUNDS = 4
-# Bytes for the automata of an expression. With RE2's usual room each worker grew by 7 MB under
-# messages of all kinds; short texts are searched no slower with this.
-_MEMORY = 1 << 18
+# A sentence with its closing marks, and how many of them at the end of a message are read one by one.
+_SENTENCE, _SENTENCES = re.compile(r"[^!?。…\s](?:[^!?。….]|\.(?! |$))*[!?。….]*"), 3
+# The feeling of a long message that has several.
+MIXED = "mixed"
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 # Characters of a message that are searched.
 _SEARCHED = 300
 _MEMBERS = (
-    "you", "strong", "weak", "opens", "light", "question", "answers", "nouns", "expects", "told",
-    "name", "asked", "kinds",
+    "you", "strong", "greetings", "weak", "opens", "light", "gives_way", "feelings", "question", "answers", "nouns", "expects", "told",
+    "name", "asked", "kinds", "direct",
 )  # fmt: skip
 _QUESTION = "question"
 _ORDINALS = ("first", "second")
-_REMARK, _OF, _CHANGE = "remark", "of", "change"
+_REMARK, _OF, _OWN, _CHANGE = "remark", "of", "own", "change"
 _ANSWERS = (
     "yes", NO, "affirms", "denies", "good", "bad", "nothing", UNKNOWN, BACK, "both", "neither",
     *_ORDINALS, _CHANGE,
@@ -77,7 +87,7 @@ _ANSWERS = (
 _NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
 _KIND = (
     "id", "expressions", "not", "least", "lines", "listens", "answers", "about_her", "fact",
-    "follows", "goes_on", "noun",
+    "follows", "noun", "asks", "vague",
 )  # fmt: skip
 _TOLD = ("what", "expressions", "not", "intents")
 
@@ -103,7 +113,7 @@ class Kind(NamedTuple):
     """A kind of messages that nothing else answers."""
 
     id: str
-    found: Expression | None
+    found: Expression
     vetoes: Expression | None
     least: int
     lines: str
@@ -112,8 +122,14 @@ class Kind(NamedTuple):
     about_her: bool
     fact: bool
     follows: bool
-    goes_on: bool
     noun: bool
+    asks: bool
+    vague: bool
+
+    @property
+    def questions(self) -> bool:
+        """Whether they are questions that have no better answer."""
+        return self.about_her or self.fact
 
 
 class Subject(NamedTuple):
@@ -135,17 +151,29 @@ class Hearing:
         self.strong = reader.known(root.get("strong", []), known, "strong")
         self.weak = reader.known(root.get("weak", []), known, "weak")
         self.opens = reader.known(root.get("opens", []), known, "opens")
+        self.greetings = reader.known(root.get("greetings", []), known, "greetings")
         self.light = reader.known(root.get("light", []), known, "light")
+        self.gives_way = {
+            intent: frozenset(reader.strings(tones, f"gives_way {intent}"))
+            for intent, tones in root.get("gives_way", {}).items()
+        }
+        reader.known(self.gives_way, known, "gives_way")
+        feelings = root.get("feelings", {})
+        self.feelings = {
+            tone: feeling
+            for feeling in feelings
+            for tone in reader.strings(feelings[feeling], f"feelings {feeling}")
+        }
         asked = root.get("asked", {})
-        reader.known(asked, (*QUESTIONS, _REMARK, _OF), "asked")
-        self._asked = {name: _any(reader, asked[name], f"asked {name}") for name in asked}
+        reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
+        self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
         answers, nouns = root.get("answers", {}), root.get("nouns", {})
         reader.known(answers, _ANSWERS, "answers")
         reader.known(nouns, _NOUNS, "nouns")
         self._known = {
             name: expression
             for name, value in {**answers, **nouns, _QUESTION: root.get(_QUESTION, [])}.items()
-            if (expression := _any(reader, value, name))
+            if (expression := reader.any_of(value, name))
         }
         self.expects = {
             name: _expectation(reader, raw, f"expects {name}")
@@ -154,11 +182,14 @@ class Hearing:
         self.subjects = tuple(_subject(reader, raw, known) for raw in root.get("told", []))
         # One search for all of them: most messages tell nothing.
         told = (subject.found.pattern for subject in self.subjects if subject.found)
-        self._tells = any_of(told, memory=_MEMORY)
+        self._tells = any_of(told, memory=MEMORY)
         self._telling = frozenset().union(*(subject.intents for subject in self.subjects))
-        self.kinds = tuple(_kind(reader, raw) for raw in root.get("kinds", []))
+        self._possible = Prefilter()
+        self.kinds = tuple(_kind(reader, raw, self._possible) for raw in root.get("kinds", []))
+        self._possible.finish()
+        self.direct = Direct(reader, root.get("direct", {}))
         name = root.get("name", {})
-        self._name = _any(reader, name.get("expressions", []), "name")
+        self._name = reader.any_of(name.get("expressions", []), "name")
         self.greets: str = name.get("intent", "")
         reader.known([self.greets] if name else [], known, "name intent")
 
@@ -170,6 +201,9 @@ class Hearing:
         answered = [subject.what for subject in self.subjects if subject.found]
         return [
             *(kind.lines for kind in self.kinds),
+            *self.direct.pools,
+            *(LONG + feeling for feeling in self.feelings.values()),
+            *([LONG + MIXED] if self.feelings else []),
             *(AGAIN, OFFER, OPENLY),
             *(RECALL + what for what in told),
             *(TOLD + what for what in answered),
@@ -290,12 +324,33 @@ class Hearing:
 
     def kind(self, text: str) -> Kind | None:
         """The kind of a message that nothing else answers."""
-        kinds = (kind for kind in self.kinds if _matches(kind, text, kind.least))
+        possible = self._possible.possible(text)
+        kinds = (
+            kind
+            for place, kind in enumerate(self.kinds)
+            if place in possible and _matches(kind, text)
+        )
         return next((k for k in kinds if not k.noun or self.noun_within(text)), None)
+
+    def asked_in(self, text: str) -> tuple[Kind | None, tuple[str, ...]]:
+        """The kind of a message, and its sentences besides the one that makes it a question or request."""
+        sentences = sentences_of(text)
+        if len(sentences) == 1:
+            return self.kind(sentences[0]), sentences
+        read = [(self.kind(sentence), sentence) for sentence in sentences]
+        asking = [
+            (self.kinds.index(kind), kind, sentence)
+            for kind, sentence in reversed(read)
+            if kind and (kind.asks or (kind.questions and "?" in sentence))
+        ]
+        if not asking:
+            return read[-1][0] or self.kind(text), sentences
+        _, kind, asked = min(asking, key=lambda one: one[0])
+        return kind, tuple(sentence for sentence in sentences if sentence != asked)
 
     def noun_of(self, kind: Kind | None, text: str) -> str:
         """The noun of a message of a kind, empty if none is sure."""
-        if kind and kind.found and kind.found.groups:
+        if kind and kind.found.groups:
             return self.noun(_captured(kind.found.search(text)))
         return self.noun(text) or self.noun_within(text)
 
@@ -325,6 +380,8 @@ class Hearing:
         if len(text) > _BRIEF or self.to_her(text):
             return False
         if not (self.asks(text) or self._says(_REMARK, text)):
+            return False
+        if self._says(_OWN, text):
             return False
         noun = self.noun_within(text)
         return not noun or self._says(_OF, noun)
@@ -364,17 +421,12 @@ def load_hearing(folder: Path, intents: Iterable[str]) -> Hearing | None:
     return Hearing(PatternReader(folder, CONVERSATION_FILE), intents)
 
 
-def _any(reader: PatternReader, value: Any, place: str) -> Expression | None:
-    compile_one = functools.partial(compiled, memory=_MEMORY)
-    return reader.any(reader.strings(value, place), place, compile_one)
-
-
 def _expectation(reader: PatternReader, raw: Any, place: str) -> Expectation:
     reader.known(raw, ("words", "noun", "any", "said"), place)
     words = reader.strings(raw.get("words", []), f"{place} words")
     texts = [w[1:-1] if w[:1] == w[-1:] == "/" else literal(normalise(w)) for w in words]
-    found = any_of(texts, by_line=True, memory=_MEMORY) if texts else None
-    said = _any(reader, raw.get("said", []), place)
+    found = any_of(texts, by_line=True, memory=MEMORY) if texts else None
+    said = reader.any_of(raw.get("said", []), place)
     return Expectation(found, bool(raw.get("noun")), bool(raw.get("any")), said)
 
 
@@ -384,20 +436,25 @@ def _subject(reader: PatternReader, raw: Any, intents: Iterable[str]) -> Subject
     reader.known(raw, _TOLD, place)
     return Subject(
         what,
-        _any(reader, raw.get("expressions", []), place),
-        _any(reader, raw.get("not", []), place),
+        reader.any_of(raw.get("expressions", []), place),
+        reader.any_of(raw.get("not", []), place),
         reader.known(raw.get("intents", []), intents, place),
     )
 
 
-def _kind(reader: PatternReader, raw: Any) -> Kind:
+def _kind(reader: PatternReader, raw: Any, prefilter: Prefilter) -> Kind:
     name = reader.member(raw, "id", str, "kinds")
     place = f"kinds {name}"
     reader.known(raw, _KIND, place)
+    texts = reader.strings(reader.member(raw, "expressions", list, place), place)
+    if not texts:
+        raise reader.fail(place, "has no expressions")
+    found = reader.any(texts, place, functools.partial(prefilter.add, memory=MEMORY))
+    assert found
     return Kind(
         name,
-        _any(reader, raw.get("expressions", []), place),
-        _any(reader, raw.get("not", []), place),
+        found,
+        reader.any_of(raw.get("not", []), place),
         int(raw.get("least", 0)),
         raw.get("lines", KIND + name),
         bool(raw.get("listens")),
@@ -405,15 +462,21 @@ def _kind(reader: PatternReader, raw: Any) -> Kind:
         bool(raw.get("about_her")),
         bool(raw.get("fact")),
         bool(raw.get("follows")),
-        bool(raw.get("goes_on")),
         bool(raw.get("noun")),
+        bool(raw.get("asks")),
+        bool(raw.get("vague")),
     )
 
 
-def _matches(kind: Kind | Subject, text: str, least: int) -> bool:
-    if len(text) < least or (kind.vetoes and kind.vetoes.search(text)):
+def sentences_of(text: str) -> tuple[str, ...]:
+    """The last sentences of a text, each with the marks that say something of it."""
+    return tuple(one.rstrip("。.") for one in _SENTENCE.findall(text)[-_SENTENCES:]) or (text,)
+
+
+def _matches(kind: Kind, text: str) -> bool:
+    if len(text) < kind.least or not kind.found.search(text):
         return False
-    return kind.found is None or bool(kind.found.search(text))
+    return not (kind.vetoes and kind.vetoes.search(text))
 
 
 def _captured(found: Any) -> str:

@@ -47,6 +47,8 @@ _MORE = 8
 LONGEST = 60
 # Longer messages are stories, which the classifier has not seen; expressions read them.
 _LONGEST_LEARNED = 80
+# What is longer says more than one thing, of which a narrow intent is a part at most.
+_LONGEST_NARROW = 40
 # Characters of a message that means something only after others (ひとり, もういいや).
 _FEW_WORDS = 8
 # How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
@@ -110,7 +112,8 @@ class Intent(NamedTuple):
     author did not write. `example` is a message that, followed by a line, shows a small model how
     the character speaks. An `aside` counts only if the message has no other content. Without a match of
     the doubt's `cue`, the classifier alone is no reason to ask: it has seen few stories, and takes some
-    for danger that have no word of it. A `narrow` intent is one by example. If the lines of an intent only decline (`declines`), a model
+    for danger that have no word of it. A `narrow` intent is one by example; if it `acts`, no
+    tone of the message takes its place. If the lines of an intent only decline (`declines`), a model
     that is asked before the last tier may do better.
     """
 
@@ -130,6 +133,7 @@ class Intent(NamedTuple):
     cue: Expression | None = None
     narrow: bool = False
     declines: bool = False
+    acts: bool = False
 
     @property
     def careful(self) -> bool:
@@ -151,13 +155,15 @@ class Intents(NamedTuple):
 class Hit(NamedTuple):
     """An intent found in a message, with offsets into the normalised text.
 
-    `learned` is whether the classifier found it, not an expression.
+    `learned` is whether the classifier found it, not an expression; `clear` is whether it is sure enough
+    not to give way to the tone of the message.
     """
 
     intent: Intent
     start: int
     end: int
     learned: bool = False
+    clear: bool = True
 
 
 def main_hit(hits: Iterable[Hit]) -> Hit | None:
@@ -211,7 +217,7 @@ class IntentReader:
             return kept
         if self.classifier:
             kept = self._with_guess(self.classifier, self._by_id, kept, content)
-        if self.by_example and not _settled(kept, content):
+        if self.by_example and len(text) <= _LONGEST_NARROW and not _settled(kept, content):
             kept = self._with_guess(self.by_example, self._narrow, kept, content)
         return kept
 
@@ -261,10 +267,11 @@ class IntentReader:
         if main and main.intent.careful:
             return hits
         found = main.intent.id if main and not main.learned else None
-        name = classifier.guess(content.lines.replace("\n", "、"), found)
+        name, clear = classifier.best(content.lines.replace("\n", "、"), found) or (None, False)
         if name is None or name not in known or any(hit.intent.id == name for hit in hits):
             return hits
-        guess = Hit(self._by_id[name], *content.span, learned=True)
+        intent = self._by_id[name]
+        guess = Hit(intent, *content.span, learned=True, clear=clear or intent.acts)
         return _once([*(hit for hit in hits if hit is not main), guess])
 
     def _possible(self, lines: str) -> list[Intent]:
@@ -522,6 +529,7 @@ def _bare(one: ByExample) -> Intent:
         example="",
         narrow=True,
         declines=one.declines,
+        acts=one.acts,
     )
 
 

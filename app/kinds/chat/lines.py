@@ -3,8 +3,8 @@
 `lines.json` has, for each character and each pool, a list of lines. A pool is named after the
 intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
 answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
-what users tell of themselves, and with `recall_<what>` a character comes back to it. `more_<domain>` has
-lines for messages that go on about what an intent by example began. The pools `<topic>.opener` and
+what users tell of themselves, and with `recall_<what>` a character comes back to it. `tone_<tone>` has
+lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -28,12 +28,14 @@ FALLBACK = "fallback"
 # friend; to a group that she has joined.
 ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
-RECALL, TOLD, MORE = "recall_", "told_", "more_"
+RECALL, TOLD, TONE, LONG = "recall_", "told_", "tone_", "long_"
 KIND = f"{FALLBACK}_"
 NAME_SLOT = "{name}"
-# The words that a line can be given: the user's name, the noun of the message or of what was told,
-# and what two topics are about.
-SLOTS = ("name", "it", "offer_a", "offer_b")
+# The words that a line can be given: the user's name, the noun of the message or of what was told (or what
+# was asked for directly), what else there is beside it, and what two topics are about.
+SLOTS = ("name", "it", "other", "offer_a", "offer_b")
+# Those that a message need not have.
+_UNSURE = {"name", "it", "other"}
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS = ("winter", "spring", "summer", "autumn")
 
@@ -74,7 +76,7 @@ class Line:
     @property
     def always(self) -> bool:
         """Whether it always fits, whatever is known of the user and of the message."""
-        return not self.when and not {"name", "it"} & set(self.slots)
+        return not self.when and not _UNSURE & set(self.slots)
 
     def fits(self, moment: Moment, words: Mapping[str, str]) -> bool:
         """Whether it can be said at this moment, with words for all its slots."""
@@ -143,7 +145,7 @@ def load_lines(
     lines: dict[str, Pools] = {}
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND))}
+        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.

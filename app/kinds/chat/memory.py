@@ -30,8 +30,8 @@ class Memory(NamedTuple):
     about, `depth` how many questions in a row have followed from one another, `fallbacks` how many
     messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
     that the last line offered, `offered` is whether any were; the bits of `used` are the topics that
-    there have been, `things` the numbers of those that the last line named. `domain` is the number of the
-    file of the last intent by example, found `since` messages.
+    there have been, `things` the numbers of those that the last line named. `tone` is the number of the
+    tone of the last message that had one, found `since` messages.
     """
 
     turn: int = 0
@@ -43,7 +43,7 @@ class Memory(NamedTuple):
     used: int = 0
     things: tuple[int, int] = (0, 0)
     offered: bool = False
-    domain: int = 0
+    tone: int = 0
     since: int = 0
     name: str = ""
     told: tuple[Told, ...] = ()
@@ -60,7 +60,7 @@ class Memory(NamedTuple):
             self.used,
             *self.things,
             self.offered,
-            self.domain,
+            self.tone,
             min(self.since, 0xFF),
             self.name.encode(),
         )
@@ -71,11 +71,11 @@ class Memory(NamedTuple):
 def unpacked(row: bytes) -> Memory:
     """Parse the bytes of the shared state."""
     head = _HEAD.unpack_from(row)
-    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, domain, since, name = head
+    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, tone, since, name = head
     rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(MOST_TOLD))
     told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
     return Memory(
-        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, domain, since,
+        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, tone, since,
         _text(name), told,
     )  # fmt: skip
 

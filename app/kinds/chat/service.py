@@ -205,7 +205,8 @@ class ServedChat:
         memory = talked.unpacked(self._talks.read(self._talk_key(turn)))
         if not memory.turn and len(turn.messages) > 1:
             memory = talk.replayed(self._history(turn))
-        heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation)
+        clear = turn.main is None or turn.main.clear
+        heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation, clear=clear)
         return replace(turn, heard=heard, name=turn.name or heard.memory.name)
 
     def _history(self, turn: Turn) -> Iterator[tuple[bool, str]]:

@@ -5,6 +5,7 @@
     id       small letters, digits, underscores
     words    texts by which it is called
     shy      whether it has so common a word that naming it is not yet asking about hers
+    avoids   whether she does not like it, so that she chooses something else
     lines    lines by kind of question: `plain` for any, and what, who, why, when, where, how, which
              and `yes` (is it so?), as `conversation.json` recognises them
 
@@ -28,7 +29,7 @@ PLAIN, YES = "plain", "yes"
 # In the order in which they are tried: 「〜って名前、誰がつけたの？」 asks who.
 QUESTIONS = ("who", "why", "when", "where", "how", "which", "what", YES)
 THING = "thing:"
-_MEMBERS = ("id", "words", "shy", "lines")
+_MEMBERS = ("id", "words", "shy", "avoids", "lines")
 _ID = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -39,6 +40,7 @@ class Thing(NamedTuple):
     key: int
     words: tuple[str, ...]
     shy: bool
+    avoids: bool
     kinds: frozenset[str]
 
     def pools(self, question: str) -> tuple[str, ...]:
@@ -69,8 +71,8 @@ def load_things(
             words = tuple(normalise(w) for w in reader.strings(raw.get("words"), place))
             if not words:
                 raise reader.fail(place, "has no words")
-            shy = bool(raw.get("shy"))
-            found[name] = Thing(name, number(name), words, shy, frozenset(own))
+            shy, avoids = bool(raw.get("shy")), bool(raw.get("avoids"))
+            found[name] = Thing(name, number(name), words, shy, avoids, frozenset(own))
             for kind, value in own.items():
                 pools[f"{THING}{name}.{kind}"] = reader.lines(value, f"{place} {kind}")
         things[character] = tuple(found.values())

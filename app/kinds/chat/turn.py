@@ -178,6 +178,7 @@ def why(turn: Turn, reply: Reply) -> dict[str, Any]:
             "answer": heard.answer.kind if heard.answer else "",
             "noun": heard.words.get("it", ""),
             "kind": heard.kind.id if heard.kind else "",
+            "tone": heard.tone,
             "thing": heard.thing.id if heard.thing else "",
             "not_understood": heard.memory.fallbacks,
             "name": heard.memory.name,

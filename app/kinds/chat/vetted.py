@@ -123,6 +123,9 @@ class RulesTier:
         quiet = [
             i for i in fitting if not lines[i].asks or talk.may_ask(heard, lines[i].asks)
         ] or fitting
+        if heard.says_more:
+            # A question in the first part would cut off what follows it.
+            quiet = [i for i in quiet if not talk.hearing.asks(lines[i].text)] or quiet
         reflecting = [i for i in quiet if IT in lines[i].slots]
         vetted = [i for i in reflecting if self._passes(turn, lines[i])]
         return vetted or [i for i in quiet if i not in reflecting]
