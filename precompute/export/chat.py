@@ -214,5 +214,5 @@ def _said(deck: PatternDeck) -> dict[str, tuple[str, ...]]:
         for intent, examples in reader.member({"": reader.value}, "", dict, "").items()
     }
     times = {time.id for time in deck.times}
-    by_example = load_by_example(deck.folder, times).intents.values()
+    by_example = load_by_example(deck.folder, times).values()
     return said | {intent.id: intent.said for intent in by_example}
