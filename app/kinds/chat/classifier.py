@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
+import operator
 import sys
 import zlib
 from array import array
@@ -98,9 +99,9 @@ class Classifier:
         self._starts = starts
         self._cells = cells
         self._frequent = {
-            bucket: self._lanes(start, end)
-            for bucket, (start, end) in enumerate(itertools.pairwise(starts))
-            if end - start >= _FREQUENT
+            bucket: self._lanes(starts[bucket], starts[bucket + 1])
+            for bucket, size in enumerate(map(operator.sub, starts[1:], starts))
+            if size >= _FREQUENT
         }
 
     def scores(self, text: str) -> list[float]:

@@ -27,6 +27,7 @@ _MEMORY, _MEMORY_OF_LONG, _LONG = 2 << 20, 16 << 20, 8_000
 _LONGEST = 20_000
 _LOOK = re.compile(r"\(\?(<?)([=!])")
 _CLASS = re.compile(r"\\.|\[\^?\]?(?:[^]\\]|\\.)*\]", re.DOTALL)
+_BRACKET = re.compile(r"[()]")
 _SPECIAL = frozenset("()[]{}*+?.^$\\|")
 
 
@@ -169,10 +170,10 @@ def translated(expression: str) -> str:
 def _closing(bare: str, start: int) -> int:
     """The offset of the bracket that closes the group whose content begins at `start`."""
     depth = 1
-    for at, sign in enumerate(bare[start:], start):
-        depth += (sign == "(") - (sign == ")")
+    for found in _BRACKET.finditer(bare, start):
+        depth += 1 if found.group() == "(" else -1
         if not depth:
-            return at
+            return found.start()
     raise ExpressionError("a bracket is not closed")
 
 

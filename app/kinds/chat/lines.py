@@ -114,14 +114,16 @@ class LineReader(PatternReader):
         return found
 
     def _line(self, raw: Any, place: str) -> Line:
-        plain = isinstance(raw, str)
-        text = self.member({"text": raw} if plain else raw, "text", str, place)
-        line = Line(unicodedata.normalize("NFC", text))
-        if not plain:
+        if isinstance(raw, str):
+            raw = {"text": raw}
+        line = Line(unicodedata.normalize("NFC", self.member(raw, "text", str, place)))
+        # Nearly all lines are a text without slots.
+        if len(raw) > 1:
             self.known(raw, ("text", "when", "asks"), place)
             fits = self._fits(raw.get("when", {}), place)
             line = replace(line, when=fits or _ALWAYS, asks=str(raw.get("asks", "")))
-        self.known(line.slots, SLOTS, f"{place}: {line.text}")
+        if "{" in line.text:
+            self.known(line.slots, SLOTS, f"{place}: {line.text}")
         return line
 
     def _fits(self, when: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
