@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +13,7 @@ from app.kinds.decks import load_all
 from app.settings import Settings
 from app.store.index import IndexWriter
 from app.store.log import Damage, LogWriter, read_log
+from app.store.plain import open_file
 from precompute.event.manifest import (
     DATA,
     Manifest,
@@ -70,17 +69,11 @@ def _accept(bundle: Path, folder: Path, environ: Mapping[str, str]) -> Manifest:
     return manifest
 
 
-@contextmanager
-def _opened(bundle: Path) -> Iterator[BinaryIO]:
+def _opened(bundle: Path) -> BinaryIO:
     try:
-        # O_NONBLOCK, because opening a named pipe would block.
-        descriptor = os.open(bundle, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_file(bundle, "rb")
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BundleError("not a file")
-        yield file
 
 
 def _extract(folder: Path, member: Member, content: BinaryIO) -> str:
