@@ -156,6 +156,7 @@ def test_the_gate_lets_vetted_lines_through(deck: PatternDeck) -> None:
         ("宇宙のはてには何があるのかな！", {"said": "宇宙のはてには何があるの"}, "echo"),
         ("うん！" * 40, {}, "length"),
         ("이건 한국어야!", {}, "script"),
+        ("春夏秋冬、花鳥風月！", {}, "script"),
         ("「うん、いいよ！」", {}, "brackets"),
         ("{user}、おはよ！", {}, "brackets"),
     ],
