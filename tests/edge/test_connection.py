@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ import httpx
 import orjson
 import pytest
 
+from app.edge import serving
 from app.edge.serving import Bodies, Held, RsgiApplication
 from app.settings import Settings
 from app.store.index import IndexWriter
@@ -24,7 +26,7 @@ from app.web.service import MAX_BODY, Service
 from bench.material import cooked, poem_deck
 from precompute.plan.strategies import plan_stock
 from tests.edge.here import served_here
-from tests.making import DECKS, PATIENCE, game_body
+from tests.making import DECKS, PATIENCE, game_body, wait_for
 
 POEM = poem_deck()
 QUERIES: list[Query] = [job.query for job in itertools.islice(plan_stock(POEM, 0, 1), 3)]
@@ -252,6 +254,32 @@ def test_a_header_with_an_underscore_is_not_a_proxys(port: int) -> None:
             wire.sendall("\r\n".join(lines).encode() + body)
             statuses.append(read(wire)[0])
     assert statuses == [200, 429]
+
+
+def test_long_bodies_have_room_for_so_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long body for which there is no room is to be sent again in a second; the others go on."""
+    monkeypatch.setattr(serving, "MOST_HELD", 5 * MAX_BODY)
+    application = RsgiApplication(*service_in(tmp_path))
+    text = "x" * (4 * MAX_BODY)
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with served_here(application) as port, ExitStack() as stack:
+        first, second = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            for _ in range(2)
+        )
+        first.sendall(head.encode() + body[:-1])
+        wait_for(lambda: application._bodies.held > 2 * MAX_BODY, "the first body")
+        second.sendall(head.encode() + body)
+        refused = HTTPResponse(second, method="POST")
+        refused.begin()
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert "too many long bodies" in orjson.loads(refused.read())["error"]["message"]
+        first.sendall(body[-1:])
+        assert read(first, "POST")[0] == 404
+        assert application._bodies.held == 0
 
 
 class Chunks:
