@@ -9,9 +9,10 @@ from app.kinds.cards.composing import MODEL, SOURCE, Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.tasks import Draft, Drafts, Task
 
-# A refused composition is replaced by a variant with a number far from those that the ladder would
-# compose for requests.
-_RETRY_STRIDE = 1000
+# A refused composition is replaced by one with another lead, after two refusals of another form: a
+# variant with a number far from those that the ladder would compose for requests. (The number is
+# prime, so that the lead of a hand of any size changes.)
+_ROUNDS = 1009
 
 
 class ComposerProvider:
@@ -28,13 +29,15 @@ class ComposerProvider:
                 "another --provider",
             )
         self._composer = Composer(deck)
+        self._stride = _ROUNDS * len(deck.pieces.forms)
         self.fingerprint = self._composer.fingerprint
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """One composition for each task, if there is one."""
         drafts = []
         for task in tasks:
-            variant = task.variant + _RETRY_STRIDE * len(task.refusals)
+            refused = len(task.refusals)
+            variant = task.variant + self._stride * refused + refused // 2
             made = self._composer.compose(task.query, variant)
             if made:
                 drafts.append(Draft(task, made.response))
