@@ -18,7 +18,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import click
 import xxhash
 
+from app.errors import DeckError, OperatorError
 from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.classifier import (
     BUCKETS,
@@ -172,8 +173,18 @@ def _grouped(found: re.Match[str]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of JSON Lines."""
-    return [value for _, value in json_lines(path)]
+    """The lines of a file of JSON Lines; none if there is no such file."""
+    return [value for _, value in json_lines(path)] if path.exists() else []
+
+
+def _known(folder: Path, intents: Container[str]) -> list[dict[str, Any]]:
+    """The lines of a deck's examples. Raises DeckError for an intent that the deck does not have."""
+    path = folder / EXAMPLES_FILE
+    for number, row in json_lines(path) if path.exists() else ():
+        name = row.get("intent")
+        if name is not None and name not in intents:
+            raise DeckError(str(path), f"line {number}", f"there is no intent {name!r}")
+    return read_rows(path)
 
 
 def examples(folder: Path) -> list[Example]:
@@ -181,7 +192,8 @@ def examples(folder: Path) -> list[Example]:
     intents = load_intents(folder)
     careful = {intent.id for intent in intents.all if intent.careful}
     rules = IntentReader(intents, LONGEST, None)
-    found = list(Patterns(read_rows(folder / EXAMPLES_FILE)).examples())
+    rows = _known(folder, {DANGER, HARMLESS, NONE, *(intent.id for intent in intents.all)})
+    found = list(Patterns(rows).examples())
     for intent, said in Reader(folder, SAID_FILE).value.items():
         name = DANGER if intent in careful else intent
         found += [Example(text, name, True) for text in said["said"]]
@@ -334,6 +346,12 @@ def _outcome(wanted: str, found: str) -> str:
     return "right" if wanted == found else "wrong"
 
 
+class _Wrong(click.ClickException):
+    """What a person can correct, in one line."""
+
+    exit_code = 2
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
@@ -341,11 +359,22 @@ def _outcome(wanted: str, found: str) -> str:
 )
 def main(folder: Path, parts: int | None) -> None:
     """Write the deck's classifiers: of intents; of intents by example and of tones if it has any."""
+    try:
+        _learn(folder, parts)
+    except OperatorError as error:
+        raise _Wrong(str(error)) from None
+
+
+def _learn(folder: Path, parts: int | None) -> None:
+    # Without examples of its own, a deck's expressions read its intents, and danger.
     known = (folder / EXAMPLES_FILE).exists()
     sets = (examples(folder) if known else [], narrow(folder), tones(folder))
+    if not any(sets):
+        fault = f"has neither {EXAMPLES_FILE} nor a folder {INTENTS_FOLDER}"
+        raise DeckError(str(folder), "", fault)
     for name, rows in zip(LEARNING, sets, strict=True):
         learning = LEARNING[name]
-        if parts:
+        if parts and rows:
             click.echo(name)
             for line in folds(rows, parts, learning):
                 click.echo(line)

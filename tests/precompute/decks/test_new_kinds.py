@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +27,7 @@ from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, Wanted, languages, ne
 from precompute.rehearse.talk import replies
 from precompute.review.check import check_folder
 from precompute.review.kinds import review_of
-from tests.making import DECKS, REPO, write_json
+from tests.making import DECKS, PATIENCE, REPO, write_json
 
 SETS = REPO / "tests" / "data" / "chat" / "new"
 NAMES = {"en": "Pepper", "ja": "こはる", "fr": "Noé"}
@@ -157,6 +159,82 @@ def test_an_expression_with_branches_is_each_of_them(tmp_path: Path) -> None:
         "wug": False, "nix": False, "dax": False, "|nox": False,
     }.items():  # fmt: skip
         assert [hit.intent.id == "thanks" for hit in deck.recognise(text)] == [True] * wanted, text
+
+
+# A question of each kind about a thing called "lamp".
+ASKED = {
+    "en": {"when": "when is the lamp lit?", "where": "where is the lamp?", "why": "why the lamp?"},
+    "fr": {"when": "quand allumes-tu la lamp ?", "where": "où est la lamp ?", "why": "pourquoi la lamp ?"},
+    "ja": {"when": "lampはいつ光るの？", "where": "lampはどこにあるの？", "why": "なぜlampなの？"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", languages())
+def test_each_question_about_a_thing_gets_its_line(tmp_path: Path, language: str) -> None:
+    """In a new character, too, a thing is answered by when, where and why it is asked about."""
+    folder = made(tmp_path, CHAT, language).folder
+    (character,) = (c["id"] for c in orjson.loads((folder / "characters.json").read_bytes()))
+    lines = orjson.loads((folder / "lines.json").read_bytes())[character]["fallback"]
+    texts = dict(zip(("plain", "yes", *ASKED[language]), map(str, lines), strict=False))
+    own = {kind: [text] for kind, text in texts.items()}
+    write_json(
+        folder / "things.json", {character: [{"id": "lamp", "words": ["lamp"], "lines": own}]}
+    )
+    deck = load_folder(folder)
+    assert isinstance(deck, PatternDeck)
+    for kind, question in ASKED[language].items():
+        assert talk(deck, tmp_path, question)[0].pools == (f"thing:lamp.{kind}",), question
+
+
+def test_careful_lines_need_not_be_in_the_voice(tmp_path: Path) -> None:
+    """Whatever a voice allows, `check` blames none of the lines for somebody in danger for it."""
+    folder = made(tmp_path, CHAT, "en").folder
+    characters = orjson.loads((folder / "characters.json").read_bytes())
+    characters[0]["voice"]["allowed_endings"] = ["purr[.]$"]
+    write_json(folder / "characters.json", characters)
+    blamed = set(re.findall(r": mine (\w+): voice", "\n".join(said(load_folder(folder)))))
+    assert "hello" in blamed
+    assert not blamed & {"in_crisis", "in_doubt", "call", "near", "staying", "if_so", "relief"}
+
+
+@pytest.mark.long
+def test_intents_by_example_of_a_new_character_are_learned(tmp_path: Path) -> None:
+    """`check` names the command until it has run, and again after a change; it needs no file that
+    new-deck does not make, and an example of an unknown intent is one line."""
+    pytest.importorskip("sklearn", reason="scikit-learn is missing: pip install '.[learn]'")
+    folder = made(tmp_path, CHAT, "en").folder
+    (character,) = (c["id"] for c in orjson.loads((folder / "characters.json").read_bytes()))
+    assert learn(folder).startswith("Error: ")
+    sea = {
+        "id": "been_to_sea",
+        "said": [f"{who} {went} to the {sea}" for who in ("i", "we") for went in ("went", "drove")
+                 for sea in ("sea", "seaside", "beach", "shore", "coast")],
+        "lines": {character: ["And how was the water?", "Salt on your shoes.", "Was it cold?"]},
+    }  # fmt: skip
+    path = folder / "intents" / "sea.json"
+    write_json(path, {"intents": [sea]})
+    (told,) = (finding for finding in said(load_folder(folder)) if "not read" in finding)
+    assert f"python -m precompute.learn.classifier {folder}" in told
+    assert "by_example.json: 98 examples" in learn(folder)
+    deck = load_folder(folder)
+    assert isinstance(deck, PatternDeck)
+    assert [hit.intent.id for hit in deck.recognise("we drove to the beach")] == ["been_to_sea"]
+    assert said(deck) == []
+    write_json(path, {"intents": [sea | {"said": [*sea["said"], "i swam in the sea"]}]})
+    assert any("not read" in finding for finding in said(load_folder(folder)))
+    (folder / "examples.jsonl").write_text('{"intent": "acknowledge", "say": "ok"}\n')
+    assert "examples.jsonl: line 1: there is no intent 'acknowledge'" in learn(folder)
+
+
+def learn(folder: Path) -> str:
+    """The output of `python -m precompute.learn.classifier`, in which there is no traceback."""
+    command = [sys.executable, "-m", "precompute.learn.classifier", str(folder)]
+    done = subprocess.run(
+        command, cwd=REPO, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if done.stderr else 0)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("language", languages())
