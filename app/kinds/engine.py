@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from app.errors import ModelFaultError
 from app.kinds.refusal import Refusal
 from app.providers.guards import Breaker
-from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, SharedReplies, relay
+from app.providers.relay import Ask, ChatModel, Finish, ReplyLimit, SharedReplies
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Engine(NamedTuple):
         if self.refused_before(tier, key):
             return None
         text = ""
-        pieces = relay(self.model, ask, self.limit, self.clock, self.replies, key)
+        pieces = self.replies.relay(self.model, ask, self.limit, key)
         try:
             for piece in pieces:
                 if isinstance(piece, Finish):

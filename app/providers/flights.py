@@ -99,11 +99,13 @@ class Flights(Generic[ItemT, ReplyT]):
     def _fly(self, key: Hashable, flight: _Flight[ItemT, ReplyT]) -> None:
         end: ReplyT | Exception | None = None
         try:
+            # Begun in any case: what has not begun cannot clean up when it is closed.
+            item = next(flight.work.items)
             while flight.readers:
-                item = next(flight.work.items)
                 with flight.changed:
                     flight.items.append(item)
                     flight.changed.notify_all()
+                item = next(flight.work.items)
             flight.work.items.close()
         except StopIteration as stop:
             end = stop.value

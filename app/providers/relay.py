@@ -114,18 +114,18 @@ class SharedReplies:
     """
 
     def __init__(self, clock: Callable[[], float], remember: float) -> None:
-        self.flights = Flights[str, Finish]("")
-        self.remember = remember
+        self._flights = Flights[str, Finish]("")
+        self._remember = remember
         self._clock = clock
         self._refused: OrderedDict[Hashable, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def refuse(self, key: Hashable, check: str) -> None:
         """Remember that the gate refused the reply to a request, by which check."""
-        if not self.remember:
+        if not self._remember:
             return
         with self._lock:
-            self._refused[key] = self._clock() + self.remember, check
+            self._refused[key] = self._clock() + self._remember, check
             self._refused.move_to_end(key)
             if len(self._refused) > _REFUSED:
                 self._refused.popitem(last=False)
@@ -135,38 +135,31 @@ class SharedReplies:
         until, check = self._refused.get(key, (0.0, ""))
         return check if self._clock() < until else None
 
+    def relay(
+        self, model: ChatModel, ask: Ask, limit: ReplyLimit, key: Hashable
+    ) -> Generator[str | Finish, None, None]:
+        """The pieces of a reply, with empty ones while it waits, a `Finish` last.
 
-def relay(
-    model: ChatModel,
-    ask: Ask,
-    limit: ReplyLimit,
-    clock: Callable[[], float],
-    replies: SharedReplies,
-    key: Hashable,
-) -> Generator[str | Finish, None, None]:
-    """The pieces of a reply, with empty ones while it waits, a `Finish` last.
+        If a reply to the same `key` is being written, its pieces are given. Raises ModelFaultError:
+        `busy` if `limit` allows no further reply, `timeout` at the deadline, or the reason of the
+        model's ProviderError.
+        """
+        clock = self._clock
 
-    If a reply to the same `key` is being written, its pieces are given. Raises ModelFaultError:
-    `busy` if `limit` allows no further reply, `timeout` at the deadline, or the reason of the
-    model's ProviderError.
-    """
+        def begin() -> Work[str, Finish]:
+            if not limit.take():
+                raise ModelFaultError("busy", "another reply is being written")
+            abort = Abort()
+            until = clock() + ask.seconds
+            return Work(_written(model, ask, abort, limit), abort.fire, lambda: until - clock())
 
-    def begin() -> Work[str, Finish]:
-        if not limit.take():
-            raise ModelFaultError("busy", "another reply is being written")
-        abort = Abort()
-        until = clock() + ask.seconds
-        return Work(_written(model, ask, abort, limit), abort.fire, lambda: until - clock())
-
-    if not replies.remember:
-        key = object()
-    end, first = yield from replies.flights.share(key, begin)
-    if isinstance(end, Finish):
-        yield replace(end, shared=not first)
-    elif isinstance(end, ModelFaultError):
-        raise ModelFaultError(end.reason, str(end), shared=not first)
-    else:
-        raise ModelFaultError("timeout", "the deadline is over", shared=not first)
+        end, first = yield from self._flights.share(key if self._remember else object(), begin)
+        if isinstance(end, Finish):
+            yield replace(end, shared=not first)
+        elif isinstance(end, ModelFaultError):
+            raise ModelFaultError(end.reason, str(end), shared=not first)
+        else:
+            raise ModelFaultError("timeout", "the deadline is over", shared=not first)
 
 
 def _written(

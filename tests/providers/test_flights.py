@@ -125,3 +125,22 @@ def test_a_request_that_waits_is_idle_and_ends_when_its_time_is_over() -> None:
     assert ended.value.value == (None, True)
     assert making.stopped.is_set()
     assert making.over.wait(30)
+
+
+def test_work_that_everybody_left_before_it_began_cleans_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was taken for the work, a place in a limit, is given back however early they leave."""
+    late: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        late.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    flights: Flights[int, str] = Flights(idle=-1)
+    making = Making(1)
+    shared = flights.share("key", making.begin)
+    assert next(shared) == -1
+    shared.close()
+    late[0].run()
+    assert making.over.is_set()
