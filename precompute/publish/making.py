@@ -55,7 +55,6 @@ def _form(deck: Deck, form: Form) -> dict[str, Any]:
             {
                 "parts": frame.parts,
                 "endings": frame.endings,
-                "title": frame.title,
                 "length": frame_length(frame, size),
             }
             for frame in form.frames

@@ -2,9 +2,8 @@
 
 The query determines the lead (one of the hand's cards), the sentences and the frame, so that the
 same play always gets the same answer. It has the deck's first form; the next variant has the next
-form, and after the last form again the first, with the next card as its lead. Of the lead's titles
-and the frames for each, in the order drawn, the first with which the answer has the right length
-are taken.
+form, and after the last form again the first, with the next card as its lead. Of the frames, in
+the order drawn, the first with which the answer has the right length is taken.
 """
 
 from __future__ import annotations
@@ -47,11 +46,6 @@ class Composer:
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self._pieces = deck.pieces
-        self._frames = {
-            (form.id, title): form.of_title(title)
-            for form in deck.pieces.forms
-            for title in deck.titles
-        }
 
     @property
     def fingerprint(self) -> str:
@@ -85,14 +79,14 @@ class Composer:
         phrases = self._pieces.phrases
         said = [choices.one(phrases[phrase][form.id]) for _, phrase in picks]
         texts = [sentence.text for sentence in sorted(said, key=lambda one: one.place)]
+        lent = {name: choices.one(endings) for name, endings in own.endings.items()}
         size, (least, most) = self.deck.measure, self.deck.rules.length
         length = sum([size(text) for text in texts])
-        for number in choices.turned(range(len(own.titles))):
-            title, lent = own.titles[number], own.endings_of(number)
-            for frame in choices.turned(self._frames[form.id, title]):
-                rest = frame_length(frame, size) + sum([size(lent[name]) for name in frame.endings])
-                if least <= length + rest <= most:
-                    return Composition(title, _filled(frame, texts, lent), form.id, tuple(texts))
+        for frame in choices.turned(form.frames):
+            rest = frame_length(frame, size) + sum([size(lent[name]) for name in frame.endings])
+            if least <= length + rest <= most:
+                poem = _filled(frame, texts, lent)
+                return Composition(choices.one(own.titles), poem, form.id, tuple(texts))
         return None
 
 

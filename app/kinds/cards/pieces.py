@@ -7,29 +7,19 @@ which is one of the hand's cards. So an answer treats all cards and returns to o
 
     forms.json    endings: name → guide, length, each
                   forms: id, name, guide, length, each, and
-                      frames  texts with holes, and the `title` of each if it is for one
+                      frames  texts with holes
                       places  optional: into how many parts the text is divided
     pieces.json   cards: id → titles, and its endings
                   phrases: id → form → sentences (text, and `place` if the form has places)
 
-Sentences stand in the order of their places. A card's endings are in the order of its titles, so
-that each answers its own; fewer endings than titles come round again. `guide` (how to write),
-`length` (least and greatest, in characters) and `each` (how many) are for writers of pieces.
+Sentences stand in the order of their places. `guide` (how to write), `length` (least and greatest,
+in characters) and `each` (how many) are for writers of pieces.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import (
-    Callable,
-    Collection,
-    Container,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-    Set,
-)
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,13 +49,11 @@ class Frame(NamedTuple):
     """A text with holes: `parts` are texts and, in every second place, holes without braces.
 
     `sentences` are the holes for sentences, counted from 0, `endings` the names of the others.
-    `title` is the only title that the frame is for; if it is empty, the frame is for any.
     """
 
     parts: tuple[str, ...]
     sentences: tuple[int, ...]
     endings: tuple[str, ...]
-    title: str = ""
 
 
 class Form(NamedTuple):
@@ -77,20 +65,12 @@ class Form(NamedTuple):
     frames: tuple[Frame, ...]
     places: int
 
-    def of_title(self, title: str) -> list[Frame]:
-        """The frames for a title."""
-        return [frame for frame in self.frames if frame.title in ("", title)]
-
 
 class CardPieces(NamedTuple):
-    """The titles and endings, by name, for an answer whose lead is this card, in the same order."""
+    """The titles and endings, by name, for an answer whose lead is this card."""
 
     titles: tuple[str, ...]
     endings: Mapping[str, tuple[str, ...]]
-
-    def endings_of(self, number: int) -> dict[str, str]:
-        """The endings, by name, for the title of a number from 0."""
-        return {name: texts[number % len(texts)] for name, texts in self.endings.items()}
 
 
 class Pieces(NamedTuple):
@@ -117,7 +97,7 @@ class Pieces(NamedTuple):
 NO_PIECES = Pieces({}, (), {}, {})
 
 
-def split_frame(text: str, title: str = "") -> Frame:
+def split_frame(text: str) -> Frame:
     """Parse a frame's text."""
     parts = _HOLE.split(text)
     holes = parts[1::2]
@@ -125,7 +105,6 @@ def split_frame(text: str, title: str = "") -> Frame:
         parts=tuple(parts),
         sentences=tuple(int(hole) - 1 for hole in holes if hole.isdigit()),
         endings=tuple(hole for hole in holes if not hole.isdigit()),
-        title=title,
     )
 
 
@@ -155,9 +134,7 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
                 yield Piece(f"{name} {number} of {card}", card, text, pieces.endings[name])
 
 
-def load_forms(
-    folder: Path, size: int, titles: Collection[str]
-) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
+def load_forms(folder: Path, size: int) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
     """The forms of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
     if not (folder / FORMS_FILE).exists():
         return {}, ()
@@ -172,7 +149,7 @@ def load_forms(
         place = f"form {form_id}"
         if any(form_id == form.id for form in forms):
             raise reader.fail(place, "the id stands twice")
-        frames = reader.items(raw.get("frames", []), f"{place} frames")
+        frames = reader.strings(raw.get("frames", []), f"{place} frame")
         if not frames:
             raise reader.fail(place, "there is no frame")
         forms.append(
@@ -181,8 +158,8 @@ def load_forms(
                 name=reader.member(raw, "name", str, place),
                 wanted=_wanted(reader, raw, place),
                 frames=tuple(
-                    _frame(reader, frame, f"{place} frame {n}", size, endings, titles)
-                    for n, frame in enumerate(frames, 1)
+                    _frame(reader, text, f"{place} frame {n}", size, endings)
+                    for n, text in enumerate(frames, 1)
                 ),
                 places=reader.member({"places": 0, **raw}, "places", int, place),
             )
@@ -201,18 +178,9 @@ def _wanted(reader: Reader, raw: Any, place: str) -> Wanted:
 
 
 def _frame(
-    reader: Reader,
-    raw: Any,
-    place: str,
-    size: int,
-    endings: Mapping[str, Wanted],
-    titles: Collection[str],
+    reader: Reader, text: str, place: str, size: int, endings: Mapping[str, Wanted]
 ) -> Frame:
-    text = reader.member(raw, "text", str, place)
-    title = reader.member(raw, "title", str, place) if "title" in raw else ""
-    if title and title not in titles:
-        raise reader.fail(place, f"title {title!r} is not among the deck's titles")
-    frame = split_frame(text, title)
+    frame = split_frame(text)
     if sorted(frame.sentences) != list(range(size)):
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
     if strange := set(frame.endings) - set(endings):

@@ -251,21 +251,21 @@ def _together(own: Card | None, other: Card) -> bool:
 
 
 def form_fits(deck: Deck, form: Form) -> bool:
-    """Whether there is a frame of the right length for the sentences of every hand and lead."""
+    """Whether there is a frame of the right length for the sentences of every hand."""
     shortest, longest = _range(deck, form)
     least, most = deck.rules.length
     size = deck.measure
-    lengths = {frame: frame_length(frame, size) for frame in form.frames}
-    for own in deck.pieces.cards.values():
+    frames = [(frame_length(frame, size), frame.endings) for frame in form.frames]
+    lengths = {
+        tuple(zip(own.endings, map(size, chosen), strict=True))
+        for own in deck.pieces.cards.values()
+        for chosen in itertools.product(*own.endings.values())
+    }
+    for lent in map(dict, lengths):
         # Each frame fits an interval of lengths; together they must leave no gap.
-        rests = {
-            lengths[frame] + sum([size(lent[name]) for name in frame.endings])
-            for number, title in enumerate(own.titles)
-            for lent in [own.endings_of(number)]
-            for frame in form.of_title(title)
-        }
+        rests = sorted((own + sum(lent[n] for n in names) for own, names in frames), reverse=True)
         reach = shortest
-        for rest in sorted(rests, reverse=True):
+        for rest in rests:
             if least - rest <= reach:
                 reach = max(reach, most - rest + 1)
         if reach <= longest:

@@ -29,15 +29,13 @@ function drawn(pieces, form, picks, choices) {
   const own = pieces.cards[picks[0][0]];
   const said = picks.map(([, phrase]) => choices.one(pieces.phrases[phrase][form.id]));
   said.sort(([, , a], [, , b]) => a - b);
+  const lent = Object.fromEntries(own.endings.map(([name, texts]) => [name, choices.one(texts)]));
   const length = said.reduce((sum, [, size]) => sum + size, 0);
-  for (const number of choices.turned([...own.titles.keys()])) {
-    const title = own.titles[number];
-    const lent = Object.fromEntries(own.endings.map(([name, texts]) => [name, texts[number % texts.length]]));
-    for (const frame of choices.turned(form.frames.filter((one) => ["", title].includes(one.title)))) {
-      const rest = frame.endings.reduce((sum, name) => sum + lent[name][1], frame.length);
-      if (pieces.least <= length + rest && length + rest <= pieces.most) {
-        return { title, poem: filled(frame, said.map(([text]) => text), lent) };
-      }
+  for (const frame of choices.turned(form.frames)) {
+    const rest = frame.endings.reduce((sum, name) => sum + lent[name][1], frame.length);
+    if (pieces.least <= length + rest && length + rest <= pieces.most) {
+      const texts = said.map(([text]) => text);
+      return { title: choices.one(own.titles), poem: filled(frame, texts, lent) };
     }
   }
   return null;

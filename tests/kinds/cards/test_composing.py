@@ -63,15 +63,14 @@ def test_a_poem_says_all_five_phrases(poem: Deck, composer: Composer, queries: l
 def test_a_poem_returns_to_one_of_its_cards(
     poem: Deck, composer: Composer, queries: list[Query]
 ) -> None:
-    """The ending is one of a card of the hand, and stands in the place of the title that it answers."""
+    """Title and ending are those of one card of the hand, the same for both."""
     for query in queries:
         made = composed(composer, query)
         leads = [poem.pieces.cards[card] for card, _ in query.picks]
         assert any(
-            texts[lead.titles.index(made.title) % len(texts)] in made.poem
+            made.title in lead.titles
+            and any(text in made.poem for texts in lead.endings.values() for text in texts)
             for lead in leads
-            if made.title in lead.titles
-            for texts in lead.endings.values()
         )
 
 

@@ -115,14 +115,14 @@ def test_a_word_that_spans_two_texts_proves_nothing(poem: Deck) -> None:
     """A word that begins in a frame and ends in an ending or sentence, or begins in an ending."""
     first = poem.pieces.forms[0]
     sentence = next(iter(poem.pieces.phrases.values()))[first.id][0].text
-    ending = next(iter(poem.pieces.cards.values())).endings["visit"][0]
+    ending = next(iter(poem.pieces.cards.values())).endings["gift"][0]
 
     def leading(_: Frame) -> Frame:
-        return split_frame("灯。そこへ、{1}\n{2}{3}{4}\n{5}次は、{visit}来た。")
+        return split_frame("灯。そこへ、{1}\n{2}{3}{4}\n{5}あとに、{gift}が残った。")
 
     deck = with_frame(poem, leading)
     assert always_passes(deck)
-    for word in ("、" + sentence[:2], "、" + ending[:2], ending[-1] + "来た"):
+    for word in ("、" + sentence[:2], "、" + ending[:2], ending[-1] + "が残"):
         spoilt = replace(deck, rules=poem.rules._replace(echo=(*poem.rules.echo, word)))
         assert word in spanned(spoilt)
         assert not always_passes(spoilt)
@@ -144,11 +144,11 @@ def test_a_phrase_quoted_over_a_seam_proves_nothing(poem: Deck) -> None:
     phrase = next(p.text for p in card.phrases if len(p.text) > poem.rules.wording)
     half = (poem.rules.wording + 1) // 2 + 1
     own = poem.pieces.cards[card.id]
-    changed = own._replace(endings={**own.endings, "after": (phrase[half : 2 * half],)})
+    changed = own._replace(endings={**own.endings, "gift": (phrase[half : 2 * half],)})
 
     def quoting(_: Frame) -> Frame:
         text = "".join(f"{{{n}}}" for n in range(1, poem.hand_size + 1))
-        return split_frame(f"灯。\n{text}\n{phrase[:half]}{{after}}灯。")
+        return split_frame(f"灯。\n{text}\n{phrase[:half]}{{gift}}。")
 
     deck = with_frame(poem, quoting)
     assert "a phrase" not in spanned(deck)
