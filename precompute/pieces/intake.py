@@ -158,8 +158,8 @@ class PieceIntake:
         least, most = wanted.length
         if not least <= len(piece.text) <= most or (form and not piece.text.endswith("。")):
             return Refusal("length", str(len(piece.text)), f"{least}-{most} characters")
-        if form and form.places and not 1 <= piece.place <= form.places:
-            return Refusal("shape", f"place {piece.place}", f"1 to {form.places}")
+        if form and form.places and not 1 <= piece.place <= len(form.places):
+            return Refusal("shape", f"place {piece.place}", f"1 to {len(form.places)}")
         # Other cards of the same category are never in the same hand.
         together = [c for c in deck.cards if c is card or c.category != card.category]
         phrases = [one.text for one in card.phrases]

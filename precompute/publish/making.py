@@ -29,6 +29,7 @@ def pieces_of(deck: Deck) -> dict[str, Any] | None:
         "forms": [_form(deck, form) for form in pieces.forms],
         "cards": {
             card.id: {
+                "category": card.category,
                 "titles": pieces.cards[card.id].titles,
                 "endings": [
                     (name, [(text, size(text)) for text in texts])
@@ -55,10 +56,13 @@ def _form(deck: Deck, form: Form) -> dict[str, Any]:
             {
                 "parts": frame.parts,
                 "endings": frame.endings,
+                "link": frame.link,
                 "length": frame_length(frame, size),
             }
             for frame in form.frames
         ],
+        "places": [[(word, size(word)) for word in words] for words in form.places],
+        "categories": {name: (word, size(word)) for name, word in form.categories.items()},
     }
 
 

@@ -1,9 +1,8 @@
 """Composing answers from a form's frame, a sentence for each phrase, and endings of the lead.
 
-The query determines the lead (one of the hand's cards), the sentences and the frame, so that the
-same play always gets the same answer. It has the deck's first form; the next variant has the next
-form, and after the last form again the first, with the next card as its lead. Of the frames, in
-the order drawn, the first with which the answer has the right length is taken.
+The query determines the form, the lead (one of the hand's cards), the sentences and the frame, so
+that the same play always gets the same answer; the next variant has the next form. Of the frames,
+in the order drawn, the first with which the answer has the right length is taken.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ import xxhash
 
 from app.kinds.cards.choices import Choices
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pieces import Form, Frame, frame_length
+from app.kinds.cards.pieces import Form, Frame, Sentence, frame_length, linked
 from app.kinds.cards.proof import always_passes
 from app.store.key import Query
 
 SOURCE = "composer"
-MODEL = "composer-3"
+MODEL = "composer-2"
 BREAK = "\n\n"
 # Attempts to draw sentences and find a frame; if the deck is proven, the first always succeeds.
 ATTEMPTS = 16
@@ -40,12 +39,21 @@ class Composition(NamedTuple):
         return {"title": self.title, "poem": self.poem}
 
 
+class _Said(NamedTuple):
+    """A sentence with its card and its word."""
+
+    card: str
+    sentence: Sentence
+    word: str = ""
+
+
 class Composer:
     """Composes answers for one deck."""
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self._pieces = deck.pieces
+        self._categories = {card.id: card.category for card in deck.cards}
 
     @property
     def fingerprint(self) -> str:
@@ -62,32 +70,55 @@ class Composer:
 
         Raises KeyError if the deck lacks pieces for one of the cards or phrases.
         """
-        forms, picks = self._pieces.forms, query.picks
-        further, at = divmod(variant, len(forms))
-        first = (Choices(query.canonical).below(len(picks)) + further) % len(picks)
+        forms = self._pieces.forms
+        form = forms[(Choices(query.canonical).below(len(forms)) + variant) % len(forms)]
         choices = Choices(query.canonical + b"#%d" % variant)
         for _ in range(ATTEMPTS):
-            if made := self._drawn(forms[at], [*picks[first:], *picks[:first]], choices):
+            if made := self._drawn(form, query, choices):
                 return made
         return None
 
-    def _drawn(
-        self, form: Form, picks: Sequence[tuple[str, str]], choices: Choices
-    ) -> Composition | None:
-        """An answer whose lead is the first card; its sentences stand in the order of places."""
-        own = self._pieces.cards[picks[0][0]]
+    def _drawn(self, form: Form, query: Query, choices: Choices) -> Composition | None:
+        lead, _ = choices.one(query.picks)
         phrases = self._pieces.phrases
-        said = [choices.one(phrases[phrase][form.id]) for _, phrase in picks]
-        texts = [sentence.text for sentence in sorted(said, key=lambda one: one.place)]
-        lent = {name: choices.one(endings) for name, endings in own.endings.items()}
+        said = [_Said(c, choices.one(phrases[p][form.id])) for c, p in choices.turned(query.picks)]
+        said = self._placed(form, said) if form.places else self._led(form, said, lead)
+        own = self._pieces.cards[lead]
+        lent = {name: choices.one(texts) for name, texts in own.endings.items()}
         size, (least, most) = self.deck.measure, self.deck.rules.length
-        length = sum([size(text) for text in texts])
+        length = sum([size(one.word) + size(one.sentence.text) for one in said])
         for frame in choices.turned(form.frames):
             rest = frame_length(frame, size) + sum([size(lent[name]) for name in frame.endings])
             if least <= length + rest <= most:
-                poem = _filled(frame, texts, lent)
-                return Composition(choices.one(own.titles), poem, form.id, tuple(texts))
+                texts = tuple([linked(frame.link, one.word, one.sentence) for one in said])
+                return Composition(
+                    choices.one(own.titles), _filled(frame, texts, lent), form.id, texts
+                )
         return None
+
+    def _placed(self, form: Form, said: list[_Said]) -> list[_Said]:
+        """The sentences in the order of their places, each with one of the words of its place."""
+        placed = sorted(said, key=lambda one: one.sentence.place)
+        numbers = [one.sentence.place for one in placed]
+        return [
+            one._replace(
+                word=_word(form, number, numbers[:at].count(number), numbers.count(number))
+            )
+            for at, (one, number) in enumerate(zip(placed, numbers, strict=True))
+        ]
+
+    def _led(self, form: Form, said: list[_Said], lead: str) -> list[_Said]:
+        """The sentences with the lead's first, each with the word of its card's category."""
+        order = sorted(said, key=lambda one: one.card != lead)
+        if not form.categories:
+            return order
+        return [one._replace(word=form.categories[self._categories[one.card]]) for one in order]
+
+
+def _word(form: Form, place: int, before: int, count: int) -> str:
+    """The word for a sentence that comes after `before` others, of `count` in the same place."""
+    words = form.places[place - 1]
+    return words[(2 * before + 1) * len(words) // (2 * count)]
 
 
 def _filled(frame: Frame, sentences: Sequence[str], endings: dict[str, str]) -> str:

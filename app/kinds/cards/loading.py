@@ -59,7 +59,7 @@ def load_deck(folder: Path) -> Deck:
         titles=titles,
         rules=_load_rules(reader, root, language),
         groups=_load_groups(reader, root, categories),
-        pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size)),
+        pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size, categories)),
         template=_load_template(reader, root),
         folder=folder,
         words=load_words(folder),

@@ -1,19 +1,21 @@
 """The pieces of which answers are composed: a deck's `forms.json` and `pieces.json`.
 
-A form is a familiar kind of text that can treat several things in turn: the story of a visit, a
+A form is a familiar kind of text that can treat several things in turn: a diary, a school report, a
 letter. Its frames are such texts with holes. The holes `{1}` to `{5}` are filled with sentences, of
-which each phrase has its own for each form; other holes, as `{after}`, with an ending of the lead,
+which each phrase has its own for each form; other holes, as `{visit}`, with an ending of the lead,
 which is one of the hand's cards. So an answer treats all cards and returns to one of them.
 
     forms.json    endings: name → guide, length, each
                   forms: id, name, guide, length, each, and
-                      frames  texts with holes
-                      places  optional: into how many parts the text is divided
+                      frames      texts with holes, and `link`, the text before each sentence
+                      places      optional: lists of words for the places 1, 2, …
+                      categories  optional: a word for each category of cards
     pieces.json   cards: id → titles, and its endings
                   phrases: id → form → sentences (text, and `place` if the form has places)
 
-Sentences stand in the order of their places. `guide` (how to write), `length` (least and greatest,
-in characters) and `each` (how many) are for writers of pieces.
+`{word}` in a link is the word of the sentence's place or of its card's category. `guide` (how to
+write), `length` (least and greatest, in characters) and `each` (how many) are for writers of
+pieces.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from app.kinds.reading import Reader
 FORMS_FILE = "forms.json"
 PIECES_FILE = "pieces.json"
 _HOLE = re.compile(r"\{([a-z]+|[0-9]+)\}")
+WORD = "{word}"
 
 
 class Wanted(NamedTuple):
@@ -49,21 +52,24 @@ class Frame(NamedTuple):
     """A text with holes: `parts` are texts and, in every second place, holes without braces.
 
     `sentences` are the holes for sentences, counted from 0, `endings` the names of the others.
+    `link` is the text before each sentence, in which `{word}` is the sentence's word.
     """
 
     parts: tuple[str, ...]
     sentences: tuple[int, ...]
     endings: tuple[str, ...]
+    link: str
 
 
 class Form(NamedTuple):
-    """A kind of text. Its sentences have places from 1 to `places`, or none if that is 0."""
+    """A kind of text. `places` has the words of each place, `categories` a word by category."""
 
     id: str
     name: str
     wanted: Wanted
     frames: tuple[Frame, ...]
-    places: int
+    places: tuple[tuple[str, ...], ...]
+    categories: Mapping[str, str]
 
 
 class CardPieces(NamedTuple):
@@ -97,7 +103,7 @@ class Pieces(NamedTuple):
 NO_PIECES = Pieces({}, (), {}, {})
 
 
-def split_frame(text: str) -> Frame:
+def split_frame(text: str, link: str) -> Frame:
     """Parse a frame's text."""
     parts = _HOLE.split(text)
     holes = parts[1::2]
@@ -105,12 +111,26 @@ def split_frame(text: str) -> Frame:
         parts=tuple(parts),
         sentences=tuple(int(hole) - 1 for hole in holes if hole.isdigit()),
         endings=tuple(hole for hole in holes if not hole.isdigit()),
+        link=link,
     )
 
 
+def linked(link: str, word: str, sentence: Sentence) -> str:
+    """A sentence with its link."""
+    return link.replace(WORD, word) + sentence.text
+
+
 def frame_length(frame: Frame, size: Callable[[str], int]) -> int:
-    """The length of a frame without what fills its holes."""
-    return sum([size(part.replace("\n", "")) for part in frame.parts[::2]])
+    """The length of a frame and its links, without words, sentences and endings."""
+    own = sum([size(part.replace("\n", "")) for part in frame.parts[::2]])
+    return own + len(frame.sentences) * size(frame.link.replace(WORD, ""))
+
+
+def words_of(form: Form, category: str, sentence: Sentence) -> tuple[str, ...]:
+    """The words that can come before a sentence about a card of a category; ("",) if none do."""
+    if form.places:
+        return form.places[sentence.place - 1]
+    return (form.categories.get(category, ""),)
 
 
 class Piece(NamedTuple):
@@ -134,7 +154,9 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
                 yield Piece(f"{name} {number} of {card}", card, text, pieces.endings[name])
 
 
-def load_forms(folder: Path, size: int) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
+def load_forms(
+    folder: Path, size: int, categories: Iterable[str]
+) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
     """The forms of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
     if not (folder / FORMS_FILE).exists():
         return {}, ()
@@ -149,7 +171,16 @@ def load_forms(folder: Path, size: int) -> tuple[Mapping[str, Wanted], tuple[For
         place = f"form {form_id}"
         if any(form_id == form.id for form in forms):
             raise reader.fail(place, "the id stands twice")
-        frames = reader.strings(raw.get("frames", []), f"{place} frame")
+        words = {**reader.member({"categories": {}, **raw}, "categories", dict, place)}
+        if words and (missing := sorted(set(categories) - set(words))):
+            raise reader.fail(place, f"'categories' lacks a word for {missing[0]!r}")
+        places = tuple(
+            reader.strings(one, f"{place} places")
+            for one in reader.items(raw.get("places", []), f"{place} places")
+        )
+        if any(len(set(one)) < size for one in places):
+            raise reader.fail(f"{place} places", f"each needs {size} words")
+        frames = reader.items(raw.get("frames", []), f"{place} frames")
         if not frames:
             raise reader.fail(place, "there is no frame")
         forms.append(
@@ -158,10 +189,13 @@ def load_forms(folder: Path, size: int) -> tuple[Mapping[str, Wanted], tuple[For
                 name=reader.member(raw, "name", str, place),
                 wanted=_wanted(reader, raw, place),
                 frames=tuple(
-                    _frame(reader, text, f"{place} frame {n}", size, endings)
-                    for n, text in enumerate(frames, 1)
+                    _frame(reader, frame, f"{place} frame {n}", raw, size, endings)
+                    for n, frame in enumerate(frames, 1)
                 ),
-                places=reader.member({"places": 0, **raw}, "places", int, place),
+                places=places,
+                categories={
+                    category: reader.member(words, category, str, place) for category in words
+                },
             )
         )
     if not forms:
@@ -178,13 +212,18 @@ def _wanted(reader: Reader, raw: Any, place: str) -> Wanted:
 
 
 def _frame(
-    reader: Reader, text: str, place: str, size: int, endings: Mapping[str, Wanted]
+    reader: Reader, raw: Any, place: str, form: Any, size: int, endings: Mapping[str, Wanted]
 ) -> Frame:
-    frame = split_frame(text)
+    link = {"link": form.get("link", ""), **raw}.get("link") if isinstance(raw, dict) else ""
+    text = reader.member(raw, "text", str, place)
+    frame = split_frame(text, str(link))
     if sorted(frame.sentences) != list(range(size)):
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
     if strange := set(frame.endings) - set(endings):
         raise reader.fail(place, f"no ending is called {min(strange)!r}")
+    has_words = bool(form.get("places") or form.get("categories"))
+    if (WORD in frame.link) != has_words:
+        raise reader.fail(place, f"a link holds {WORD} where the form has places or categories")
     return frame
 
 
@@ -214,7 +253,7 @@ def load_pieces(
             raise reader.fail(place, "expected an object: form → sentences")
         of_phrases[phrase] = {
             form.id: tuple(
-                _sentence(reader, one, f"{place} {form.id} {n}", form.places)
+                _sentence(reader, one, f"{place} {form.id} {n}", len(form.places))
                 for n, one in enumerate(reader.items(raw.get(form.id, []), f"{place} {form.id}"), 1)
             )
             for form in forms

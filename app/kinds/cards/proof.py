@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
-from app.kinds.cards.pieces import Form, Frame, frame_length, own_pieces
+from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
 from app.kinds.cards.texts import Texts
 from app.kinds.language import ANY, JAPANESE, own_letter
 
@@ -32,7 +32,7 @@ class Fragment(NamedTuple):
 
 
 def fragments(deck: Deck) -> Iterator[Fragment]:
-    """All texts of which answers are composed: pieces and frames."""
+    """All texts of which answers are composed: pieces, links with their words, frames."""
     owners = {phrase.id: card for card in deck.cards for phrase in card.phrases}
     owners.update(deck.card_by_id)
     for piece in own_pieces(deck.pieces):
@@ -42,9 +42,16 @@ def fragments(deck: Deck) -> Iterator[Fragment]:
         for name in deck.pieces.endings
     }
     for form in deck.pieces.forms:
+        for link in sorted({frame.link for frame in form.frames} - {""}):
+            for word in sorted(_words(form)):
+                yield Fragment(f"a link of {form.id}", link.replace(WORD, word), None)
         for number, frame in enumerate(form.frames, 1):
             for text in _own_texts(frame, longest):
                 yield Fragment(f"frame {number} of {form.id}", text, None)
+
+
+def _words(form: Form) -> set[str]:
+    return {*form.categories.values(), *itertools.chain(*form.places)} or {""}
 
 
 def _own_texts(frame: Frame, longest: Mapping[str, int]) -> Iterator[str]:
@@ -63,7 +70,7 @@ def always_passes(deck: Deck) -> bool:
         and not leaks(deck, found)
         and texts_pass(deck, [fragment.text for fragment in found])
         and not spanned(deck)
-        and _heads_are_short(deck)
+        and _links_are_short(deck)
     )
 
 
@@ -131,24 +138,20 @@ def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
     )
 
 
-def _heads_are_short(deck: Deck) -> bool:
-    """Whether no sentence is too long together with the words of a frame that lead to it."""
+def _links_are_short(deck: Deck) -> bool:
+    """Whether no link is too long together with the sentence that continues it."""
     return all(
-        head + _longest_beginning(deck, form) <= deck.rules.sentence
+        link + _longest_beginning(deck, form) <= deck.rules.sentence
         for form in deck.pieces.forms
-        if (head := _longest_head(deck, form))
+        if (link := _longest_link(deck, form))
     )
 
 
-def _longest_head(deck: Deck, form: Form) -> int:
-    """The length of the longest words that lead to a sentence; 0 if all end with a stop."""
-    before = {
-        text.rsplit("\n")[-1]
-        for frame in form.frames
-        for text, hole in zip(frame.parts[::2], frame.parts[1::2], strict=False)
-        if hole.isdigit()
-    }
-    return max((len(deck.lang.sentences(text)[-1]) for text in _open(before, deck)), default=0)
+def _longest_link(deck: Deck, form: Form) -> int:
+    """The length of the longest link that a sentence continues; 0 if all end with a stop."""
+    word = max(_words(form), key=len)
+    open_links = (frame.link for frame in form.frames if not _closed(frame.link, deck))
+    return max((len(link.replace(WORD, word)) for link in open_links), default=0)
 
 
 def _longest_beginning(deck: Deck, form: Form) -> int:
@@ -207,21 +210,21 @@ def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:
 
 def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
     """Texts that do not end with a full stop, and the texts that can follow them."""
-    fillers = {
-        name: {text for own in deck.pieces.cards.values() for text in own.endings[name]}
-        for name in deck.pieces.endings
-    }
+    before: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
+    after: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
     for form in deck.pieces.forms:
-        said = {one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id]}
-        for hole, own in {**fillers, "": said}.items():
-            before, after = set(), set()
-            for parts in (frame.parts for frame in form.frames):
-                for text, name, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
-                    if name == hole or (name.isdigit() and not hole):
-                        before.add(text.rsplit("\n")[-1])
-                        after.add(rest.split("\n")[0])
-            yield _open(before, deck), own
-            yield _open(own, deck), after - {""}
+        links = {frame.link.replace(WORD, word) for frame in form.frames for word in _words(form)}
+        said = [one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id]]
+        yield _open(links, deck), set(said)
+        for parts in (frame.parts for frame in form.frames):
+            for text, hole, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+                if not hole.isdigit():
+                    before[hole].add(text.rsplit("\n")[-1])
+                    after[hole].add(rest.split("\n")[0])
+    for name in deck.pieces.endings:
+        lent = {text for own in deck.pieces.cards.values() for text in own.endings[name]}
+        yield _open(before[name], deck), lent
+        yield _open(lent, deck), after[name] - {""}
 
 
 def _open(texts: set[str], deck: Deck) -> set[str]:
@@ -274,14 +277,15 @@ def form_fits(deck: Deck, form: Form) -> bool:
 
 
 def _range(deck: Deck, form: Form) -> tuple[int, int]:
-    """The least and greatest length of the sentences of a hand."""
+    """The least and greatest length of the sentences of a hand with their words."""
     lengths = []
     for cards in deck.cards_by_category.values():
         found = [
-            deck.measure(sentence.text)
+            deck.measure(word) + deck.measure(sentence.text)
             for card in cards
             for phrase in card.phrases
             for sentence in deck.pieces.phrases[phrase.id][form.id]
+            for word in words_of(form, card.category, sentence)
         ]
         lengths.append((min(found), max(found)))
     size = deck.hand_size

@@ -112,30 +112,26 @@ def test_a_frame_with_other_paragraphs_proves_nothing(poem: Deck) -> None:
 
 
 def test_a_word_that_spans_two_texts_proves_nothing(poem: Deck) -> None:
-    """A word that begins in a frame and ends in an ending or sentence, or begins in an ending."""
-    first = poem.pieces.forms[0]
-    sentence = next(iter(poem.pieces.phrases.values()))[first.id][0].text
-    ending = next(iter(poem.pieces.cards.values())).endings["gift"][0]
-
-    def leading(_: Frame) -> Frame:
-        return split_frame("灯。そこへ、{1}\n{2}{3}{4}\n{5}あとに、{gift}が残った。")
-
-    deck = with_frame(poem, leading)
-    assert always_passes(deck)
-    for word in ("、" + sentence[:2], "、" + ending[:2], ending[-1] + "が残"):
-        spoilt = replace(deck, rules=poem.rules._replace(echo=(*poem.rules.echo, word)))
-        assert word in spanned(spoilt)
-        assert not always_passes(spoilt)
-
-
-def test_a_frame_that_makes_a_sentence_too_long_proves_nothing(poem: Deck) -> None:
-    """Words that lead to a sentence are read in one breath with it."""
-
-    def leading(words: str) -> Callable[[Frame], Frame]:
-        return lambda _: split_frame(f"{words}、{{1}}\n{{2}}{{3}}{{4}}\n{{5}}灯。")
-
-    assert always_passes(with_frame(poem, leading("う" * 10)))
-    assert not always_passes(with_frame(poem, leading("う" * 50)))
+    """A word that begins in a frame and ends in an ending is found, and so is one after a link."""
+    rules = poem.rules
+    ending = next(iter(poem.pieces.cards.values())).endings["visit"][0]
+    frame = next(
+        frame
+        for form in poem.pieces.forms
+        for frame in form.frames
+        if "visit" in frame.endings
+        and frame.parts[frame.parts.index("visit") - 1]
+        and not frame.parts[frame.parts.index("visit") - 1].endswith(("。", "\n"))
+    )
+    before = frame.parts[frame.parts.index("visit") - 1]
+    over_ending = before[-1] + ending[:2]
+    diary = next(form for form in poem.pieces.forms if form.places)
+    sentence = next(iter(poem.pieces.phrases.values()))[diary.id][0]
+    over_link = diary.places[sentence.place - 1][0][-1] + "、" + sentence.text[:2]
+    for word in (over_ending, over_link):
+        deck = replace(poem, rules=rules._replace(echo=(*rules.echo, word)))
+        assert word in spanned(deck)
+        assert not always_passes(deck)
 
 
 def test_a_phrase_quoted_over_a_seam_proves_nothing(poem: Deck) -> None:
@@ -144,11 +140,11 @@ def test_a_phrase_quoted_over_a_seam_proves_nothing(poem: Deck) -> None:
     phrase = next(p.text for p in card.phrases if len(p.text) > poem.rules.wording)
     half = (poem.rules.wording + 1) // 2 + 1
     own = poem.pieces.cards[card.id]
-    changed = own._replace(endings={**own.endings, "gift": (phrase[half : 2 * half],)})
+    changed = own._replace(endings={**own.endings, "visit": (phrase[half : 2 * half],)})
 
-    def quoting(_: Frame) -> Frame:
+    def quoting(frame: Frame) -> Frame:
         text = "".join(f"{{{n}}}" for n in range(1, poem.hand_size + 1))
-        return split_frame(f"灯。\n{text}\n{phrase[:half]}{{gift}}。")
+        return split_frame(f"灯。\n{text}\n{phrase[:half]}{{visit}}来る。", frame.link)
 
     deck = with_frame(poem, quoting)
     assert "a phrase" not in spanned(deck)

@@ -106,8 +106,8 @@ def test_it_is_a_cache_of_the_log(tmp_path: Path) -> None:
 def test_a_build_by_the_composer_is_not_held_up(booth: Booth) -> None:
     """Of 270 composed answers few are refused as a copy, each is replaced, and none is left out.
 
-    Plays of one hand that share three phrases share three sentences; with the same lead that is a
-    copy, and another lead gives another title, frame and ending.
+    Plays of one hand that share three phrases may share three sentences; with the same ending that
+    is a copy, and another draw gives another title, frame and ending.
     """
     outcome = booth.build(provider="composer", wanted=270)
     assert outcome.status == 0
