@@ -145,7 +145,7 @@ def _fixture(value: Any) -> Exchange | LeftOut:
             for one in response.get("toolCalls", ())
         )
         said = response.get("content", "")
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):
         return LeftOut("a fixture without a userMessage, or without a content")
     if not isinstance(text, str) or not isinstance(said, str) or not (said or calls):
         return LeftOut("a fixture that is matched by an expression, or is an error")

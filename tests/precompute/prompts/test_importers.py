@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from precompute import cli
 from tests.making import write_json
+from tests.web.clients.test_conformance import ODD, places
 
 Take = Callable[..., tuple[str, str]]
 CHAT = {
@@ -217,3 +220,40 @@ def test_batch_files(take: Take) -> None:
     assert answered(take, {**CHAT, "seed": 1}) == 1
     _, err = take("import", "--from", "batch", "in.jsonl", status=2)
     assert "name both files" in err
+
+
+def whole(form: str) -> Any:
+    """What a form's files hold, in order."""
+    if form == "aimock":
+        call = {"toolCalls": [{"name": "weather", "arguments": "{}"}]}
+        return {
+            "fixtures": [
+                {"match": {"userMessage": "hello"}, "response": {"content": "Hi."}},
+                {"match": {"userMessage": "weather"}, "response": call},
+            ]
+        }
+    if form == "vcrpy":
+        uri = "https://api.openai.com/v1/chat/completions"
+        return cassette((CHAT, uri, {"string": json.dumps(SAID)}, "application/json"))
+    asked = {"custom_id": "r", "method": "POST", "url": "/v1/chat/completions", "body": CHAT}
+    return [asked, {"custom_id": "r", "response": {"status_code": 200, "body": SAID}}]
+
+
+@pytest.mark.parametrize("form", ["aimock", "batch", "vcrpy"])
+def test_whatever_stands_in_a_file_is_left_out_or_named(take: Take, form: str) -> None:
+    """Files with changed and missing members: what can be read is taken, or one line says what not."""
+    rng = random.Random(form)
+    path = Path(f"odd.{'jsonl' if form == 'batch' else 'json'}")
+    for _ in range(60):
+        value = deepcopy(whole(form))
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            if found := list(places(value)):
+                container, key = rng.choice(found)
+                container[key] = deepcopy(rng.choice((*ODD, "{", "null")))
+        lines = value if form == "batch" else [value]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        status = cli.main(["import", "--from", form, str(path)])
+        _, err = take("prompts")
+        assert status in (0, 2)
+        assert status == 0 or len(err.splitlines()) == 1, err
+        assert "Traceback" not in err
