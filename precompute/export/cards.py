@@ -37,7 +37,7 @@ class CardsMaterial:
     """The plays of a deck and their answers as conversations."""
 
     def __init__(self, deck: Deck, options: RowOptions) -> None:
-        texts = training_texts(deck.folder, {"system": dict, "user": str, "pair": str})
+        texts = training_texts(deck.folder, {"system": dict[str, str], "user": str, "pair": str})
         self._deck = deck
         self._seed = options.seed
         self._system = fill(system_text(deck.folder, texts, options), rule_values(deck))

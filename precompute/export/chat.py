@@ -38,6 +38,7 @@ from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
 LINE = "line"
 MODEL = "the makers, with a language model"
 _NEUTRAL = ["neutral"]
+_TIMES = ("time", "weekday", "season")
 
 
 def material(deck: PatternDeck, options: RowOptions) -> ChatMaterial:
@@ -51,7 +52,8 @@ class ChatMaterial:
     def __init__(self, deck: PatternDeck, options: RowOptions) -> None:
         texts = training_texts(
             deck.folder,
-            {"system": dict, "names": list, "time": dict, "weekday": dict, "season": dict},
+            {"system": dict[str, str], "names": list[str], **dict.fromkeys(_TIMES, dict[str, str])},
+            {"user": str, "mood": dict[str, str], "answers": dict[str, list[str]]},
         )
         self._system = system_text(deck.folder, texts, options)
         self._deck = deck

@@ -14,6 +14,7 @@ One that is only a sentence is for written conversations (`precompute.export.sce
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -80,17 +81,17 @@ def _circumstance(deck: PatternDeck, kind: str, name: str, raw: Any) -> Circumst
     if unknown:
         raise _fault(deck, f"{place}: the member {unknown[0]!r} is none of {', '.join(_MEMBERS)}")
     pools, says = raw.get("lines", []), raw.get("says", "")
-    if not isinstance(pools, list) or not all(pool in _pools(deck) for pool in pools):
+    known = [*itertools.chain.from_iterable(deck.lines.values())]
+    # A list, because what stands in the file may be unhashable.
+    if not isinstance(pools, list) or not all(pool in known for pool in pools):
         raise _fault(deck, f"{place}: lines: expected names of pools of the deck")
+    if not isinstance(says, str):
+        raise _fault(deck, f"{place}: says: expected an expression")
     try:
         expression = compiled(says) if says else None
     except ExpressionError as error:
         raise _fault(deck, f"{place}: says: {error}") from None
     return Circumstance(kind, name, raw["text"], tuple(pools), expression, str(raw.get(IT, "")))
-
-
-def _pools(deck: PatternDeck) -> set[str]:
-    return {pool for pools in deck.lines.values() for pool in pools}
 
 
 def _fault(deck: PatternDeck, fault: str) -> DeckError:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_origin
 
 import orjson
 
@@ -30,6 +30,14 @@ from app.store.sources import EDITED
 from precompute.export.rows import Origin, Row, Turn
 
 TRAINING_FILE = "training.json"
+# Types of members of the file, in words.
+_SHAPES: Mapping[Any, str] = {
+    str: "a text",
+    dict: "an object",
+    list[str]: "a list of texts",
+    dict[str, str]: "texts by name",
+    dict[str, list[str]]: "lists of texts by name",
+}
 _PLACE = re.compile(r"\{([a-z]+)\}")
 # Sources whose terms may forbid to train other models on what they wrote.
 RESTRICTED: Mapping[str, str] = {
@@ -92,8 +100,13 @@ def licence_of(source: str) -> str:
     return _LICENCES.get(source) or RESTRICTED.get(source, "unknown")
 
 
-def training_texts(folder: Path | None, required: Mapping[str, type]) -> dict[str, Any]:
-    """A deck's `training.json`, which must have the `required` members. Raises DeckError."""
+def training_texts(
+    folder: Path | None, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A deck's `training.json`, which must have the `required` members. Raises DeckError.
+
+    Their types are those of `_SHAPES`; `optional` ones may be missing.
+    """
     if folder is None or not (folder / TRAINING_FILE).exists():
         raise DeckError(
             str(folder),
@@ -101,10 +114,25 @@ def training_texts(folder: Path | None, required: Mapping[str, type]) -> dict[st
             "the file is missing; docs/fine-tuning.md says what it holds",
         )
     reader = Reader(folder, TRAINING_FILE)
-    for name, kind in required.items():
-        reader.member(reader.value, name, kind, "")
+    for name, shape in {**(optional or {}), **required}.items():
+        outer = get_origin(shape) or shape
+        if optional is None or name not in optional or name in reader.value:
+            found = reader.member(reader.value, name, outer, "")
+            if not _is_of(found, shape):
+                raise reader.fail(name, f"expected {_SHAPES[shape]}")
     root: dict[str, Any] = reader.value
     return root
+
+
+def _is_of(value: Any, shape: Any) -> bool:
+    """Whether a JSON value is of a type such as `dict[str, list[str]]`; no list may be empty."""
+    if get_origin(shape) is dict:
+        inner = get_args(shape)[1]
+        return isinstance(value, dict) and all(_is_of(one, inner) for one in value.values())
+    if get_origin(shape) is list:
+        (inner,) = get_args(shape)
+        return isinstance(value, list) and bool(value) and all(_is_of(one, inner) for one in value)
+    return isinstance(value, shape)
 
 
 def system_text(folder: Path | None, texts: Mapping[str, Any], options: RowOptions) -> str:

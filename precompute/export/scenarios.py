@@ -100,9 +100,13 @@ def write_scenarios(
 
 def _scenario_texts(deck: PatternDeck) -> Mapping[str, Any]:
     found: Mapping[str, Any] = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
-    for name, kind in (("situations", dict), ("ask", str)):
-        if not isinstance(found.get(name), kind) or not found[name]:
-            raise DeckError(str(deck.folder), TRAINING_FILE, f"scenarios: {name} is missing")
+    situations = found.get("situations")
+    if not isinstance(situations, dict) or not situations:
+        raise DeckError(str(deck.folder), TRAINING_FILE, "scenarios: situations is missing")
+    if not all(isinstance(text, str) for text in (*situations.values(), found.get("ask"))):
+        raise DeckError(
+            str(deck.folder), TRAINING_FILE, "scenarios: expected texts as situations and ask"
+        )
     return found
 
 

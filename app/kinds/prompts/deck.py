@@ -230,7 +230,9 @@ def _schema(reader: _Reader, value: Any) -> Any:
     try:
         validator(value)
     except ValueError as error:
-        raise reader.fail("checks: schema", f"is no JSON schema: {error}") from None
+        raise reader.fail(
+            "checks: schema", f"is no JSON schema: {str(error).splitlines()[0]}"
+        ) from None
     except ModuleNotFoundError:
         fault = "needs jsonschema-rs; run: pip install 'tsukurioki[tools]'"
         raise reader.fail("checks: schema", fault) from None

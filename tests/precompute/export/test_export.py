@@ -8,8 +8,10 @@ import hashlib
 import json
 import random
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,19 @@ import pytest
 from app.errors import DeckError, PlanError
 from app.kinds.chat.deck import load_pattern_deck
 from app.kinds.chat.message import spelling
+from app.settings import Settings
 from app.store.entry import Entry
 from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
+from precompute.export.circumstances import augmented as augment
 from precompute.export.circumstances import circumstances
 from precompute.export.forms import FORMS
+from precompute.export.material import RowOptions, Stored, material_of
 from tests.kit import poem_deck
 from tests.making import DECKS, write_json
 from tests.precompute.export.kit import Place, lines, manifest, other, poems
 from tests.precompute.export.model import a_model
+from tests.web.clients.test_conformance import ODD, places
 
 ROWS = sorted(name for name, form in FORMS.items() if not form.pairs)
 SIDES = ("train", "validation")
@@ -256,6 +262,28 @@ def test_faults_of_circumstances_name_them(tmp_path: Path, fault: str) -> None:
     deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
     with pytest.raises(DeckError, match=f"emotions: happy: .*{re.escape(said)}"):
         circumstances(deck)
+
+
+def test_whatever_stands_in_training_json_is_read_or_named(tmp_path: Path) -> None:
+    """Changed and missing members: rows are made, or one sentence names the file and the member."""
+    shutil.copytree(DECKS / "harbour", tmp_path, dirs_exist_ok=True)
+    deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
+    whole = json.loads((tmp_path / "training.json").read_bytes())
+    stored = Stored(Settings.read({"TSUKURIOKI_DATA": str(tmp_path / "data")}), deck.id)
+    rng, faults = random.Random(17), list[str]()
+    for _ in range(40):
+        value = deepcopy(whole)
+        for _ in range(rng.choice((1, 2))):
+            container, key = rng.choice(list(places(value)))
+            container[key] = deepcopy(rng.choice((*ODD, "(", "{name}")))
+        (tmp_path / "training.json").write_text(json.dumps(value), "utf-8")
+        try:
+            rows = list(material_of(deck, RowOptions()).rows(stored, Counter()))
+            list(augment(deck, rows, 1, 0, lambda group: "train"))
+        except DeckError as error:
+            faults.append(str(error))
+    assert 5 < len(faults) < 40
+    assert all("training.json" in fault and "\n" not in fault for fault in faults)
 
 
 @pytest.mark.parametrize(("deck", "more"), [("poem", ()), ("harbour", ("--augment", 2))])
