@@ -216,7 +216,7 @@ class Settings:
     openai_base_url: str = _setting("OPENAI_BASE_URL", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _text)
     cloud: CloudModels = _setting("TSUKURIOKI_CLOUD", "gemini:gemini-3.5-flash-lite,gemini:gemini-3.8-flash", "the models of the tier cloud: one for plays and ordinary messages and, after a comma, one for important messages, with which costs are compared. gemini:MODEL, or openai:MODEL for any OpenAI-compatible server", _cloud, travels=True)
     timeout: float = _setting("TSUKURIOKI_TIMEOUT", "120", "seconds for one reply of a provider, while cooking", _seconds)
-    chat_deck: str = _setting("TSUKURIOKI_CHAT_DECK", "", "the deck of `/chat` and `POST /api/chat`; if empty, `chat` if there is such a deck, else the first", _text, travels=True)
+    chat_deck: str = _setting("TSUKURIOKI_CHAT_DECK", "", "the deck of `/chat` and `POST /api/chat`; if empty, the first of characters in TSUKURIOKI_DECKS_SHOWN, else `chat`, else the first", _text, travels=True)
     chat_tiers: tuple[str, ...] = _setting("TSUKURIOKI_CHAT_TIERS", "learned,rules,local,fallback", "the tiers of a chat, in order; cloud is used only if you name it", _words_of(CHAT_TIERS), travels=True)
     chat_vary: bool = _setting("TSUKURIOKI_CHAT_VARY", "off", "whether the local model varies the lines of the rules, on or off", _switch, travels=True)
     chat_deadline: float = _setting("TSUKURIOKI_CHAT_DEADLINE", "5", "seconds for a local reply, loading included", _seconds, travels=True)

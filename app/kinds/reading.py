@@ -102,7 +102,7 @@ class Reader:
         if not isinstance(value, dict):
             raise self.fail(place, "expected an object")
         if name not in value:
-            raise self.fail(place, f"member {name!r} is missing")
+            raise self.fail(place, f"member {str(name)!r} is missing")
         found = value[name]
         if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
             raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")

@@ -39,6 +39,8 @@ function bubble(role, speaker) {
 }
 
 function label(item, answer) {
+  // Which tier answered is for the host, not for who stands before a kiosk.
+  if (kiosk) return;
   const told = document.createElement("small");
   const near = answer.near ? "≈" : "";
   told.textContent = [answer.tier + near, answer.intent, answer.model].filter(Boolean).join(" ・ ");

@@ -247,7 +247,9 @@ class Service:
         """A deck of patterns by id, the default one if it is None. Raises RequestError (404)."""
         if not self.chats:
             raise RequestError(404, "No chat", "there is no deck of patterns here")
+        shown = [one for one in self.shown if one in self.chats]
         usual = "chat" if "chat" in self.chats else next(iter(self.chats))
+        usual = shown[0] if shown else usual
         wanted = deck or self.settings.chat_deck or usual
         if wanted not in self.chats:
             known = ", ".join(self.chats)

@@ -142,7 +142,7 @@ class _Build:
             intake,
             index,
             context.clock,
-            replace(pace, extra=options.extra_requests),
+            pace if options.extra_requests is None else replace(pace, extra=options.extra_requests),
             meter,
             Budget(price, cook.estimate, options.budget_usd),
             context.settings.sources,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -158,7 +159,8 @@ def pace_of(
 ) -> Pace:
     """How many answers to ask for in a request, and how many requests to make at once."""
     if choice.local:
-        return Pace(per_request=per_request or Pace().per_request, concurrency=1)
+        # What is composed costs nothing, so that it may be asked for until it passes.
+        return Pace(per_request=per_request or Pace().per_request, concurrency=1, extra=sys.maxsize)
     if choice.prompt == "small":
         return Pace(per_request=1, concurrency=concurrency or 1)
     at_once = CONCURRENCY if is_limited(choice, settings) else 1

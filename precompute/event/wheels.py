@@ -120,7 +120,10 @@ def make(folder: Path, targets: Sequence[Target]) -> dict[str, Path]:
     """Wheels of this project and of all that serving and unpacking need, by name. Raises BundleError."""
     project = Path(__file__).parents[2]
     if not (project / "pyproject.toml").is_file():
-        raise BundleError("--wheels needs the project's source folder; run it from a checkout")
+        raise BundleError(
+            "--wheels needs the project's source folder: run it from a checkout, in which the project is "
+            "installed with pip install -e"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     # Otherwise setuptools builds in the source folder, and packs what an earlier build left there.
     config = folder.parent / "build.cfg"

@@ -18,6 +18,7 @@ from app.kinds.chat.gate import TEXT, ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
+from app.kinds.language import nearest
 from app.kinds.reading import Reader
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
@@ -167,6 +168,7 @@ def check(deck: PatternDeck) -> Iterator[Finding]:
         yield from check_pools(deck, character)
         yield from check_talk(deck, character)
     yield from check_examples(deck)
+    yield from _check_said(deck)
     for name, (precision, recall, wrong) in measure(deck).items():
         for text in wrong:
             fault = f"is read wrongly (precision {precision:.2f}, recall {recall:.2f}): {text}"
@@ -192,6 +194,16 @@ def check_examples(deck: PatternDeck) -> Iterator[Finding]:
         for text in intent.said[:_TRIED]:
             if any(hit.intent.careful for hit in deck.recognise(text)):
                 yield Finding(f"{where} {intent.id}", f"is taken for danger: {text}", error=False)
+
+
+def _check_said(deck: PatternDeck) -> Iterator[Finding]:
+    """Messages for an intent that the deck does not have."""
+    known = [intent.id for intent in deck.intents]
+    path = deck.folder / SAID_FILE
+    for name in Reader(deck.folder, SAID_FILE).value if path.exists() else ():
+        if name not in known:
+            where = f"{deck.id}: {SAID_FILE}"
+            yield Finding(where, f"there is no intent {name!r}{nearest(name, known)}", error=False)
 
 
 def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:

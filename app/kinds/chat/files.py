@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.kinds.chat.expressions import Expression, ExpressionError, compiled, either
+from app.kinds.language import nearest
 from app.kinds.reading import Reader
 
 # Bytes for the automata of an expression for short texts. With RE2's usual room each worker grew by 7 MB
@@ -19,9 +20,11 @@ class PatternReader(Reader):
 
     def known(self, values: Iterable[str], known: Iterable[str], place: str) -> frozenset[str]:
         """Names that must be among the known ones."""
-        found = frozenset(values)
-        if strange := found.difference(known):
-            raise self.fail(place, f"unknown {min(strange)!r}; known: {sorted(known)}")
+        found, names = frozenset(values), sorted(map(str, known))
+        if strange := found.difference(names):
+            first = min(strange)
+            hint = nearest(first, names) or f"; known: {', '.join(names)}"
+            raise self.fail(place, f"unknown {first!r}{hint}")
         return found
 
     def expression(self, text: str, place: str) -> Expression:

@@ -145,6 +145,8 @@ def load_lines(
         raise reader.fail("", f"the id {FALLBACK!r} is no intent's")
     needed = {FALLBACK, *((*POOLS, Step.CRISIS, Step.DOUBT) if care else ())}
     lines: dict[str, Pools] = {}
+    characters = list(characters)
+    reader.known(reader.value, characters, "")
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
         free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
