@@ -102,7 +102,7 @@ LEARNING = {
         1.2,
     ),
     TONES_FILE: Learning(
-        {"sure": -1.2, "lead": 0.7, "contradicts": 0.0, "clear": 0.0},
+        {"sure": -1.2, "lead": 0.7, "contradicts": 0.0, "clear": 0.8},
         Runs((1, 2, 3), (1, 2)),
         1_000_000,
         0.3,

@@ -16,7 +16,7 @@ import operator
 import sys
 import zlib
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ DANGER, NONE = "danger", "none"
 BUCKETS = 1 << 16
 # Bytes of a lane, and from how many weights on a bucket is kept as lanes.
 _LANE, _FREQUENT = array("I").itemsize, 96
+# What is added to the score of a class that is likely.
+_LIKELY = 0.7
 # The greatest weight of 8 bits.
 MOST = 127
 
@@ -135,9 +137,14 @@ class Classifier:
         """
         return (self.best(text, intent) or (None,))[0]
 
-    def best(self, text: str, intent: str | None = None) -> tuple[str, bool] | None:
-        """The same, and whether the class is clear."""
+    def best(
+        self, text: str, intent: str | None = None, likely: Container[str] = ()
+    ) -> tuple[str, bool] | None:
+        """The same, and whether the class is clear. Those that are `likely` need less."""
         scores = self.scores(text)
+        if likely:
+            pairs = zip(self.classes, scores, strict=True)
+            scores = [score + _LIKELY * (name in likely) for name, score in pairs]
         best = max(scores)
         place = scores.index(best)
         second = max(itertools.chain(scores[:place], scores[place + 1 :]), default=-math.inf)

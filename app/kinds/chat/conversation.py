@@ -37,8 +37,10 @@ IT, OTHER_THING, OFFERS = "it", "other", ("offer_a", "offer_b")
 _OFFERED_AFTER = 2
 # Messages after which a character comes back to what she was told.
 _RECALLED_AFTER = 2
-# Messages after one with a tone for which brief ones without any are read in its light, and their length.
-_GOES_ON, _BRIEF = 1, 14
+# Messages after one with a tone for which tones of the same feeling are likelier.
+_GOES_ON = 1
+# Characters of a message of a few words, whose tone must be clear.
+_BRIEF = 14
 # Characters of a message from which its last sentences count more for the tone than the whole.
 _LONG = 40
 # Characters of a message that is a long story, which has lines of its own.
@@ -147,7 +149,7 @@ class Talk:
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
         heard = Heard(memory, self._by_number.get(memory.open))
         if main in hearing.greetings:
-            return self._greeted(heard, text, main)
+            return self._greeted(heard, text)
         if main not in hearing.strong:
             heard = self._in_its_light(heard, text, main, clear=clear)
         if heard.pools or heard.then:
@@ -160,7 +162,7 @@ class Talk:
         """With the kind and the tone of a message, and the pools that count more than its intent."""
         hearing = self.hearing
         kind, besides = hearing.asked_in(text)
-        heard = self._with_tone(heard._replace(kind=kind), text, besides, main)
+        heard = self._with_tone(heard._replace(kind=kind), text, besides)
         if heard.tone in hearing.gives_way.get(main, ()):
             return heard._replace(pools=heard.toned)
         ways = (self._changed, self._directly, self._answered, self._turned_back, self._about_thing)
@@ -228,8 +230,8 @@ class Talk:
             return heard
         return self._as_answer(heard, topic, answer)
 
-    def _with_tone(self, heard: Heard, text: str, sentences: Sequence[str], main: str) -> Heard:
-        """With the tone of a message, or that of the one before if a brief one says nothing else."""
+    def _with_tone(self, heard: Heard, text: str, sentences: Sequence[str]) -> Heard:
+        """With the tone of a message, read in the light of the one before."""
         memory, tones = heard.memory, self.tones
         if not tones:
             return heard
@@ -240,17 +242,16 @@ class Talk:
         if heard.kind and (heard.kind.asks or heard.kind.questions):
             # A question has no tone; what was said beside it may have one.
             read = list(reversed(sentences)) if len(sentences_of(text)) > len(sentences) else []
-        guessed = ((part, tones.best(part)) for part in read)
+        # Who was hurt a moment ago is hardly glad now.
+        before = self._tone_of.get(memory.tone, "") if memory.since < _GOES_ON else ""
+        likely = self.hearing.alike(before)
+        guessed = ((part, tones.best(part, likely=likely)) for part in read)
         # A few words must be clear.
         found = [best[0] for part, best in guessed if best and (best[1] or len(part) > _BRIEF)]
         if not found and len(text) >= _STORY and self.hearing.feelings:
             return heard._replace(tone=MIXED, toned=(LONG + MIXED,))
         if not found:
-            heard = heard._replace(memory=memory._replace(since=memory.since + 1))
-            goes_on = not main and (heard.kind is None or heard.kind.vague)
-            if goes_on and memory.since < _GOES_ON and len(text) <= _BRIEF:
-                return self._toned(heard, self._tone_of.get(memory.tone, ""))
-            return heard
+            return heard._replace(memory=memory._replace(since=memory.since + 1))
         memory = memory._replace(tone=number(found[0]), since=0)
         heard = self._toned(heard._replace(memory=memory), found[0])
         if len(text) < _STORY or not self.hearing.feelings:
@@ -262,13 +263,13 @@ class Talk:
     def _toned(self, heard: Heard, tone: str) -> Heard:
         return heard._replace(tone=tone, toned=(TONE + tone,)) if tone else heard
 
-    def _greeted(self, heard: Heard, text: str, main: str) -> Heard:
+    def _greeted(self, heard: Heard, text: str) -> Heard:
         """With what follows the greeting of a message that says more than that."""
         _, *more = sentences_of(text)
         if not more:
             return heard
         kind, besides = self.hearing.asked_in("".join(more))
-        heard = self._with_tone(heard._replace(kind=kind), "".join(more), besides, main)
+        heard = self._with_tone(heard._replace(kind=kind), "".join(more), besides)
         if kind and (kind.asks or kind.questions):
             return heard._replace(then=kind.lines)
         return heard._replace(then="".join(heard.toned[:1]))

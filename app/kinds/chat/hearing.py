@@ -213,6 +213,11 @@ class Hearing:
         """A message as it is searched: normalised, on one line, a character's names replaced."""
         return mention.sub(lambda _: self._you, joined(normalise(message))[:_SEARCHED])
 
+    def alike(self, tone: str) -> frozenset[str]:
+        """The tones of the same feeling."""
+        feeling = self.feelings.get(tone, "")
+        return frozenset(other for other, its in self.feelings.items() if its == feeling)
+
     def asks(self, text: str) -> bool:
         """Whether a text is a question."""
         return self._is(_QUESTION, normalise(text))

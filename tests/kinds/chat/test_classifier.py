@@ -51,6 +51,34 @@ def test_the_classifier_belongs_to_the_examples(deck: PatternDeck) -> None:
         assert classifier.examples == learning.checksum(kit.DECK)
 
 
+def test_what_is_likely_needs_less() -> None:
+    """A class that is likely is found with a lower score, and takes the place of another that is as good."""
+    learned = unpacked(
+        packed(
+            ["glad", "low", "none"],
+            [-0.4, -0.5, -3.0],
+            [{0: 1.0}, {}, {}],
+            {**LIMITS, "lead": 0.0, "clear": 1.0},
+            Runs((), (1,)),
+            "",
+        )
+    )
+    assert learned.best("x") is None
+    assert learned.best("x", likely={"low"}) == ("low", False)
+    assert learned.best("x", likely={"glad", "low"}) == ("glad", False)
+
+
+def test_every_tone_has_examples_and_lines(deck: PatternDeck) -> None:
+    """Of each tone there are 150 messages at least, and each character has eight lines for it."""
+    tones = deck.talks["botan"].tones
+    assert tones
+    rows = learning.tones(kit.DECK)
+    for tone in set(tones.classes) - {"none"}:
+        assert sum(row.name == tone and row.written for row in rows) >= 150, tone
+        for character in deck.characters:
+            assert len(deck.lines[character.id][f"tone_{tone}"]) >= 8, (character.id, tone)
+
+
 def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
     """Every intent that an expression can miss has 200 examples at least, all together 15,000."""
     rows = learning.examples(kit.DECK)

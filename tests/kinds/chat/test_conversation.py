@@ -360,17 +360,6 @@ def test_what_nothing_narrower_answers_is_met_by_its_tone(small: kit.Server) -> 
         assert talk(small, text, conversation=f"tone {number}") == [answer], text
 
 
-def test_a_few_words_after_a_tone_are_read_in_its_light(small: kit.Server) -> None:
-    """For one message, and only if they have no tone or meaning of their own."""
-    said = ("alas, the boat is lost", "the new one", "the new one!", "thanks")
-    assert talk(small, *said, conversation="light")[:2] == ["Hard luck."] * 2
-    other = ("alas, the boat is lost", "thanks", "the new one")
-    assert talk(small, *other, conversation="lapsed light")[1:] == [
-        LINES["thanks"][0],
-        LINES["fallback"][0],
-    ]
-
-
 def test_a_long_story_has_lines_of_its_own(small: kit.Server) -> None:
     """Its last sentences decide; several feelings in it are answered together."""
     long = "There was the harbour, and then nothing but water for some days, and many gulls. "
