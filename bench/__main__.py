@@ -2,7 +2,8 @@
 
 python -m bench            all of it but the largest sizes; some ten minutes
 python -m bench --quick    under two minutes
-python -m bench --scale    1,000 to 1,000,000 entries as well, where the disk has the room
+python -m bench --scale    1,000 to 1,000,000 entries as well, where the disk has the room;
+                           --scale 10000000 goes on to that many (45 GB, half an hour)
 python -m bench --docs     writes the figures into docs/performance.md and .ja.md as well
 """
 
@@ -30,7 +31,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="short rounds, small sizes")
-    parser.add_argument("--scale", action="store_true", help="up to 1,000,000 entries")
+    parser.add_argument(
+        "--scale",
+        type=int,
+        nargs="?",
+        const=1_000_000,
+        metavar="ENTRIES",
+        help="stores of up to this many entries, 1,000,000 if no number is given",
+    )
     parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
     parser.add_argument("--docs", action="store_true", help="write the figures into docs/")
     wanted = parser.parse_args()
@@ -52,7 +60,9 @@ def main() -> int:
         result["speed"] = speed.measure(rounds, seconds, say)
         table.show_speed(result["speed"], out)
     if wanted.only in (None, "scale"):
-        result["scale"] = scale.measure(_sizes(quick=wanted.quick, large=wanted.scale), say)
+        result["scale"] = scale.measure(
+            _sizes(wanted.scale or (10_000 if wanted.quick else 100_000)), say
+        )
         table.show_scale(result["scale"], out)
     if wanted.only in (None, "build"):
         result["build"] = _build_overhead(say)
@@ -65,13 +75,9 @@ def main() -> int:
     return 0
 
 
-def _sizes(*, quick: bool, large: bool) -> list[int]:
-    sizes = [1_000, 10_000]
-    if not quick:
-        sizes.append(100_000)
-    if large:
-        sizes.append(1_000_000)
-    return sizes
+def _sizes(largest: int) -> list[int]:
+    """1,000 and each ten times as many, up to the largest."""
+    return [10**power for power in range(3, 10) if 10**power <= largest]
 
 
 def _build_overhead(say: Any) -> dict[str, Any] | None:
