@@ -86,20 +86,20 @@ LEARNING = {
             "sure": 0.0,
             "lead": 1.0,
             "contradicts": 2.0,
-            "danger": -0.75,
-            "certain": 1.0,
+            "danger": -1.0,
+            "certain": 0.9,
             "grave": 0.5,
             "harmless": -2.0,
         },
         Runs(),
         1_000_000,
-        0.6,
+        0.4,
     ),
     BY_EXAMPLE_FILE: Learning(
         {"sure": -2.2, "lead": 0.7, "contradicts": 1.0, "clear": 0.0},
         Runs((1, 2, 3), (1, 2)),
         12_000,
-        1.2,
+        1.25,
     ),
     TONES_FILE: Learning(
         {"sure": -1.2, "lead": 0.7, "contradicts": 0.0, "clear": 0.8},
@@ -204,6 +204,10 @@ def examples(folder: Path) -> list[Example]:
             found.append(Example(text, other, True))
     for row in read_rows(folder / DANGER_FILE):
         found.append(Example(row["text"], DANGER if row["grave"] else HARMLESS, True))
+    # Of everyday messages these are the most that the deck has.
+    for path in sorted((folder / INTENTS_FOLDER).glob("*.json")):
+        for intent in Reader(path.parent, path.name).value["intents"]:
+            found += [Example(text, HARMLESS) for text in intent["said"]]
     return found
 
 

@@ -28,7 +28,7 @@ TONES_FILE = "tones.json"
 # The classes beside intents: somebody may be in danger; nothing that a line answers.
 DANGER, NONE = "danger", "none"
 # Runs are hashed into so many buckets.
-BUCKETS = 1 << 16
+BUCKETS = 1 << 17
 # Bytes of a lane, and from how many weights on a bucket is kept as lanes.
 _LANE, _FREQUENT = array("I").itemsize, 96
 # What is added to the score of a class that is likely.
@@ -71,7 +71,7 @@ class Classifier:
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
     an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class
     `DANGER`, `danger` is its score from which she asks, `certain` that from
-    which she asks even if a veto holds; below `grave` and below `harmless` it contradicts what
+    which she asks without a cue and even if a veto holds; below `grave` and below `harmless` it contradicts what
     expressions find to be grave and doubtful.
     `examples` identifies the examples that it was learned from.
     """

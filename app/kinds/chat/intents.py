@@ -53,8 +53,6 @@ _LONGEST_NARROW = 40
 _FEW_WORDS = 8
 # How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
 _SURER = 1.5
-# The classifier's score from which no cue is needed.
-_WITHOUT_CUE = 2.5
 # The members of `intents.json` and of an intent, with what they mean.
 FILE_MEMBERS: Mapping[str, str] = {
     "intents": "the intents, see below",
@@ -234,17 +232,17 @@ class IntentReader:
         """The hits, after the classifier has judged how dangerous the message is.
 
         She only asks where expressions find something grave that the classifier does not think
-        dangerous, or where it alone finds danger, is certain or no veto holds, and there is a cue. What
-        it is sure to be harmless is dropped.
+        dangerous, or where it alone finds danger: if it is certain, or if there is a cue and no veto
+        holds. What it is sure to be harmless is dropped.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
-            sure = score > classifier.certain
-            if not (sure or (score > classifier.danger and not _vetoed(doubt, text))):
-                return hits
-            if doubt.cue and score < _WITHOUT_CUE and not doubt.cue.search(text):
-                return hits
-            return [Hit(doubt, 0, len(text), learned=True), *hits]
+            asks = score > classifier.certain or (
+                score > classifier.danger
+                and not (doubt.cue and not doubt.cue.search(text))
+                and not _vetoed(doubt, text)
+            )
+            return [Hit(doubt, 0, len(text), learned=True), *hits] if asks else hits
         grave = any(hit.intent.grave for hit in hits)
         if score < classifier.harmless - (_SURER if grave else 0):
             return [hit for hit in hits if not hit.intent.careful]
