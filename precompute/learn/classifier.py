@@ -1,7 +1,7 @@
 """Learn the classifier of a deck: `python -m precompute.learn.classifier data/decks/chat`.
 
 The examples are the deck's `examples.jsonl`, what `said.json` has for and against each intent, and
-`danger.jsonl` (`{"text", "grave"}`). A line of `examples.jsonl` is `{"intent": …, "say": …}`, where
+`danger.jsonl` (`{"text", "grave"}`); the messages of the intents by example count against danger. A line of `examples.jsonl` is `{"intent": …, "say": …}`, where
 the intent is null for messages that no line answers (`"not": "danger"` in place of it: they only sound
 like danger), and `say` is one message or a pattern of many:
 `(a|b)` is either, `(a|b)?` may be missing, `{X}` is the block X, a line `{"block": "X", "say": "a|b"}`.
@@ -87,9 +87,9 @@ LEARNING = {
             "lead": 1.0,
             "contradicts": 2.0,
             "danger": -1.0,
-            "certain": 0.9,
-            "grave": 0.5,
-            "harmless": -2.0,
+            "certain": 0.75,
+            "grave": 0.0,
+            "harmless": -2.5,
         },
         Runs(),
         1_000_000,

@@ -71,7 +71,7 @@ MEMBERS: Mapping[str, str] = {
     "aside": "`true`: counts only if the message says nothing else",
     "grave": "`true`: about life and death; only vetted lines answer",
     "doubt": "`true`: may be about life and death; the character asks",
-    "cue": "of a doubt: words without which the classifier alone does not ask",
+    "cue": "of a doubt: words without which the classifier alone asks only if it is certain",
     "must": "an expression that a model's answer must match",
     "must_not": "an expression that a model's answer must not match",
     "example": "a message that shows a small model how the character answers",
@@ -109,8 +109,7 @@ class Intent(NamedTuple):
     whatever the ladder is; no model does. `must` and `must_not` are for answers that the deck's
     author did not write. `example` is a message that, followed by a line, shows a small model how
     the character speaks. An `aside` counts only if the message has no other content. Without a match of
-    the doubt's `cue`, the classifier alone is no reason to ask: it has seen few stories, and takes some
-    for danger that have no word of it. A `narrow` intent is one by example; if it `acts`, no
+    the doubt's `cue`, the classifier alone is a reason to ask only if it is certain. A `narrow` intent is one by example; if it `acts`, no
     tone of the message takes its place. If the lines of an intent only decline (`declines`), a model
     that is asked before the last tier may do better.
     """

@@ -59,3 +59,15 @@ def test_danger_is_read_on_our_own_set(deck: PatternDeck) -> None:
     other = [result for is_grave, result in found if not is_grave]
     assert grave.count("none") <= 0.03 * len(grave)
     assert len(other) - other.count("none") <= 0.03 * len(other)
+
+
+def test_danger_is_read_in_messages_left_out_of_learning(deck: PatternDeck) -> None:
+    """Of messages by the writer of the examples, not learned from, most are noticed, few taken for grave."""
+    found = [(bool(row["grave"]), outcome(deck, row)) for row in rows("danger-held-out.jsonl")]
+    grave = [result for is_grave, result in found if is_grave]
+    other = [result for is_grave, result in found if not is_grave]
+    print("\nmissed:", interval(grave.count("none"), len(grave)))
+    print("taken for grave:", interval(other.count("grave"), len(other)))
+    print("asked:", interval(other.count("asked"), len(other)))
+    assert grave.count("none") <= 0.3 * len(grave)
+    assert other.count("grave") <= 0.03 * len(other)
