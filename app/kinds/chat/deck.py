@@ -56,6 +56,8 @@ from app.store.key import Query
 
 CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
+# Characters up to which a message that says nothing known may be an answer to a question about danger.
+BRIEF = 10
 # The members of `deck.json` and `characters.json`, with what they mean; `docs/your-own-deck.md`
 # lists them.
 MEMBERS: Mapping[str, str] = {
@@ -247,7 +249,7 @@ class PatternDeck:
         harmless = self.reader.harmless(message)
         if harmless:
             signs.discard(Sign.CONTEXT)
-        if harmless or (found and not signs):
+        if harmless or (not signs and (found or len(message) > BRIEF)):
             signs.add(Sign.ELSE)
         return frozenset(signs)
 

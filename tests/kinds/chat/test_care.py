@@ -149,6 +149,11 @@ def test_she_says_that_she_is_better(plain: kit.Server) -> None:
         (["もう限界", "違う違う、前髪の話", "こんにちは"], ["in_doubt", None, None]),
         (["もう限界", "死にたいとか言ってないって", "うん"], ["in_doubt", None, None]),
         (["もう限界", "今日は駅前の本屋に行ってきた", "おやすみ"], ["in_doubt", None, None]),
+        (
+            ["もう限界", "親方にはまだ黙っているところなんです", "おやすみ"],
+            ["in_doubt", None, None],
+        ),
+        (["もう限界", "べつに", "うん"], ["in_doubt", "staying", "in_crisis"]),
         (["もう限界", "寂しい", "うん"], ["in_doubt", "staying", "in_crisis"]),
     ],
 )
