@@ -43,6 +43,8 @@ class Place:
             ),
             capture_output=True,
             text=True,
+            # Before pytest's own limit, so that the failure names the command.
+            timeout=230,
             check=False,
         )
 
