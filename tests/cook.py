@@ -111,7 +111,7 @@ class Cook:
                 {"name": kind, "text": one} for kind, texts in own.endings.items() for one in texts
             ],
             "sentences": [
-                {"phrase": f"p{n}", "form": form, "text": one.text, "place": one.place}
+                {"phrase": f"p{n}", "form": form, "text": one}
                 for n, phrase in enumerate(card.phrases, 1)
                 for form, sentences in self.deck.pieces.phrases[phrase.id].items()
                 for one in sentences

@@ -25,7 +25,6 @@ from precompute.pieces.writer import card_of, phrase_names
 class _Piece(NamedTuple):
     kind: Kind
     text: str
-    place: int = 0
 
 
 class PieceIntake:
@@ -121,7 +120,6 @@ class PieceIntake:
             "phrase": phrase,
             "kind": kind,
             "text": piece.text,
-            "place": piece.place,
             "source": self._source,
             "model": model,
             "fingerprint": self._fingerprint,
@@ -142,8 +140,7 @@ class PieceIntake:
         for item in _objects(draft.response.get("sentences")):
             kind = phrases.get(str(item.get("phrase")), ""), str(item.get("form"))
             if kind in lacks:
-                place = item.get("place", 0)
-                yield _Piece(kind, _text(item), place if isinstance(place, int) else 0)
+                yield _Piece(kind, _text(item))
 
     def _refusal(self, card: Card, piece: _Piece) -> Refusal | None:
         """Why a piece is refused; None if it passes."""
@@ -158,8 +155,6 @@ class PieceIntake:
         least, most = wanted.length
         if not least <= len(piece.text) <= most or (form and not piece.text.endswith("。")):
             return Refusal("length", str(len(piece.text)), f"{least}-{most} characters")
-        if form and form.places and not 1 <= piece.place <= len(form.places):
-            return Refusal("shape", f"place {piece.place}", f"1 to {len(form.places)}")
         # Other cards of the same category are never in the same hand.
         together = [c for c in deck.cards if c is card or c.category != card.category]
         phrases = [one.text for one in card.phrases]

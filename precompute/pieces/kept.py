@@ -36,8 +36,8 @@ class PieceStore:
         self.path = pieces_path(store, deck.id)
         self.deck = deck
         self.damaged = 0
-        # card → kind → text → place (0: none)
-        self.kept: defaultdict[str, defaultdict[Kind, dict[str, int]]] = defaultdict(
+        # card → kind → texts, each once
+        self.kept: defaultdict[str, defaultdict[Kind, dict[str, None]]] = defaultdict(
             lambda: defaultdict(dict)
         )
         self.texts: set[str] = set()
@@ -61,7 +61,7 @@ class PieceStore:
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         kind = record["phrase"], record["kind"]
-        self.kept[record["card"]][kind][record["text"]] = record["place"]
+        self.kept[record["card"]][kind][record["text"]] = None
         self._sources[record["card"]] = record["source"]
         if kind != TITLE:
             self.texts.add(record["text"])
@@ -110,10 +110,7 @@ class PieceStore:
         }
         phrases = {
             phrase.id: {
-                form.id: [
-                    {"text": text, "place": place} if form.places else {"text": text}
-                    for text, place in self.kept[card.id][phrase.id, form.id].items()
-                ]
+                form.id: list(self.kept[card.id][phrase.id, form.id])
                 for form in self.deck.pieces.forms
             }
             for card in self.deck.cards

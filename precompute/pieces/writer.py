@@ -47,9 +47,7 @@ _SCHEMA = {
             id=_TEXT,
             titles={"type": "array", "items": _NUMBER},
             endings=_items(["name", "text"], name=_TEXT, text=_TEXT),
-            sentences=_items(
-                ["phrase", "form", "text"], phrase=_TEXT, form=_TEXT, text=_TEXT, place=_NUMBER
-            ),
+            sentences=_items(["phrase", "form", "text"], phrase=_TEXT, form=_TEXT, text=_TEXT),
         )
     },
     "required": ["answers"],

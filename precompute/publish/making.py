@@ -40,7 +40,7 @@ def pieces_of(deck: Deck) -> dict[str, Any] | None:
         },
         "phrases": {
             phrase: {
-                form: [(one.text, size(one.text), one.place) for one in sentences]
+                form: [(text, size(text)) for text in sentences]
                 for form, sentences in by_form.items()
             }
             for phrase, by_form in pieces.phrases.items()
@@ -61,7 +61,6 @@ def _form(deck: Deck, form: Form) -> dict[str, Any]:
             }
             for frame in form.frames
         ],
-        "places": [[(word, size(word)) for word in words] for words in form.places],
         "categories": {name: (word, size(word)) for name, word in form.categories.items()},
     }
 

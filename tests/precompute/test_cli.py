@@ -387,24 +387,24 @@ def test_check_names_torn_tails_and_stale_entries_as_warnings(run: Run, tmp_path
 def _changed(folder: Path, phrase: str, text: str) -> None:
     path = folder / "pieces.json"
     pieces: dict[str, Any] = orjson.loads(path.read_bytes())
-    pieces["phrases"][phrase]["diary"][0]["text"] = text
+    pieces["phrases"][phrase]["report"][0] = text
     write_json(path, pieces)
 
 
 def _deck_fault(folder: Path) -> str:
     _changed(folder, "poem-001-a", "ここは最高の眺めで、どこを向いても口の堅い人ばかりがいる。")
-    return "diary 1 of poem-001-a: forbidden: 最高"
+    return "report 1 of poem-001-a: forbidden: 最高"
 
 
 def _twice(folder: Path) -> str:
     pieces = orjson.loads((folder / "pieces.json").read_bytes())
-    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["diary"][1]["text"])
-    return "the same text as diary 1 of poem-001-a"
+    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["report"][0])
+    return "the same text as report 1 of poem-001-a"
 
 
 def _telling(folder: Path) -> str:
     _changed(folder, "poem-075-a", "墓のそばで、しずかにひとつの灯がともり、家じゅうに広がる。")
-    return "diary 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
+    return "report 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
 
 
 def _lacking(folder: Path) -> str:

@@ -9,9 +9,10 @@ from app.kinds.cards.composing import MODEL, SOURCE, Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.tasks import Draft, Drafts, Task
 
-# A refused composition is replaced by one of the same form that is drawn anew, after two refusals by
-# one of another form: variants with numbers far from those that the ladder composes for requests.
-_ROUNDS = 1000
+# A refused composition is replaced by one with another lead, after two refusals of another form: a
+# variant with a number far from those that the ladder would compose for requests. (The number is
+# prime, so that the lead of a hand of any size changes.)
+_ROUNDS = 1009
 
 
 class ComposerProvider:

@@ -1,21 +1,19 @@
 """The pieces of which answers are composed: a deck's `forms.json` and `pieces.json`.
 
-A form is a familiar kind of text that can treat several things in turn: a diary, a school report, a
-letter. Its frames are such texts with holes. The holes `{1}` to `{5}` are filled with sentences, of
+A form is a familiar kind of text that can treat several things in turn: a school report, a letter.
+Its frames are such texts with holes. The holes `{1}` to `{5}` are filled with sentences, of
 which each phrase has its own for each form; other holes, as `{visit}`, with an ending of the lead,
 which is one of the hand's cards. So an answer treats all cards and returns to one of them.
 
     forms.json    endings: name → guide, length, each
                   forms: id, name, guide, length, each, and
                       frames      texts with holes, and `link`, the text before each sentence
-                      places      optional: lists of words for the places 1, 2, …
                       categories  optional: a word for each category of cards
     pieces.json   cards: id → titles, and its endings
-                  phrases: id → form → sentences (text, and `place` if the form has places)
+                  phrases: id → form → sentences
 
-`{word}` in a link is the word of the sentence's place or of its card's category. `guide` (how to
-write), `length` (least and greatest, in characters) and `each` (how many) are for writers of
-pieces.
+`{word}` in a link is the word of the card's category. `guide` (how to write), `length` (least and
+greatest, in characters) and `each` (how many) are for writers of pieces.
 """
 
 from __future__ import annotations
@@ -41,13 +39,6 @@ class Wanted(NamedTuple):
     each: int
 
 
-class Sentence(NamedTuple):
-    """A sentence for a phrase in a form. `place` counts from 1, and is 0 if the form has none."""
-
-    text: str
-    place: int = 0
-
-
 class Frame(NamedTuple):
     """A text with holes: `parts` are texts and, in every second place, holes without braces.
 
@@ -62,13 +53,12 @@ class Frame(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A kind of text. `places` has the words of each place, `categories` a word by category."""
+    """A kind of text. `categories` has a word by category, or is empty."""
 
     id: str
     name: str
     wanted: Wanted
     frames: tuple[Frame, ...]
-    places: tuple[tuple[str, ...], ...]
     categories: Mapping[str, str]
 
 
@@ -85,7 +75,7 @@ class Pieces(NamedTuple):
     endings: Mapping[str, Wanted]
     forms: tuple[Form, ...]
     cards: Mapping[str, CardPieces]
-    phrases: Mapping[str, Mapping[str, tuple[Sentence, ...]]]
+    phrases: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def whole(self, cards: Iterable[str], phrases: Iterable[str]) -> bool:
         """Whether there are forms, and pieces for all of these cards and phrases."""
@@ -115,22 +105,15 @@ def split_frame(text: str, link: str) -> Frame:
     )
 
 
-def linked(link: str, word: str, sentence: Sentence) -> str:
+def linked(link: str, word: str, sentence: str) -> str:
     """A sentence with its link."""
-    return link.replace(WORD, word) + sentence.text
+    return link.replace(WORD, word) + sentence
 
 
 def frame_length(frame: Frame, size: Callable[[str], int]) -> int:
     """The length of a frame and its links, without words, sentences and endings."""
     own = sum([size(part.replace("\n", "")) for part in frame.parts[::2]])
     return own + len(frame.sentences) * size(frame.link.replace(WORD, ""))
-
-
-def words_of(form: Form, category: str, sentence: Sentence) -> tuple[str, ...]:
-    """The words that can come before a sentence about a card of a category; ("",) if none do."""
-    if form.places:
-        return form.places[sentence.place - 1]
-    return (form.categories.get(category, ""),)
 
 
 class Piece(NamedTuple):
@@ -147,7 +130,7 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
     for phrase, by_form in pieces.phrases.items():
         for form in pieces.forms:
             for number, sentence in enumerate(by_form.get(form.id, ()), 1):
-                yield Piece(f"{form.id} {number} of {phrase}", phrase, sentence.text, form.wanted)
+                yield Piece(f"{form.id} {number} of {phrase}", phrase, sentence, form.wanted)
     for card, own in pieces.cards.items():
         for name, texts in own.endings.items():
             for number, text in enumerate(texts, 1):
@@ -174,12 +157,6 @@ def load_forms(
         words = {**reader.member({"categories": {}, **raw}, "categories", dict, place)}
         if words and (missing := sorted(set(categories) - set(words))):
             raise reader.fail(place, f"'categories' lacks a word for {missing[0]!r}")
-        places = tuple(
-            reader.strings(one, f"{place} places")
-            for one in reader.items(raw.get("places", []), f"{place} places")
-        )
-        if any(len(set(one)) < size for one in places):
-            raise reader.fail(f"{place} places", f"each needs {size} words")
         frames = reader.items(raw.get("frames", []), f"{place} frames")
         if not frames:
             raise reader.fail(place, "there is no frame")
@@ -192,7 +169,6 @@ def load_forms(
                     _frame(reader, frame, f"{place} frame {n}", raw, size, endings)
                     for n, frame in enumerate(frames, 1)
                 ),
-                places=places,
                 categories={
                     category: reader.member(words, category, str, place) for category in words
                 },
@@ -221,9 +197,8 @@ def _frame(
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
     if strange := set(frame.endings) - set(endings):
         raise reader.fail(place, f"no ending is called {min(strange)!r}")
-    has_words = bool(form.get("places") or form.get("categories"))
-    if (WORD in frame.link) != has_words:
-        raise reader.fail(place, f"a link holds {WORD} where the form has places or categories")
+    if (WORD in frame.link) != bool(form.get("categories")):
+        raise reader.fail(place, f"a link holds {WORD} where the form has categories")
     return frame
 
 
@@ -252,11 +227,7 @@ def load_pieces(
         if not isinstance(raw, dict):
             raise reader.fail(place, "expected an object: form → sentences")
         of_phrases[phrase] = {
-            form.id: tuple(
-                _sentence(reader, one, f"{place} {form.id} {n}", len(form.places))
-                for n, one in enumerate(reader.items(raw.get(form.id, []), f"{place} {form.id}"), 1)
-            )
-            for form in forms
+            form.id: reader.strings(raw.get(form.id, []), f"{place} {form.id}") for form in forms
         }
     return Pieces(endings, forms, of_cards, of_phrases)
 
@@ -283,11 +254,3 @@ def _pieces_of_cards(
             raise reader.fail(place, "needs a title and each of the endings")
         found[card] = CardPieces(own, lent)
     return found
-
-
-def _sentence(reader: Reader, raw: Any, place: str, places: int) -> Sentence:
-    text = reader.member(raw, "text", str, place)
-    number = reader.member(raw, "place", int, place) if places else 0
-    if places and not 1 <= number <= places:
-        raise reader.fail(place, f"'place' must be from 1 to {places}, not {number}")
-    return Sentence(text, number)

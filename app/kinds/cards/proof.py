@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
-from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces, words_of
+from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces
 from app.kinds.cards.texts import Texts
 from app.kinds.language import ANY, JAPANESE, own_letter
 
@@ -51,7 +51,7 @@ def fragments(deck: Deck) -> Iterator[Fragment]:
 
 
 def _words(form: Form) -> set[str]:
-    return {*form.categories.values(), *itertools.chain(*form.places)} or {""}
+    return {*form.categories.values()} or {""}
 
 
 def _own_texts(frame: Frame, longest: Mapping[str, int]) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _longest_link(deck: Deck, form: Form) -> int:
 
 def _longest_beginning(deck: Deck, form: Form) -> int:
     """The length of the longest sentence with which a text for a phrase begins."""
-    texts = (one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id])
+    texts = (text for by_form in deck.pieces.phrases.values() for text in by_form[form.id])
     return max(len(deck.lang.sentences(text)[0]) for text in texts)
 
 
@@ -214,7 +214,7 @@ def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
     after: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
     for form in deck.pieces.forms:
         links = {frame.link.replace(WORD, word) for frame in form.frames for word in _words(form)}
-        said = [one.text for by_form in deck.pieces.phrases.values() for one in by_form[form.id]]
+        said = [text for by_form in deck.pieces.phrases.values() for text in by_form[form.id]]
         yield _open(links, deck), set(said)
         for parts in (frame.parts for frame in form.frames):
             for text, hole, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
@@ -281,11 +281,10 @@ def _range(deck: Deck, form: Form) -> tuple[int, int]:
     lengths = []
     for cards in deck.cards_by_category.values():
         found = [
-            deck.measure(word) + deck.measure(sentence.text)
+            deck.measure(form.categories.get(card.category, "")) + deck.measure(sentence)
             for card in cards
             for phrase in card.phrases
             for sentence in deck.pieces.phrases[phrase.id][form.id]
-            for word in words_of(form, card.category, sentence)
         ]
         lengths.append((min(found), max(found)))
     size = deck.hand_size

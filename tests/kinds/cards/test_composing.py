@@ -57,7 +57,7 @@ def test_a_poem_says_all_five_phrases(poem: Deck, composer: Composer, queries: l
         made = composed(composer, query)
         for _, phrase in query.picks:
             own = poem.pieces.phrases[phrase][made.form]
-            assert any(sentence.text in made.poem for sentence in own)
+            assert any(sentence in made.poem for sentence in own)
 
 
 def test_a_poem_returns_to_one_of_its_cards(
@@ -72,22 +72,6 @@ def test_a_poem_returns_to_one_of_its_cards(
             and any(text in made.poem for texts in lead.endings.values() for text in texts)
             for lead in leads
         )
-
-
-def test_a_day_goes_forward(poem: Deck, composer: Composer, queries: list[Query]) -> None:
-    """In a form with places the sentences stand in their order, and no word comes twice."""
-    placed = {form.id: form.places for form in poem.pieces.forms if form.places}
-    seen = 0
-    for query in queries:
-        made = composed(composer, query)
-        if made.form not in placed:
-            continue
-        seen += 1
-        heads = [text.split("、")[0] for text in made.sentences]
-        words = [word for place in placed[made.form] for word in place]
-        assert len(set(heads)) == len(heads)
-        assert sorted(heads, key=words.index) == heads
-    assert seen
 
 
 def test_one_play_has_one_poem(poem: Deck, composer: Composer, queries: list[Query]) -> None:
@@ -105,7 +89,7 @@ def test_variants_are_other_poems(poem: Deck, composer: Composer, queries: list[
         made = [composed(composer, query, variant) for variant in range(2 * forms)]
         assert len({one.form for one in made[:forms]}) == forms
         assert len({one.poem for one in made}) == len(made)
-        assert composed(composer, query, 5) == made[5]
+        assert composed(composer, query, 3) == made[3]
 
 
 def test_poems_are_distinct(poem: Deck, composer: Composer, queries: list[Query]) -> None:

@@ -17,7 +17,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.pieces import Form, Frame, Pieces, Sentence, frame_length, split_frame
+from app.kinds.cards.pieces import Form, Frame, Pieces, frame_length, split_frame
 from app.kinds.cards.proof import always_framed, always_passes, spanned, texts_pass
 from app.kinds.cards.template import Template
 from app.kinds.cards.tiers import ComposedTier
@@ -30,8 +30,7 @@ def with_sentence(deck: Deck, text: str) -> Deck:
     """The deck, with another first sentence of its first phrase in its first form."""
     form, phrase = deck.pieces.forms[0].id, deck.cards[0].phrases[0].id
     own = deck.pieces.phrases[phrase]
-    first = own[form][0]
-    changed = {**own, form: (Sentence(text, first.place), *own[form][1:])}
+    changed = {**own, form: (text, *own[form][1:])}
     return with_pieces(deck, phrases={**deck.pieces.phrases, phrase: changed})
 
 
@@ -125,13 +124,17 @@ def test_a_word_that_spans_two_texts_proves_nothing(poem: Deck) -> None:
     )
     before = frame.parts[frame.parts.index("visit") - 1]
     over_ending = before[-1] + ending[:2]
-    diary = next(form for form in poem.pieces.forms if form.places)
-    sentence = next(iter(poem.pieces.phrases.values()))[diary.id][0]
-    over_link = diary.places[sentence.place - 1][0][-1] + "、" + sentence.text[:2]
-    for word in (over_ending, over_link):
-        deck = replace(poem, rules=rules._replace(echo=(*rules.echo, word)))
-        assert word in spanned(deck)
-        assert not always_passes(deck)
+    sentence = next(iter(poem.pieces.phrases.values()))[poem.pieces.forms[0].id][0]
+
+    def leading(frame: Frame) -> Frame:
+        return frame._replace(link="{word}は五、")
+
+    linked = with_frame(poem, leading)
+    assert always_passes(linked)
+    for deck, word in ((poem, over_ending), (linked, "、" + sentence[:2])):
+        spoilt = replace(deck, rules=rules._replace(echo=(*rules.echo, word)))
+        assert word in spanned(spoilt)
+        assert not always_passes(spoilt)
 
 
 def test_a_phrase_quoted_over_a_seam_proves_nothing(poem: Deck) -> None:
