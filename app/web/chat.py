@@ -20,6 +20,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import RequestError, TsukuriokiError
 from app.kinds.cards.pages import bare_page, common_words
+from app.kinds.chat.care import Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.service import MAX_ID, MAX_MESSAGE, MAX_MESSAGES, Event, ServedChat
 from app.kinds.chat.turn import Reply, Turn
@@ -239,9 +240,11 @@ def reply_json(turn: Turn, reply: Reply) -> dict[str, Any]:
 
 
 def help_json(turn: Turn) -> dict[str, Any]:
-    """Who can be called, if the user may be or was in danger; empty otherwise."""
+    """How a user who may be or was in danger is answered, and who can be called; empty otherwise."""
     if not turn.deck.care or not (turn.care or turn.watch):
         return {}
+    if turn.care is Step.UNEASY and not turn.watch:
+        return {"care": turn.care}
     return {"care": turn.care or "watch", "help": turn.deck.care.to_json()}
 
 

@@ -88,6 +88,7 @@ LEARNING = {
             "contradicts": 2.0,
             "danger": -1.0,
             "certain": 0.75,
+            "plainly": 1.5,
             "grave": 0.0,
             "harmless": -2.5,
         },

@@ -38,7 +38,7 @@ FEWEST_ANSWERS = 3
 # Messages of an intent by example that are tried.
 _TRIED = 3
 # The pools that answer somebody in danger, and the check that they need not pass.
-CAREFUL = frozenset({Step.CRISIS, Step.DOUBT, *CARE_POOLS})
+CAREFUL = frozenset({Step.CRISIS, Step.DOUBT, Step.UNEASY, *CARE_POOLS})
 VOICE = "voice"
 
 

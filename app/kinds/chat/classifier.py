@@ -71,7 +71,8 @@ class Classifier:
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
     an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class
     `DANGER`, `danger` is its score from which she asks, `certain` that from
-    which she asks without a cue and even if a veto holds; below `grave` and below `harmless` it contradicts what
+    which she asks without a cue and even if a veto holds, `plainly` that from which she asks whether the
+    user thinks of dying, and not only whether something is hard; below `grave` and below `harmless` it contradicts what
     expressions find to be grave and doubtful.
     `examples` identifies the examples that it was learned from.
     """
@@ -93,6 +94,7 @@ class Classifier:
             limits[name] if DANGER in classes else 0.0 for name in DANGER_LIMITS
         )
         self.clear = limits.get("clear", self.sure)
+        self.plainly = limits.get("plainly", self.certain)
         self.examples = examples
         self._runs = runs
         self._bias = tuple(bias)

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from app.errors import RequestError
 from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
-from app.kinds.chat.care import Care, Sign, load_care
+from app.kinds.chat.care import Care, Sign, Step, load_care
 from app.kinds.chat.classifier import (
     BY_EXAMPLE_FILE,
     CLASSIFIER_FILE,
@@ -56,8 +56,6 @@ from app.store.key import Query
 
 CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
-# Characters up to which a message that says nothing known may be an answer to a question about danger.
-BRIEF = 10
 # The members of `deck.json` and `characters.json`, with what they mean; `docs/your-own-deck.md`
 # lists them.
 MEMBERS: Mapping[str, str] = {
@@ -238,18 +236,23 @@ class PatternDeck:
 
     def signs(self, message: str) -> frozenset[Sign]:
         """The signs of danger in a message."""
-        found = {hit.intent for hit in self.recognise(message)}
+        hits = self.recognise(message)
+        found = {hit.intent for hit in hits}
         signs = set(self.care.signs(message)) if self.care else set()
         if any(intent.grave for intent in found):
             signs.add(Sign.GRAVE)
-        if any(intent.doubt for intent in found):
-            signs.add(Sign.DOUBT)
+        if doubts := [hit for hit in hits if hit.intent.doubt]:
+            # Any character's lines tell, for all must have them.
+            gentle = not any(hit.clear for hit in doubts) and bool(
+                self.lines[self.characters[0].id].get(Step.UNEASY)
+            )
+            signs.add(Sign.UNEASY if gentle else Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)
         harmless = self.reader.harmless(message)
         if harmless:
             signs.discard(Sign.CONTEXT)
-        if harmless or (not signs and (found or len(message) > BRIEF)):
+        if harmless or (found and not signs):
             signs.add(Sign.ELSE)
         return frozenset(signs)
 

@@ -153,7 +153,7 @@ class Hit(NamedTuple):
     """An intent found in a message, with offsets into the normalised text.
 
     `learned` is whether the classifier found it, not an expression; `clear` is whether it is sure enough
-    not to give way to the tone of the message.
+    not to give way to the tone of the message, or, of danger, to be asked about plainly.
     """
 
     intent: Intent
@@ -241,7 +241,8 @@ class IntentReader:
                 and not (doubt.cue and not doubt.cue.search(text))
                 and not _vetoed(doubt, text)
             )
-            return [Hit(doubt, 0, len(text), learned=True), *hits] if asks else hits
+            clear = score >= classifier.plainly
+            return [Hit(doubt, 0, len(text), learned=True, clear=clear), *hits] if asks else hits
         grave = any(hit.intent.grave for hit in hits)
         if score < classifier.harmless - (_SURER if grave else 0):
             return [hit for hit in hits if not hit.intent.careful]

@@ -149,7 +149,8 @@ def load_lines(
     reader.known(reader.value, characters, "")
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
+        free = {Step.UNEASY} if care else set[str]()
+        free |= {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.

@@ -90,7 +90,9 @@ class RulesTier:
         said = (self.next(turn, pool, self.name) for pool in pools)
         parts = [reply for reply in said if reply]
         text = one_after_another([part.text for part in parts], turn.deck.rules.script)
-        numbers = care.spelled(whole=step is Step.CRISIS) if care else ""
+        numbers = (
+            care.spelled(whole=step is Step.CRISIS) if care and step is not Step.UNEASY else ""
+        )
         return parts[0]._replace(text=f"{text}\n{numbers}".rstrip())
 
     def next(self, turn: Turn, pool: str, tier: str) -> Reply | None:

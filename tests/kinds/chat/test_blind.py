@@ -79,7 +79,9 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("name", "most"), [("danger.jsonl", 0.1), ("danger4.jsonl", 0.2)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("danger.jsonl", 0.1), ("danger4.jsonl", 0.2), ("danger6.jsonl", 0.1)]
+)
 def test_danger_in_messages_of_strangers(deck: PatternDeck, name: str, most: float) -> None:
     """Counts what is missed, and what is taken for grave; where a person is unsure, asking is right."""
     rows = blind_rows(name)
@@ -102,7 +104,8 @@ def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> N
         for row in blind_rows(name)
         for turn in row["turns"]
     ]
-    asked = sum(bool(deck.signs(turn) & {Sign.GRAVE, Sign.DOUBT}) for turn in turns)
+    every = {Sign.GRAVE, Sign.DOUBT, Sign.UNEASY}
+    asked = sum(bool(deck.signs(turn) & every) for turn in turns)
     print(f"\nasked about: {interval(asked, len(turns))}")
     assert len(turns) == 432
     assert asked <= 0.01 * len(turns)
@@ -110,11 +113,16 @@ def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> N
 
 @pytest.mark.long
 def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: PatternDeck) -> None:
-    """Of messages that were written after the reading, at most one in fifty is asked about."""
-    names = ("conversations4.jsonl", "conversations5.jsonl")
+    """Of messages that were written after the reading, few are asked about, and most of these gently."""
+    names = ("conversations4.jsonl", "conversations5.jsonl", "conversations6.jsonl")
     texts = [turn for name in names for row in blind_rows(name) for turn in row["turns"]]
-    rows = blind_rows("messages4.jsonl")
-    texts += [row["text"] for row in rows if row["kind"] != "emergency"]
-    asked = sum(bool(deck.signs(text) & {Sign.GRAVE, Sign.DOUBT}) for text in texts)
-    print(f"\nasked about: {interval(asked, len(texts))}")
-    assert asked <= 0.02 * len(texts)
+    rows = [*blind_rows("messages4.jsonl"), *blind_rows("messages6.jsonl")]
+    texts += [row["text"] for row in rows if row.get("kind") != "emergency"]
+    signs = [deck.signs(text) for text in texts]
+    plainly = sum(bool(found & {Sign.GRAVE, Sign.DOUBT}) for found in signs)
+    gently = sum(Sign.UNEASY in found for found in signs)
+    print(
+        f"\nasked plainly: {interval(plainly, len(texts))}; gently: {interval(gently, len(texts))}"
+    )
+    assert plainly <= 0.01 * len(texts)
+    assert gently <= 0.03 * len(texts)

@@ -24,6 +24,8 @@ from tests.kinds.chat.standin import Gemini
 
 ORDINARY = ("カレー食べた", "今日は数学だった", "量子力学って何", "w", "ねえ", "おもしろい話して")
 FOREVER = datetime.date(2100, 1, 1)
+# Only the classifier finds it, and it is not sure.
+VEILED = "自分を解放してあげたい"
 
 
 def talk(
@@ -129,6 +131,24 @@ def test_a_doubtful_message_is_asked_about(plain: kit.Server) -> None:
     assert "0120-061-338" in str(yes[0]["text"])
 
 
+@pytest.mark.parametrize(
+    ("after", "steps"),
+    [
+        ("うん", ["uneasy", "in_doubt"]),
+        (VEILED, ["uneasy", "in_doubt"]),
+        ("ううん、仕事の話だよ", ["uneasy", None]),
+        ("今日は駅前の本屋に行ってきた", ["uneasy", None]),
+    ],
+)
+def test_what_only_the_classifier_finds_is_asked_about_gently_first(
+    plain: kit.Server, after: str, steps: list[str | None]
+) -> None:
+    """A veiled message gets a kind question without numbers; a yes or another sign the plain question."""
+    answers = talk(plain, f"veiled {after}", VEILED, after)
+    assert [answer.get("care") for answer in answers] == steps
+    assert "0120" not in str(answers[0]["text"])
+
+
 def test_she_says_that_she_is_better(plain: kit.Server) -> None:
     """After a grave message "I am fine" shortens the care and does not end it."""
     answers = talk(
@@ -149,10 +169,6 @@ def test_she_says_that_she_is_better(plain: kit.Server) -> None:
         (["もう限界", "違う違う、前髪の話", "こんにちは"], ["in_doubt", None, None]),
         (["もう限界", "死にたいとか言ってないって", "うん"], ["in_doubt", None, None]),
         (["もう限界", "今日は駅前の本屋に行ってきた", "おやすみ"], ["in_doubt", None, None]),
-        (
-            ["もう限界", "親方にはまだ黙っているところなんです", "おやすみ"],
-            ["in_doubt", None, None],
-        ),
         (["もう限界", "べつに", "うん"], ["in_doubt", "staying", "in_crisis"]),
         (["もう限界", "寂しい", "うん"], ["in_doubt", "staying", "in_crisis"]),
     ],
@@ -254,6 +270,9 @@ def test_every_step_has_its_lines(deck: PatternDeck, english: PatternDeck) -> No
     """Each careful answer is made of lines that stand in the deck, eight or more of each."""
     for of in (deck, english):
         for character, wanted in itertools.product(of.characters, Step):
+            if wanted is Step.UNEASY and of is english:
+                # What only a classifier finds; this deck has none for danger.
+                continue
             for pool in (wanted, *FOLLOWING[wanted]):
                 assert len(of.lines[character.id][pool]) >= 8
         for character in of.characters:
@@ -276,7 +295,7 @@ def test_old_or_missing_numbers_are_warned_of(tmp_path: Path) -> None:
     (folder / "care.json").unlink()
     lines = json.loads((folder / "lines.json").read_text())
     for pools in lines.values():
-        for pool in ("staying", "relief", "easing", "near", "call", "if_so"):
+        for pool in ("staying", "relief", "easing", "near", "call", "if_so", "uneasy"):
             del pools[pool]
     (folder / "lines.json").write_text(json.dumps(lines))
     assert "care.json" in str(next(iter(check_care(load_pattern_deck(folder), checked))))
@@ -314,7 +333,8 @@ def test_a_hint_only_makes_her_ask(deck: PatternDeck) -> None:
     bold = dataclasses.replace(
         deck, reader=IntentReader(load_intents(kit.DECK), LONGEST, classifier)
     )
-    assert bold.signs("今日は数学で疲れ果てた気がする") >= {Sign.DOUBT}
+    asks = {Sign.DOUBT, Sign.UNEASY}
+    assert bold.signs("今日は数学で疲れ果てた気がする") & asks
     assert Sign.GRAVE not in bold.signs("今日は数学で疲れ果てた気がする")
-    assert Sign.DOUBT not in bold.signs("今日は数学だった")
-    assert Sign.DOUBT not in bold.signs("推しが尊くて死ぬ")
+    assert not bold.signs("今日は数学だった") & asks
+    assert not bold.signs("推しが尊くて死ぬ") & asks

@@ -34,7 +34,9 @@ def outcome(deck: PatternDeck, row: dict[str, object]) -> str:
         memory, answered = step(memory, deck.signs(text), deck.care.plan)
     if answered is None:
         return "none"
-    return {Step.CRISIS: "grave", Step.DOUBT: "asked"}.get(answered, "careful")
+    return {Step.CRISIS: "grave", Step.DOUBT: "asked", Step.UNEASY: "asked"}.get(
+        answered, "careful"
+    )
 
 
 @pytest.mark.long
