@@ -1,6 +1,9 @@
 // Making elements, and setting text in columns where the deck's language stands in them.
 import { PAGE } from "./page.js";
 
+/** A text whose lines do not break at the spaces that French sets beside « » and before : ; ? !. @param {string} text */
+const unbroken = (text) => text.replace(/ (?=[:;?!»])|(?<=«) /g, "\u00a0");
+
 /**
  * @param {string} name  as in "button.primary"
  * @param {Record<string, unknown>} attributes  `on…` are listeners; false and null are left out
@@ -15,7 +18,8 @@ export function make(name, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else element.setAttribute(key, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const there = children.filter((child) => child !== null && child !== undefined);
+  element.append(...there.map((child) => (typeof child === "string" ? unbroken(child) : child)));
   return element;
 }
 

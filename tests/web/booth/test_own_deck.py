@@ -241,6 +241,20 @@ def test_short_and_long_texts_fit(visit: Visit, museum: Server, letters: int) ->
     assert page.evaluate("document.querySelector('.poem-box').scrollTop") == 0
 
 
+@pytest.mark.long
+def test_no_line_breaks_at_the_spaces_beside_french_marks(visit: Visit, museum: Server) -> None:
+    """The spaces before : ; ? ! and inside « » hold their words together."""
+    page = visit(museum, "/", **PHONE)
+    page.route("**/answer", lambda route: _with_poem(route, "Il dit : « Oui » ! Vraiment ?"))
+    begin(page, "touch")
+    for number in range(1, 4):
+        page.wait_for_selector(f"text=Card {number} of 3")
+        page.keyboard.press("1")
+    page.wait_for_selector(".face.front .poem p")
+    shown = page.locator(".poem").text_content() or ""
+    assert "Il dit\u00a0: «\u00a0Oui\u00a0»\u00a0! Vraiment\u00a0?" in shown
+
+
 def _with_poem(route: Route, text: str) -> None:
     reply = route.fetch()
     route.fulfill(response=reply, json={**reply.json(), "poem": text})
