@@ -16,6 +16,7 @@ line that says openly what the character is.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple, Protocol
@@ -147,6 +148,7 @@ class Talk:
         hearing, main = self.hearing, intents[0] if intents else ""
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
+        memory = memory._replace(name=_as_written(memory.name, said))
         heard = Heard(memory, self._by_number.get(memory.open))
         if main in hearing.greetings:
             return self._greeted(heard, text)
@@ -521,6 +523,13 @@ class Talk:
                 for one in memory.told
             ),
         )
+
+
+def _as_written(name: str, said: str) -> str:
+    """A name with the letters that the user wrote: what is read has no capitals."""
+    at = unicodedata.normalize("NFKC", said).lower().find(name)
+    found = unicodedata.normalize("NFKC", said)[at : at + len(name)]
+    return found if at >= 0 and found.lower() == name else name
 
 
 def _hash(said: str) -> int:

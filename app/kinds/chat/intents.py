@@ -80,6 +80,8 @@ MEMBERS: Mapping[str, str] = {
 _MOST = 0.75
 # An intent of more weight (an emergency, the user's birthday) never gives way to one by example.
 _FIRM = 5.0
+# From this weight on an intent is about a danger of another kind, and has lines for it.
+_URGENT = 7.0
 # The weight of an intent by example: as much as most of those that tell something.
 _BY_EXAMPLE_WEIGHT = 3.0
 # The members of a veto with an exception.
@@ -232,10 +234,12 @@ class IntentReader:
 
         She only asks where expressions find something grave that the classifier does not think
         dangerous, or where it alone finds danger: if it is certain, or if there is a cue and no veto
-        holds. What it is sure to be harmless is dropped.
+        holds, and no danger of another kind was found. What it is sure to be harmless is dropped.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
+            if any(hit.intent.weight >= _URGENT for hit in hits):
+                return hits
             asks = score > classifier.certain or (
                 score > classifier.danger
                 and not (doubt.cue and not doubt.cue.search(text))

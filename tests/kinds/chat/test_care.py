@@ -149,6 +149,37 @@ def test_what_only_the_classifier_finds_is_asked_about_gently_first(
     assert "0120" not in str(answers[0]["text"])
 
 
+@pytest.mark.parametrize(
+    ("text", "intent", "number"),
+    [
+        ("父に殴られて殺されそう", "violence", "110"),
+        ("彼氏に首を絞められた", "violence", "110"),
+        ("家の前に知らない人がいて怖い", "violence", "110"),
+        ("ストーカーされてるんです", "violence", "110"),
+        ("友達が自殺するって言ってる", "other_in_danger", "0120-279-338"),
+        ("妹がリスカしてるみたい", "other_in_danger", "0120-279-338"),
+        ("友だちに死にたいって相談された", "other_in_danger", "0120-279-338"),
+    ],
+)
+def test_other_dangers_have_answers_of_their_own(
+    deck: PatternDeck, plain: kit.Server, text: str, intent: str, number: str
+) -> None:
+    """Violence, and somebody else who wants to die, are not asked about as the user's own wish."""
+    answer = talk(plain, text, text)[0]
+    assert (answer["intent"], answer.get("care")) == (intent, None)
+    for character in deck.characters:
+        assert any(number in line.text for line in deck.lines[character.id][intent])
+
+
+@pytest.mark.parametrize(
+    ("text", "care"),
+    [("母に死にたいって言った", "in_doubt"), ("父に殴られて、もう死にたい", "in_crisis")],
+)
+def test_ones_own_wish_counts_also_beside_others(plain: kit.Server, text: str, care: str) -> None:
+    """Whoever names others and herself is answered for herself."""
+    assert talk(plain, text, text)[0]["care"] == care
+
+
 def test_she_says_that_she_is_better(plain: kit.Server) -> None:
     """After a grave message "I am fine" shortens the care and does not end it."""
     answers = talk(

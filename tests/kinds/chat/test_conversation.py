@@ -549,9 +549,9 @@ def test_a_kind_of_message_can_have_the_lines_of_an_intent(small: kit.Server) ->
 
 
 def test_a_name_is_remembered(small: kit.Server) -> None:
-    """A name that the user says is used in the conversation, unless the client sends another."""
-    answers = talk(small, "my name is rob", "hello", "hello", "hello", conversation="name")
-    assert "Hello, rob." in answers[1:]
+    """A name that the user says is used in the conversation, as it was written, unless the client sends another."""
+    answers = talk(small, "My name is Rob", "hello", "hello", "hello", conversation="name")
+    assert "Hello, Rob." in answers[1:]
     assert "Hello, ann." in talk(small, "hello", "hello", conversation="name", name="ann")
     assert "Hello, " not in str(talk(small, "hello", "hello", conversation="nameless"))
 
