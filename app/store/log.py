@@ -127,6 +127,8 @@ def append_beside(store: Path, deck: str, make: Callable[[], Sequence[Entry]]) -
     """
     path = log_path(store, deck)
     try:
+        # A review of what the event left may be the first to write.
+        store.mkdir(parents=True, exist_ok=True)
         with appending(store, deck):
             _set_torn_tail_aside(path)
             with open_file(path, "ab", 0) as file:

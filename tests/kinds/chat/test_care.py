@@ -24,8 +24,16 @@ from tests.kinds.chat.standin import Gemini
 
 ORDINARY = ("カレー食べた", "今日は数学だった", "量子力学って何", "w", "ねえ", "おもしろい話して")
 FOREVER = datetime.date(2100, 1, 1)
-# Only the classifier finds it, and it is not sure.
-VEILED = "自分を解放してあげたい"
+# Only the classifier finds these, and it is not sure; of which that is true changes with what it learns.
+VEILED = (
+    "自分を解放してあげたい",
+    "砂になりたいな、さらさらって",
+    "許してね、弱い私を",
+    "計画どおりに進んでる、あとは日を待つだけ",
+    "私のいない明日が見たい",
+    "最後の一曲、何聴いて終わろうかな",
+    "剃刀の刃を抜いた",
+)
 
 
 def talk(
@@ -135,16 +143,17 @@ def test_a_doubtful_message_is_asked_about(plain: kit.Server) -> None:
     ("after", "steps"),
     [
         ("うん", ["uneasy", "in_doubt"]),
-        (VEILED, ["uneasy", "in_doubt"]),
+        ("", ["uneasy", "in_doubt"]),
         ("ううん、仕事の話だよ", ["uneasy", None]),
         ("今日は駅前の本屋に行ってきた", ["uneasy", None]),
     ],
 )
 def test_what_only_the_classifier_finds_is_asked_about_gently_first(
-    plain: kit.Server, after: str, steps: list[str | None]
+    deck: PatternDeck, plain: kit.Server, after: str, steps: list[str | None]
 ) -> None:
-    """A veiled message gets a kind question without numbers; a yes or another sign the plain question."""
-    answers = talk(plain, f"veiled {after}", VEILED, after)
+    """A veiled message gets a kind question without numbers; a yes, or the same again, the plain one."""
+    veiled = next(text for text in VEILED if deck.signs(text) == {Sign.UNEASY})
+    answers = talk(plain, f"veiled {after}", veiled, after or veiled)
     assert [answer.get("care") for answer in answers] == steps
     assert "0120" not in str(answers[0]["text"])
 

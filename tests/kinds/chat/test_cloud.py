@@ -125,6 +125,7 @@ def test_a_person_reviews_what_is_learned(cloud: kit.Server, gemini: Gemini) -> 
     words = ("review", "--deck", "chat", "--terminal", "--status", "waiting", "--search")
     approved = kit.command(cloud.environ, *words, "カメの甲羅", typed="a\n")
     assert f"message: {question}" in approved.stdout, approved.stderr
+    assert "not taken" not in approved.stdout
     kit.command(cloud.environ, *words, "イカの足", typed="r\n\n")
     assert _until_learned(cloud, question)["text"] == gemini.text
     for word in ("カメの甲羅", "イカの足"):

@@ -417,8 +417,12 @@ def test_another_encoding_is_told_with_what_to_do(
 ) -> None:
     """For each file of a deck that is read: the file, and "save it as UTF-8"; never a traceback."""
     folder = folder_of(kind, tmp_path / "decks" / "mine")
-    # The classifier is learned, not written, and examples.jsonl is for learning it.
-    files = [p for p in folder.rglob("*.*") if p.suffix != ".md" and p.stem != "training"]
+    # The classifiers are learned, not written, and examples.jsonl and tones.jsonl are for learning them.
+    files = [
+        p
+        for p in folder.rglob("*.*")
+        if p.suffix != ".md" and p.name not in ("training.json", "tones.jsonl")
+    ]
     assert len(files) >= 3
     for path in files:
         data = path.read_bytes()
