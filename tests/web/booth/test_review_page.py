@@ -50,7 +50,8 @@ def test_a_review_goes_by_keys_alone(
         assert page.locator(".edit textarea:focus").count() == 1
         keys.press("Tab")
         keys.insert_text("a joke")
-        keys.press("Control+Enter")
+        with page.expect_response(lambda told: told.status == 422):
+            keys.press("Control+Enter")
         assert page.locator(".edit").count() == 1
         page.locator(".edit button:visible").nth(1).press("Enter")
         until(3, "edited")
