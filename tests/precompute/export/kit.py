@@ -27,6 +27,8 @@ class Place:
 
     data: Path
     settings: dict[str, object]
+    # Seconds for a command: less than pytest's own limit, so that the failure names the command.
+    patience: float = 230.0
 
     def run(self, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
         """`precompute` with these arguments."""
@@ -43,8 +45,7 @@ class Place:
             ),
             capture_output=True,
             text=True,
-            # Before pytest's own limit, so that the failure names the command.
-            timeout=230,
+            timeout=self.patience,
             check=False,
         )
 
