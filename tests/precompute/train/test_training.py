@@ -15,6 +15,7 @@ NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "gguf", "llm_smoll
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.long,
+    # One training for all tests: a second one beside it takes both several times as long.
     pytest.mark.xdist_group("training"),
     # The training libraries warn of their own parts.
     pytest.mark.filterwarnings("default"),
@@ -24,8 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    # One thread: pytest 9.2 does not heed groups of xdist, so that two trainings may run at once.
-    return Place(tmp_path_factory.mktemp("training"), {"OMP_NUM_THREADS": 1}, patience=850.0)
+    return Place(tmp_path_factory.mktemp("training"), {}, patience=850.0)
 
 
 @pytest.fixture(scope="module")
