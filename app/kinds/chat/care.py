@@ -38,8 +38,8 @@ class Sign(StrEnum):
     """Signs of danger in a message, which can have several.
 
     The deck's intents give the first two; `UNEASY` is a doubt that only the classifier has; a low mood
-    is an intent or an expression; the others are signs only after certain earlier messages. `DENIAL` is that she misunderstood, `RELIEF` that the
-    user is better, `ELSE` that the message is plainly about something else.
+    is an intent or an expression; the others are signs only after certain earlier messages. `DENIAL` is
+    that she misunderstood, `RELIEF` that the user is better, `ELSE` that the message is plainly about something else.
     """
 
     GRAVE = "grave"
@@ -75,8 +75,9 @@ FOLLOWING: Mapping[Step, tuple[str, ...]] = {
     Step.RELIEF: (CALL,),
     Step.EASE: (CALL,),
 }
-# Where a deck has lines `uneasy`, what only the classifier finds is asked about by these first, without
-# a word of death and without numbers: it is wrong more often than right in everyday talk.
+# The pools that a deck needs beside those of its intents. `uneasy` is not among them: where a deck has it,
+# its lines ask first about what only the classifier finds, without a word of death and without numbers,
+# because in everyday talk that is wrong more often than right.
 POOLS = (Step.STAY, Step.RELIEF, Step.EASE, NEAR, CALL, IF_SO)
 
 

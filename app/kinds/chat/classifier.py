@@ -17,6 +17,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,11 +70,12 @@ class Classifier:
 
     `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
     `sure` is the score and `lead` the distance to the second class that the best one needs to count as
-    an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class
-    `DANGER`, `danger` is its score from which she asks, `certain` that from
-    which she asks without a cue and even if a veto holds, `plainly` that from which she asks whether the
-    user thinks of dying, and not only whether something is hard; below `grave` and below `harmless` it contradicts what
-    expressions find to be grave and doubtful.
+    an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the
+    distance to an intent that expressions found. Where there is a class `DANGER`, `danger` is its score
+    from which she asks, `certain` that from which she asks without a cue and even if a veto holds,
+    `plainly` that from which she asks whether the user thinks of dying, and not only whether something
+    is hard; below `grave` and below `harmless` it contradicts what expressions find to be grave and
+    doubtful.
     `examples` identifies the examples that it was learned from.
     """
 
@@ -96,6 +98,8 @@ class Classifier:
         self.clear = limits.get("clear", self.sure)
         self.plainly = limits.get("plainly", self.certain)
         self.examples = examples
+        # Several steps of reading a message ask about the same text.
+        self._cached = lru_cache(maxsize=8)(self._scored)
         self._runs = runs
         self._bias = tuple(bias)
         self._scale = scale
@@ -110,6 +114,9 @@ class Classifier:
 
     def scores(self, text: str) -> list[float]:
         """The score of each class for a normalised text."""
+        return list(self._cached(text))
+
+    def _scored(self, text: str) -> list[float]:
         found = self._runs.buckets(text)
         frequent = [self._frequent[bucket] for bucket in found if bucket in self._frequent]
         # One addition of long numbers for all classes: most weights are those of few buckets.

@@ -242,10 +242,9 @@ class PatternDeck:
         if any(intent.grave for intent in found):
             signs.add(Sign.GRAVE)
         if doubts := [hit for hit in hits if hit.intent.doubt]:
-            # Any character's lines tell, for all must have them.
-            gentle = not any(hit.clear for hit in doubts) and bool(
-                self.lines[self.characters[0].id].get(Step.UNEASY)
-            )
+            # All characters have such lines, or none.
+            has_lines = Step.UNEASY in self.lines[self.characters[0].id]
+            gentle = has_lines and not any(hit.clear for hit in doubts)
             signs.add(Sign.UNEASY if gentle else Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)

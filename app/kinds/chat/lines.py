@@ -147,10 +147,11 @@ def load_lines(
     lines: dict[str, Pools] = {}
     characters = list(characters)
     reader.known(reader.value, characters, "")
+    if care and any(isinstance(own, dict) and Step.UNEASY in own for own in reader.value.values()):
+        needed.add(Step.UNEASY)
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        free = {Step.UNEASY} if care else set[str]()
-        free |= {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
+        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.

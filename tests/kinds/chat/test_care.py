@@ -320,6 +320,17 @@ def test_every_step_has_its_lines(deck: PatternDeck, english: PatternDeck) -> No
                 assert all("AI" in line.text for line in of.lines[character.id][pool]), pool
 
 
+def test_all_characters_ask_gently_or_none(tmp_path: Path) -> None:
+    """A deck in which one character alone has lines `uneasy` is refused: the others would have no answer."""
+    folder = tmp_path / "chat"
+    shutil.copytree(kit.DECK, folder)
+    lines = json.loads((folder / "lines.json").read_text())
+    del lines["yuri"]["uneasy"]
+    (folder / "lines.json").write_text(json.dumps(lines))
+    with pytest.raises(DeckError, match="yuri: member 'uneasy' is missing"):
+        load_pattern_deck(folder)
+
+
 def test_old_or_missing_numbers_are_warned_of(tmp_path: Path) -> None:
     """`precompute check` warns of a deck without numbers, with none shown, and of a check a year ago."""
     fresh = load_pattern_deck(kit.DECK)
