@@ -26,6 +26,7 @@ from app.web.service import MAX_BODY, Service
 from bench.material import cooked, poem_deck
 from precompute.plan.strategies import plan_stock
 from tests.edge.here import served_here
+from tests.loops import run
 from tests.making import DECKS, PATIENCE, game_body, wait_for
 
 POEM = poem_deck()
@@ -312,7 +313,7 @@ def test_a_body_in_many_parts_lets_others_in() -> None:
         assert [len(task.result()) for task in taken] == [2000] * 9
         return turns
 
-    assert asyncio.run(turns_meanwhile()) >= 200
+    assert run(turns_meanwhile()) >= 200
 
 
 def test_a_body_in_too_many_parts_is_too_long(port: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from app.edge.serving import Places
 from tests.conftest import Serve
+from tests.loops import run
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -43,7 +44,7 @@ def test_clients_are_let_in_by_turns(seed: int) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert all(task.done() for task in tasks)
 
-    asyncio.run(crowd())
+    run(crowd())
     assert 450 <= let_in.count("many") <= 500
     assert all(name in let_in[:16] for name in ("one", "two", "three"))
 
@@ -51,7 +52,7 @@ def test_clients_are_let_in_by_turns(seed: int) -> None:
         for _ in range(3):
             await asyncio.wait_for(places.take("after"), 5)
 
-    asyncio.run(all_free())
+    run(all_free())
 
 
 def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path) -> None:
