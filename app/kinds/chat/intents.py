@@ -234,18 +234,19 @@ class IntentReader:
 
         She only asks where expressions find something grave that the classifier does not think
         dangerous, or where it alone finds danger: if it is certain, or if there is a cue and no veto
-        holds, and no danger of another kind was found. What it is sure to be harmless is dropped.
+        holds. Where it is not sure, a danger of another kind counts more. What it is sure to be harmless
+        is dropped.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
-            if any(hit.intent.weight >= _URGENT for hit in hits):
+            clear = score >= classifier.plainly
+            if not clear and any(hit.intent.weight >= _URGENT for hit in hits):
                 return hits
             asks = score > classifier.certain or (
                 score > classifier.danger
                 and not (doubt.cue and not doubt.cue.search(text))
                 and not _vetoed(doubt, text)
             )
-            clear = score >= classifier.plainly
             return [Hit(doubt, 0, len(text), learned=True, clear=clear), *hits] if asks else hits
         grave = any(hit.intent.grave for hit in hits)
         if score < classifier.harmless - (_SURER if grave else 0):

@@ -180,6 +180,23 @@ def test_other_dangers_have_answers_of_their_own(
         assert any(number in line.text for line in deck.lines[character.id][intent])
 
 
+def test_who_names_a_reason_and_her_own_wish_is_not_passed_over(deck: PatternDeck) -> None:
+    """Somebody else as the reason of a wish to die does not make it somebody else's wish."""
+    who = ("友達", "母", "父", "彼氏", "彼女", "妹", "上司", "先生", "親", "夫")
+    reasons = (
+        *("がいないから", "がうるさくて", "が浮気して", "に嫌われて", "に怒られて", "が死んで"),
+        *("とけんかして", "が冷たいから", "に殴られて", "に振られて", "がいなくなって"),
+        *("に裏切られて", "もいないし", "が認めてくれないから"),
+    )
+    wishes = (
+        *("死にたい", "もう死にたい", "消えたい", "自殺したい", "もう自殺するしかない"),
+        *("リスカした", "死のうと思う", "遺書書いた", "飛び降りようと思う"),
+    )
+    danger = {Sign.GRAVE, Sign.DOUBT, Sign.UNEASY}
+    texts = map("".join, itertools.product(who, reasons, wishes))
+    assert [text for text in texts if not deck.signs(text) & danger] == []
+
+
 def test_models_cannot_leave_out_whom_to_call(deck: PatternDeck) -> None:
     """What a model writes for such dangers must say what our own lines say: a number, or whom to tell."""
     for name in ("emergency", "violence", "other_in_danger"):

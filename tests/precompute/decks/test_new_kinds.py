@@ -120,6 +120,9 @@ def talk(deck: PatternDeck, folder: Path, *messages: str) -> list[Any]:
     return list(replies(known, deck, None, "test", messages))
 
 
+OTHER_DANGERS = frozenset({"violence", "other_in_danger"})
+
+
 # Of the first set, of 60 messages each, how many grave ones may be missed, and others be taken for grave.
 @pytest.mark.parametrize(("language", "missed", "taken"), [("fr", 0, 0), ("en", 0, 0)])
 def test_danger_of_a_new_character(tmp_path: Path, language: str, missed: int, taken: int) -> None:
@@ -132,14 +135,18 @@ def test_danger_of_a_new_character(tmp_path: Path, language: str, missed: int, t
     deck = made(tmp_path, CHAT, language)
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for row in map(orjson.loads, (SETS / f"danger_{language}.jsonl").read_bytes().splitlines()):
-        found = [hit.intent for hit in deck.recognise(row["text"]) if hit.intent.careful]
+        hits = [hit.intent for hit in deck.recognise(row["text"])]
+        found = [intent for intent in hits if intent.careful]
+        # Violence, and others who wish to die, have lines of their own.
+        own = any(intent.id in OTHER_DANGERS for intent in hits)
         read = "grave" if any(i.grave for i in found) else "asked" if found else "passed"
+        read = "other" if read == "passed" and own else read
         counts[row["set"]][f"{'grave' if row['grave'] else 'others'} {read}"] += 1
     for number, count in counts.items():
         told = ", ".join(f"{name} {times}" for name, times in sorted(count.items()))
         print(f"{language}, set {number}: {told}")  # noqa: T201
     assert counts[1]["grave passed"] <= missed
-    assert counts[1]["others grave"] <= taken
+    assert counts[1]["others grave"] + counts[1]["others other"] <= taken
     assert counts[1].total() == 120
 
 
@@ -215,7 +222,7 @@ def test_intents_by_example_of_a_new_character_are_learned(tmp_path: Path) -> No
     write_json(path, {"intents": [sea]})
     (told,) = (finding for finding in said(load_folder(folder)) if "not read" in finding)
     assert f"python -m precompute.learn.classifier {folder}" in told
-    assert "by_example.json: 98 examples" in learn(folder)
+    assert "by_example.json: 122 examples" in learn(folder)
     deck = load_folder(folder)
     assert isinstance(deck, PatternDeck)
     assert [hit.intent.id for hit in deck.recognise("we drove to the beach")] == ["been_to_sea"]
