@@ -248,10 +248,10 @@ class PatternDeck:
             signs.add(Sign.UNEASY if gentle else Sign.DOUBT)
         if self.care and self.care.low & {intent.id for intent in found}:
             signs.add(Sign.LOW)
-        harmless = self.reader.harmless(message)
-        if harmless:
+        harmless, surely = self.reader.harmless(message)
+        if surely:
             signs.discard(Sign.CONTEXT)
-        if harmless or (found and not signs):
+        if surely or ((harmless or found) and not signs):
             signs.add(Sign.ELSE)
         return frozenset(signs)
 

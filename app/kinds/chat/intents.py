@@ -220,12 +220,13 @@ class IntentReader:
             kept = self._with_guess(self.by_example, self._narrow, kept, content)
         return kept
 
-    def harmless(self, message: str) -> bool:
-        """Whether the classifier is sure that a message of more than some words is no danger."""
+    def harmless(self, message: str) -> tuple[bool, bool]:
+        """Whether the classifier finds no danger in a message of more than some words, and is sure of that."""
         text = joined(normalise(message))
         if not self.classifier or not _FEW_WORDS < len(text) <= _LONGEST_LEARNED:
-            return False
-        return self.classifier.danger_of(text) < self.classifier.harmless
+            return False, False
+        score = self.classifier.danger_of(text)
+        return score < self.classifier.danger, score < self.classifier.harmless
 
     def _weighed(
         self, hits: list[Hit], text: str, classifier: Classifier, doubt: Intent
@@ -235,7 +236,7 @@ class IntentReader:
         She only asks where expressions find something grave that the classifier does not think
         dangerous, or where it alone finds danger: if it is certain, or if there is a cue and no veto
         holds. Where it is not sure, a danger of another kind counts more. What it is sure to be harmless
-        is dropped.
+        is dropped. A doubt of expressions that it does not share is not clear.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
@@ -252,7 +253,7 @@ class IntentReader:
         if score < classifier.harmless - (_SURER if grave else 0):
             return [hit for hit in hits if not hit.intent.careful]
         unsure = score < classifier.grave
-        return [h._replace(intent=doubt) if unsure and h.intent.grave else h for h in hits]
+        return [_in_doubt(hit, doubt) for hit in hits] if unsure else hits
 
     def _with_guess(
         self,
@@ -279,6 +280,13 @@ class IntentReader:
 
     def _possible(self, lines: str) -> list[Intent]:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
+
+
+def _in_doubt(hit: Hit, doubt: Intent) -> Hit:
+    """A hit that the classifier does not share: what is grave is doubtful, a doubt is not clear."""
+    if hit.intent.grave:
+        return hit._replace(intent=doubt)
+    return hit._replace(clear=False) if hit.intent.doubt else hit
 
 
 def _settled(hits: list[Hit], content: _Clauses) -> bool:

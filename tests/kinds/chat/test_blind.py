@@ -124,5 +124,5 @@ def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: Patt
     print(
         f"\nasked plainly: {interval(plainly, len(texts))}; gently: {interval(gently, len(texts))}"
     )
-    assert plainly <= 0.01 * len(texts)
+    assert plainly <= 0.003 * len(texts)
     assert gently <= 0.03 * len(texts)

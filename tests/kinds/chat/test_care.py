@@ -159,6 +159,25 @@ def test_what_only_the_classifier_finds_is_asked_about_gently_first(
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        (
+            "助けてください。読書感想文あしたまでです",
+            "本は買いました。まだ読んでません。いま22時です",
+        ),
+        ("助けて、数学の宿題おわらない", "しかも明日の朝提出なんだよね"),
+    ],
+)
+def test_a_doubt_that_the_classifier_does_not_share_is_asked_about_gently(
+    plain: kit.Server, said: tuple[str, ...]
+) -> None:
+    """No numbers for a cry about homework, and what goes on about it is answered as usual."""
+    answers = talk(plain, said[0], *said)
+    assert answers[0].get("care") in (None, "uneasy")
+    assert "0120" not in str(answers)
+
+
+@pytest.mark.parametrize(
     ("text", "intent", "number"),
     [
         ("父に殴られて殺されそう", "violence", "110"),

@@ -1,0 +1,105 @@
+"""The nouns of messages, found by the member `nouns` of a deck's `conversation.json`.
+
+    head, tail  what is taken away again and again from a short answer
+    shape       what may be left of it
+    within      finds a noun inside a story (in a group)
+    apart       words that separate others there
+    reject      what no noun may contain
+
+A line that fits many messages shows nothing of the one it answers. Before such a line the character may
+quote the message (「俺は断然たこ焼き」 「「断然たこ焼き」かー！」) or say its noun again (「席替え！」). The member
+`echo` says where, and how:
+
+    before      the pools of such lines; all that begin so, if a name ends in an underscore
+    head, tail  what is taken away from the last sentence, and `shape` what may be quoted of the rest
+    called      nouns → what is said for them: 妹 → 妹さん
+
+The words for it are lines with the slot `it`, in the pools `quote` and `echo`; a character without lines in one of
+them does not do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.kinds.chat.expressions import Expression
+from app.kinds.chat.files import PatternReader
+from app.kinds.chat.memory import NOUN_BYTES
+
+ECHO, QUOTE = "echo", "quote"
+# The pools of what is said before a line.
+BEFORE = (ECHO, QUOTE)
+# An answer that is longer tells a story, of which one word may not be the point.
+SHORT = 24
+_ROUNDS = 4
+_MEMBERS = ("head", "tail", "shape", "within", "apart", "reject")
+_ECHO = ("before", "called", "head", "tail", "shape")
+
+
+class Nouns:
+    """Finds nouns in messages as `Hearing.text` gives them."""
+
+    def __init__(self, reader: PatternReader, nouns: Mapping[str, Any], echo: Any) -> None:
+        reader.known(nouns, _MEMBERS, "nouns")
+        found = ((name, reader.any_of(value, f"nouns {name}")) for name, value in nouns.items())
+        self._known = {name: expression for name, expression in found if expression}
+        reader.known(echo, _ECHO, ECHO)
+        parts = {name: reader.any_of(echo.get(name, []), f"{ECHO} {name}") for name in _ECHO[2:]}
+        self._quoted = {name: expression for name, expression in parts.items() if expression}
+        self.before = tuple(reader.strings(echo.get("before", []), f"{ECHO} before"))
+        self._called = {noun: str(called) for noun, called in echo.get("called", {}).items()}
+
+    def short(self, text: str) -> str:
+        """The noun that is all of a short answer, empty if that is not sure."""
+        if len(text) > SHORT:
+            return ""
+        text = _bare(text, self._known)
+        return self.sure(text) if self._is("shape", text) else ""
+
+    def within(self, text: str) -> str:
+        """The noun that a story is about, empty if none is sure."""
+        within, apart = self._known.get("within"), self._known.get("apart")
+        text = apart.sub(" ", text) if apart else text
+        nouns = (captured(found) for found in within.finditer(text)) if within else iter(())
+        return next((noun for noun in nouns if self.sure(noun)), "")
+
+    def sure(self, noun: str) -> str:
+        """A noun, empty if it is too long or none."""
+        return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
+
+    def quoted(self, sentence: str) -> str:
+        """What of a sentence can be quoted: its words without what leads to them.
+
+        Empty if that is too much or too little, or if the sentence asks.
+        """
+        shape = None if "?" in sentence else self._quoted.get("shape")
+        text = _bare(sentence, self._quoted)
+        return text if shape and shape.search(text) and not self._is("reject", text) else ""
+
+    def echoes(self, pool: str) -> bool:
+        """Whether the noun of a message is said again before a line of a pool."""
+        return any(pool == one or (one[-1:] == "_" and pool.startswith(one)) for one in self.before)
+
+    def called(self, noun: str) -> str:
+        """What is said for a noun of the user's."""
+        return self._called.get(noun, noun)
+
+    def _is(self, name: str, text: str) -> bool:
+        return name in self._known and bool(self._known[name].search(text))
+
+
+def _bare(text: str, parts: Mapping[str, Expression]) -> str:
+    """A text without the heads and tails of `parts`, taken away again and again."""
+    for _ in range(_ROUNDS):
+        before = text
+        for part in ("head", "tail"):
+            text = parts[part].sub("", text) if part in parts else text
+        if text == before:
+            break
+    return text
+
+
+def captured(found: Any) -> str:
+    """The last group of a match, empty if it has none."""
+    return found.group(found.lastindex) or "" if found.lastindex else ""
