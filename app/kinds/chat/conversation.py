@@ -30,6 +30,7 @@ from app.kinds.chat.hearing import AGAIN, MIXED, OFFER, OPENLY, Answer, Hearing,
 from app.kinds.chat.lines import LONG, RECALL, TOLD, TONE, Pools
 from app.kinds.chat.memory import MOST_TOLD, Memory, Told
 from app.kinds.chat.message import normalise
+from app.kinds.chat.nouns import ECHO, QUOTE
 from app.kinds.chat.things import Thing
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
@@ -46,6 +47,8 @@ _BRIEF = 14
 _LONG = 40
 # Characters of a message that is a long story, which has lines of its own.
 _STORY = 80
+# Characters of a message beyond which its noun may not be the point.
+_TELLING = 30
 # Questions in a row that follow from one another.
 DEEP = 2
 # Characters by which the end of a line is known again in a history.
@@ -64,7 +67,8 @@ class Heard(NamedTuple):
     message asks about, `tone` its tone (empty if it has none), `toned` the pools of lines for that. The first of
     `pools` that has a line answers before any intent, the first of `last` if nothing else does. A
     line of the pool `then` may follow one that asks nothing. `words` and `then_words` are for the
-    slots of lines.
+    slots of lines. `noun` is the message's, `quoted` what can be quoted of it; either may be said
+    again before a line.
     """
 
     memory: Memory
@@ -79,6 +83,8 @@ class Heard(NamedTuple):
     then: str = ""
     words: Mapping[str, str] = {}
     then_words: Mapping[str, str] = {}
+    noun: str = ""
+    quoted: str = ""
 
     @property
     def says_more(self) -> bool:
@@ -149,7 +155,9 @@ class Talk:
         again, last = memory.last, _hash(said)
         memory = self._with_told(memory._replace(turn=memory.turn + 1, last=last), text, intents)
         memory = memory._replace(name=_as_written(memory.name, said))
-        heard = Heard(memory, self._by_number.get(memory.open))
+        noun = hearing.nouns.within(text) if len(text) <= _TELLING else ""
+        quoted = hearing.nouns.quoted(sentences_of(text)[-1])
+        heard = Heard(memory, self._by_number.get(memory.open), noun=noun, quoted=quoted)
         if main in hearing.greetings:
             return self._greeted(heard, text)
         if main not in hearing.strong:
@@ -159,6 +167,12 @@ class Talk:
         if main:
             return self._going_on(heard, seed) if main in hearing.opens else heard
         return self._otherwise(heard, text, seed, again=again == last)
+
+    def echoes(self, heard: Heard, pool: str) -> Iterator[tuple[str, str]]:
+        """The pools of a first sentence that says the message's noun or words again, with these."""
+        nouns = self.hearing.nouns
+        if nouns.echoes(pool):
+            yield from ((ECHO, nouns.called(heard.noun)), (QUOTE, heard.quoted))
 
     def _in_its_light(self, heard: Heard, text: str, main: str, *, clear: bool) -> Heard:
         """With the kind and the tone of a message, and the pools that count more than its intent."""

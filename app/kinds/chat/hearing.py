@@ -14,9 +14,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
     answers   kinds of short answers: yes, no, good, bad, nothing, unknown, back, both, neither,
               first, second; affirms and denies are how a brief yes and no may end; change asks to
               talk about something
-    nouns     how the noun of an answer is found: `head` and `tail` are taken away again and again,
-              `shape` is what may be left, `within` finds a noun inside a story (in a group), in
-              which words of `apart` separate others, `reject` is what no noun may contain
+    nouns     how the noun of a message is found, and `echo` where it is said again, see `app.kinds.chat.nouns`
     expects   what a question can ask for: `words` (texts, or expressions with `/` around them) are
               known answers, `noun` allows for other nouns, `any` for any message; `said` is how
               users tell a known word without being asked
@@ -52,20 +50,17 @@ from app.kinds.chat.direct import Direct
 from app.kinds.chat.expressions import Expression, Prefilter, any_of, literal
 from app.kinds.chat.files import MEMORY, PatternReader
 from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
-from app.kinds.chat.memory import NOUN_BYTES
 from app.kinds.chat.message import joined, normalise
+from app.kinds.chat.nouns import ECHO, SHORT, Nouns, captured
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
 from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
 
 CONVERSATION_FILE = "conversation.json"
-# An answer that is longer tells a story, of which one word may not be the point.
-_SHORT = 24
 # Characters of an answer to a question of yes or no that has neither word: 「うちは飼ってるよ」.
 _BRIEF = 16
 # Characters from which what follows an offer that was taken tells something, and what parts them.
 _TELLING = 6
 _REST = re.compile("[!?。…、 ]+")
-_ROUNDS = 4
 # A sentence with its closing marks, and how many of them at the end of a message are read one by one.
 _SENTENCE, _SENTENCES = re.compile(r"[^!?。…\s](?:[^!?。….]|\.(?! |$))*[!?。….]*"), 3
 # The feeling of a long message that has several.
@@ -75,7 +70,7 @@ AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
 _SEARCHED = 300
 _MEMBERS = (
     "you", "strong", "greetings", "weak", "opens", "light", "gives_way", "feelings", "question", "answers", "nouns", "expects", "told",
-    "name", "asked", "kinds", "direct",
+    "name", "asked", "kinds", "direct", "echo",
 )  # fmt: skip
 _QUESTION = "question"
 _ORDINALS = ("first", "second")
@@ -84,7 +79,6 @@ _ANSWERS = (
     "yes", NO, "affirms", "denies", "good", "bad", "nothing", UNKNOWN, BACK, "both", "neither",
     *_ORDINALS, _CHANGE,
 )  # fmt: skip
-_NOUNS = ("head", "tail", "shape", "within", "apart", "reject")
 _KIND = (
     "id", "expressions", "not", "least", "lines", "listens", "answers", "about_her", "fact",
     "follows", "noun", "asks", "vague",
@@ -167,12 +161,12 @@ class Hearing:
         asked = root.get("asked", {})
         reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
         self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
-        answers, nouns = root.get("answers", {}), root.get("nouns", {})
+        self.nouns = Nouns(reader, root.get("nouns", {}), root.get(ECHO, {}))
+        answers = root.get("answers", {})
         reader.known(answers, _ANSWERS, "answers")
-        reader.known(nouns, _NOUNS, "nouns")
         self._known = {
             name: expression
-            for name, value in {**answers, **nouns, _QUESTION: root.get(_QUESTION, [])}.items()
+            for name, value in {**answers, _QUESTION: root.get(_QUESTION, [])}.items()
             if (expression := reader.any_of(value, name))
         }
         self.expects = {
@@ -228,7 +222,7 @@ class Hearing:
         if found or self._is(_QUESTION, text):
             return found
         expected = self.expects[topic.expects]
-        word, noun = self._word(expected, text), self.noun(text)
+        word, noun = self._word(expected, text), self.nouns.short(text)
         if topic.expects == FEELING:
             noun = ""
         kind = next((k for k in topic.further if self._is(k, text)), "")
@@ -242,8 +236,8 @@ class Hearing:
         # What asks something, or tells a long story of its own, is no answer to just anything.
         anything = expected.anything and "?" not in text
         if topic.opens:
-            subject = topic.expects != OPEN or noun or self.noun_within(text)
-            anything = anything and bool(subject) and len(text) <= _SHORT
+            subject = topic.expects != OPEN or noun or self.nouns.within(text)
+            anything = anything and bool(subject) and len(text) <= SHORT
         if anything or (noun and expected.noun):
             return Answer(topic.expects, noun, sure=False)
         return None
@@ -288,7 +282,7 @@ class Hearing:
         """What a text tells without being asked: what it would answer, and its noun."""
         for name, expected in self.expects.items():
             word = self._word(expected, text) if expected.said else ""
-            alone = word and word == self.noun(text)
+            alone = word and word == self.nouns.short(text)
             said = alone or (expected.said and expected.said.search(text))
             if word and said and not self._is("nothing", text):
                 yield name, word
@@ -305,28 +299,6 @@ class Hearing:
         # Who takes both gets the first.
         return 0 if self._is("yes", text) or self._is("both", text) else None
 
-    def noun(self, text: str) -> str:
-        """The noun that is all of a short answer, empty if that is not sure."""
-        if len(text) > _SHORT:
-            return ""
-        for _ in range(_ROUNDS):
-            before = text
-            for part in ("head", "tail"):
-                text = self._known[part].sub("", text) if part in self._known else text
-            if text == before:
-                break
-        return self._sure(text) if self._is("shape", text) else ""
-
-    def noun_within(self, text: str) -> str:
-        """The noun that a story is about, empty if none is sure."""
-        within, apart = self._known.get("within"), self._known.get("apart")
-        text = apart.sub(" ", text) if apart else text
-        nouns = (_captured(found) for found in within.finditer(text)) if within else iter(())
-        return next((noun for noun in nouns if self._sure(noun)), "")
-
-    def _sure(self, noun: str) -> str:
-        return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
-
     def kind(self, text: str) -> Kind | None:
         """The kind of a message that nothing else answers."""
         possible = self._possible.possible(text)
@@ -335,7 +307,7 @@ class Hearing:
             for place, kind in enumerate(self.kinds)
             if place in possible and _matches(kind, text)
         )
-        return next((k for k in kinds if not k.noun or self.noun_within(text)), None)
+        return next((kind for kind in kinds if not kind.noun or self.nouns.within(text)), None)
 
     def asked_in(self, text: str) -> tuple[Kind | None, tuple[str, ...]]:
         """The kind of a message, and its sentences besides the one that makes it a question or request."""
@@ -356,8 +328,8 @@ class Hearing:
     def noun_of(self, kind: Kind | None, text: str) -> str:
         """The noun of a message of a kind, empty if none is sure."""
         if kind and kind.found.groups:
-            return self.noun(_captured(kind.found.search(text)))
-        return self.noun(text) or self.noun_within(text)
+            return self.nouns.short(captured(kind.found.search(text)))
+        return self.nouns.short(text) or self.nouns.within(text)
 
     def turns_back(self, text: str) -> bool:
         """Whether a text asks the same of her."""
@@ -388,7 +360,7 @@ class Hearing:
             return False
         if self._says(_OWN, text):
             return False
-        noun = self.noun_within(text)
+        noun = self.nouns.within(text)
         return not noun or self._says(_OF, noun)
 
     def _says(self, name: str, text: str) -> bool:
@@ -404,15 +376,15 @@ class Hearing:
             if subject.vetoes and subject.vetoes.search(text):
                 continue
             if found or subject.intents & intents:
-                yield subject.what, self._sure(_captured(found)) if found else ""
+                yield subject.what, self.nouns.sure(captured(found)) if found else ""
 
     def name(self, text: str) -> str:
         """The name that users say they have, empty if they say none."""
         found = self._name.search(text) if self._name else None
-        return self._sure(_captured(found)) if found else ""
+        return self.nouns.sure(captured(found)) if found else ""
 
     def _word(self, expected: Expectation, text: str) -> str:
-        found = expected.words.search(text) if expected.words and len(text) <= _SHORT else None
+        found = expected.words.search(text) if expected.words and len(text) <= SHORT else None
         return found.group() if found else ""
 
     def _is(self, name: str, text: str) -> bool:
@@ -482,10 +454,6 @@ def _matches(kind: Kind, text: str) -> bool:
     if len(text) < kind.least or not kind.found.search(text):
         return False
     return not (kind.vetoes and kind.vetoes.search(text))
-
-
-def _captured(found: Any) -> str:
-    return found.group(found.lastindex) or "" if found.lastindex else ""
 
 
 def _shared(one: str, other: str) -> int:

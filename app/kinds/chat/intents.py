@@ -252,8 +252,10 @@ class IntentReader:
         grave = any(hit.intent.grave for hit in hits)
         if score < classifier.harmless - (_SURER if grave else 0):
             return [hit for hit in hits if not hit.intent.careful]
-        unsure = score < classifier.grave
-        return [_in_doubt(hit, doubt) for hit in hits] if unsure else hits
+        if score < classifier.grave:
+            hits = [h._replace(intent=doubt) if h.intent.grave else h for h in hits]
+        unsure = score < classifier.grave and len(text) > _FEW_WORDS
+        return [h._replace(clear=False) if h.intent.doubt else h for h in hits] if unsure else hits
 
     def _with_guess(
         self,
@@ -280,13 +282,6 @@ class IntentReader:
 
     def _possible(self, lines: str) -> list[Intent]:
         return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
-
-
-def _in_doubt(hit: Hit, doubt: Intent) -> Hit:
-    """A hit that the classifier does not share: what is grave is doubtful, a doubt is not clear."""
-    if hit.intent.grave:
-        return hit._replace(intent=doubt)
-    return hit._replace(clear=False) if hit.intent.doubt else hit
 
 
 def _settled(hits: list[Hit], content: _Clauses) -> bool:

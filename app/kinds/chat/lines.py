@@ -4,7 +4,8 @@
 intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
 answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
 what users tell of themselves, and with `recall_<what>` a character comes back to it. `tone_<tone>` has
-lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones. The pools `<topic>.opener` and
+lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones; those of `echo` and
+of `quote` are said before others, see `app.kinds.chat.nouns`. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.care import POOLS, Care, Step
 from app.kinds.chat.files import PatternReader
+from app.kinds.chat.nouns import BEFORE
 
 LINES_FILE = "lines.json"
 FALLBACK = "fallback"
@@ -30,6 +32,7 @@ ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
 RECALL, TOLD, TONE, LONG = "recall_", "told_", "tone_", "long_"
 KIND = f"{FALLBACK}_"
+FREE = (RECALL, TOLD, KIND, TONE, LONG, *BEFORE)
 NAME_SLOT = "{name}"
 # The words that a line can be given: the user's name, the noun of the message or of what was told (or what
 # was asked for directly), what else there is beside it, and what two topics are about.
@@ -151,12 +154,13 @@ def load_lines(
         needed.add(Step.UNEASY)
     for character in characters:
         own = reader.member(reader.value, character, dict, "")
-        free = {pool for pool in own if pool.startswith((RECALL, TOLD, KIND, TONE, LONG))}
+        free = {pool for pool in own if pool.startswith(FREE)}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.
         lines[character] = dict.fromkeys((*intents, *ASIDES), ())
         for pool in sorted(needed | set(own)):
             value = reader.member(own, pool, list, character)
-            lines[character][pool] = reader.pool(value, f"{character} {pool}")
+            read = reader.lines if pool in BEFORE else reader.pool
+            lines[character][pool] = read(value, f"{character} {pool}")
     return lines

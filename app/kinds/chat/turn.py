@@ -176,7 +176,7 @@ def why(turn: Turn, reply: Reply) -> dict[str, Any]:
         told |= {
             "question": heard.topic.id if heard.topic else "",
             "answer": heard.answer.kind if heard.answer else "",
-            "noun": heard.words.get("it", ""),
+            "noun": heard.words.get("it", "") or heard.noun,
             "kind": heard.kind.id if heard.kind else "",
             "tone": heard.tone,
             "thing": heard.thing.id if heard.thing else "",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 
 from app.kinds.chat.care import FOLLOWING, Step
-from app.kinds.chat.conversation import IT
+from app.kinds.chat.conversation import IT, Heard
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
@@ -75,9 +75,7 @@ class RulesTier:
         heard, talk = turn.heard, turn.talk
         if not heard or not talk or not heard.then or reply.asks or talk.hearing.asks(reply.text):
             return reply
-        more = self.next(
-            replace(turn, heard=heard._replace(words=heard.then_words)), heard.then, ""
-        )
+        more = self.next(replace(turn, heard=_said(heard, reply.text)), heard.then, "")
         if more is None:
             return reply
         text = one_after_another([reply.text, more.text], turn.deck.rules.script)
@@ -114,7 +112,21 @@ class RulesTier:
         line, source, model = lines[chosen]
         text = (_lead(turn, line.text) if pool == turn.intent else "") + line.text
         asks = topic if answer == OPENER else line.asks
-        return Reply(filled(text, words), tier, source, model, pools=(pool,), asks=asks)
+        text, pools = self._echoed(turn, pool, filled(text, words))
+        return Reply(text, tier, source, model, pools=pools, asks=asks)
+
+    def _echoed(self, turn: Turn, pool: str, text: str) -> tuple[str, tuple[str, ...]]:
+        """A line with words of the message before it, if it shows nothing else of that, and its pools."""
+        heard, talk = turn.heard, turn.talk
+        if not (heard and talk):
+            return text, (pool,)
+        for before, words in talk.echoes(heard, pool):
+            if words and words not in text:
+                said = replace(turn, heard=heard._replace(words={IT: words}))
+                if first := self.next(said, before, ""):
+                    both = one_after_another([first.text, text], turn.deck.rules.script)
+                    return both, (before, pool)
+        return text, (pool,)
 
     def _fitting(self, turn: Turn, lines: Sequence[Line]) -> list[int]:
         """The places of the lines that fit; if any has the noun of the message, only such."""
@@ -151,6 +163,12 @@ class RulesTier:
                     cooked = orjson.loads(body)
                     lines.append((Line(cooked["text"]), cooked["source"], cooked["model"]))
         return lines
+
+
+def _said(heard: Heard, text: str) -> Heard:
+    """For what is said after a text: its words, and the noun if the text has it not."""
+    noun, quoted = ("" if word and word in text else word for word in (heard.noun, heard.quoted))
+    return heard._replace(words=heard.then_words, noun=noun, quoted=quoted)
 
 
 def one_after_another(sentences: Sequence[str], script: str) -> str:

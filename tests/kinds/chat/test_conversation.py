@@ -42,6 +42,9 @@ LINES = {
     "tone_low": ["Hard luck."],
     "long_up": ["A long and happy tale."],
     "long_mixed": ["Sun and rain in one tale."],
+    "fallback_place": ["So it is."],
+    "echo": ["The {it}."],
+    "quote": ["Ah, {it}."],
 }
 # In place of a learned model: whoever writes "alas" is low, and whoever writes "hooray" is glad.
 TONES = packed(
@@ -134,6 +137,13 @@ CONVERSATION = {
         "within": ["(?:a|an|the) ([a-z]{3,12})"],
         "reject": ["^(?:bomb|poison|thing)$"],
     },
+    "echo": {
+        "before": ["fallback_place"],
+        "called": {"boat": "ship"},
+        "head": ["^here "],
+        "tail": [r"[.!]+$"],
+        "shape": ["^[a-z ]{4,20}$"],
+    },
     "expects": {
         "food": {"noun": True, "words": ["fish and chips"], "said": ["^i had"]},
         "yes_no": {},
@@ -154,6 +164,7 @@ CONVERSATION = {
     "kinds": [
         {"id": "counsel", "asks": True, "listens": True, "expressions": ["^should i .*\\?"]},
         {"id": "boast", "lines": "nod", "listens": True, "expressions": ["^i won"]},
+        {"id": "place", "listens": True, "expressions": ["^here"]},
         {"id": "fact", "fact": True, "lines": "fallback_question", "expressions": ["capital"]},
         {"id": "question", "about_her": True, "follows": True, "expressions": [r"\?$"]},
         {
@@ -302,6 +313,24 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
     story = "so there I was beside the harbour wall, and it rained"
     answers = talk(small, *([story] * 5), conversation="story")
     assert answers == ["Tell me of the harbour."] * 5
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("here is the boat", "The ship. So it is."),
+        ("here stands a thing", "Ah, stands a thing. So it is."),
+        # Not of a question, nor what the gate refuses, nor what is too long to be the point.
+        ("here stands it?", "So it is."),
+        ("here all is rude", "So it is."),
+        ("here, after many long years away, is the boat", "So it is."),
+    ],
+)
+def test_a_line_that_fits_much_is_said_after_words_of_the_message(
+    small: kit.Server, said: str, answer: str
+) -> None:
+    """The noun of a short message, or else its last sentence if that is short, comes before such a line."""
+    assert talk(small, said, conversation=said[:20]) == [answer]
 
 
 def test_what_was_told_comes_up_once_later(small: kit.Server) -> None:
