@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,17 +25,16 @@ def refused(text: str) -> set[str]:
     return {refusal.check for refusal in POEM.examine_text(text)}
 
 
-def lines() -> list[tuple[str, str, str]]:
+def lines() -> Iterator[tuple[str, str, str]]:
     """Vetted lines that the gate lets pass, one of each character and intent."""
     deck = CHAT.deck
-    found = []
     for character in deck.characters:
         for intent in deck.intents:
             query = deck.line_query(character.id, intent.id, "plain", "any")
-            texts = [line.text for line in deck.lines[character.id][intent.id]]
-            good = [text for text in texts if not CHAT.examine(query, {TEXT: text})]
-            found += [(character.id, intent.id, text) for text in good[:1]]
-    return found
+            texts = (line.text for line in deck.lines[character.id][intent.id])
+            good = next((text for text in texts if not CHAT.examine(query, {TEXT: text})), None)
+            if good is not None:
+                yield character.id, intent.id, good
 
 
 def test_a_poem_is_refused_for_the_same_reasons_in_every_form() -> None:
@@ -60,7 +60,7 @@ def test_a_line_is_judged_the_same_in_every_form() -> None:
 def test_what_nobody_can_see_is_refused(sign: str) -> None:
     """NUL, U+FFFD, controls, halves of pairs and marks that turn the writing, in both kinds."""
     assert "printable" in refused(f"窓辺の{sign}朝。")
-    character, intent, text = lines()[0]
+    character, intent, text = next(lines())
     query = CHAT.deck.line_query(character, intent, "plain", "any")
     found = {refusal.check for refusal in CHAT.refusals(query, {TEXT: f"{text}{sign}"})}
     assert "printable" in found

@@ -38,6 +38,21 @@ def chat_deck() -> PatternDeck:
     return load_pattern_deck(DATA / "decks" / "chat")
 
 
+@lru_cache(maxsize=1)
+def good_lines() -> dict[tuple[str, str], list[str]]:
+    """The deck's own lines that its gate lets pass, by character and intent."""
+    gate, deck = ChatGate(chat_deck()), chat_deck()
+    return {
+        (c.id, i.id): [
+            line.text
+            for line in deck.lines[c.id][i.id]
+            if not gate.refusals(deck.line_query(c.id, i.id, "plain", "any"), {TEXT: line.text})
+        ]
+        for c in deck.characters
+        for i in deck.intents
+    }
+
+
 class LinesModel:
     """A model that says the deck's own lines, each once, which the gate lets pass."""
 
@@ -45,16 +60,6 @@ class LinesModel:
         self.said: Counter[tuple[str, str]] = Counter()
         self.prompts: list[str] = []
         self._lock = threading.Lock()
-        gate, deck = ChatGate(chat_deck()), chat_deck()
-        self._lines = {
-            (c.id, i.id): [
-                line.text
-                for line in deck.lines[c.id][i.id]
-                if not gate.refusals(deck.line_query(c.id, i.id, "plain", "any"), {TEXT: line.text})
-            ]
-            for c in deck.characters
-            for i in deck.intents
-        }
 
     def reply(self, prompt: str) -> str:
         with self._lock:
@@ -66,7 +71,7 @@ class LinesModel:
         return json.dumps({"lines": lines}, ensure_ascii=False)
 
     def _line(self, who: str, intent: str, number: int) -> dict[str, object]:
-        lines = self._lines[who, intent]
+        lines = good_lines()[who, intent]
         self.said[who, intent] += 1
         return {"id": number, "text": lines[self.said[who, intent] % len(lines)] if lines else "x"}
 
