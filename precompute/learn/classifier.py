@@ -40,8 +40,9 @@ from app.kinds.chat.classifier import (
     unpacked,
 )
 from app.kinds.chat.deck import SAID_FILE
-from app.kinds.chat.intents import LONGEST, IntentReader, load_intents, main_hit
+from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import normalise
+from app.kinds.chat.recognition import LONGEST, IntentReader, main_hit
 from app.kinds.reading import DECK_FILE, Reader, json_lines
 
 EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"

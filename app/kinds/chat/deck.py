@@ -39,16 +39,10 @@ from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression, compiled
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.hearing import load_hearing
-from app.kinds.chat.intents import (
-    LONGEST,
-    Hit,
-    Intent,
-    IntentReader,
-    load_intents,
-    main_hit,
-)
+from app.kinds.chat.intents import Intent, load_intents
 from app.kinds.chat.lines import ANY, PLAIN, SEASONS, TONE, WEEKDAYS, Line, Moment, load_lines
 from app.kinds.chat.message import Address, address, mention, normalise, spelling
+from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
@@ -254,10 +248,6 @@ class PatternDeck:
         if surely or ((harmless or found) and not signs):
             signs.add(Sign.ELSE)
         return frozenset(signs)
-
-    def main(self, hits: Iterable[Hit]) -> Hit | None:
-        """The hit that an answer must be about: the first of those with most weight."""
-        return main_hit(hits)
 
     def mood(self, hits: Iterable[Hit], main: Hit) -> str:
         """The mood that the intents other than the main one show, PLAIN if they show none."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from app.kinds.chat.care import Step
 from app.kinds.chat.conversation import Heard, Talk
 from app.kinds.chat.deck import Character, PatternDeck
-from app.kinds.chat.intents import Hit
 from app.kinds.chat.lines import NAME_SLOT, Moment
 from app.kinds.chat.message import normalise
+from app.kinds.chat.recognition import Hit, main_hit
 from app.kinds.ladder import Tier
 from app.providers.relay import Finish
 
@@ -58,7 +58,7 @@ class Turn:
     @cached_property
     def main(self) -> Hit | None:
         """The intent that an answer must be about."""
-        return self.deck.main(self.hits)
+        return main_hit(self.hits)
 
     @property
     def talk(self) -> Talk | None:

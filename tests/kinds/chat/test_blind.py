@@ -14,6 +14,7 @@ import pytest
 
 from app.kinds.chat.care import Sign
 from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.recognition import main_hit
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
 from tests.kinds.chat.test_care_blind import outcome
@@ -60,7 +61,7 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
     labels, counts = label_intents(), Counter[str]()
     for row in blind_rows("messages.jsonl"):
         allowed = next(of for label, of in labels if label.fullmatch(row["intent"]))
-        hit = deck.main(deck.recognise(row["text"]))
+        hit = main_hit(deck.recognise(row["text"]))
         found = hit.intent.id if hit else None
         kind = "none" if row["intent"] == "none" else "other" if None in allowed else "intent"
         read = "left" if found is None else "right" if found in allowed else "wrong"

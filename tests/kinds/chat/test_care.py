@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from app.errors import DeckError
 from app.kinds.chat.care import FOLLOWING, Memory, Plan, Sign, Step, step
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
-from app.kinds.chat.intents import LONGEST, IntentReader, load_intents
+from app.kinds.chat.intents import load_intents
+from app.kinds.chat.recognition import LONGEST, IntentReader
 from precompute.review.chat import check_care
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini

@@ -22,6 +22,7 @@ from app.kinds.chat.classifier import (
 )
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.chat.message import normalise
+from app.kinds.chat.recognition import main_hit
 from precompute.learn import classifier as learning
 from tests.kinds.chat import kit
 from tests.kinds.chat.test_reading import utterances
@@ -39,7 +40,7 @@ LIMITS = {
 
 def main_of(deck: PatternDeck, text: str) -> tuple[str | None, bool]:
     """The main intent of a message, and whether the classifier found it."""
-    hit = deck.main(deck.recognise(text))
+    hit = main_hit(deck.recognise(text))
     return (hit.intent.id, hit.learned) if hit else (None, False)
 
 
@@ -153,7 +154,7 @@ def test_expressions_win(deck: PatternDeck) -> None:
 def test_a_deck_without_a_classifier_is_read_by_expressions(english: PatternDeck) -> None:
     """The classifier is data of a deck that may be missing."""
     assert english.reader.classifier is None
-    assert english.main(english.recognise("Well, I am so tired today"))
+    assert main_hit(english.recognise("Well, I am so tired today"))
 
 
 def test_packing_keeps_what_was_learned() -> None:

@@ -14,6 +14,7 @@ from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.expressions import ExpressionError, compiled, translated
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
+from app.kinds.chat.recognition import main_hit
 from tests.kinds.chat import kit
 
 LONGEST = 4000
@@ -43,7 +44,7 @@ def generated(count: int, seed: int) -> Iterator[str]:
 def cost(deck: PatternDeck, message: str) -> float:
     """Processor seconds for all that is done with a message before anybody answers."""
     begun = time.process_time()
-    deck.main(deck.recognise(message))
+    main_hit(deck.recognise(message))
     deck.message_query(deck.characters[0], message)
     deck.stands_alone(message)
     return time.process_time() - begun
