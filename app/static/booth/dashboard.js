@@ -1,6 +1,6 @@
 // The dashboard: what a host reads from across the room. `/stats` is all it knows.
 import { rememberedToken } from "./api.js";
-import { compared, part, percent, stacked } from "./dashboard/charts.js";
+import { compared, part, stacked } from "./dashboard/charts.js";
 import { TIERS, advice, read } from "./dashboard/figures.js";
 import { history } from "./dashboard/history.js";
 import { make } from "./dom.js";
@@ -16,18 +16,15 @@ const past = history(deck);
 const view = { figures: null, panels: {} };
 const host = languageSwitch(() => { lay(); show(); });
 
-const rounded = (value) => (value >= 10 || Number.isInteger(value) ? Math.round(value).toLocaleString("en") : value.toFixed(1));
-const dollars = (value) => `$${value.toFixed(value && value < 1 ? 4 : 2)}`;
-
-function time(microseconds) {
-  if (microseconds < 1000) return [String(Math.round(microseconds)), "µs"];
-  if (microseconds < 1e6) return [(microseconds / 1000).toFixed(microseconds < 1e4 ? 1 : 0), "ms"];
-  return [(microseconds / 1e6).toFixed(1), "s"];
+function time(microseconds, n) {
+  if (microseconds < 1000) return [n.fixed(microseconds), "µs"];
+  if (microseconds < 1e6) return [n.fixed(microseconds / 1000, microseconds < 1e4 ? 1 : 0), "ms"];
+  return [n.fixed(microseconds / 1e6, 1), "s"];
 }
 
-function size(bytes) {
+function size(bytes, n, units) {
   const mega = bytes / 2 ** 20;
-  return mega < 1024 ? [String(Math.round(mega)), "MiB"] : [(mega / 1024).toFixed(1), "GiB"];
+  return mega < 1024 ? [n.fixed(mega), units.MiB] : [n.fixed(mega / 1024, 1), units.GiB];
 }
 
 function ago(since, now, words) {
@@ -39,42 +36,42 @@ function ago(since, now, words) {
 const big = (value, unit = "") => make("p.big", {}, make("span.value", {}, value), unit ? make("span.unit", {}, unit) : null);
 const note = (text) => make("p.note", {}, text);
 
-function perHour(found, words) {
+function perHour(found, words, n) {
   if (!found) return null;
-  return [make("p.big", {}, found.about ? make("span.unit", {}, words.about) : null, make("span.value", {}, rounded(Math.round(found.value))))];
+  return [make("p.big", {}, found.about ? make("span.unit", {}, words.about) : null, make("span.value", {}, n.rounded(Math.round(found.value))))];
 }
 
 /** Each panel: its heading, and what stands in it; null where the server does not tell. */
 const PANELS = {
-  visitors: (f, w) => f.deals && [w.visitors, ...(perHour(past.lastHour((s) => s.dealt), w) ?? [big("0")]), note(w.handsDealt(rounded(f.deals.dealt)))],
-  answers: (f, w) => [w.answers, ...(perHour(past.lastHour((s) => Object.values(s.counts).reduce((a, b) => a + b, 0)), w) ?? [big(rounded(f.total))])],
-  hits: (f, w) => [w.hits, big(f.total ? percent(f.whole / f.total) : "–"), note(w.ofAnswers(rounded(f.total)))],
-  latency: (f, w) => [w.latency, big(...(f.latency ? time(f.latency.p50) : ["–"])), note(f.latency ? `${w.latencyNote}: ${time(f.latency.p99).join(" ")}` : w.noAnswers)],
-  time: (f, w) => {
+  visitors: (f, w, n) => f.deals && [w.visitors, ...(perHour(past.lastHour((s) => s.dealt), w, n) ?? [big("0")]), note(w.handsDealt(n.rounded(f.deals.dealt)))],
+  answers: (f, w, n) => [w.answers, ...(perHour(past.lastHour((s) => Object.values(s.counts).reduce((a, b) => a + b, 0)), w, n) ?? [big(n.rounded(f.total))])],
+  hits: (f, w, n) => [w.hits, big(f.total ? n.percent(f.whole / f.total) : "–"), note(w.ofAnswers(n.rounded(f.total)))],
+  latency: (f, w, n) => [w.latency, big(...(f.latency ? time(f.latency.p50, n) : ["–"])), note(f.latency ? `${w.latencyNote} · ${time(f.latency.p99, n).join(" ")}` : w.noAnswers)],
+  time: (f, w, n) => {
     const columns = past.columns(f.tiers);
-    return [`${w.overTime} · ${w.every(w.seconds(columns.width / 1000))}`, stacked(columns, f.tiers, w), legend(f)];
+    return [`${w.overTime} · ${w.every(w.seconds(columns.width / 1000))}`, stacked(columns, f.tiers, w, n), legend(f, w, n)];
   },
-  expected: (f, w) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w) : note(w.noAnswers), note(f.expected ? (f.rehearsed ? w.rehearsed(rounded(f.rehearsed.plays), f.rehearsed.deal) : "") : w.onlySeen)],
-  dealt: (f, w) => {
+  expected: (f, w, n) => [w.expected, f.tiers.length || f.expected ? compared(both(f), f.expected, f.seen, w, n) : note(w.noAnswers), note(f.expected ? (f.rehearsed ? w.rehearsed(n.rounded(f.rehearsed.plays), w.deals[f.rehearsed.deal] ?? f.rehearsed.deal) : "") : w.onlySeen)],
+  dealt: (f, w, n) => {
     if (!f.deals) return null;
     const { dealt, stocked } = f.deals;
     const round = Math.max(1, Math.ceil(dealt / stocked));
-    return [w.dealtHands, big(rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
+    return [w.dealtHands, big(n.rounded(dealt)), part(dealt / stocked), note(`${w.ofStocked(n.rounded(stocked))}${round > 1 ? ` · ${w.round(round)}` : ""}`)];
   },
-  votes: (f, w) => {
+  votes: (f, w, n) => {
     if (!f.votes) return null;
     const { up, down } = f.votes;
     if (!up && !down) return [w.votes, big("–"), note(w.noVotes)];
-    return [w.votes, big(percent(up / (up + down))), part(up / (up + down)), note(`${w.votesUp} ${rounded(up)} · ${w.votesDown} ${rounded(down)}`)];
+    return [w.votes, big(n.percent(up / (up + down))), part(up / (up + down)), note(`${w.votesUp} ${n.rounded(up)} · ${w.votesDown} ${n.rounded(down)}`)];
   },
-  money: (f, w) => f.money && [w.money, big(dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.savedMoney} ${dollars(f.money.saved)}`)],
-  store: (f, w) => [w.store, big(w.entries(rounded(f.store.entries ?? 0))), note([f.store.generation ? w.generation(f.store.generation) : "", f.store.newest ? w.age(ago(Date.parse(f.store.newest), f.now, w)) : ""].filter(Boolean).join(" · "))],
-  refusals: (f, w) => f.refusals && [w.refusals, big(rounded(f.refusals.refused)), f.refusals.asked === null ? null : note(w.ofAsked(rounded(f.refusals.asked)))],
-  models: (f, w) => f.models && [w.models, big(...size(f.models.bytes)), f.models.names.length ? make("ul.loaded", {}, ...f.models.names.map((name) => make("li", {}, name))) : note(w.noModels)],
-  misses: (f, w) => f.misses && [`${w.wanted} · ${w.wantedNote(rounded(f.misses.distinct ?? 0))}`, wanted(f.misses.most_wanted ?? [], w)],
-  next: (f, w) => {
+  money: (f, w, n) => f.money && [w.money, big(n.dollars(f.money.spent)), note(f.money.saved === null ? w.spent : `${w.spent} · ${w.savedMoney} ${n.dollars(f.money.saved)}`)],
+  store: (f, w, n) => [w.store, big(w.entries(n.rounded(f.store.entries ?? 0))), note([f.store.generation ? w.generation(f.store.generation) : "", f.store.newest ? w.age(ago(Date.parse(f.store.newest), f.now, w)) : ""].filter(Boolean).join(" · "))],
+  refusals: (f, w, n) => f.refusals && [w.refusals, big(n.rounded(f.refusals.refused)), f.refusals.asked === null ? null : note(w.ofAsked(n.rounded(f.refusals.asked)))],
+  models: (f, w, n) => f.models && [w.models, big(...size(f.models.bytes, n, w.units)), f.models.names.length ? make("ul.loaded", {}, ...f.models.names.map((name) => make("li", {}, name))) : note(w.noModels)],
+  misses: (f, w, n) => f.misses && [`${w.wanted} · ${w.wantedNote(n.rounded(f.misses.distinct ?? 0))}`, wanted(f.misses.most_wanted ?? [], w, n)],
+  next: (f, w, n) => {
     const { kind, count, command } = advice(f, deck);
-    const text = kind === "misses" ? w.advice.misses(rounded(count)) : w.advice[kind];
+    const text = kind === "misses" ? w.advice.misses(n.rounded(count)) : w.advice[kind];
     return [w.nextToCook, make("p.advice", {}, text), copyable(command, w)];
   },
 };
@@ -83,14 +80,14 @@ const PANELS = {
 const ROWS = [["visitors", "answers", "hits", "latency"], ["time", "expected"], ["dealt", "votes", "money", "store", "refusals", "models"], ["misses", "next"]];
 
 const both = (f) => TIERS.filter((tier) => f.tiers.includes(tier) || f.expected?.[tier]);
-const legend = (f) => make("ul.legend", {}, ...f.tiers.map((tier) => make("li", {}, make(`i.dot.tier-${tier}`), `${tier} ${rounded(f.counts[tier])}`)));
+const legend = (f, words, n) => make("ul.legend", {}, ...f.tiers.map((tier) => make("li", {}, make(`i.dot.tier-${tier}`), `${words.tierNames[tier] ?? tier} ${n.rounded(f.counts[tier])}`)));
 
 /** Plays by the ids of their phrases, which is what the ledger knows; their common head is left out. */
-function wanted(plays, words) {
+function wanted(plays, words, n) {
   if (!plays.length) return note(words.none);
   const short = (phrase) => String(phrase).replace(/^poem-/, "");
   return make("ol.wanted", {}, ...plays.slice(0, 4).map(({ phrases, times }) => make("li", {},
-    make("span.times", {}, `×${times}`), make("span.phrases", {}, phrases.map(short).join("  ")))));
+    make("span.times", {}, `×${n.rounded(times)}`), make("span.phrases", {}, phrases.map(short).join("  ")))));
 }
 
 function copyable(command, words) {
@@ -123,12 +120,12 @@ function lay() {
 function show() {
   const { figures } = view;
   if (!figures || !stage.querySelector(".panels")) return;
-  const { words } = host;
-  for (const [id, draw] of Object.entries(PANELS)) fill(view.panels[id], id, draw(figures, words));
+  const { words, numbers } = host;
+  for (const [id, draw] of Object.entries(PANELS)) fill(view.panels[id], id, draw(figures, words, numbers));
   stage.querySelector(".clock").textContent = new Date(figures.now).toLocaleTimeString(host.language);
   const trouble = stage.querySelector(".trouble");
   trouble.hidden = !figures.store.problem;
-  trouble.textContent = figures.store.problem ? `${words.problem}: ${figures.store.problem}` : "";
+  trouble.textContent = figures.store.problem ? `${words.problem} · ${figures.store.problem}` : "";
 }
 
 /** A panel is only made anew where something has changed: a focused button stays where it is. */

@@ -1,6 +1,7 @@
 // What the host's two pages share: the language, the token, and polling that never gives up.
 import { Refused, ask, rememberToken } from "./api.js";
 import { make } from "./dom.js";
+import { numbersOf } from "./numbers.js";
 import { PAGE } from "./page.js";
 import { STRINGS, dressLanguage, firstLanguage, nextLanguage } from "./strings.js";
 
@@ -19,6 +20,7 @@ export function languageSwitch(changed) {
   return {
     get language() { return language; },
     get words() { return STRINGS[language]; },
+    get numbers() { return numbersOf(language); },
   };
 }
 

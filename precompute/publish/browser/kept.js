@@ -1,4 +1,5 @@
 // Says how much of the event is on this device, and goes over to a new edition between two games.
+import { numbersOf } from "../booth/numbers.js";
 import { STRINGS } from "../booth/strings.js";
 
 const EVERY = 60_000;
@@ -8,7 +9,7 @@ const line = Object.assign(document.createElement("span"), { id: "kept" });
 const worker = navigator.serviceWorker;
 let state = null;
 
-const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+const size = (bytes, n, units) => (bytes < 1e6 ? `${n.fixed(Math.ceil(bytes / 1e3))} ${units.kB}` : `${n.fixed(bytes / 1e6, 1)} ${units.MB}`);
 
 /** Below the small print of the first screen, which is made anew for every game. */
 function place() {
@@ -16,8 +17,9 @@ function place() {
 }
 
 function show() {
-  const words = STRINGS[document.documentElement.lang];
-  line.textContent = !state ? "" : state.whole ? words.kept(state.of, size(state.bytes))
+  const { lang } = document.documentElement;
+  const [words, n] = [STRINGS[lang], numbersOf(lang)];
+  line.textContent = !state ? "" : state.whole ? words.kept(n.fixed(state.of), size(state.bytes, n, words.units))
     : state.fault ? words.notKept : words.keeping(Math.floor((100 * state.kept) / state.of));
   line.dataset.whole = state?.whole ? "yes" : "no";
 }

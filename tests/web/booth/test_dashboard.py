@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from precompute.decks.new import Wanted, languages, new_deck
 from tests.web.booth.conftest import KIOSK, Server, keep
 from tests.web.booth.player import until
 
@@ -48,9 +49,9 @@ def test_follows_200_plays(visit: Visit, new_server: Callable[..., Server]) -> N
     until(page, f"document.querySelector('.answers .value').textContent === '{PLAYS}'")
     answers = server.call("/stats")["decks"]["poem"]["answers"]
     assert answers["total"] == PLAYS
-    assert shown(page, "hits") == f"{round(answers['hit_rate'] * 100)} %"
+    assert shown(page, "hits") == f"{round(answers['hit_rate'] * 100)}%"
     for tier, figures in answers["by_tier"].items():
-        legend = page.locator(".legend li", has_text=tier).text_content() or ""
+        legend = page.locator(f".legend li:has(.tier-{tier})").text_content() or ""
         assert legend.endswith(f" {figures['answers']}")
     columns = page.locator(".stacked rect").count()
     assert columns >= len(answers["by_tier"])
@@ -93,7 +94,7 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     page.route("**/stats", lambda route: route.fulfill(json=stats))
     page.wait_for_selector(".panel.votes:not([hidden])")
     until(page, "document.querySelector('.dealt .value').textContent === '30'")
-    assert shown(page, "votes") == "75 %"
+    assert shown(page, "votes") == "75%"
     assert shown(page, "money") == "$0.5000"
     assert "12.00" in (page.locator(".panel.money").text_content() or "")
     assert shown(page, "refusals") == "5"
@@ -103,6 +104,46 @@ def test_tells_what_later_servers_tell(visit: Visit, server: Server) -> None:
     assert page.locator("rect.expected").count() >= 2
     page.unroute("**/stats")
     page.wait_for_selector(".panel.refusals[hidden]", state="attached")
+
+
+@pytest.fixture(scope="module")
+def decks(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of a new deck in each language that has words, with the language as its id."""
+    folder = tmp_path_factory.mktemp("decks")
+    for language in languages():
+        new_deck(folder, Wanted(language, language, 3))
+    shown = ",".join(languages())
+    return new_server(TSUKURIOKI_DECKS=str(folder), TSUKURIOKI_DECKS_SHOWN=shown)
+
+
+# 1,234.5 s; 12.5 USD; 1,234,567 answers; 1,500 MiB, each as the language writes it.
+WRITTEN = {
+    "en": ("1,234.5 s", "$12.50", "1,234,567", "1.5 GiB"),
+    "ja": ("1,234.5 s", "$12.50", "1,234,567", "1.5 GiB"),
+    "fr": ("1 234,5 s", "12,50 $", "1 234 567", "1,5 Gio"),
+}
+
+
+@pytest.mark.parametrize("language", languages())
+def test_numbers_and_tiers_are_in_the_language(visit: Visit, decks: Server, language: str) -> None:
+    """Numbers are written as the page's language writes them, and tiers are words, not ids."""
+    page = visit(decks, f"/dashboard?deck={language}", language=language, **KIOSK)
+    assert page.locator("html").get_attribute("lang") == language
+    stats = decks.call("/stats")
+    deck = stats["decks"][language]
+    row = {"answers": 1_234_567, "share": 1, "p50_us": 1_234_500_000, "p99_us": 1_234_500_000}
+    deck["answers"] = {"total": 1_234_567, "by_tier": {"same_hand": row}}
+    deck["expected"] = {"tiers": {"same_hand": 0.0625}, "plays": 4321, "deal": "stocked"}
+    deck["money"] = {"spent_usd": 12.5, "saved_usd": None}
+    stats["local_models"] = {"models": [], "bytes": 1500 * 2**20, "fault": ""}
+    page.route("**/stats", lambda route: route.fulfill(json=stats))
+    page.wait_for_selector(".panel.models:not([hidden])")
+    shown = " ".join(page.locator("#stage").inner_text().split())
+    for part in WRITTEN[language]:
+        assert part in shown
+    assert "same_hand" not in shown
+    assert "stocked" not in shown
+    keep(page, f"dashboard-{language}")
 
 
 def test_says_what_to_cook(

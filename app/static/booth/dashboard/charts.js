@@ -2,7 +2,7 @@
 import { draw, make } from "../dom.js";
 
 /** Columns of answers by tier over time. */
-export function stacked({ columns }, tiers, words) {
+export function stacked({ columns }, tiers, words, numbers) {
   const [w, h] = [960, 250];
   const top = Math.max(4, ...columns.map(({ counts }) => sum(Object.values(counts))));
   const step = w / columns.length;
@@ -16,23 +16,24 @@ export function stacked({ columns }, tiers, words) {
   });
   const lines = [0.5, 1].map((part) => draw("line", { class: "grid", x1: 0, x2: w, y1: h - part * (h - 8), y2: h - part * (h - 8) }));
   const figure = draw("svg", { viewBox: `0 0 ${w} ${h}`, preserveAspectRatio: "none", role: "img", "aria-label": words.overTime }, ...lines, draw("line", { class: "axis", x1: 0, x2: w, y1: h, y2: h }), ...bars);
-  return make("div.stacked", {}, make("span.top", {}, String(top)), figure);
+  return make("div.stacked", {}, make("span.top", {}, numbers.rounded(top)), figure);
 }
 
 /** For each tier what the rehearsal promised above what was seen. */
-export function compared(tiers, expected, seen, words) {
+export function compared(tiers, expected, seen, words, numbers) {
+  const label = (word, share) => `${word} ${numbers.percent(share)}`;
   const rows = tiers.map((tier) => make("li", {},
-    make("span.tier-name", {}, make(`i.dot.tier-${tier}`), tier),
+    make("span.tier-name", {}, make(`i.dot.tier-${tier}`), words.tierNames[tier] ?? tier),
     make("span.bars", {},
-      expected ? bar("expected", expected[tier] ?? 0, words.expectedIs) : null,
-      bar(`seen tier-${tier}`, seen[tier] ?? 0, words.seenIs))));
+      expected ? bar("expected", expected[tier] ?? 0, label(words.expectedIs, expected[tier] ?? 0)) : null,
+      bar(`seen tier-${tier}`, seen[tier] ?? 0, label(words.seenIs, seen[tier] ?? 0)))));
   return make("ul.compared", {}, ...rows);
 }
 
 function bar(kind, share, label) {
   const figure = draw("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
     draw("rect", { class: "track", width: 100, height: 10 }), draw("rect", { class: kind, width: Math.max(share ? 0.6 : 0, share * 100), height: 10 }));
-  return make("span.bar-row", {}, figure, make("span.bar-label", {}, `${label} ${percent(share)}`));
+  return make("span.bar-row", {}, figure, make("span.bar-label", {}, label));
 }
 
 /** A part of a whole as one line. */
@@ -41,5 +42,4 @@ export function part(share, className = "part") {
     draw("rect", { class: "track", width: 100, height: 6 }), draw("rect", { class: className, width: Math.min(1, share) * 100, height: 6 }));
 }
 
-export const percent = (share) => `${share > 0 && share < 0.1 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
 const sum = (list) => list.reduce((a, b) => a + b, 0);
