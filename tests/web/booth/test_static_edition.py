@@ -126,7 +126,7 @@ def test_cards_are_picked_without_a_server(
     page.tap(".begin")
     for at in range(5):
         until(page, f"document.querySelectorAll('[aria-pressed=true]').length === {at}")
-        until(page, "document.querySelector('.choose').dataset.led === 'yes'")
+        until(page, "document.querySelector('.choose')?.dataset.led === 'yes'")
         page.locator(".kind:not(:has([aria-pressed=true])) .option[data-stocked]").first.tap()
     until(page, "!document.querySelector('.go').disabled")
     page.tap(".go")
