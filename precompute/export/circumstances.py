@@ -22,9 +22,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from app.errors import DeckError, PlanError
-from app.kinds.chat.conversation import IT
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.expressions import Expression, ExpressionError, compiled
+from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.vetted import one_after_another
 from app.kinds.kind import AnyDeck

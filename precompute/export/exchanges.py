@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from app.kinds.chat.conversation import IT, Talk
+from app.kinds.chat.conversation import Talk
 from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.message import spelling
 from app.kinds.chat.topics import CHOICE, NO, OPENER, OPTIONS, TOPICS_FILE, Topic
@@ -121,12 +122,12 @@ class Phrases:
     def _opening(self, topic: Topic) -> Iterator[Phrase]:
         for text in self._texts.get(_CHANGE, ()) if topic.offer else ():
             asked = fill(text, {"offer": topic.offer})
-            if self._hearing.changes(self._heard(asked)):
+            if self._hearing.answers.changes(self._heard(asked)):
                 yield Phrase(asked, "", own=True)
 
     def _answers(self, topic: Topic, kind: str) -> Iterator[Phrase]:
         for text, own in self._worded(topic, kind):
-            answer = self._hearing.answer(topic, self._heard(text))
+            answer = self._hearing.answers.to(topic, self._heard(text))
             # An answer that is not sure gives way to whatever else the message can mean.
             if answer and answer.kind == kind and (answer.sure or not self._deck.recognise(text)):
                 yield Phrase(text, answer.it, own)

@@ -308,7 +308,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     hearing = load_hearing(folder, names)
     known = set.intersection(*({pool.removeprefix(TONE) for pool in own} for own in lines.values()))
     tones = load_classifier(folder, TONES_FILE, known)
-    topics = load_topics(folder, lines, hearing.expects if hearing else (), hours)
+    topics = load_topics(folder, lines, hearing.answers.expects if hearing else (), hours)
     things = load_things(folder, lines, hours)
     return PatternDeck(
         id=deck_id,

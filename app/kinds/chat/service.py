@@ -17,9 +17,9 @@ from app.kinds.cards.figures import store
 from app.kinds.chat import care, figures, rotation
 from app.kinds.chat import memory as talked
 from app.kinds.chat.care import Memory, Step
-from app.kinds.chat.conversation import Heard
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.heard import Heard
 from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
 from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt, why
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
@@ -204,13 +204,13 @@ class ServedChat:
         text = talk.hearing.text(turn.text, turn.character.mention)
         memory = talked.unpacked(self._talks.read(self._talk_key(turn)))
         if not memory.turn and len(turn.messages) > 1:
-            memory = talk.replayed(self._history(turn))
+            memory = talk.remembering.replayed(self._history(turn))
         clear = turn.main is None or turn.main.clear
         heard = talk.hear(memory, text, turn.text, turn.intents, turn.conversation, clear=clear)
         return replace(turn, heard=heard, name=turn.name or heard.memory.name)
 
     def _history(self, turn: Turn) -> Iterator[tuple[bool, str]]:
-        """The messages before this one as `Talk.replayed` takes them."""
+        """The messages before this one as `Remembering.replayed` takes them."""
         for message in turn.messages[-care.HISTORY : -1]:
             text, of_user = message["content"], message["role"] == "user"
             if of_user and turn.talk:
@@ -223,7 +223,7 @@ class ServedChat:
             return
         heard = turn.heard or Heard(talked.unpacked(self._talks.read(self._talk_key(turn))))
         fallback = reply.tier == FallbackTier.name
-        after = turn.talk.after(heard, reply, fallback=fallback)
+        after = turn.talk.remembering.after(heard, reply, fallback=fallback)
 
         def change(row: bytearray) -> None:
             row[:] = after.packed()

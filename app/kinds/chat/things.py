@@ -16,7 +16,7 @@ hers that names it: a short question is then about it, although it does not say 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,14 +49,25 @@ class Thing(NamedTuple):
         return tuple(f"{THING}{self.id}.{kind}" for kind in kinds)
 
 
-def load_things(
-    folder: Path, lines: Mapping[str, Pools], times: set[str]
-) -> Mapping[str, tuple[Thing, ...]]:
+class Things:
+    """The things of a character."""
+
+    def __init__(self, things: Iterable[Thing] = ()) -> None:
+        self.all = tuple(things)
+        words = ((word, thing) for thing in self.all for word in thing.words)
+        self._words = sorted(words, key=lambda pair: -len(pair[0]))
+
+    def named(self, text: str) -> list[Thing]:
+        """The things that a text names, those with the longest words first."""
+        return list(dict.fromkeys(thing for word, thing in self._words if word in text))
+
+
+def load_things(folder: Path, lines: Mapping[str, Pools], times: set[str]) -> Mapping[str, Things]:
     """Read and check a deck's `things.json`, and add its pools to `lines`. Raises DeckError."""
     if not (folder / THINGS_FILE).exists():
-        return dict.fromkeys(lines, ())
+        return dict.fromkeys(lines, Things())
     reader = LineReader(folder, THINGS_FILE, times)
-    things: dict[str, tuple[Thing, ...]] = {}
+    things: dict[str, Things] = {}
     for character, pools in lines.items():
         found: dict[str, Thing] = {}
         for raw in reader.items(reader.value.get(character, []), character):
@@ -75,5 +86,5 @@ def load_things(
             found[name] = Thing(name, number(name), words, shy, avoids, frozenset(own))
             for kind, value in own.items():
                 pools[f"{THING}{name}.{kind}"] = reader.lines(value, f"{place} {kind}")
-        things[character] = tuple(found.values())
+        things[character] = Things(found.values())
     return things

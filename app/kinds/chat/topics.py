@@ -5,7 +5,7 @@
     id        small letters, digits, underscores
     offer     a noun phrase for "I can talk about …"
     opener    lines that open the topic; a topic without any is only led to by other lines
-    expects   what its question asks for, see `app.kinds.chat.hearing`
+    expects   what its question asks for, see `app.kinds.chat.answers`
     options   for `choice` two texts; further words for an option follow after a `|`
     about     expressions by which users ask her about it: she answers with the lines of `back`
     answers   lines by kind of answer: what it expects (for `yes_no` yes and no, for `choice` a, b,

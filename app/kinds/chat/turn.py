@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from app.kinds.chat.care import Step
-from app.kinds.chat.conversation import Heard, Talk
+from app.kinds.chat.conversation import Talk
 from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.heard import Heard
 from app.kinds.chat.lines import NAME_SLOT, Moment
 from app.kinds.chat.message import normalise
 from app.kinds.chat.recognition import Hit, main_hit
@@ -182,6 +183,6 @@ def why(turn: Turn, reply: Reply) -> dict[str, Any]:
             "thing": heard.thing.id if heard.thing else "",
             "not_understood": heard.memory.fallbacks,
             "name": heard.memory.name,
-            "told": talk.told(heard.memory),
+            "told": talk.remembering.told(heard.memory),
         }
     return {name: value for name, value in told.items() if value}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import orjson
 
 from app.kinds.chat.care import FOLLOWING, Step
-from app.kinds.chat.conversation import IT, Heard
 from app.kinds.chat.gate import ChatGate
+from app.kinds.chat.heard import IT, Heard
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line

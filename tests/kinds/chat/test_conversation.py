@@ -559,7 +559,7 @@ def test_in_japanese_she_says_after_the_user(
 )
 def test_kinds_of_questions_and_requests(deck: PatternDeck, text: str, kind: str) -> None:
     """A question is known by what it asks for, whatever it is about."""
-    found, _ = deck.talks["botan"].hearing.asked_in(normalise(text))
+    found, _ = deck.talks["botan"].hearing.kinds.asked_in(normalise(text))
     assert found is not None
     assert found.id == kind
 

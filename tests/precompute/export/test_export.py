@@ -203,7 +203,9 @@ def test_lines_come_after_what_was_said_before(augmented: tuple[str, list[list[A
             assert pool.removeprefix("recall_") in told
         elif kind and kind != "opener":
             answered += 1
-            answer = talk.hearing.answer(talk.topics[topic], talk.hearing.text(said[-2], mention))
+            answer = talk.hearing.answers.to(
+                talk.topics[topic], talk.hearing.text(said[-2], mention)
+            )
             assert answer
             assert answer.kind == kind
             asking = {
