@@ -104,7 +104,7 @@ def page() -> Response:
             "chat.html",
             deck=deck,
             words=page_words(deck.language),
-            others=[] if kiosk else [one.deck for one in service.chats.values()],
+            others=[] if kiosk else service.shown_chats,
             home="/?" + urlencode(kiosk) if service.has_choice else "",
             idle=service.settings.idle,
         ),

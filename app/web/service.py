@@ -204,6 +204,12 @@ class Service:
         return [served.deck for served in found if served]
 
     @property
+    def shown_chats(self) -> list[PatternDeck]:
+        """The decks of characters to which the chat's page leads: all, unless the settings name some."""
+        named = self.settings.decks_shown
+        return [one.deck for name, one in self.chats.items() if not named or name in named]
+
+    @property
     def has_choice(self) -> bool:
         """Whether there is a start page on which visitors choose a deck."""
         return len(self.shown) > 1

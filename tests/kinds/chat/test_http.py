@@ -176,6 +176,8 @@ def test_the_page_is_plain_and_strict(plain: kit.Server) -> None:
     assert all(name in text for name in ("牡丹", "Kasho", "ユリ"))
     for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
         assert plain.request("GET", path).status == 200
+    # All characters can be reached where the settings name none.
+    assert 'href="/chat?deck=harbour"' in text
     assert '<html lang="en">' in plain.request("GET", "/chat?deck=harbour").body.decode()
 
 

@@ -33,6 +33,10 @@ LEADS_ON = """() => {
 ON_A_MARK = "() => document.activeElement.matches('[data-stocked][aria-pressed=false]')"
 ANSWERED = """() => document.querySelector("#stop").disabled
   && document.querySelector("#talk .assistant p")?.textContent"""
+PLACES = """() => [...document.querySelectorAll(".kind h2, .option, .foot")].map((one) => {
+  const { top, left, width, height } = one.getBoundingClientRect();
+  return one.matches(".foot") ? [height] : [top + scrollY, left + scrollX, width, height];
+})"""
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -118,10 +122,13 @@ def test_a_kiosk_offers_characters_too(visit: Visit, two: Server) -> None:
 
 
 def test_one_character_alone_on_a_kiosk(visit: Visit, new_server: Callable[..., Server]) -> None:
-    """Where a character is all that is shown, the kiosk is its chat, and begins anew when left alone."""
-    page = visit(
-        new_server(TSUKURIOKI_DECKS_SHOWN="harbour", TSUKURIOKI_IDLE="8"), "/?kiosk", **KIOSK
-    )
+    """Where a character is all that is shown, the kiosk is its chat, and begins anew when left alone.
+
+    The page without a kiosk does not lead to characters that are not shown either.
+    """
+    server = new_server(TSUKURIOKI_DECKS_SHOWN="harbour", TSUKURIOKI_IDLE="8")
+    assert visit(server, "/chat").locator("nav a").count() == 0
+    page = visit(server, "/?kiosk", **KIOSK)
     page.clock.install()
     assert page.locator("#home, a[href]").count() == 0
     page.locator("#message").fill("Ahoy")
@@ -163,6 +170,29 @@ def test_cards_are_picked_with_keys_alone(visit: Visit, two: Server) -> None:
         "同じ五枚のために書き置いた一篇",
         "この五枚のために書き置いた一篇",
     )
+
+
+@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, KIOSK, PHONE], ids=["upright", "wide", "phone"])
+def test_cards_stay_where_they_are(visit: Visit, two: Server, size: dict[str, Any]) -> None:
+    """When cards are chosen, given back, and their hand is told about, nothing on the page moves."""
+    page = visit(two, "/?deck=poem&lang=ja", **size)
+    deck = two.call("/api/decks/poem")
+    for length, card in enumerate(deck["cards"], 3):
+        card["condition_text"] = "駅まで歩いて三分の南向き。"[: length % 13 + 1] * (1 + length % 4)
+    page.route("**/api/decks/poem", lambda route: route.fulfill(json=deck))
+    page.click(".begin")
+    page.wait_for_selector(".option[data-stocked]")
+    before = page.evaluate(PLACES)
+    for at in (0, 1, 2, 3, 4, 4, 5):
+        # The longest has the least room for a mark.
+        group = page.locator(".kind").nth(at)
+        lengths = group.locator(".option").evaluate_all(
+            "all => all.map((one) => one.innerText.length)"
+        )
+        group.locator(".option").nth(lengths.index(max(lengths))).click()
+        until(page, "document.querySelector('.choose').dataset.led === 'yes'")
+        assert page.evaluate(PLACES) == before
+    assert page.locator('[aria-pressed="true"]').count() == 5
 
 
 def test_another_hand_is_told_what_it_will_be(visit: Visit, two: Server) -> None:

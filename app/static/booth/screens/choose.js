@@ -11,7 +11,7 @@ export function choose({ state, words, actions }) {
       make("p.legend", { id: "in-stock" }, make("span.mark", { "aria-hidden": "true" }), words.chooseLead)),
     make("div.kinds", {}, ...categories.map((category, i) => kind(category, state.all.filter((card) => card.category === category), i, actions))),
     make("div.foot", {},
-      make("p.chosen", { role: "status" }),
+      make("p.chosen", { role: "status", "data-room": longest(words) }, make("span")),
       make("button.quiet.surprise", { type: "button", onclick: actions.deal }, words.chooseDeal),
       make("button.primary.go", { type: "button", onclick: actions.rephrase }, words.rephrase)));
   screen.addEventListener("keydown", (event) => byKey(event, [...screen.querySelectorAll(".option")]));
@@ -25,6 +25,13 @@ function kind(category, cards, i, actions) {
   }, make("span.mark", { "aria-hidden": "true" }), card.condition_text));
   return make("div.kind", { role: "group", "aria-labelledby": `kind-${i}`, lang: PAGE.language },
     make("h2", { id: `kind-${i}` }, category), ...options);
+}
+
+/** The longest text that may be told of what is chosen. */
+function longest(words) {
+  const told = [words.chooseReady, ...Object.values(words.tiers).map(words.chooseMade)];
+  const most = told.reduce((one, other) => (other.length > one.length ? other : one));
+  return `${words.chosen(PAGE.hand, PAGE.hand)} ${most}`;
 }
 
 /** Whether a card may be taken now. A hand that no tier would answer is not offered. */
@@ -55,7 +62,7 @@ export function showChosen(screen, state, words) {
   const told = [words.chosen(cards.length, PAGE.hand)];
   if (dead && leads.otherwise) told.push(words.chooseMade(words.tiers[leads.otherwise]));
   else if (led && whole && leads.hands) told.push(words.chooseReady);
-  screen.querySelector(".chosen").textContent = told.join(" ");
+  screen.querySelector(".chosen span").textContent = told.join(" ");
 }
 
 /** The tabulator stops once in each category: at its chosen card, or else where it was last, or first. */
