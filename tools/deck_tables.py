@@ -15,7 +15,7 @@ from app.kinds.cards.deck import MEMBERS, RULE_MEANINGS, THEME, default_rules
 from app.kinds.cards.prompts import PLACES, RULE_PLACES
 from app.kinds.cards.words import known_words
 from app.kinds.cards.written import LINE_MEMBERS
-from app.kinds.chat import care, intents
+from app.kinds.chat import care, characters, intents
 from app.kinds.chat import deck as chat
 from app.kinds.language import LANGUAGES
 from app.kinds.prompts import deck as prompts
@@ -160,7 +160,7 @@ MEANINGS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
     "theme": (THEME, THEME_JA),
     "written": (LINE_MEMBERS, WRITTEN_JA),
     "chat": (chat.MEMBERS, CHAT_JA),
-    "characters": (chat.CHARACTER_MEMBERS, CHARACTERS_JA),
+    "characters": (characters.MEMBERS, CHARACTERS_JA),
     "chat-rules": (chat.RULE_MEANINGS, CHAT_RULES_JA),
     "intents": (intents.MEMBERS, INTENTS_JA),
     "care": (care.MEMBERS, CARE_JA),

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import ProviderStopError, RequestError, SettingError
-from app.kinds.chat.deck import Character
+from app.kinds.chat.characters import Character
 from app.kinds.chat.message import normalise
 from app.kinds.chat.service import MESSAGES, ServedChat
 from app.kinds.chat.turn import Reply, Turn

@@ -16,7 +16,7 @@ import orjson
 from app.errors import PromptMissError, RequestError
 from app.kinds.cards.plays import GAME, HAND, Play, written_play
 from app.kinds.cards.service import ServedCards
-from app.kinds.chat.deck import Character
+from app.kinds.chat.characters import Character
 from app.kinds.chat.service import MAX_MESSAGE, MAX_MESSAGES, ServedChat
 from app.kinds.chat.turn import Turn
 from app.kinds.ladder import Delta, Discard

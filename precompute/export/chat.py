@@ -16,7 +16,8 @@ from typing import Any
 
 from app.errors import DeckError
 from app.kinds.chat.by_example import load_by_example
-from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
+from app.kinds.chat.characters import Character
+from app.kinds.chat.deck import SAID_FILE, PatternDeck
 from app.kinds.chat.lines import NAME_SLOT, RECALL
 from app.kinds.chat.things import THING
 from app.kinds.chat.turn import persona

@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
+from app.kinds.chat.characters import Character
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.message import spelling

@@ -15,7 +15,8 @@ from random import Random
 from typing import Any, TypeVar
 
 from app.errors import DeckError, PlanError
-from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.characters import Character
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.turn import persona
 from app.kinds.kind import AnyDeck

@@ -12,8 +12,9 @@ from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS, Step
 from app.kinds.chat.care import POOLS as CARE_POOLS
+from app.kinds.chat.characters import Character
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE
-from app.kinds.chat.deck import SAID_FILE, Character, PatternDeck
+from app.kinds.chat.deck import SAID_FILE, PatternDeck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.nouns import BEFORE

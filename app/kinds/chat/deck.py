@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.errors import RequestError
-from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
+from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample, load_by_example
 from app.kinds.chat.care import Care, Sign, Step, load_care
+from app.kinds.chat.characters import Character, load_characters
 from app.kinds.chat.classifier import (
     BY_EXAMPLE_FILE,
     CLASSIFIER_FILE,
@@ -36,22 +37,30 @@ from app.kinds.chat.classifier import (
     load_classifier,
 )
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.expressions import Expression, compiled
+from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.hearing import load_hearing
 from app.kinds.chat.intents import Intent, load_intents
-from app.kinds.chat.lines import ANY, PLAIN, SEASONS, TONE, WEEKDAYS, Line, Moment, load_lines
-from app.kinds.chat.message import Address, address, mention, normalise, spelling
+from app.kinds.chat.lines import (
+    ANY,
+    PLAIN,
+    SEASONS,
+    TONE,
+    WEEKDAYS,
+    Line,
+    Moment,
+    Pools,
+    load_lines,
+)
+from app.kinds.chat.message import normalise, spelling
 from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.store.key import Query
 
-CHARACTERS_FILE = "characters.json"
 SAID_FILE = "said.json"
-# The members of `deck.json` and `characters.json`, with what they mean; `docs/your-own-deck.md`
-# lists them.
+# The members of `deck.json`, with what they mean; `docs/your-own-deck.md` lists them.
 MEMBERS: Mapping[str, str] = {
     "kind": "`pattern`",
     "id": "small letters, digits and hyphens; the same as the folder's name",
@@ -69,42 +78,6 @@ MEMBERS: Mapping[str, str] = {
     "vary": "what a model is told when it words a line anew",
     "foreseen": "planned shares of the tiers, with which `stats` compares",
 }
-CHARACTER_MEMBERS: Mapping[str, str] = {
-    "id": "small letters and digits, the name in `lines.json`",
-    "name": "the name that people see",
-    "about": "a sentence for people",
-    "persona": "the system prompt of a model that speaks as the character",
-    "names": "what users call the character; the name if it is missing",
-    "voice": "`allowed_endings` and `forbidden`: expressions of which every line must match one, and none",
-    "leads": "intents → short words that open an answer to a message with several intents",
-    "age": "for whoever writes lines; no program reads it",
-}
-_VOICE = ("allowed_endings", "forbidden", "first_person", "calls_user")
-
-
-class Voice(NamedTuple):
-    """A way of speaking: one of `endings` must match a line, none of `forbidden` may."""
-
-    endings: tuple[Expression, ...]
-    forbidden: tuple[Expression, ...]
-
-
-class Character(NamedTuple):
-    """A character. `persona` is the system prompt for a model, `called` recognises her names.
-
-    `mention` finds the names in a message. `leads` are short words by intent, which open an answer
-    to a message with several intents.
-    """
-
-    id: str
-    name: str
-    about: str
-    persona: str
-    names: tuple[str, ...]
-    voice: Voice
-    leads: Mapping[str, str]
-    called: Address
-    mention: Expression
 
 
 class TimeOfDay(NamedTuple):
@@ -296,7 +269,8 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
     hours = {time.id for time in times}
     by_example = load_by_example(folder, hours)
     intents = load_intents(folder, by_example.values())
-    characters = _load_characters(folder, reader, root)
+    calls = reader.strings(root.get("calls", []), "calls")
+    characters = load_characters(folder, calls)
     names = {intent.id for intent in intents.all}
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
@@ -305,11 +279,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         reader.known(intent.lines, lines, f"{INTENTS_FOLDER} {intent.id}")
         for character, own in intent.lines.items():
             lines[character][intent.id] = own
-    hearing = load_hearing(folder, names)
-    known = set.intersection(*({pool.removeprefix(TONE) for pool in own} for own in lines.values()))
-    tones = load_classifier(folder, TONES_FILE, known)
-    topics = load_topics(folder, lines, hearing.answers.expects if hearing else (), hours)
-    things = load_things(folder, lines, hours)
+    talks = _load_talks(folder, lines, names, hours, by_example)
     return PatternDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -319,10 +289,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         lines=lines,
         times=times,
         time_words=_load_time_words(reader, root, hours),
-        moods={
-            mood: reader.known(reader.strings(value, f"moods {mood}"), names, f"moods {mood}")
-            for mood, value in root.get("moods", {}).items()
-        },
+        moods=_load_moods(reader, root, names),
         greetings={
             name: reader.expression(str(expression), f"greetings {name}")
             for name, expression in root.get("greetings", {}).items()
@@ -333,12 +300,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         vary=str(root.get("vary", "")),
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
-        talks={
-            character: Talk(hearing, own, things[character], lines[character], tones, by_example)
-            for character, own in topics.items()
-        }
-        if hearing
-        else {},
+        talks=talks,
         reader=IntentReader(
             intents,
             reader.member(root, "longest", int, "") if "longest" in root else LONGEST,
@@ -347,6 +309,35 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         ),
         folder=folder,
     )
+
+
+def _load_talks(
+    folder: Path,
+    lines: Mapping[str, Pools],
+    intents: set[str],
+    hours: set[str],
+    by_example: Mapping[str, ByExample],
+) -> dict[str, Talk]:
+    """The conversations of each character; adds the pools of topics and things to `lines`."""
+    hearing = load_hearing(folder, intents)
+    known = set.intersection(*({pool.removeprefix(TONE) for pool in own} for own in lines.values()))
+    tones = load_classifier(folder, TONES_FILE, known)
+    topics = load_topics(folder, lines, hearing.answers.expects if hearing else (), hours)
+    things = load_things(folder, lines, hours)
+    if not hearing:
+        return {}
+    return {
+        character: Talk(hearing, own, things[character], lines[character], tones, by_example)
+        for character, own in topics.items()
+    }
+
+
+def _load_moods(reader: PatternReader, root: Any, intents: set[str]) -> dict[str, frozenset[str]]:
+    moods = root.get("moods", {})
+    return {
+        mood: reader.known(reader.strings(value, f"moods {mood}"), intents, f"moods {mood}")
+        for mood, value in moods.items()
+    }
 
 
 def _load_times(reader: PatternReader, root: Any) -> tuple[TimeOfDay, ...]:
@@ -410,43 +401,4 @@ def _load_importance(reader: PatternReader, root: Any, intents: set[str]) -> Imp
             reader.strings(raw.get("feelings", []), "importance"), intents, "importance"
         ),
         long=int(raw.get("long", 60)),
-    )
-
-
-def _load_characters(folder: Path, deck: PatternReader, root: Any) -> tuple[Character, ...]:
-    reader = PatternReader(folder, CHARACTERS_FILE)
-    calls = deck.strings(root.get("calls", []), "calls")
-    found: dict[str, Character] = {}
-    for number, raw in enumerate(reader.items(reader.value, ""), 1):
-        character = _load_character(reader, raw, f"character {number}", calls)
-        if character.id in found:
-            raise reader.fail(f"character {number}", f"the id {character.id!r} stands twice")
-        found[character.id] = character
-    if not found:
-        raise reader.fail("", "there is no character")
-    return tuple(found.values())
-
-
-def _load_character(
-    reader: PatternReader, raw: Any, place: str, calls: tuple[str, ...]
-) -> Character:
-    reader.only(raw, place, CHARACTER_MEMBERS)
-    name = reader.member(raw, "name", str, place)
-    voice = reader.member(raw, "voice", dict, place)
-    reader.only(voice, f"{place} voice", _VOICE)
-    names = reader.strings(raw.get("names", [name]), f"{place} names")
-    leads = raw.get("leads", {})
-    return Character(
-        id=reader.member(raw, "id", str, place),
-        name=name,
-        about=str(raw.get("about", "")),
-        persona=reader.member(raw, "persona", str, place),
-        names=names,
-        voice=Voice(
-            reader.expressions(voice.get("allowed_endings", []), f"{place} allowed_endings"),
-            reader.expressions(voice.get("forbidden", []), f"{place} forbidden"),
-        ),
-        leads={intent: reader.member(leads, intent, str, f"{place} leads") for intent in leads},
-        called=address(names, calls),
-        mention=compiled(mention(names)),
     )

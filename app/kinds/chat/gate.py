@@ -28,7 +28,8 @@ from functools import cached_property
 from typing import Any
 
 from app.kinds.cards.gate import UNPRINTABLE, foreign_han
-from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.characters import Character
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from app.kinds.chat.care import Step
+from app.kinds.chat.characters import Character
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.deck import Character, PatternDeck
+from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.heard import Heard
 from app.kinds.chat.lines import NAME_SLOT, Moment
 from app.kinds.chat.message import normalise
