@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -275,6 +275,11 @@ def shown(deck: Deck, entry: Entry) -> Shown:
     poem = texts.get("poem", "")
     # As the gate counts it: characters without line breaks.
     return Shown(asked, texts, deck.measure(poem if deck.rules.words else poem.replace("\n", "")))
+
+
+def choices(deck: Deck) -> Mapping[str, Sequence[str]]:
+    """The deck's titles."""
+    return {"title": deck.titles}
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.kinds.cards.figures import store
@@ -259,6 +259,11 @@ def shown(deck: PatternDeck, entry: Entry) -> Shown:
     texts = {TEXT: entry.response[TEXT]} if TEXT in entry.response else {}
     asked = (("character", character), *picks.items())
     return Shown(asked, texts, len(texts.get(TEXT, "")))
+
+
+def choices(deck: PatternDeck) -> Mapping[str, Sequence[str]]:
+    """None: a line may be anything."""
+    return {}
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -196,6 +196,10 @@ class Desk:
     def status(self, entry: Entry) -> str:
         """What a reviewer has decided about a text that `entry` gave."""
         return WAITING if entry is self._learned.get(entry.name) else status_of(entry)
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """By the name of a text, what it may be, if the deck has a list."""
+        return self._review.choices(self.deck)
 
     def shown(self, entry: Entry) -> Shown:
         """What was asked and the texts; the ids alone if the deck no longer has them."""

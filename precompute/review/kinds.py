@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from app.kinds.decks import kind_of
@@ -40,6 +40,9 @@ class Review(Protocol):
 
     def shown(self, deck: Any, entry: Entry) -> Shown:
         """An entry as a reviewer reads it. Raises KeyError if the deck lacks its ids."""
+
+    def choices(self, deck: Any) -> Mapping[str, Sequence[str]]:
+        """By the name of a text, what it may be, if the deck has a list."""
 
     def edited(self, response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
         """A response with other texts, of those that `shown` names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -139,6 +139,11 @@ def shown(deck: PromptDeck, entry: Entry) -> Shown:
     texts = [choice.text for choice in reply.choices]
     length = max(map(len, texts), default=0)
     return Shown(tuple(asked), dict(zip(_names(reply), texts, strict=True)), length)
+
+
+def choices(deck: PromptDeck) -> Mapping[str, Sequence[str]]:
+    """None: a reply may be anything."""
+    return {}
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from app.errors import (
     StoreWriteError,
     TsukuriokiError,
 )
+from app.kinds.language import ENGLISH
 from precompute.review.desk import Desk, Publisher, Said, Wanted, row_of
 
 HOST = "127.0.0.1"
@@ -51,7 +52,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def make_app(desk: Desk, publisher: Publisher, token: str, language: str) -> flask.Flask:
-    """The page and its API."""
+    """The page and its API, in the deck's language unless the page is asked for another."""
     site = flask.Flask(__name__, static_folder=str(_STATIC), static_url_path="/static")
     site.config.update(TRUSTED_HOSTS=[HOST, "localhost"], MAX_CONTENT_LENGTH=_MOST_BYTES)
 
@@ -89,11 +90,19 @@ def _add_page(site: flask.Flask) -> None:
 
 def _add_api(site: flask.Flask, desk: Desk, publisher: Publisher, language: str) -> None:
     words = orjson.loads((PAGE / "words.json").read_bytes())
-    language = language if language in words else "en"
 
     @site.get("/api/deck")
     def deck() -> Response:
-        return _json({"name": desk.deck.name, "language": language, "words": words[language]})
+        wanted = (request.args.get("lang"), language, ENGLISH.id)
+        shown = next(one for one in wanted if one in words)
+        value = {
+            "name": desk.deck.name,
+            "language": language or shown,
+            "shown": shown,
+            "words": words[shown],
+            "choices": desk.choices(),
+        }
+        return _json(value)
 
     @site.get("/api/answers")
     def answers() -> Response:

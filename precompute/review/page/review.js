@@ -6,7 +6,7 @@ sessionStorage.setItem("tsukurioki-review", token);
 const main = document.querySelector("#answers");
 const notice = document.querySelector("#notice");
 const form = document.querySelector("#filter");
-const state = { words: {}, rows: [], total: 0, at: 0, asked: 0, sending: false };
+const state = { words: {}, choices: {}, rows: [], total: 0, at: 0, asked: 0, sending: false };
 
 /** @param {string} name as in "p.note" @param {Record<string, unknown>} attributes @param {...(Node|string)} children */
 function make(name, attributes = {}, ...children) {
@@ -179,9 +179,13 @@ function edit() {
   const row = state.rows[place];
   if (!row || !Object.keys(row.texts).length || main.querySelector(".edit")) return;
   const fields = Object.entries(row.texts).map(([name, text]) => {
-    const area = make("textarea", { name, rows: Math.min(14, 2 + Math.ceil(text.length / 40)) });
-    area.value = text;
-    return make("label", {}, label(name), area);
+    const choices = state.choices[name];
+    const field = choices ? make("input", { name, list: `choices-${name}`, autocomplete: "off" })
+      : make("textarea", { name, rows: Math.min(14, 2 + Math.ceil(text.length / 40)) });
+    field.value = text;
+    // All of it, because a list offers only what has the field's text in it.
+    if (choices) field.addEventListener("focus", () => field.select());
+    return make("label", {}, label(name), field);
   });
   const told = make("p.check", { role: "alert" });
   const note = make("label", { hidden: "" }, words.note, make("input", { name: "note", maxlength: 1000 }));
@@ -209,7 +213,7 @@ function edit() {
     event.stopPropagation();
   });
   main.children[place].querySelector(".texts").replaceWith(box);
-  box.querySelector("textarea").focus();
+  box.querySelector("input, textarea").focus();
 }
 
 const KEYS = {
@@ -241,16 +245,19 @@ let wait = 0;
 form.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(load, 200); });
 form.addEventListener("submit", (event) => event.preventDefault());
 
-const { status, value } = await ask("/api/deck");
+const { status, value } = await ask(`/api/deck${location.search}`);
 if (status === 200) {
-  state.words = value.words;
-  document.documentElement.lang = value.language;
+  Object.assign(state, { words: value.words, choices: value.choices });
+  document.body.append(...Object.entries(value.choices).map(([name, values]) =>
+    make("datalist", { id: `choices-${name}` }, ...values.map((text) => make("option", { value: text })))));
+  document.documentElement.lang = value.shown;
+  main.lang = value.language;
   if (value.language === "ja") delete document.documentElement.dataset.type;
   document.querySelector("#name").textContent = `${value.words.title} — ${value.name}`;
   layFilter();
   await load();
   go(0);
 } else {
-  say(status === 401 ? "Open the whole address that precompute review printed. / precompute review が表示したアドレスを全部開いてください。" : value.error);
+  say(status === 401 ? "Open the whole address that precompute review printed. / precompute review が表示したアドレスを全部開いてください。 / Ouvrez toute l’adresse que precompute review a affichée." : value.error);
   document.body.dataset.ready = "no";
 }
