@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from app.errors import SettingError
 from app.providers import CloudModels, ModelName
 from app.providers.secret import Secret
-from app.store.index import DEFAULT_ORDER
 from app.store.options import StoreOptions
 from app.store.plain import open_file
+from app.store.sources import DEFAULT_ORDER
 
 TIERS = ("exact", "same_hand", "composed", "template")
 # The tiers that ask a model are used only if the operator names them.

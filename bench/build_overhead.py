@@ -20,8 +20,9 @@ from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
 from app.kinds.tasks import Draft, Drafts, Task
 from app.store.entry import Entry
-from app.store.index import DEFAULT_ORDER, IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
+from app.store.sources import DEFAULT_ORDER
 from precompute.cook.cards import CardsCooking
 from precompute.cook.clock import SystemClock
 from precompute.cook.intake import Intake

@@ -25,7 +25,8 @@ from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.tasks import Task
 from app.settings import Settings
 from app.store.entry import Entry
-from app.store.index import Index, IndexWriter
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, log_path
 from bench.load import Request

@@ -23,8 +23,10 @@ import orjson
 import psutil
 
 from app.kinds.cards.deck import Deck
-from app.store.index import Index, IndexWriter, index_path
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
+from app.store.rows import index_path
 from bench import material, servers
 from bench.load import Request, ask
 from bench.servers import PATIENCE, Server

@@ -21,7 +21,7 @@ from app.kinds.decks import load_all
 from app.kinds.kind import AnyDeck
 from app.settings import Settings, unknown_settings
 from app.store.holder import publish
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, log_path
 from precompute.commands.common import (
     context_of,

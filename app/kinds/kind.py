@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from app.kinds.refusal import Refusal
-from app.store.index import IndexedDeck
+from app.store.index_writer import IndexedDeck
 from app.store.key import Query
 
 if TYPE_CHECKING:

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 
 from app.errors import IndexUnusableError, NothingCookedError, StoreError
-from app.store.index import Index, IndexedDeck, IndexReader, IndexWriter, index_path
+from app.store.index import Index, IndexReader
+from app.store.index_writer import IndexedDeck, IndexWriter
 from app.store.log import LogWriter, log_path
 from app.store.options import StoreOptions
+from app.store.rows import index_path
 from app.store.sealed import Identity, identity
 
 # Seconds between two checks for a newly published index; a check costs 2 µs.

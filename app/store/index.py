@@ -11,7 +11,6 @@ import orjson
 
 from app.errors import IndexUnusableError, NothingCookedError
 from app.store.hands import KEY_SIZE, nearest_records
-from app.store.index_writer import IndexedDeck, IndexWriter, log_digest
 from app.store.log import log_path
 from app.store.rows import (
     BODY_START,
@@ -28,18 +27,6 @@ from app.store.rows import (
     variant_of,
 )
 from app.store.sealed import readable
-from app.store.sources import DEFAULT_ORDER
-
-__all__ = [
-    "DEFAULT_ORDER",
-    "Index",
-    "IndexReader",
-    "IndexWriter",
-    "IndexedDeck",
-    "Meta",
-    "index_path",
-    "log_digest",
-]
 
 
 class IndexReader(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,15 +19,12 @@ from app.errors import DamagedLineError, IndexUnusableError, StoreWriteError
 from app.store.answer import exact_body
 from app.store.decision import GONE, GOOD, REOPENED
 from app.store.entry import Bill, is_bill, read_line
-from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
-from app.store.key import HAND, Query
-from app.store.log import appending, entry_at, log_path, read_lines
+from app.store.key import HAND
+from app.store.log import appending, entry_at, log_digest, log_path, read_lines
 from app.store.options import StoreOptions
-from app.store.plain import open_file
 from app.store.rows import (
     BODY_START,
     META_NAME,
-    SUM_SIZE,
     WAITING,
     Meta,
     Origin,
@@ -36,29 +32,14 @@ from app.store.rows import (
     answer_name,
     held_content,
     index_path,
-    position_name,
     row,
 )
 from app.store.sealed import empty_copy, private_copy, publish
 from app.store.sources import DEFAULT_ORDER, rank
+from app.store.stock import Coverage, Play, StockWriter
 
 # Bytes of the log that one transaction adds to the index, and that are held in memory meanwhile.
 _CHUNK = 4 << 20
-_BLOCK = 1 << 20
-
-
-class Coverage(Protocol):
-    """What the index needs to know about the hands of a deck, to count those that are stocked."""
-
-    @property
-    def shape(self) -> str:
-        """A text that changes if cards or phrases change, on which coverage depends."""
-
-    def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
-        """The ids of the phrases of each card of a play, the cards in the query's order.
-
-        None if the query is not a play of this deck.
-        """
 
 
 class IndexedDeck(Protocol):
@@ -71,19 +52,6 @@ class IndexedDeck(Protocol):
     @property
     def coverage(self) -> Coverage | None:
         """What counting stocked hands needs; None if the deck has no hands."""
-
-
-def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
-    """A running 64-bit xxh3 over the log's first `end` bytes, or over all if it is shorter."""
-    digest = xxhash.xxh3_64()
-    try:
-        with open_file(log, "rb", 0) as file:
-            while end > 0 and (block := file.read(min(_BLOCK, end))):
-                digest.update(block)
-                end -= len(block)
-    except FileNotFoundError:
-        pass
-    return digest
 
 
 class _Line(NamedTuple):
@@ -104,14 +72,6 @@ class _Standing(NamedTuple):
     origin: Origin
     body: bytes
     served: bool
-
-
-class _Play(NamedTuple):
-    """An entry of variant 0 for `hands`."""
-
-    hand: bytes
-    key: bytes
-    query: Query
 
 
 class IndexWriter:
@@ -279,14 +239,16 @@ class IndexWriter:
         parsed, plays = self._parse(meta, lines)
         with self._rows.env.begin(write=True) as txn:
             out = self._put_lines(txn, meta, parsed)
-            for hand, group in itertools.groupby(plays, operator.itemgetter(0)):
-                self._put_hand(txn, meta, hand, list(group), out)
+            if self._coverage:
+                stock = StockWriter(self._rows.databases, self._coverage)
+                for hand, group in itertools.groupby(plays, operator.itemgetter(0)):
+                    stock.put(txn, meta, hand, list(group), out)
             meta.generation += 1
             self._write_meta(txn, meta)
         self._digest = digest
         self._published = False
 
-    def _parse(self, meta: Meta, lines: list[tuple[int, bytes]]) -> tuple[list[_Line], list[_Play]]:
+    def _parse(self, meta: Meta, lines: list[tuple[int, bytes]]) -> tuple[list[_Line], list[Play]]:
         """Parse lines and count them in `meta`. Sorted, because LMDB then writes far less."""
         numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
         parsed, plays = [], []
@@ -311,7 +273,7 @@ class IndexWriter:
             tail = exact_body({**record, "response": {}}, query.deck)[1:] if verdict else b""
             parsed.append(_Line(answer_name(key, variant), offset, where, body, verdict, tail))
             if variant == 0 and query.kind == HAND and self._coverage:
-                plays.append(_Play(query.raw_hand_key, key, query))
+                plays.append(Play(query.raw_hand_key, key, query))
             meta.cost_usd += record["cost_usd"]
             meta.paid += record["cost_usd"] > 0
             if usage:
@@ -377,67 +339,6 @@ class IndexWriter:
             meta.held += 1
         value = line.origin.packed() + row(line.name, content)
         txn.put(line.name, value, db=answers if served else held)
-
-    def _put_hand(
-        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[_Play], out: set[bytes]
-    ) -> None:
-        """Bring a hand's records up to some plays, and the stock up to the hand.
-
-        `out` has the names of answers that are not served.
-        """
-        hands = self._rows.databases["hands"]
-        value = bytes(txn.get(hand, b"", db=hands))
-        before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.sorted_picks)])
-        known = {record[:KEY_SIZE] for record in records_of(before)} if value else set()
-        gone = {key for _, key, _ in plays if answer_name(key, 0) in out} if out else set()
-        new = {key: query for _, key, query in plays if key not in gone and key not in known}
-        gone &= known
-        if self._coverage is None or not (new or gone):
-            return
-        kept = before
-        if gone:
-            records = [one for one in records_of(before) if one[:KEY_SIZE] not in gone]
-            kept = before[:1] + b"".join(records)
-            meta.built = ""
-        joined = kept + b"".join([key + query.digests for key, query in new.items()])
-        txn.put(hand, row(hand, joined), db=hands)
-        of_deck = {
-            key: phrases for _, key, query in plays if (phrases := self._coverage.phrase_ids(query))
-        }
-        meta.plays += len(of_deck.keys() & new.keys()) - len(of_deck.keys() & gone)
-        if not of_deck:
-            return
-        phrases = next(iter(of_deck.values()))
-        covered = is_hand_stocked(joined, phrases, meta.radius)
-        if covered != is_hand_stocked(before, phrases, meta.radius):
-            self._put_stock(txn, meta, plays[0].query, phrases, covered=covered)
-
-    def _put_stock(
-        self,
-        txn: lmdb.Transaction,
-        meta: Meta,
-        query: Query,
-        phrases: Sequence[Sequence[str]],
-        *,
-        covered: bool,
-    ) -> None:
-        """Add a hand to the stock once it is covered, and take it out when it no longer is."""
-        stock = self._rows.databases["stock"]
-        cards = orjson.dumps([card for card, _ in query.picks])
-        meta.stocked_plays += math.prod(map(len, phrases)) * (1 if covered else -1)
-        if covered:
-            position = position_name(meta.stocked_hands)
-            txn.put(position, row(position, cards), db=stock)
-            meta.stocked_hands += 1
-            return
-        meta.stocked_hands -= 1
-        # The last hand takes its place, so that the positions stay without a gap.
-        last = position_name(meta.stocked_hands)
-        moved = bytes(txn.get(last, b"", db=stock))[SUM_SIZE:]
-        with txn.cursor(stock) as cursor:
-            place = next(bytes(name) for name, value in cursor if value[SUM_SIZE:] == cards)
-        txn.put(place, row(place, moved), db=stock)
-        txn.delete(last, db=stock)
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
         txn.put(

@@ -27,9 +27,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+import xxhash
+
 from app.errors import DamagedLineError, StoreLockedError, StoreWriteError
 from app.store.entry import Bill, Entry, is_bill
 from app.store.plain import open_file
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,19 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
                 return
             yield offset, line
             offset += len(line)
+
+
+def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
+    """A running 64-bit xxh3 over the log's first `end` bytes, or over all if it is shorter."""
+    digest = xxhash.xxh3_64()
+    try:
+        with open_file(log, "rb", 0) as file:
+            while end > 0 and (block := file.read(min(_BLOCK, end))):
+                digest.update(block)
+                end -= len(block)
+    except FileNotFoundError:
+        pass
+    return digest
 
 
 def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:

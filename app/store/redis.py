@@ -29,8 +29,8 @@ import orjson
 import xxhash
 
 from app.errors import IndexUnusableError, NothingCookedError, SettingError, StoreWriteError
-from app.store.index import Index, IndexReader, log_digest
-from app.store.log import log_path
+from app.store.index import Index, IndexReader
+from app.store.log import log_digest, log_path
 from app.store.rows import SERVED, Meta, answer_name, content_of, position_name, row
 
 if TYPE_CHECKING:

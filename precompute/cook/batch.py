@@ -22,7 +22,7 @@ from app.kinds.refusal import Refusal
 from app.kinds.tasks import Drafts, Task
 from app.providers import Completion, Prompt
 from app.providers.prices import Price
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.sources import is_as_good
 from precompute.cook.clock import Clock

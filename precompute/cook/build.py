@@ -11,8 +11,9 @@ from app.kinds.cards.figures import store
 from app.kinds.tasks import Task
 from app.providers import Model
 from app.providers.prices import Price, load_prices
-from app.store.index import IndexWriter, Meta
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
+from app.store.rows import Meta
 from precompute.cook import cache, dry_run
 from precompute.cook.batch import BatchCook, BatchPace, waiting_job
 from precompute.cook.choose import Choice, choose, make_model, pace_of

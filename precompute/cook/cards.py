@@ -25,9 +25,10 @@ from app.providers import Model, NamedModel
 from app.store.decision import DELETED, WITHDRAWN, Decision
 from app.store.entry import Entry
 from app.store.in_force import rejected_texts
-from app.store.index import IndexWriter, Meta
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, log_path, read_lines
+from app.store.rows import Meta
 from precompute.cook.build import build
 from precompute.cook.choose import Choice
 from precompute.cook.cost import estimator

@@ -16,7 +16,7 @@ from app.kinds.tasks import Author, Draft, Drafts, Task
 from app.providers.prices import Price
 from app.providers.reply import cleaned_text
 from app.store.entry import Bill, Entry, Usage
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from app.store.plain import open_file

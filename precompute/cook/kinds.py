@@ -20,9 +20,10 @@ from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Provider, Refusals, Task
 from app.providers import Completion, Model, Prompt
 from app.store.entry import Entry
-from app.store.index import IndexedDeck, IndexWriter, Meta
+from app.store.index_writer import IndexedDeck, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
+from app.store.rows import Meta
 from precompute.cook.choose import Choice
 from precompute.cook.cost import Estimator
 from precompute.cook.progress import Show

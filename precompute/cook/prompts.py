@@ -26,9 +26,10 @@ from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel, Prompt
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
-from app.store.index import IndexWriter, Meta
+from app.store.index_writer import IndexWriter
 from app.store.key import PROMPT, Query
 from app.store.log import LogWriter
+from app.store.rows import Meta
 from precompute.cook.build import build
 from precompute.cook.choose import Choice as Chosen
 from precompute.cook.cost import estimator

@@ -33,8 +33,6 @@ from precompute.cook.progress import Show
 from precompute.cook.report import Report
 from precompute.plan.strategies import Job
 
-__all__ = ["Pace", "Report", "Runner"]
-
 # Requests without any reply that a run may repeat beyond its budget, so that a small plan outlasts
 # an overloaded service.
 _MORE_REPEATS = 8

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from app.errors import BundleError, OperatorError
 from app.kinds.decks import load_all
 from app.settings import Settings
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import Damage, LogWriter, read_log
 from app.store.plain import open_file
 from precompute.event.manifest import (

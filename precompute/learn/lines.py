@@ -11,7 +11,7 @@ from app.kinds.chat.gate import TEXT, ChatGate
 from app.ledger.misses import read_ledger
 from app.store.entry import Entry
 from app.store.in_force import rejected_texts
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import counts, table

@@ -10,7 +10,7 @@ from app.kinds.prompts.recordings import recordings_folder
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import publish
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, Record, log_path, read_log
 
 

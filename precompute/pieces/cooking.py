@@ -9,7 +9,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import FORMS_FILE
 from app.kinds.tasks import Task
 from app.providers import Model, NamedModel
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
 from precompute.cook import dry_run
 from precompute.cook.choose import Choice, choose, group, make_model, pace_of

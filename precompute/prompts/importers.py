@@ -33,7 +33,7 @@ from app.kinds.reading import json_lines, text_of
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import publish
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, Record, read_log
 from precompute.prompts.bodies import read_sent
 

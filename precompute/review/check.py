@@ -16,9 +16,10 @@ from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE
 from app.settings import Settings
 from app.store.in_force import in_force
-from app.store.index import Index, Meta, log_digest
-from app.store.log import Record, damaged_lines, log_path, read_log
+from app.store.index import Index
+from app.store.log import Record, damaged_lines, log_digest, log_path, read_log
 from app.store.options import StoreOptions
+from app.store.rows import Meta
 
 # The greatest number of damaged lines that are listed.
 MOST_LINES = 20

@@ -19,7 +19,7 @@ from app.kinds.kind import AnyDeck
 from app.store.decision import DELETED
 from app.store.entry import Bill, Entry, Usage, is_bill
 from app.store.in_force import in_force, rejected_texts
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, Record, log_path, read_lines, read_log
 from app.store.options import StoreOptions
 from precompute.cook.near_copy import near_copy_path

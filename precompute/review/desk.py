@@ -29,7 +29,7 @@ from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN,
 from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.in_force import InForce, rejected_of
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import Record, append_beside, log_path, read_log
 from app.store.sealed import Identity, identity
 from app.store.sources import EDITED

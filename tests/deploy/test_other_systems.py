@@ -11,7 +11,7 @@ import pytest
 
 from app.kinds.cards.deck import Deck
 from app.kinds.decks import load_all
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.log import Damage, LogWriter, log_path, read_log
 from precompute.cook.kinds import cooking_of
 from tests.making import REPO, Precompute, serving

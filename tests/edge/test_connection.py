@@ -17,9 +17,10 @@ import orjson
 import pytest
 
 from app.edge import serving
-from app.edge.serving import Bodies, Held, RsgiApplication
+from app.edge.bodies import Bodies, Held
+from app.edge.serving import RsgiApplication
 from app.settings import Settings
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from app.web.service import MAX_BODY, Service

@@ -37,7 +37,8 @@ from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.entry import Entry
-from app.store.index import Index, IndexWriter
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, entry_at, log_path
 from app.web.service import Service

@@ -22,8 +22,9 @@ from flask.testing import FlaskClient
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.start import main
-from app.store.index import Index, index_path
+from app.store.index import Index
 from app.store.key import Query
+from app.store.rows import index_path
 from app.web.app import create_app
 from tests.conftest import Serve
 from tests.making import (

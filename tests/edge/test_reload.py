@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.kinds.cards.deck import Deck
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from tests.conftest import Serve

@@ -15,7 +15,7 @@ from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import IndexHolder
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from tests.conftest import Serve

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.edge.serving import Places
+from app.edge.wsgi import Places
 from tests.conftest import Serve
 from tests.loops import run
 

@@ -16,9 +16,11 @@ import click
 import orjson
 import pytest
 
-from app.store.index import Index, IndexWriter, index_path
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
+from app.store.rows import index_path
 from precompute.cli import cli, main
 from tests.making import DECKS, REPO, Precompute, entry, environment, row, small_deck, write_json
 

@@ -20,10 +20,11 @@ from app.store.answer import exact_body
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN, Decision
 from app.store.entry import Bill, Entry, Usage
 from app.store.in_force import in_force, rejected_texts
-from app.store.index import DEFAULT_ORDER, Index, IndexWriter
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, append_beside, log_path
 from app.store.options import StoreOptions
-from app.store.sources import EDITED
+from app.store.sources import DEFAULT_ORDER, EDITED
 from precompute.cook.refresh import served_entries
 from precompute.plan.strategies import plan_stock
 from precompute.review.compact import compact

@@ -19,10 +19,11 @@ from app.settings import Settings
 from app.store import sealed
 from app.store.entry import Entry
 from app.store.holder import bring_up as start
-from app.store.index import Index, IndexWriter, index_path
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, Record, damaged_lines, log_path, read_log
-from app.store.rows import Rows, answer_name
+from app.store.rows import Rows, answer_name, index_path
 from app.store.sealed import private_copy, publish
 from tests.conftest import Serve
 from tests.making import Precompute, bodies, entry, game_body, row, small_deck, wait_for

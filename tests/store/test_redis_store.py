@@ -18,7 +18,8 @@ from app.errors import IndexUnusableError, StoreWriteError
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Card, Deck
 from app.store.decision import APPROVED, DELETED, REJECTED, Decision
-from app.store.index import Index, IndexReader, IndexWriter
+from app.store.index import Index, IndexReader
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from precompute.plan.strategies import plan_stock

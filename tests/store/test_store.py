@@ -30,7 +30,8 @@ from app.settings import Settings
 from app.store.entry import Entry, Usage, seal, unseal
 from app.store.hands import records_of
 from app.store.holder import LOOK_EVERY, IndexHolder
-from app.store.index import DEFAULT_ORDER, Index, IndexWriter, index_path
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query, phrase_hash
 from app.store.log import (
     Damage,
@@ -41,6 +42,8 @@ from app.store.log import (
     log_path,
     read_log,
 )
+from app.store.rows import index_path
+from app.store.sources import DEFAULT_ORDER
 from tests.making import bodies, entry, small_deck
 
 ROOT = os.geteuid() == 0

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from app.kinds.cards.deck import Deck
-from app.store.index import Meta
 from app.store.plain import open_file
+from app.store.rows import Meta
 
 
 def rehearsal_path(store_folder: Path, deck: str) -> Path:

@@ -24,9 +24,9 @@ from app.ledger.misses import Ledger, MissCounts
 from app.ledger.votes import VoteBox, VoteCounts
 from app.store.answer import WHOLE_TIERS, Answer
 from app.store.holder import IndexHolder
-from app.store.index import Meta
 from app.store.key import Query
 from app.store.log import log_path
+from app.store.rows import Meta
 from app.store.sealed import identity
 
 MOST_WANTED = 10

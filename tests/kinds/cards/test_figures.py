@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
-from app.store.index import IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from precompute.plan.covering import covering

@@ -20,10 +20,11 @@ from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import build_ladder
 from app.settings import Settings
 from app.store.entry import Entry
-from app.store.index import Index, IndexWriter, index_path
+from app.store.index import Index
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
-from app.store.rows import Rows, answer_name
+from app.store.rows import Rows, answer_name, index_path
 from app.store.sealed import private_copy
 from app.store.sealed import publish as seal
 from precompute.cli import main

@@ -14,8 +14,8 @@ import httpx
 
 from app.store.entry import Entry
 from app.store.in_force import in_force
-from app.store.index import DEFAULT_ORDER
 from app.store.log import LogWriter, log_path
+from app.store.sources import DEFAULT_ORDER
 from tests.making import DECKS, PATIENCE, Precompute, wait_for
 
 

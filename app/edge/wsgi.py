@@ -1,0 +1,223 @@
+"""Answering requests by a WSGI application (PEP 3333) in threads, in turns of their clients."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import sys
+import urllib.parse
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
+from werkzeug.wsgi import FileWrapper
+
+from app.web.access import client_address
+
+Transport = Any
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class Places:
+    """Admits a number of requests at a time; waiting clients take turns.
+
+    (In order of arrival, one request of a client would wait for 5,000 of another client.)
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, client: str) -> None:
+        """Wait until a request of `client` is admitted."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give()
+            raise
+
+    def give(self) -> None:
+        """End a request, and admit one of the client whose turn it is."""
+        while self._waiting:
+            client, turns = next(iter(self._waiting.items()))
+            del self._waiting[client]
+            turn = turns.popleft()
+            if turns:
+                self._waiting[client] = turns
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class InThreads:
+    """Answers requests by a WSGI application in threads. `proxies` is TSUKURIOKI_PROXIES."""
+
+    def __init__(self, app: Wsgi, threads: int, proxies: int) -> None:
+        self._app = app
+        self._proxies = proxies
+        self._threads = ThreadPoolExecutor(threads, "answer")
+        self._places = Places(threads)
+
+    async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
+        """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
+        loop = asyncio.get_running_loop()
+        environ = wsgi_environ(scope, body)
+        await self._places.take(self._client(environ))
+        try:
+            await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
+        finally:
+            self._places.give()
+
+    def _client(self, environ: Environ) -> str:
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if not 0 < self._proxies <= len(forwarded):
+            return client_address(environ)
+        return client_address({"REMOTE_ADDR": forwarded[-self._proxies].strip()})
+
+    def _answer(
+        self, environ: Environ, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        begun, file = _Start(), _FileWrapper()
+        parts = self._app({**environ, "wsgi.file_wrapper": file}, begun)
+        span = begun.span() if file.path and environ["REQUEST_METHOD"] == "GET" else None
+        try:
+            if span:
+                # Granian reads the file while it sends it, so that it is not held in memory.
+                protocol.response_file_range(begun.status, begun.headers, file.path, *span)
+            elif begun.whole(environ):
+                protocol.response_bytes(begun.status, begun.headers, b"".join(parts))
+            else:
+                self._stream(begun, parts, protocol, loop)
+        finally:
+            close = getattr(parts, "close", None)
+            if close:
+                close()
+
+    def _stream(
+        self,
+        begun: _Start,
+        parts: Iterable[bytes],
+        protocol: HTTPProtocol,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        transport: Transport = protocol.response_stream(begun.status, begun.headers)
+        for part in parts:
+            if part:
+                asyncio.run_coroutine_threadsafe(_sent(transport, part), loop).result()
+
+
+async def _sent(transport: Transport, part: bytes) -> None:
+    await transport.send_bytes(part)
+
+
+class _Start:
+    """WSGI's `start_response`, which keeps status and headers."""
+
+    status = 500
+    headers: list[tuple[str, str]]
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self.status = int(status[:3])
+        self.headers = lower(headers)
+
+    def whole(self, environ: Environ) -> bool:
+        """Whether to send the response at once; one without a length is sent as it is made."""
+        if environ["REQUEST_METHOD"] == "HEAD" or self.status in (204, 304):
+            return True
+        return any(name == "content-length" for name, _ in self.headers)
+
+    def span(self) -> tuple[int, int] | None:
+        """The offsets at which the response's part of a file begins and ends; None if unknown."""
+        headers = dict(self.headers)
+        if self.status == HTTPStatus.OK and "content-length" in headers:
+            return 0, int(headers["content-length"])
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", headers.get("content-range", ""))
+        return (int(found[1]), int(found[2]) + 1) if found else None
+
+
+class _FileWrapper:
+    """WSGI's `wsgi.file_wrapper` for one request, which keeps the path of the file that is sent."""
+
+    path = ""
+
+    def __call__(self, file: Any, size: int = 8192) -> FileWrapper:
+        # WhiteNoise wraps a part of a file. The name is a number if it was opened by a descriptor.
+        name = getattr(getattr(file, "fileobj", file), "name", None)
+        self.path = name if isinstance(name, str) else ""
+        return FileWrapper(file, size)
+
+
+def lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers with their names in small letters, as RSGI wants them."""
+    return [(name.lower(), value) for name, value in headers]
+
+
+def wsgi_environ(scope: Scope, body: bytes) -> Environ:
+    """The WSGI environment (PEP 3333) of a request."""
+    server, client = _address(scope.server), _address(scope.client)
+    environ: Environ = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        # WSGI hands UTF-8 over as Latin-1.
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server.host,
+        "SERVER_PORT": server.port,
+        "SERVER_PROTOCOL": "HTTP/1.0" if scope.http_version == "1" else "HTTP/1.1",
+        "REMOTE_ADDR": client.host,
+        "REMOTE_PORT": client.port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    _add_headers(environ, scope)
+    if environ.pop("HTTP_CONTENT_LENGTH", None) is not None or body:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    return environ
+
+
+def _add_headers(environ: Environ, scope: Scope) -> None:
+    """Add a request's headers.
+
+    Those with an underscore in their names are left out: in WSGI, `X_Forwarded_For` would be the
+    same as the header that a proxy writes.
+    """
+    for name, value in scope.headers.items():
+        if "_" not in name:
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            joint = "; " if name == "cookie" else ","
+            environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if "HTTP_CONTENT_TYPE" in environ:
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+    if scope.authority is not None:
+        # A request for an absolute URL names its host there (RFC 9112, 3.2.2).
+        environ["HTTP_HOST"] = scope.authority
+
+
+class _Address(NamedTuple):
+    host: str
+    port: str
+
+
+def _address(text: str) -> _Address:
+    """Parse an address of granian's: `127.0.0.1:8000` or `[::1]:8000`."""
+    found = urllib.parse.urlsplit(f"//{text}")
+    return _Address(found.hostname or "", str(found.port or ""))
