@@ -16,7 +16,7 @@ import httpx
 import orjson
 import pytest
 
-from app.edge import serving
+from app.edge import bodies
 from app.edge.bodies import Bodies, Held
 from app.edge.serving import RsgiApplication
 from app.settings import Settings
@@ -262,7 +262,7 @@ def test_long_bodies_have_room_for_so_many_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long body for which there is no room is to be sent again in a second; the others go on."""
-    monkeypatch.setattr(serving, "MOST_HELD", 5 * MAX_BODY)
+    monkeypatch.setattr(bodies, "MOST_HELD", 5 * MAX_BODY)
     application = RsgiApplication(*service_in(tmp_path))
     text = "x" * (4 * MAX_BODY)
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
