@@ -22,17 +22,17 @@ Judge = Callable[[str], Refusal | None]
 ReturnT = TypeVar("ReturnT")
 
 
-def hidden(pieces: Generator[str, None, ReturnT]) -> Generator[str, None, ReturnT]:
-    """The same with each piece empty, for a text that must not be shown before it is complete."""
+def hidden(chunks: Generator[str, None, ReturnT]) -> Generator[str, None, ReturnT]:
+    """The same with each chunk empty, for a text that must not be shown before it is complete."""
     try:
         while True:
-            next(pieces)
+            next(chunks)
             yield ""
     except StopIteration as stop:
         returned: ReturnT = stop.value
         return returned
     finally:
-        pieces.close()
+        chunks.close()
 
 
 class Judges(NamedTuple):
@@ -73,7 +73,7 @@ class Engine(NamedTuple):
         judges: Judges = NO_JUDGES,
         billed: Callable[[Finish], None] | None = None,
     ) -> Generator[str, None, Written | None]:
-        """The pieces of a reply; returns the reply, or None if it failed or was refused.
+        """The chunks of a reply; returns the reply, or None if it failed or was refused.
 
         The reason for None is noted under `tier`. `key` is what makes two requests the same: they
         get one reply if they are asked at the same time, and none if the gate refused it a short
@@ -86,19 +86,19 @@ class Engine(NamedTuple):
         if self.refused_before(tier, key):
             return None
         text = ""
-        pieces = self.replies.relay(self.model, ask, self.limit, key)
+        chunks = self.replies.relay(self.model, ask, self.limit, key)
         try:
-            for piece in pieces:
-                if isinstance(piece, Finish):
-                    return self._whole(tier, key, Written(text.strip(), piece), judges, billed)
-                text += piece
-                if piece and self._refused(tier, key, judges.part, text.strip()):
+            for chunk in chunks:
+                if isinstance(chunk, Finish):
+                    return self._whole(tier, key, Written(text.strip(), chunk), judges, billed)
+                text += chunk
+                if chunk and self._refused(tier, key, judges.part, text.strip()):
                     return None
-                yield piece
+                yield chunk
         except ModelFaultError as fault:
             self._faulted(tier, fault)
         finally:
-            pieces.close()
+            chunks.close()
         return None
 
     def refused_before(self, tier: str, key: Hashable) -> bool:

@@ -1,6 +1,6 @@
 """The ladder: tiers are asked in order until one answers, in the same way for every kind of deck.
 
-A tier's `reply` is a generator: it yields the pieces of its answer as a model writes them (empty
+A tier's `reply` is a generator: it yields the chunks of its answer as a model writes them (empty
 ones while it waits) and returns the answer, or None if it has none. Tiers that do not ask a model
 yield nothing.
 """
@@ -17,13 +17,13 @@ AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
 class Delta(NamedTuple):
-    """A piece of a model's answer; empty while the model is waited for."""
+    """A chunk of a model's answer; empty while the model is waited for."""
 
     text: str
 
 
 class Discard(NamedTuple):
-    """Takes back the pieces of a tier's answer: it was refused, or its model failed."""
+    """Takes back the chunks of a tier's answer: it was refused, or its model failed."""
 
     tier: str
 
@@ -35,7 +35,7 @@ class Tier(Protocol[RequestT_contra, AnswerT_co]):
     slow: bool
 
     def reply(self, request: RequestT_contra) -> Generator[str, None, AnswerT_co | None]:
-        """The pieces of an answer; returns the answer, or None if this tier has none."""
+        """The chunks of an answer; returns the answer, or None if this tier has none."""
 
 
 class Ladder(Generic[RequestT, AnswerT]):
@@ -51,16 +51,16 @@ class Ladder(Generic[RequestT, AnswerT]):
         """
         for tier in self.tiers:
             shown = False
-            pieces = tier.reply(request)
+            chunks = tier.reply(request)
             try:
                 while True:
-                    piece = next(pieces)
-                    shown = shown or bool(piece)
-                    yield Delta(piece)
+                    chunk = next(chunks)
+                    shown = shown or bool(chunk)
+                    yield Delta(chunk)
             except StopIteration as stop:
                 answer: AnswerT | None = stop.value
             finally:
-                pieces.close()
+                chunks.close()
             if answer is not None:
                 return answer
             if shown:
@@ -70,10 +70,10 @@ class Ladder(Generic[RequestT, AnswerT]):
     def answer(self, request: RequestT) -> AnswerT | None:
         """The answer, once it is complete; None if no tier has one."""
         for tier in self.tiers:
-            pieces = tier.reply(request)
+            chunks = tier.reply(request)
             try:
                 while True:
-                    next(pieces)
+                    next(chunks)
             except StopIteration as stop:
                 if stop.value is not None:
                     found: AnswerT = stop.value

@@ -118,7 +118,7 @@ class Gemini:
             request.extensions["trace"] = abort.trace
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply as they are written. Raises ProviderError."""
+        """The chunks of a reply as they are written. Raises ProviderError."""
         check_model(self.service.key, ask.model)
         self._streamed.abort = abort
         usage, reason, model = Usage(), "", ask.model

@@ -26,7 +26,7 @@ class LazyModel:
         self._lock = threading.Lock()
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply as they are written. Raises ProviderError."""
+        """The chunks of a reply as they are written. Raises ProviderError."""
         with self._lock:
             if self.made is None:
                 self._knock()

@@ -127,7 +127,7 @@ class Ollama:
         return read.completion(self.model)
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply as they are written. Raises ProviderError."""
+        """The chunks of a reply as they are written. Raises ProviderError."""
         self._last.streamed = ask.seconds, abort
         system = [{"role": "system", "content": ask.system}] if ask.system else []
         try:

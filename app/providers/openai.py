@@ -154,7 +154,7 @@ class OpenAICompatible:
         )
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply as they are written. Raises ProviderError.
+        """The chunks of a reply as they are written. Raises ProviderError.
 
         If the server does not say how many tokens it used, they are estimated.
         """
@@ -168,9 +168,9 @@ class OpenAICompatible:
                     if not part.choices:
                         continue
                     reason = part.choices[0].finish_reason or reason
-                    if piece := part.choices[0].delta.content:
-                        text += piece
-                        yield piece
+                    if chunk := part.choices[0].delta.content:
+                        text += chunk
+                        yield chunk
         finally:
             self._streamed.abort = None
         if reason not in ("stop", "length"):

@@ -93,7 +93,7 @@ class ChatModel(Protocol):
     name: str
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply as they are written, a `Finish` last. Raises ProviderError."""
+        """The chunks of a reply as they are written, a `Finish` last. Raises ProviderError."""
 
 
 class ReplyLimit(Protocol):
@@ -138,9 +138,9 @@ class SharedReplies:
     def relay(
         self, model: ChatModel, ask: Ask, limit: ReplyLimit, key: Hashable
     ) -> Generator[str | Finish, None, None]:
-        """The pieces of a reply, with empty ones while it waits, a `Finish` last.
+        """The chunks of a reply, with empty ones while it waits, a `Finish` last.
 
-        If a reply to the same `key` is being written, its pieces are given. Raises ModelFaultError:
+        If a reply to the same `key` is being written, its chunks are given. Raises ModelFaultError:
         `busy` if `limit` allows no further reply, `timeout` at the deadline, or the reason of the
         model's ProviderError.
         """
@@ -165,13 +165,13 @@ class SharedReplies:
 def _written(
     model: ChatModel, ask: Ask, abort: Abort, limit: ReplyLimit
 ) -> Generator[str, None, Finish]:
-    """The pieces of a reply; returns its end. Raises ModelFaultError."""
+    """The chunks of a reply; returns its end. Raises ModelFaultError."""
     try:
         with closing(model.stream(ask, abort)) as written:
-            for piece in whole_characters(written):
-                if isinstance(piece, Finish):
-                    return piece
-                yield piece
+            for chunk in whole_characters(written):
+                if isinstance(chunk, Finish):
+                    return chunk
+                yield chunk
     except ProviderError as error:
         raise ModelFaultError(error.reason, str(error)) from None
     except Exception as error:  # whatever a client library raises, the next tier must answer
@@ -184,20 +184,20 @@ def _written(
     raise ModelFaultError("cut", "the reply ended in the middle")
 
 
-def whole_characters(pieces: Iterable[str | Finish]) -> Iterator[str | Finish]:
-    """The same with pieces of whole characters, which can be encoded.
+def whole_characters(chunks: Iterable[str | Finish]) -> Iterator[str | Finish]:
+    """The same with chunks of whole characters, which can be encoded.
 
-    JSON can cut a character of two UTF-16 units (most emoji) over two pieces: its first half waits
+    JSON can cut a character of two UTF-16 units (most emoji) over two chunks: its first half waits
     for the second. A half without the other becomes U+FFFD, which every gate refuses.
     """
     held = ""
-    for piece in pieces:
-        if isinstance(piece, Finish):
+    for chunk in chunks:
+        if isinstance(chunk, Finish):
             if held:
                 yield "\ufffd"
-            yield piece
+            yield chunk
             return
-        text = held + piece
+        text = held + chunk
         held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         text = text[: len(text) - len(held)]
         if text:

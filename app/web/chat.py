@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 MAX_NAME = 20
 # Seconds after which a character says something while a model has not begun to answer.
 FILLER_AFTER = 0.6
-# Pieces of a stored line that are streamed in a second.
+# Chunks of a stored line that are streamed in a second.
 PIECES_A_SECOND = 10
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -295,7 +295,7 @@ def events(
 
 
 class _Filler:
-    """Gives a line once, when the first piece of an answer is late."""
+    """Gives a line once, when the first chunk of an answer is late."""
 
     def __init__(self, served: ServedChat, turn: Turn, clock: Callable[[], float]) -> None:
         self._served, self._turn, self._clock = served, turn, clock
@@ -344,7 +344,7 @@ def _answer_events(
 
 
 def _paced(text: str, pace: int, wait: Callable[[float], object]) -> Iterator[bytes]:
-    """A finished text in pieces, as if it were being written; the rest at once if `wait` is true."""
+    """A finished text in chunks, as if it were being written; the rest at once if `wait` is true."""
     step = max(1, pace // PIECES_A_SECOND) if pace else len(text)
     start = 0
     while start < len(text):

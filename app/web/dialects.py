@@ -17,7 +17,7 @@ from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiE
 from app.kinds.chat.service import MAX_ID
 from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
-from app.kinds.prompts.reply import NEAR, Asked, Piece, Reply, ReplyReader
+from app.kinds.prompts.reply import NEAR, Asked, Chunk, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
 from app.web.models import Model, Models
@@ -168,7 +168,7 @@ def answer(
         response.headers.extend(headers)
         return response
     if wire.stream:
-        # At once: each piece that is sent by itself costs a thread some 50 µs.
+        # At once: each chunk that is sent by itself costs a thread some 50 µs.
         whole = b"".join(_streamed(codec, given.events, wire, stamp))
     else:
         reply = given.whole()
@@ -183,7 +183,7 @@ def answer(
     return Response(whole, headers=headers)
 
 
-Events = Generator[Piece, None, Reply]
+Events = Generator[Chunk, None, Reply]
 
 
 def _streamed(codec: Codec, events: Events, wire: Wire, stamp: Stamp) -> Iterator[bytes]:

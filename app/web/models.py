@@ -23,7 +23,7 @@ from app.kinds.ladder import Delta, Discard
 from app.kinds.prompts.deck import RECORDED
 from app.kinds.prompts.dialects.ollama import bare_name
 from app.kinds.prompts.dialects.wire import bad_field
-from app.kinds.prompts.reply import About, Answer, Asked, Choice, Piece, Reply, Tokens
+from app.kinds.prompts.reply import About, Answer, Asked, Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.prompts.service import ServedPrompts
 from app.providers.tokens import estimate_tokens
@@ -75,31 +75,31 @@ class CharacterModel:
         """Her answer. A message of the request counts as said by the user if its role is `user`."""
         served = self._served
         turn = served.with_care(self._turn(asked))
-        pieces: list[str] = []
+        chunks: list[str] = []
         for event in served.answer(turn):
             if isinstance(event, Delta):
-                pieces.append(event.text)
+                chunks.append(event.text)
             elif isinstance(event, Discard):
                 # These protocols cannot take back what was sent, and a refused line must not be
-                # read: pieces are held until the tier's whole answer has passed the gate.
-                pieces.clear()
+                # read: chunks are held until the tier's whole answer has passed the gate.
+                chunks.clear()
             else:
                 reply = event
         key = turn.deck.message_query(turn.character, turn.text).key
         whole = _whole_reply(asked.request, [reply.text], reply.model)
-        written = "".join(pieces) == reply.text
+        written = "".join(chunks) == reply.text
         pace = self._pace if asked.stream and not written else 0
         return Answer(
-            About(reply.tier, key), self._events(whole, pieces if written else None, pace)
+            About(reply.tier, key), self._events(whole, chunks if written else None, pace)
         )
 
     def _events(
-        self, reply: Reply, pieces: list[str] | None, pace: int
-    ) -> Generator[Piece, None, Reply]:
-        for number, piece in enumerate(_pieces(reply, pieces)):
+        self, reply: Reply, chunks: list[str] | None, pace: int
+    ) -> Generator[Chunk, None, Reply]:
+        for number, chunk in enumerate(_chunks(reply, chunks)):
             if pace and number:
-                self._sleep(len(piece.text) / pace)
-            yield piece
+                self._sleep(len(chunk.text) / pace)
+            yield chunk
         return reply
 
     def _turn(self, asked: Asked) -> Turn:
@@ -126,10 +126,10 @@ class CharacterModel:
         )
 
 
-def _pieces(reply: Reply, texts: list[str] | None) -> Iterator[Piece]:
+def _chunks(reply: Reply, texts: list[str] | None) -> Iterator[Chunk]:
     if texts is None:
-        return reply.pieces()
-    return (Piece(0, text) for text in texts if text)
+        return reply.chunks()
+    return (Chunk(0, text) for text in texts if text)
 
 
 def _no_embedding(about: str) -> RequestError:
@@ -188,8 +188,8 @@ def _text(value: Mapping[str, object]) -> str:
     return orjson.dumps(value).decode()
 
 
-def _at_once(reply: Reply) -> Generator[Piece, None, Reply]:
-    yield from reply.pieces()
+def _at_once(reply: Reply) -> Generator[Chunk, None, Reply]:
+    yield from reply.chunks()
     return reply
 
 

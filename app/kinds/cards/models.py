@@ -86,7 +86,7 @@ class ModelTier:
         self._small = None if setup.whole else SmallWriter(deck, model)
 
     def reply(self, request: Play) -> Generator[str, None, Answer | None]:
-        """Yields empty pieces only, because an incomplete poem cannot be judged."""
+        """Yields empty chunks only, because an incomplete poem cannot be judged."""
         key = request.query.key, request.variant
         body = self._fresh.get(key)
         if body is None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from app.kinds.chat.empty import says_nothing
 from app.kinds.chat.gate import ChatGate, Spoken
-from app.kinds.chat.turn import Pieces, Reply, Turn, system_prompt
+from app.kinds.chat.turn import Reply, ReplyStream, Turn, system_prompt
 from app.kinds.chat.vetted import RulesTier
 from app.kinds.engine import Engine, Judges, Written, hidden
 from app.providers.relay import Ask
@@ -94,7 +94,7 @@ class LocalTier(ModelTier):
         self._by = by
         self._last = last
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """An answer to the message."""
         limits = self._limits
         messages = (*_examples(turn), *turn.history(limits.messages, limits.characters))
@@ -104,7 +104,7 @@ class LocalTier(ModelTier):
             self._by.engine.note(self.name, "given" if self._last else "gate", empty)
         return None if empty and not self._last else self._reply(written)
 
-    def varied(self, turn: Turn, line: str) -> Pieces:
+    def varied(self, turn: Turn, line: str) -> ReplyStream:
         """A variation of a line, which is shown only when it is complete and judged."""
         asked = {"role": "user", "content": f"{turn.deck.vary}\n{line}"}
         facts = self._facts(turn, original=line)
@@ -141,7 +141,7 @@ class VariedTier:
         self._rules = rules
         self._local = local
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """The next line for the main intent, varied if possible."""
         line = self._rules.answer(turn)
         if line is None or turn.grave or line.asks:
@@ -162,7 +162,7 @@ class CloudTier(ModelTier):
         self._cheap = cheap
         self._strong = strong
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """An answer to the message, and whether it may be learned."""
         importance = turn.deck.importance.of(turn.signals)
         strong = importance >= turn.deck.importance.threshold

@@ -149,7 +149,7 @@ class Reply(NamedTuple):
     why: Mapping[str, Any] = {}
 
 
-Pieces = Generator[str, None, Reply | None]
+ReplyStream = Generator[str, None, Reply | None]
 ChatTier = Tier[Turn, Reply]
 
 

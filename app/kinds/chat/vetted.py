@@ -15,7 +15,7 @@ from app.kinds.chat.message import normalise
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import OPENER, number
-from app.kinds.chat.turn import Pieces, Reply, Turn
+from app.kinds.chat.turn import Reply, ReplyStream, Turn
 from app.ledger.state import KeyedValues
 from app.store.index import IndexSource
 
@@ -31,7 +31,7 @@ class LearnedTier:
     def __init__(self, index: IndexSource) -> None:
         self._index = index
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """The learned answer; None if there is none or the message is grave."""
         index = self._index()
         if index is None or turn.grave:
@@ -57,7 +57,7 @@ class RulesTier:
         self._state = state
         self._gate = gate
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """The next line for the main intent."""
         return self.answer(turn)
         yield
@@ -202,7 +202,7 @@ class FallbackTier:
     def __init__(self, rules: RulesTier) -> None:
         self._rules = rules
 
-    def reply(self, turn: Turn) -> Pieces:
+    def reply(self, turn: Turn) -> ReplyStream:
         """The next such line."""
         return self.next(turn)
         yield

@@ -1,7 +1,7 @@
 """A model's reply, in a form that no client's protocol (dialect) shows in, and how it is stored.
 
-A reply that was recorded from a stream has the pieces in which it came and when they came; every
-reply can be sent as a stream (`Reply.pieces`) and as a whole, however it was recorded.
+A reply that was recorded from a stream has the chunks in which it came and when they came; every
+reply can be sent as a stream (`Reply.chunks`) and as a whole, however it was recorded.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ EXACT: Tier = "exact"
 NEAR: Tier = "near"
 ASKED: Tier = "recorded"
 
-# What a reply without recorded pieces is cut into when it is streamed: words with the space before
+# What a reply without recorded chunks is cut into when it is streamed: words with the space before
 # them; of scripts without spaces, a few characters.
 _WORD = re.compile(r"\s*\S{1,12}|\s+")
 
 
-class Piece(NamedTuple):
-    """A piece of a streamed reply.
+class Chunk(NamedTuple):
+    """A chunk of a streamed reply.
 
     `choice` is the number of the choice that it continues; `at` the milliseconds since the request.
     `call` is the number of a tool call, of whose arguments, as JSON text, `text` is a fragment; the
@@ -68,7 +68,7 @@ NO_TOKENS = Tokens()
 class Reply:
     """A whole reply. `model` is what the upstream said that it ran.
 
-    `embeddings` are those of the request's inputs, in order. `pace` are the pieces as they came,
+    `embeddings` are those of the request's inputs, in order. `pace` are the chunks as they came,
     empty if the reply did not come as a stream. `not_kept` is why a reply that was just asked upstream is
     not recorded, empty if it is; the store does not have it.
     """
@@ -77,20 +77,20 @@ class Reply:
     model: str = ""
     usage: Tokens = NO_TOKENS
     embeddings: tuple[tuple[float, ...], ...] = ()
-    pace: tuple[Piece, ...] = ()
+    pace: tuple[Chunk, ...] = ()
     not_kept: str = ""
 
-    def pieces(self) -> Iterator[Piece]:
-        """The pieces in which to stream it: as they came, else words."""
+    def chunks(self) -> Iterator[Chunk]:
+        """The chunks in which to stream it: as they came, else words."""
         return iter(self.pace) if self.pace else self._cut()
 
-    def _cut(self) -> Iterator[Piece]:
+    def _cut(self) -> Iterator[Chunk]:
         for number, choice in enumerate(self.choices):
             for word in _WORD.findall(choice.text):
-                yield Piece(number, word)
+                yield Chunk(number, word)
             for place, call in enumerate(choice.tool_calls):
                 arguments = json.dumps(call.arguments, ensure_ascii=False)
-                yield Piece(number, arguments, 0.0, place, call.name, call.id)
+                yield Chunk(number, arguments, 0.0, place, call.name, call.id)
 
     def to_text(self) -> str:
         """The reply as the store keeps it, a text of JSON."""
@@ -109,7 +109,7 @@ class Reply:
         if self.embeddings:
             members["embeddings"] = self.embeddings
         if self.pace:
-            members["pace"] = [tuple(piece) for piece in self.pace]
+            members["pace"] = [tuple(chunk) for chunk in self.pace]
         return orjson.dumps(members).decode()
 
     @classmethod
@@ -124,12 +124,12 @@ class Reply:
             model=value["model"],
             usage=Tokens(*value["usage"]),
             embeddings=tuple(map(tuple, value.get("embeddings", ()))),
-            pace=tuple(Piece(*one) for one in value.get("pace", ())),
+            pace=tuple(Chunk(*one) for one in value.get("pace", ())),
         )
 
 
 class About(NamedTuple):
-    """What an answer says of itself, known before its first piece.
+    """What an answer says of itself, known before its first chunk.
 
     `tier` is exact, near, recorded (just asked upstream), or one of another kind's; `key` the key of the stored entry;
     `distance` how far a near answer's request is from the one asked, from 0 to 1.
@@ -142,14 +142,14 @@ class About(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a request: `events` yields pieces if they were asked for; it returns the reply.
+    """An answer to a request: `events` yields chunks if they were asked for; it returns the reply.
 
     `fixed` is whether everybody who asks the same gets the same, until the deck's state changes;
-    `ready` whether all pieces are there, without a wait in between.
+    `ready` whether all chunks are there, without a wait in between.
     """
 
     about: About
-    events: Generator[Piece, None, Reply]
+    events: Generator[Chunk, None, Reply]
     fixed: bool = False
     ready: bool = False
 
@@ -169,8 +169,8 @@ class ReplyReader(Protocol):
     def whole(self, body: Any) -> Reply:
         """Parse a reply that is not a stream, a JSON value. Raises UpstreamError."""
 
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces of a stream that are complete with these bytes, which may be cut anywhere.
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks of a stream that are complete with these bytes, which may be cut anywhere.
 
         Their `at` is 0. Raises UpstreamError.
         """
@@ -185,7 +185,7 @@ class Asked(NamedTuple):
     `dialect` is openai, ollama or gemini; `path` begins after the upstream's base URL, as in
     /chat/completions, /api/chat, /v1beta/models/M:generateContent, with its query if that decides the
     form (alt=sse) but never with a client's key. `body` is what the client sent. `stream` is whether
-    the client wants pieces. `reader` makes a reader of the reply. `conversation` is what its turns have in common: a session's id, an address.
+    the client wants chunks. `reader` makes a reader of the reply. `conversation` is what its turns have in common: a session's id, an address.
     """
 
     request: PromptRequest

@@ -22,7 +22,7 @@ from app.kinds.prompts.key import for_any_model, query_of, without
 from app.kinds.prompts.nearest import Nearest, Neighbour
 from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.replies import Replies
-from app.kinds.prompts.reply import ASKED, EXACT, NEAR, About, Answer, Asked, Piece, Reply, Tier
+from app.kinds.prompts.reply import ASKED, EXACT, NEAR, About, Answer, Asked, Chunk, Reply, Tier
 from app.kinds.prompts.request import PromptRequest
 from app.kinds.refusal import Refusal
 from app.ledger.counters import answer_summary
@@ -105,7 +105,7 @@ class ServedPrompts:
             self.index, Recordings(settings.ledger, deck.id), approved=settings.approved
         )
         folder = recordings_folder(settings.ledger)
-        self._flights = Flights[Piece, Reply]()
+        self._flights = Flights[Chunk, Reply]()
         self._lock_file = folder / f"{deck.id}.flights"
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
         self._ledger = Ledger(settings.ledger, deck.id)
@@ -149,7 +149,7 @@ class ServedPrompts:
         }
 
     def answer(self, asked: Asked) -> Answer:
-        """The answer to a request. If it comes from upstream, its first piece is there already.
+        """The answer to a request. If it comes from upstream, its first chunk is there already.
 
         Raises PromptMissError, UpstreamError, and RequestError for a request without a key.
         """
@@ -223,13 +223,13 @@ class ServedPrompts:
 
     def _played(
         self, reply: Reply, stream: bool, pace: float
-    ) -> Generator[Piece, None, Reply]:  # fmt: skip
+    ) -> Generator[Chunk, None, Reply]:  # fmt: skip
         begun = self._timer()
-        for piece in reply.pieces() if stream else ():
-            wait = piece.at / 1000 / pace - (self._timer() - begun) if pace else 0.0
+        for chunk in reply.chunks() if stream else ():
+            wait = chunk.at / 1000 / pace - (self._timer() - begun) if pace else 0.0
             if wait > 0:
                 self._sleep(wait)
-            yield piece
+            yield chunk
         return reply
 
     def _missed(self, query: Query) -> PromptMissError:
@@ -249,7 +249,7 @@ class ServedPrompts:
 
     def _recorded(
         self, query: Query, asked: Asked, before: int
-    ) -> Generator[Piece, None, Reply]:  # fmt: skip
+    ) -> Generator[Chunk, None, Reply]:  # fmt: skip
         """A reply from upstream, which all requests for the same that are in flight share.
 
         `before` is the number of recordings when the request came.
@@ -264,13 +264,13 @@ class ServedPrompts:
 
     def _asked_alone(
         self, query: Query, asked: Asked, before: int
-    ) -> Generator[Piece, None, Reply]:
+    ) -> Generator[Chunk, None, Reply]:
         with alone(self._lock_file, query.key):
             count = self._replies.count(query.key)
             newest = self._replies.find(query.key, count - 1) if count > before else None
             if newest is not None:
                 # Another worker was faster.
-                yield from newest.pieces()
+                yield from newest.chunks()
                 return newest
             try:
                 reply = yield from self._from_upstream(asked)
@@ -279,20 +279,20 @@ class ServedPrompts:
                 raise
             return replace(reply, not_kept=self._keep(query, asked, reply))
 
-    def _from_upstream(self, asked: Asked) -> Generator[Piece, None, Reply]:
+    def _from_upstream(self, asked: Asked) -> Generator[Chunk, None, Reply]:
         upstream = self._upstream(asked.dialect)
         if not asked.stream:
             reply = asked.reader().whole(upstream.ask(asked.path, asked.body))
             # For requests for a stream, which may share it.
-            yield from reply.pieces()
+            yield from reply.chunks()
             return reply
         begun = self._timer()
         reader = asked.reader()
-        pace: list[Piece] = []
+        pace: list[Chunk] = []
         for data in upstream.stream(asked.path, asked.body):
             at = round((self._timer() - begun) * 1000, 1)
-            for piece in reader.feed(data):
-                pace.append(piece._replace(at=at))
+            for chunk in reader.feed(data):
+                pace.append(chunk._replace(at=at))
                 yield pace[-1]
         return replace(reader.end(), pace=tuple(pace))
 
@@ -357,7 +357,7 @@ def _next_turn(row: bytearray) -> int:
     return int(turn)
 
 
-def _primed(events: Generator[Piece, None, Reply]) -> Generator[Piece, None, Reply]:
+def _primed(events: Generator[Chunk, None, Reply]) -> Generator[Chunk, None, Reply]:
     """The same events, the first of which has come: faults before it are raised here."""
     try:
         first = next(events)
@@ -366,12 +366,12 @@ def _primed(events: Generator[Piece, None, Reply]) -> Generator[Piece, None, Rep
     return _after(first, events)
 
 
-def _only(reply: Reply) -> Generator[Piece, None, Reply]:
+def _only(reply: Reply) -> Generator[Chunk, None, Reply]:
     yield from ()
     return reply
 
 
-def _after(first: Piece, events: Generator[Piece, None, Reply]) -> Generator[Piece, None, Reply]:
+def _after(first: Chunk, events: Generator[Chunk, None, Reply]) -> Generator[Chunk, None, Reply]:
     try:
         yield first
         return (yield from events)
@@ -380,7 +380,7 @@ def _after(first: Piece, events: Generator[Piece, None, Reply]) -> Generator[Pie
 
 
 def redacted(reply: Reply, patterns: tuple[str, ...]) -> Reply:
-    """A reply without what the patterns match; without its pieces if it has any of that in it."""
+    """A reply without what the patterns match; without its chunks if it has any of that in it."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):

@@ -17,7 +17,7 @@ from typing import Any
 from app.errors import UpstreamError
 from app.kinds.kind import Serving
 from app.kinds.prompts.deck import PromptDeck
-from app.kinds.prompts.reply import Asked, Choice, Piece, Reply, Tokens
+from app.kinds.prompts.reply import Asked, Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.prompts.service import ServedPrompts
 from app.kinds.served_models import ServedModels
@@ -109,14 +109,14 @@ class Reader:
         """The reply, of a body with all texts."""
         return Reply((Choice("".join(body["texts"])),), MODEL, Tokens(3, 2))
 
-    def feed(self, data: bytes) -> list[Piece]:
+    def feed(self, data: bytes) -> list[Chunk]:
         """The texts that are complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         values = [json.loads(line) for line in lines]
         self._whole = self._whole or None in values
         texts = [value for value in values if value is not None]
         self._texts += texts
-        return [Piece(0, text) for text in texts]
+        return [Chunk(0, text) for text in texts]
 
     def end(self) -> Reply:
         """The reply."""

@@ -27,7 +27,7 @@ from app.kinds.prompts.dialects.openai import chat, completions, embeddings, res
 from app.kinds.prompts.dialects.upstream import Lines
 from app.kinds.prompts.dialects.wire import Stamp, Wire
 from app.kinds.prompts.key import KeyRules, canonical
-from app.kinds.prompts.reply import Choice, Piece, Reply, ReplyReader, Tokens
+from app.kinds.prompts.reply import Choice, Chunk, Reply, ReplyReader, Tokens
 from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 
 STAMP = Stamp("0123456789abcdef", 1_790_000_000)
@@ -49,7 +49,7 @@ class Dialect(NamedTuple):
     form: str
     reader: Callable[[], ReplyReader]
     whole: Any
-    piece: Any
+    chunk: Any
     most: int = 1
     calls: bool = True
     marks: frozenset[str] = frozenset()
@@ -145,8 +145,8 @@ def test_a_whole_reply_is_read_back(name: str, reply: Reply) -> None:
     assert read.usage == reply.usage
 
 
-def events(reply: Reply) -> Generator[Piece, None, Reply]:
-    yield from reply.pieces()
+def events(reply: Reply) -> Generator[Chunk, None, Reply]:
+    yield from reply.chunks()
     return reply
 
 
@@ -157,22 +157,22 @@ def rendered(dialect: Dialect, reply: Reply) -> bytes:
 
 @given(NAMES, REPLIES, st.lists(st.integers(0, 4000), max_size=6))
 def test_a_stream_cut_anywhere_is_read_back(name: str, reply: Reply, cuts: list[int]) -> None:
-    """However the network cuts a rendered stream, its pieces and its reply are the same."""
+    """However the network cuts a rendered stream, its chunks and its reply are the same."""
     dialect = DIALECTS[name]
     reply = fitting(reply, dialect)
     raw = rendered(dialect, reply)
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
     reader = dialect.reader()
-    pieces = [
-        piece for start, end in itertools.pairwise(edges) for piece in reader.feed(raw[start:end])
+    chunks = [
+        chunk for start, end in itertools.pairwise(edges) for chunk in reader.feed(raw[start:end])
     ]
     read = reader.end()
     assert same(read) == same(reply)
     assert read.usage == reply.usage
     for number, choice in enumerate(reply.choices):
-        texts = [p.text for p in pieces if p.choice == number and p.call is None]
+        texts = [p.text for p in chunks if p.choice == number and p.call is None]
         assert "".join(texts) == choice.text
-        names = [p.name for p in pieces if p.choice == number and p.name]
+        names = [p.name for p in chunks if p.choice == number and p.name]
         assert names == [call.name for call in choice.tool_calls]
 
 
@@ -189,7 +189,7 @@ def test_each_piece_of_a_stream_is_as_the_client_wants_it(name: str, reply: Repl
         for choice in value.get("choices", ()) if dialect.form == "complete" else ():
             # Null until the end, as the service sends it; the client's model forgets that.
             choice["finish_reason"] = choice["finish_reason"] or "stop"
-        accepted(dialect.piece, value)
+        accepted(dialect.chunk, value)
 
 
 @given(REPLIES)

@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
+from app.kinds.prompts.reply import Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.request import (
     Media,
     Message,
@@ -47,8 +47,8 @@ REQUESTS = st.builds(
     st.dictionaries(TEXT, JSON, max_size=3),
     st.lists(TEXT, max_size=3).map(tuple),
 )
-PIECES = st.builds(
-    Piece, st.integers(0, 3), TEXT, st.floats(0, 1e6), st.none() | st.integers(0, 3), TEXT, TEXT
+CHUNKS = st.builds(
+    Chunk, st.integers(0, 3), TEXT, st.floats(0, 1e6), st.none() | st.integers(0, 3), TEXT, TEXT
 )
 CHOICES = st.builds(Choice, TEXT, CALLS, st.sampled_from(["stop", "length", "tool_calls"]))
 REPLIES = st.builds(
@@ -57,7 +57,7 @@ REPLIES = st.builds(
     TEXT,
     st.builds(Tokens, st.integers(0, 10**6), st.integers(0, 10**6)),
     st.lists(st.lists(st.floats(-1, 1), max_size=3).map(tuple), max_size=2).map(tuple),
-    st.lists(PIECES, max_size=3).map(tuple),
+    st.lists(CHUNKS, max_size=3).map(tuple),
 )
 
 
@@ -76,9 +76,9 @@ def test_a_reply_written_as_text_is_read_back(reply: Reply) -> None:
 def test_the_pieces_of_a_reply_without_pace_are_its_text_and_its_calls(
     choices: tuple[Choice, ...],
 ) -> None:
-    pieces = list(Reply(choices).pieces())
+    chunks = list(Reply(choices).chunks())
     for number, choice in enumerate(choices):
-        mine = [piece for piece in pieces if piece.choice == number]
+        mine = [chunk for chunk in chunks if chunk.choice == number]
         assert "".join(p.text for p in mine if p.call is None) == choice.text
         calls = [(p.name, orjson.loads(p.text), p.id) for p in mine if p.call is not None]
         assert calls == [(call.name, call.arguments, call.id) for call in choice.tool_calls]

@@ -16,7 +16,7 @@ from app.kinds.prompts.deck import Miss, PromptDeck
 from app.kinds.prompts.gate import REPLY, Checks, PromptGate
 from app.kinds.prompts.key import KeyRules, query_of
 from app.kinds.prompts.recordings import Recordings, recordings_folder
-from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
+from app.kinds.prompts.reply import Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.service import ServedPrompts
 from app.ledger.misses import read_ledger
 from app.store.entry import Entry
@@ -80,13 +80,13 @@ def test_another_worker_replays_a_recording_at_once(tmp_path: Path, model: Upstr
 
 
 def test_a_stream_is_kept_with_its_pieces(tmp_path: Path, model: Upstream) -> None:
-    """The pieces are whole characters, whatever the network cut, and the times grow."""
+    """The chunks are whole characters, whatever the network cut, and the times grow."""
     model.say = lambda number: ["作り", "置き", "🍱"]
     live = list(recording(tmp_path, model).answer(asked("dish", stream=True)).events)
     replayed = list(served(tmp_path).answer(asked("dish", stream=True)).events)
-    assert [piece.text for piece in live] == ["作り", "置き", "🍱"]
+    assert [chunk.text for chunk in live] == ["作り", "置き", "🍱"]
     assert replayed == live
-    assert [piece.at for piece in live] == sorted(piece.at for piece in live)
+    assert [chunk.at for chunk in live] == sorted(chunk.at for chunk in live)
 
 
 @pytest.mark.parametrize(("pace", "waits"), [(1.0, [1.0, 3.0]), (2.0, [0.5, 1.5]), (0.0, [])])
@@ -95,8 +95,8 @@ def test_a_stream_is_replayed_at_the_decks_pace(
 ) -> None:
     """As recorded, faster, or at once; a reply that is not streamed waits for nothing."""
     deck = PromptDeck("slow", pace=pace)
-    pieces = (Piece(0, "a", 1000.0), Piece(0, "b", 3000.0))
-    put(tmp_path, deck, "x", Reply((Choice("ab"),), MODEL, pace=pieces))
+    chunks = (Chunk(0, "a", 1000.0), Chunk(0, "b", 3000.0))
+    put(tmp_path, deck, "x", Reply((Choice("ab"),), MODEL, pace=chunks))
     worker = served(tmp_path, deck)
     slept: list[float] = []
     worker._sleep = slept.append

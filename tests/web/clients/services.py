@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from app.kinds.prompts.dialects import gemini, ollama
 from app.kinds.prompts.dialects.openai import chat, completions, embeddings, responses
 from app.kinds.prompts.dialects.wire import Stamp, Wire
-from app.kinds.prompts.reply import Choice, Piece, Reply, Tokens
+from app.kinds.prompts.reply import Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.request import PromptRequest, ToolCall
 from app.web.dialects import codec_of
 
@@ -69,8 +69,8 @@ class Services:
             self.free.set()
 
 
-def _events(reply: Reply) -> Generator[Piece, None, Reply]:
-    yield from reply.pieces()
+def _events(reply: Reply) -> Generator[Chunk, None, Reply]:
+    yield from reply.chunks()
     return reply
 
 

@@ -18,7 +18,7 @@ from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
-from app.kinds.prompts.reply import EXACT, About, Answer, Asked, Piece, Reply
+from app.kinds.prompts.reply import EXACT, About, Answer, Asked, Chunk, Reply
 from app.settings import Settings
 from app.web.app import create_app
 from tests.kinds.prompts.test_dialects import accepted
@@ -208,8 +208,8 @@ def replied(asked: Asked) -> Answer:
     """A deck of prompts that has a reply to everything."""
     reply = reply_to(asked.request)
 
-    def events() -> Generator[Piece, None, Reply]:
-        yield from reply.pieces() if asked.stream else ()
+    def events() -> Generator[Chunk, None, Reply]:
+        yield from reply.chunks() if asked.stream else ()
         return reply
 
     return Answer(About(EXACT, "0" * 32), events())

@@ -26,7 +26,7 @@ from app.kinds.prompts.dialects.wire import (
     text_part,
     tool_call,
 )
-from app.kinds.prompts.reply import Choice, Finish, Piece, Reply, Tokens
+from app.kinds.prompts.reply import Choice, Chunk, Finish, Reply, Tokens
 from app.kinds.prompts.request import Message, Part, PromptRequest, Text, Tool, ToolCall
 
 NAME = "gemini"
@@ -296,7 +296,7 @@ def _tail(reply: Reply | None, wire: Wire, stamp: Stamp) -> dict[str, Any]:
 
 
 def render_stream(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[bytes]:
     """The parts of a reply: server-sent events, or the items of a JSON array."""
     array = "sse" not in wire.marks
@@ -313,10 +313,10 @@ def render_stream(
 
 
 def _values(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[dict[str, Any]]:
     for event in events_of(events):
-        if isinstance(event, Piece):
+        if isinstance(event, Chunk):
             if event.call is None:
                 part = _content_of(event.choice, [{"text": event.text}])
                 yield {"candidates": [part], **_tail(None, wire, stamp)}
@@ -396,8 +396,8 @@ class ReplyReader(ObjectReader):
             self.take(upstream_object(one))
         return self.end()
 
-    def take(self, value: Members) -> list[Piece]:
-        """The pieces of one part. Raises UpstreamError if it is an error."""
+    def take(self, value: Members) -> list[Chunk]:
+        """The chunks of one part. Raises UpstreamError if it is an error."""
         if value.get("error") is not None:
             raise failed(value.inner("error").text("message"))
         self.model = value.text("modelVersion") or self.model
@@ -407,14 +407,14 @@ class ReplyReader(ObjectReader):
             self.usage = Tokens(usage.count("promptTokenCount"), output)
         if value.inner("promptFeedback").get("blockReason") is not None:
             self.finish(0, "refused")
-        found: list[Piece] = []
+        found: list[Chunk] = []
         for candidate in value.objects("candidates"):
             number = candidate.count("index")
             for part in candidate.inner("content").objects("parts"):
                 if part.get("functionCall") is not None:
                     found.append(self.add_call(number, _call(part)))
                 elif part.text("text") and not part.get("thought"):
-                    found.append(self.add(Piece(number, part.text("text"))))
+                    found.append(self.add(Chunk(number, part.text("text"))))
             reason = candidate.get("finishReason")
             if isinstance(reason, (str, int)):
                 self.finish(number, _FINISHED.get(reason, "refused"))

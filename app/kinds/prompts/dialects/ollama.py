@@ -24,7 +24,7 @@ from app.kinds.prompts.dialects.wire import (
     text_part,
     tool_call,
 )
-from app.kinds.prompts.reply import Piece, Reply, Tokens
+from app.kinds.prompts.reply import Chunk, Reply, Tokens
 from app.kinds.prompts.request import Message, Part, PromptRequest, Role, Tool, ToolCall
 
 NAME = "ollama"
@@ -205,11 +205,11 @@ def written_time(seconds: int) -> str:
 
 
 def render_stream(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[bytes]:
     """The lines of a reply. Calls of tools come whole, as Ollama sends them."""
     for event in events_of(events):
-        if isinstance(event, Piece):
+        if isinstance(event, Chunk):
             if event.choice == 0 and event.call is None:
                 yield _encoded(_line(wire, stamp, event.text))
             continue
@@ -309,14 +309,14 @@ class ReplyReader(ObjectReader):
     def cut(self, data: bytes) -> list[bytes]:
         return [line for line in self._lines.lines(data) if line]
 
-    def take(self, value: Members) -> list[Piece]:
-        """The pieces of one line. Raises UpstreamError if it is an error."""
+    def take(self, value: Members) -> list[Chunk]:
+        """The chunks of one line. Raises UpstreamError if it is an error."""
         if (error := value.get("error")) is not None:
             raise failed(error)
         self.model = value.text("model") or self.model
         message = value.inner("message")
         text = message.text("content") or value.text("response")
-        found = [self.add(Piece(0, text))] if text else []
+        found = [self.add(Chunk(0, text))] if text else []
         found += [self.add_call(0, _call(call)) for call in message.objects("tool_calls")]
         if value.get("done"):
             self.usage = Tokens(value.count("prompt_eval_count"), value.count("eval_count"))

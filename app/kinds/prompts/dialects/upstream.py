@@ -11,7 +11,7 @@ import orjson
 
 from app.errors import UpstreamError
 from app.kinds.prompts.dialects.wire import Members, arguments_of, dumps
-from app.kinds.prompts.reply import NO_TOKENS, Choice, Finish, Piece, Reply
+from app.kinds.prompts.reply import NO_TOKENS, Choice, Chunk, Finish, Reply
 from app.kinds.prompts.request import ToolCall
 
 
@@ -82,7 +82,7 @@ class ObjectReader:
         self.usage = NO_TOKENS
         self._lines = Lines()
         self._texts: dict[int, list[str]] = {}
-        self._calls: dict[tuple[int, int], list[Piece]] = {}
+        self._calls: dict[tuple[int, int], list[Chunk]] = {}
         self._finish: dict[int, Finish] = {}
 
     def whole(self, body: Any) -> Reply:
@@ -90,17 +90,17 @@ class ObjectReader:
         self.take(upstream_object(body))
         return self.end()
 
-    def feed(self, data: bytes) -> list[Piece]:
-        """The pieces that are complete with these bytes. Raises UpstreamError."""
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that are complete with these bytes. Raises UpstreamError."""
         objects = [upstream_object(_parsed(text)) for text in self.cut(data)]
-        return [piece for value in objects for piece in self.take(value)]
+        return [chunk for value in objects for chunk in self.take(value)]
 
     def cut(self, data: bytes) -> list[bytes]:
         """The texts of the objects that are complete with these bytes."""
         return self._lines.events(data)
 
-    def take(self, value: Members) -> list[Piece]:
-        """The pieces of one object. Raises UpstreamError if it is an error."""
+    def take(self, value: Members) -> list[Chunk]:
+        """The chunks of one object. Raises UpstreamError if it is an error."""
         raise _unreadable("it is of a kind that is not streamed")
 
     def end(self) -> Reply:
@@ -111,18 +111,18 @@ class ObjectReader:
         choices = tuple(self._choice(number) for number in sorted(self._finish))
         return Reply(choices, self.model, self.usage)
 
-    def add(self, piece: Piece) -> Piece:
-        """Add a piece, which is given back."""
-        if piece.call is None:
-            self._texts.setdefault(piece.choice, []).append(piece.text)
+    def add(self, chunk: Chunk) -> Chunk:
+        """Add a chunk, which is given back."""
+        if chunk.call is None:
+            self._texts.setdefault(chunk.choice, []).append(chunk.text)
         else:
-            self._calls.setdefault((piece.choice, piece.call), []).append(piece)
-        return piece
+            self._calls.setdefault((chunk.choice, chunk.call), []).append(chunk)
+        return chunk
 
-    def add_call(self, choice: int, call: ToolCall) -> Piece:
-        """Add a whole tool call, and give its piece."""
+    def add_call(self, choice: int, call: ToolCall) -> Chunk:
+        """Add a whole tool call, and give its chunk."""
         number = sum(place == choice for place, _ in self._calls)
-        return self.add(Piece(choice, dumps(call.arguments), 0.0, number, call.name, call.id))
+        return self.add(Chunk(choice, dumps(call.arguments), 0.0, number, call.name, call.id))
 
     def finish(self, choice: int, reason: Finish) -> None:
         """Note how a choice has ended."""
@@ -131,11 +131,11 @@ class ObjectReader:
     def _choice(self, number: int) -> Choice:
         calls = tuple(
             ToolCall(
-                next((piece.name for piece in pieces if piece.name), ""),
-                arguments_of("".join(piece.text for piece in pieces)),
-                next((piece.id for piece in pieces if piece.id), ""),
+                next((chunk.name for chunk in chunks if chunk.name), ""),
+                arguments_of("".join(chunk.text for chunk in chunks)),
+                next((chunk.id for chunk in chunks if chunk.id), ""),
             )
-            for (choice, _), pieces in sorted(self._calls.items())
+            for (choice, _), chunks in sorted(self._calls.items())
             if choice == number
         )
         finish = self._finish[number]

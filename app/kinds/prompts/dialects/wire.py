@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import BadFieldError, TsukuriokiError
-from app.kinds.prompts.reply import Piece, Reply
+from app.kinds.prompts.reply import Chunk, Reply
 from app.kinds.prompts.request import Media, Message, Role, Text, ToolCall
 
 # Items of a list in a body: messages, parts, tools, texts to embed.
@@ -39,8 +39,8 @@ class Stamp(NamedTuple):
     created: int
 
 
-def events_of(events: Generator[Piece, None, Reply]) -> Iterator[Piece | Reply]:
-    """The pieces of a reply, then the reply itself, which the generator returns."""
+def events_of(events: Generator[Chunk, None, Reply]) -> Iterator[Chunk | Reply]:
+    """The chunks of a reply, then the reply itself, which the generator returns."""
     reply = yield from events
     yield reply
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.kinds.prompts.dialects.openai.completions import (
     FINISH,
-    Chunks,
+    ChunkWriter,
     ReplyReader,
     read_options,
     render_stream_error,
@@ -31,7 +31,7 @@ from app.kinds.prompts.dialects.wire import (
     events_of,
     tool_call,
 )
-from app.kinds.prompts.reply import Choice, Piece, Reply
+from app.kinds.prompts.reply import Choice, Chunk, Reply
 from app.kinds.prompts.request import Message, PromptRequest, Role, ToolCall
 
 __all__ = ["ReplyReader", "read", "render", "render_stream", "render_stream_error"]
@@ -107,14 +107,14 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
 
 
 def render_stream(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[bytes]:
-    """The server-sent events of a reply, each as soon as its piece is there."""
-    chunks = Chunks(_head("chat.completion.chunk", wire.model, stamp), "usage" in wire.marks)
+    """The server-sent events of a reply, each as soon as its chunk is there."""
+    chunks = ChunkWriter(_head("chat.completion.chunk", wire.model, stamp), "usage" in wire.marks)
     first = {"delta": {"role": "assistant", "content": ""}}
     begun: set[int] = set()
     for event in events_of(events):
-        if isinstance(event, Piece):
+        if isinstance(event, Chunk):
             if event.choice not in begun:
                 yield chunks.choice(event.choice, first)
             begun.add(event.choice)
@@ -127,12 +127,12 @@ def render_stream(
         yield from chunks.end(event)
 
 
-def _delta(piece: Piece) -> dict[str, Any]:
-    if piece.call is None:
-        return {"content": piece.text}
-    call: dict[str, Any] = {"index": piece.call, "function": {"arguments": piece.text}}
-    if piece.name:
-        call["id"] = call_id(piece.id, piece.choice, piece.call)
+def _delta(chunk: Chunk) -> dict[str, Any]:
+    if chunk.call is None:
+        return {"content": chunk.text}
+    call: dict[str, Any] = {"index": chunk.call, "function": {"arguments": chunk.text}}
+    if chunk.name:
+        call["id"] = call_id(chunk.id, chunk.choice, chunk.call)
         call["type"] = "function"
-        call["function"]["name"] = piece.name
+        call["function"]["name"] = chunk.name
     return {"tool_calls": [call]}

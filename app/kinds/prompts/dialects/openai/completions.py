@@ -23,7 +23,7 @@ from app.kinds.prompts.dialects.wire import (
     events_of,
     is_token_row,
 )
-from app.kinds.prompts.reply import Choice, Finish, Piece, Reply
+from app.kinds.prompts.reply import Choice, Chunk, Finish, Reply
 from app.kinds.prompts.request import Message, PromptRequest
 
 FINISH = {
@@ -116,14 +116,14 @@ def usage_of(reply: Reply) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunks:
+class ChunkWriter:
     """Renders the server-sent events of a stream. `head` has the members that all of them have."""
 
     head: Mapping[str, Any]
     usage: bool
 
     def choice(self, number: int, inner: Mapping[str, Any], finish: str | None = None) -> bytes:
-        """A piece of a choice, or its end."""
+        """A chunk of a choice, or its end."""
         one = {"index": number, **inner, "logprobs": None, "finish_reason": finish}
         return _data({**self.head, "choices": [one], **({"usage": None} if self.usage else {})})
 
@@ -139,12 +139,12 @@ def _data(value: Mapping[str, Any]) -> bytes:
 
 
 def render_stream(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[bytes]:
-    """The server-sent events of a reply, each as soon as its piece is there."""
-    chunks = Chunks(_head(wire.model, stamp), "usage" in wire.marks)
+    """The server-sent events of a reply, each as soon as its chunk is there."""
+    chunks = ChunkWriter(_head(wire.model, stamp), "usage" in wire.marks)
     for event in events_of(events):
-        if isinstance(event, Piece):
+        if isinstance(event, Chunk):
             yield chunks.choice(event.choice, {"text": event.text})
             continue
         for number, choice in enumerate(event.choices):
@@ -171,8 +171,8 @@ class ReplyReader(ObjectReader):
         self._said = "message"
         return super().whole(body)
 
-    def take(self, value: Members) -> list[Piece]:
-        """The pieces of one chunk. Raises UpstreamError if it is an error."""
+    def take(self, value: Members) -> list[Chunk]:
+        """The chunks of one event. Raises UpstreamError if it is an error."""
         if (error := value.get("error")) is not None:
             raise failed(error.get("message") if isinstance(error, dict) else error)
         self.model = value.text("model") or self.model
@@ -181,18 +181,18 @@ class ReplyReader(ObjectReader):
         found = []
         for choice in value.objects("choices"):
             number = choice.count("index")
-            found += [self.add(piece) for piece in self._pieces(choice, number)]
+            found += [self.add(chunk) for chunk in self._chunks(choice, number)]
             if reason := choice.text("finish_reason"):
                 self.finish(number, _FINISHED.get(reason, "stop"))
         return found
 
-    def _pieces(self, choice: Members, number: int) -> Iterator[Piece]:
+    def _chunks(self, choice: Members, number: int) -> Iterator[Chunk]:
         said = choice.inner(self._said)
         text = choice.get("text") or said.get("content") or said.get("refusal")
         if isinstance(text, str) and text:
-            yield Piece(number, clean(text))
+            yield Chunk(number, clean(text))
         for place, call in enumerate(said.objects("tool_calls")):
             function = call.inner("custom" if call.get("custom") is not None else "function")
             arguments = function.text("arguments") or function.text("input")
             at = call.count("index", place)
-            yield Piece(number, arguments, 0.0, at, function.text("name"), call.text("id"))
+            yield Chunk(number, arguments, 0.0, at, function.text("name"), call.text("id"))

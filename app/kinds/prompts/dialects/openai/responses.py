@@ -34,7 +34,7 @@ from app.kinds.prompts.dialects.wire import (
     text_part,
     tool_call,
 )
-from app.kinds.prompts.reply import Choice, Finish, Piece, Reply
+from app.kinds.prompts.reply import Choice, Chunk, Finish, Reply
 from app.kinds.prompts.request import Message, PromptRequest, ToolCall
 
 # The client makes the whole conversation of it, which this server does not keep.
@@ -112,17 +112,17 @@ def render(reply: Reply, wire: Wire, stamp: Stamp) -> dict[str, Any]:
 
 
 def render_stream(
-    events: Generator[Piece, None, Reply], wire: Wire, stamp: Stamp
+    events: Generator[Chunk, None, Reply], wire: Wire, stamp: Stamp
 ) -> Iterator[bytes]:
     """The typed events of a response."""
     response = _Response(wire, stamp)
     yield response.event("response.created", {"response": response.head("in_progress", [])})
     yield response.event("response.in_progress", {"response": response.head("in_progress", [])})
     for event in events_of(events):
-        if isinstance(event, Piece):
+        if isinstance(event, Chunk):
             # A response has one choice.
             if event.choice == 0:
-                yield from response.piece(event)
+                yield from response.chunk(event)
         else:
             yield from response.end(event)
 
@@ -223,19 +223,19 @@ class _Response:
         }
         return whole
 
-    def piece(self, piece: Piece) -> Iterator[bytes]:
-        item = self.items.get(piece.call)
+    def chunk(self, chunk: Chunk) -> Iterator[bytes]:
+        item = self.items.get(chunk.call)
         if item is None:
-            call = None if piece.call is None else ToolCall(piece.name, "", piece.id)
-            item = self.items[piece.call] = _Item(len(self.items), call)
-            yield from self._begin(piece.call, item)
-        item.text += piece.text
-        place = {"item_id": self._id(piece.call), "output_index": item.index}
-        if piece.call is None:
-            delta = {**place, "content_index": 0, "delta": piece.text, "logprobs": []}
+            call = None if chunk.call is None else ToolCall(chunk.name, "", chunk.id)
+            item = self.items[chunk.call] = _Item(len(self.items), call)
+            yield from self._begin(chunk.call, item)
+        item.text += chunk.text
+        place = {"item_id": self._id(chunk.call), "output_index": item.index}
+        if chunk.call is None:
+            delta = {**place, "content_index": 0, "delta": chunk.text, "logprobs": []}
             yield self.event("response.output_text.delta", delta)
         else:
-            delta = {**place, "delta": piece.text}
+            delta = {**place, "delta": chunk.text}
             yield self.event("response.function_call_arguments.delta", delta)
 
     def _id(self, number: int | None) -> str:
@@ -254,7 +254,7 @@ class _Response:
 
     def end(self, reply: Reply) -> Iterator[bytes]:
         if not self.items:
-            yield from self.piece(Piece(0, ""))
+            yield from self.chunk(Chunk(0, ""))
         for number, item in self.items.items():
             yield from self._done(number, item)
         whole = self.finished(reply)
@@ -312,18 +312,18 @@ class ReplyReader(ObjectReader):
         choice = Choice("".join(texts), tuple(calls), finish)
         return Reply((choice,), members.text("model"), tokens(members.inner("usage")))
 
-    def take(self, value: Members) -> list[Piece]:
-        """The pieces of one event. Raises UpstreamError if it is an error."""
+    def take(self, value: Members) -> list[Chunk]:
+        """The chunks of one event. Raises UpstreamError if it is an error."""
         kind, place = value.text("type"), value.count("output_index")
         if kind == "response.output_text.delta":
-            return [Piece(0, value.text("delta"))]
+            return [Chunk(0, value.text("delta"))]
         if kind == "response.output_item.added":
             item = value.inner("item")
             if item.get("type") == "function_call":
                 number = self._numbers[place] = len(self._numbers)
-                return [Piece(0, "", 0.0, number, item.text("name"), item.text("call_id"))]
+                return [Chunk(0, "", 0.0, number, item.text("name"), item.text("call_id"))]
         elif kind == "response.function_call_arguments.delta":
-            return [Piece(0, value.text("delta"), 0.0, self._numbers.get(place, 0))]
+            return [Chunk(0, value.text("delta"), 0.0, self._numbers.get(place, 0))]
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._response = value.get("response")
         elif kind == "error":
