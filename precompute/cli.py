@@ -308,7 +308,7 @@ def rehearse(
     """Play the game offline through the same ladder, and report."""
     settings = read_settings()
     deck = deck_of(Deck, settings, deck_name, "is no deck of cards, which this is for")
-    stage = rehearsal.Stage(settings, deck, SystemClock().stamp())
+    stage = rehearsal.RehearsalDeck(settings, deck, SystemClock().stamp())
     wanted = rehearsal.Rehearsal(plays, dealt, seed, players, next_best)
     with progress.counting(Console(stderr=True), "playing", plays) as count:
         result = rehearsal.rehearse(stage, wanted, progress=count)

@@ -24,7 +24,7 @@ from app.kinds.cards.loading import load_deck
 from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.key import Query
-from precompute.decks.new import Wanted, new_deck
+from precompute.decks.new import NewDeck, new_deck
 
 REPO = Path(__file__).parent.parent
 DECKS = REPO / "data" / "decks"
@@ -164,7 +164,7 @@ MUSEUM_PHRASES = (
 MUSEUM_ANSWER = {"characters": [200, 400], "paragraphs": [2, 4]}
 
 
-def new_cards(decks: Path, wanted: Wanted) -> Deck:
+def new_cards(decks: Path, wanted: NewDeck) -> Deck:
     """A new deck of cards, as `precompute new-deck` makes it."""
     deck = new_deck(decks, wanted)
     assert isinstance(deck, Deck)

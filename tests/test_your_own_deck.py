@@ -17,7 +17,7 @@ from app.kinds.cards.deck import RULE_MEANINGS, Rules
 from app.kinds.cards.loading import load_deck
 from app.kinds.chat import deck as chat
 from demo.standins import stand_ins
-from precompute.decks.new import Wanted
+from precompute.decks.new import NewDeck
 from precompute.review.cards import check
 from tests import kit
 from tests.cook import Cook
@@ -190,7 +190,7 @@ def test_the_written_answer_that_is_shown_is_right(tmp_path: Path) -> None:
     assert line
     assert again
     assert line.group() == again.group()
-    wanted = Wanted("museum", "en", 3, source=DOCS / "museum.csv")
+    wanted = NewDeck("museum", "en", 3, source=DOCS / "museum.csv")
     folder = new_cards(tmp_path, wanted).folder
     assert folder
     (folder / "written.jsonl").write_text(f"{line.group()}\n", encoding="utf-8")

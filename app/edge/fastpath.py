@@ -27,7 +27,7 @@ from app.kinds.cards.service import ServedCards
 from app.store.answer import WHOLE_TIERS
 from app.web.app import BALLOT, EXPOSED
 from app.web.dialects import is_prompt_path
-from app.web.service import MAX_BODY, Replay, Service, stored_answer
+from app.web.service import MAX_BODY, ReplayedResponse, Service, stored_answer
 
 # Pairs of a name in lower case and a value.
 Headers = list[tuple[str, str]]
@@ -53,7 +53,7 @@ class RequestHeaders(Protocol):
         """All values of a header."""
 
 
-class Answered(NamedTuple):
+class RsgiResponse(NamedTuple):
     """A response."""
 
     status: int
@@ -85,7 +85,7 @@ class FastPath:
         # Cached, because nearly all requests have the same few values.
         self._refusal = lru_cache(maxsize=1024)(service.access.refusal)
 
-    def get(self, path: str, headers: RequestHeaders) -> Answered | None:
+    def get(self, path: str, headers: RequestHeaders) -> RsgiResponse | None:
         """The response to a GET without a query; None if it is for Flask."""
         if not path.startswith(_ANSWERS):
             return None
@@ -102,10 +102,10 @@ class FastPath:
         self._service.counters.fetched(kept.deck)
         common = [_NO_CACHE, *kept.headers, *self._shared(origin)]
         if wanted:
-            return Answered(304, common, b"")
-        return Answered(200, [_TYPE, *common], kept.body)
+            return RsgiResponse(304, common, b"")
+        return RsgiResponse(200, [_TYPE, *common], kept.body)
 
-    def post(self, path: str, headers: RequestHeaders, body: bytes) -> Answered | None:
+    def post(self, path: str, headers: RequestHeaders, body: bytes) -> RsgiResponse | None:
         """The response to a POST without a query; None if it is for Flask."""
         begun = self._timer()
         play = self._plays.get(path)
@@ -122,12 +122,12 @@ class FastPath:
             kept = self._played(path, body, *play)
         if kept is None:
             return None
-        return Answered(200, [*kept.headers, *self._shared(origin)], kept.body)
+        return RsgiResponse(200, [*kept.headers, *self._shared(origin)], kept.body)
 
     def _replays(self, path: str) -> bool:
         return self._prompts and is_prompt_path(path)
 
-    def _keep_replay(self, path: str, asked: bytes, replay: Replay) -> None:
+    def _keep_replay(self, path: str, asked: bytes, replay: ReplayedResponse) -> None:
         if len(asked) <= MAX_BODY:
             headers = tuple((name.lower(), value) for name, value in replay.headers)
             kept = Kept(replay.served.deck.id, replay.tier, headers, replay.body)

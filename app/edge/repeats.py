@@ -26,7 +26,7 @@ class Kept(NamedTuple):
     body: bytes
 
 
-class Stored(Protocol):
+class StoredIn(Protocol):
     """Where an answer is from: an index, or the replies to prompts."""
 
     def state(self) -> object | None:
@@ -44,7 +44,7 @@ class Repeats:
 
     def __init__(self, held: int = _HELD) -> None:
         self._held = held
-        self._kept: dict[int, tuple[str, bytes, Kept, Stored, object]] = {}
+        self._kept: dict[int, tuple[str, bytes, Kept, StoredIn, object]] = {}
         self._size = self._turned_away = 0
         # Answers are found in the event loop, and kept by its threads too.
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class Repeats:
         return found[2]
 
     def keep(
-        self, path: str, body: bytes, kept: Kept, stored: Stored, state: object | None
+        self, path: str, body: bytes, kept: Kept, stored: StoredIn, state: object | None
     ) -> None:
         """Keep an answer to a request.
 

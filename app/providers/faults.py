@@ -24,7 +24,7 @@ _MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class RemoteService:
     """The service that an error comes from.
 
     By HTTP status, `steps` says what a person can do and `reasons` has the word under which
@@ -39,7 +39,7 @@ class Service:
 
 
 def service_error(
-    service: Service,
+    service: RemoteService,
     code: int,
     message: object,
     details: Sequence[Mapping[str, Any]] = (),
@@ -67,7 +67,7 @@ def service_error(
 
 
 def _quota_error(
-    service: Service, message: str, details: Sequence[Mapping[str, Any]], wait: float | None
+    service: RemoteService, message: str, details: Sequence[Mapping[str, Any]], wait: float | None
 ) -> ProviderError:
     quotas = " ".join(_quota_ids(details))
     if "PerDay" in quotas or (not quotas and _DAY.search(message)):
@@ -155,7 +155,7 @@ def plain(message: str, key: Secret, most: int = 160) -> str:
 
 
 def connection_error(
-    service: Service, error: BaseException, *, timed_out: bool, sent: bool
+    service: RemoteService, error: BaseException, *, timed_out: bool, sent: bool
 ) -> ProviderRetryError:
     """The error for a failed connection. `sent`: the request may have reached the service."""
     message = plain(str(error), service.key) or type(error).__name__
@@ -164,7 +164,7 @@ def connection_error(
     return ProviderRetryError(f"{service.name}: {message}", kind=kind, sent=sent, reason=reason)
 
 
-def unreadable(service: Service, reason: str, reply: str = "") -> ProviderRetryError:
+def unreadable(service: RemoteService, reason: str, reply: str = "") -> ProviderRetryError:
     """The error for a reply that cannot be parsed. `reply` is its text, for a person to look at."""
     return ProviderRetryError(
         f"the reply of {service.name} cannot be read ({plain(reason, service.key)})",

@@ -11,7 +11,7 @@ from typing import Any
 from app.errors import ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
-    Service,
+    RemoteService,
     connection_error,
     details_of,
     plain,
@@ -29,7 +29,7 @@ _REASONS = {400: "key", 401: "key", 403: "key", 404: "missing", 429: "quota"}
 _MODEL_NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.@:-]*")
 
 
-def gemini_service(key: Secret, model: str) -> Service:
+def gemini_service(key: Secret, model: str) -> RemoteService:
     """What a person can do about each error of the Gemini API."""
     steps = {
         401: "put a valid key into GEMINI_API_KEY",
@@ -38,7 +38,7 @@ def gemini_service(key: Secret, model: str) -> Service:
         404: f"name a model that the service has with --model; {model!r} it has not",
     }
     renewed = "go on after midnight Pacific time, when it is renewed, or with a paid key"
-    return Service("Gemini", key, steps, _REASONS, renewed)
+    return RemoteService("Gemini", key, steps, _REASONS, renewed)
 
 
 def check_model(key: Secret, model: str) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
-    Service,
+    RemoteService,
     connection_error,
     details_of,
     plain,
@@ -76,7 +76,7 @@ class Ollama:
         self._connect_errors = (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
         self._timeout_error = httpx.TimeoutException
         self._response_error = ollama.ResponseError
-        self._service = Service(
+        self._service = RemoteService(
             "Ollama", _NO_KEY, {404: f"run: ollama pull {model}"}, {404: "missing", 503: "busy"}
         )
         # The library does not return headers, nor a body that it cannot parse: the last response of

@@ -11,7 +11,7 @@ from typing import Any
 from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
-    Service,
+    RemoteService,
     connection_error,
     plain,
     retry_after,
@@ -86,14 +86,14 @@ class OpenAICompatible:
                 raise
             self._service = self._described(key)
 
-    def _described(self, key: Secret) -> Service:
+    def _described(self, key: Secret) -> RemoteService:
         wanted = f"asked for {self.model!r}" if self.model else "it lists none at this address"
         steps = {
             401: "put a valid key into OPENAI_API_KEY",
             403: "use a key that is allowed to do this",
             404: f"name a model that the server has with --model; {wanted}",
         }
-        return Service(self._base_url, key, steps, _REASONS)
+        return RemoteService(self._base_url, key, steps, _REASONS)
 
     def _prepare(self, request: Any) -> None:
         abort = getattr(self._streamed, "abort", None)

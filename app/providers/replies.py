@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from app.errors import ProviderError, ProviderRetryError
 from app.providers import Completion
-from app.providers.faults import Service, plain, service_error, unreadable
+from app.providers.faults import RemoteService, plain, service_error, unreadable
 from app.store.entry import Usage
 
 # What the client libraries raise when they parse a reply, besides errors of their own.
@@ -253,7 +253,7 @@ class _ErrorOnly(_Plain):
 
 
 def read_reply(
-    shape: type[_Shape], body: bytes | str | Mapping[str, Any], service: Service
+    shape: type[_Shape], body: bytes | str | Mapping[str, Any], service: RemoteService
 ) -> _Shape:
     """Parse a reply. Raises ProviderError if it is unreadable, or contains an error."""
     error = _error_in(body)
@@ -279,7 +279,7 @@ def _error_in(body: bytes | str | Mapping[str, Any]) -> ErrorBody | str | None:
         return None
 
 
-def _stated_error(error: ErrorBody | str, service: Service) -> ProviderError:
+def _stated_error(error: ErrorBody | str, service: RemoteService) -> ProviderError:
     """The error that a reply of status 200 contains, by its code if it has one."""
     message = error if isinstance(error, str) else error.message or "an error without a message"
     code = error.code if isinstance(error, ErrorBody) else None
@@ -302,7 +302,7 @@ def _why(fault: Exception) -> str:
 
 
 def read_batch_line(
-    line: bytes, model: str, service: Service
+    line: bytes, model: str, service: RemoteService
 ) -> tuple[str, Completion | str] | None:
     """The key of a line of a batch job's result, with its completion or a text on what is wrong.
 

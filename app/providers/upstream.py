@@ -20,7 +20,7 @@ _PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 _MOST_ERROR = 1 << 16
 
 
-class Address(NamedTuple):
+class ServiceAddress(NamedTuple):
     """Where a service is. `header` is the name under which its key is sent, and what comes before it."""
 
     url: str
@@ -35,7 +35,7 @@ class Upstream:
     Safe to call from several threads.
     """
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: ServiceAddress, timeout: float) -> None:
         try:
             import httpx2
         except ImportError:

@@ -36,7 +36,7 @@ from app.store.rows import (
 )
 from app.store.sealed import empty_copy, private_copy, publish
 from app.store.sources import DEFAULT_ORDER, rank
-from app.store.stock import Coverage, Play, StockWriter
+from app.store.stock import Coverage, PlayEntry, StockWriter
 
 # Bytes of the log that one transaction adds to the index, and that are held in memory meanwhile.
 _CHUNK = 4 << 20
@@ -248,7 +248,9 @@ class IndexWriter:
         self._digest = digest
         self._published = False
 
-    def _parse(self, meta: Meta, lines: list[tuple[int, bytes]]) -> tuple[list[_Line], list[Play]]:
+    def _parse(
+        self, meta: Meta, lines: list[tuple[int, bytes]]
+    ) -> tuple[list[_Line], list[PlayEntry]]:
         """Parse lines and count them in `meta`. Sorted, because LMDB then writes far less."""
         numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
         parsed, plays = [], []
@@ -273,7 +275,7 @@ class IndexWriter:
             tail = exact_body({**record, "response": {}}, query.deck)[1:] if verdict else b""
             parsed.append(_Line(answer_name(key, variant), offset, where, body, verdict, tail))
             if variant == 0 and query.kind == HAND and self._coverage:
-                plays.append(Play(query.raw_hand_key, key, query))
+                plays.append(PlayEntry(query.raw_hand_key, key, query))
             meta.cost_usd += record["cost_usd"]
             meta.paid += record["cost_usd"] > 0
             if usage:

@@ -28,7 +28,7 @@ class Coverage(Protocol):
         """
 
 
-class Play(NamedTuple):
+class PlayEntry(NamedTuple):
     """An entry of variant 0 for `hands`."""
 
     hand: bytes
@@ -44,7 +44,12 @@ class StockWriter:
         self._coverage = coverage
 
     def put(
-        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[Play], out: set[bytes]
+        self,
+        txn: lmdb.Transaction,
+        meta: Meta,
+        hand: bytes,
+        plays: list[PlayEntry],
+        out: set[bytes],
     ) -> None:
         """Bring a hand's records up to some plays, and the stock up to the hand.
 

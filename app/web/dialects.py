@@ -20,8 +20,8 @@ from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
 from app.kinds.prompts.reply import NEAR, Asked, Chunk, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
-from app.web.models import Model, Models
-from app.web.service import Replay, Service, parse_json
+from app.web.models import ListedModel, Models
+from app.web.service import ReplayedResponse, Service, parse_json
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
 MAX_PROMPT_BODY = 20 << 20
@@ -114,7 +114,7 @@ def admit() -> None:
     service().access.demand_token(environ)
 
 
-def limit_chats(model: Model) -> None:
+def limit_chats(model: ListedModel) -> None:
     """Raise RequestError (429) if a client chats too fast."""
     rate = service().rate_limit
     wait = rate.wait(client_address(request.environ)) if rate and model.chats else 0.0
@@ -178,7 +178,9 @@ def answer(
     headers.insert(0, ("Content-Type", mime))
     if served and given.fixed and (keep := service().keep_replay) and not request.query_string:
         keep(
-            request.path, sent.body, Replay(served, given.about.tier, state, tuple(headers), whole)
+            request.path,
+            sent.body,
+            ReplayedResponse(served, given.about.tier, state, tuple(headers), whole),
         )
     return Response(whole, headers=headers)
 

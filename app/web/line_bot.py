@@ -71,7 +71,7 @@ _MODULES = (
 )
 
 
-class Heard(NamedTuple):
+class LineEvent(NamedTuple):
     """An event to answer: `text` was said, or, if it is empty, a line of `pool` is the answer.
 
     `due` is the time, in seconds of the clock, until which the reply token may be used.
@@ -201,7 +201,7 @@ class LineBot:
         ):
             raise RequestError(429, "Busy", "too many events wait for an answer; deliver it again")
 
-    def _heard(self, event: Any) -> Heard | None:
+    def _heard(self, event: Any) -> LineEvent | None:
         """What must be answered of an event; None if nothing."""
         if event is None:
             self._counted.inc("unreadable")
@@ -218,7 +218,7 @@ class LineBot:
             return None
         text, pool = found
         due = self._clock() + REPLY_SECONDS
-        return Heard(
+        return LineEvent(
             event.webhook_event_id, token, self._conversation(source), text[:MOST_TEXT], pool, due
         )
 
@@ -233,14 +233,14 @@ class LineBot:
             :32
         ]
 
-    def _answer(self, heard: Heard) -> None:
+    def _answer(self, heard: LineEvent) -> None:
         try:
             self._counted.inc(self._answered(heard))
         except Exception:  # the thread must go on to the next event
             log.exception("an event of LINE was not answered")
             self._counted.inc("failed")
 
-    def _answered(self, heard: Heard) -> str:
+    def _answered(self, heard: LineEvent) -> str:
         """Answer an event; returns what became of it."""
         if self._clock() >= heard.due:
             return "late"
@@ -253,7 +253,7 @@ class LineBot:
             return "late"
         return "answered" if self._line.reply(heard.token, text) else "failed"
 
-    def _text(self, heard: Heard) -> str:
+    def _text(self, heard: LineEvent) -> str:
         served = self._served
         said = {"role": "user", "content": heard.text}
         turn = Turn(
@@ -286,7 +286,7 @@ class LineBot:
             answer.close()
         return self._served.aside(turn, "fallback")
 
-    def _character(self, heard: Heard) -> Character:
+    def _character(self, heard: LineEvent) -> Character:
         """Who answers: the one of the settings, or the one who was last called by name."""
         if self._only:
             return self._only

@@ -23,14 +23,14 @@ from app.kinds.ladder import Delta, Discard
 from app.kinds.prompts.deck import RECORDED
 from app.kinds.prompts.dialects.ollama import bare_name
 from app.kinds.prompts.dialects.wire import bad_field
-from app.kinds.prompts.reply import About, Answer, Asked, Choice, Chunk, Reply, Tokens
+from app.kinds.prompts.reply import About, Asked, Choice, Chunk, PromptAnswer, Reply, Tokens
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.prompts.service import ServedPrompts
 from app.providers.tokens import estimate_tokens
 from app.web.service import Service
 
 
-class Model(Protocol):
+class ListedModel(Protocol):
     """What answers under a name. `about` says in a few words what it is.
 
     `chats` is whether it counts as a chat, of which TSUKURIOKI_CHAT_RATE limits how many messages a
@@ -44,7 +44,7 @@ class Model(Protocol):
     def replays(self) -> ServedPrompts | None:
         """The deck whose recorded replies these are, if they are."""
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> PromptAnswer:
         """The answer to a request. Raises RequestError."""
 
 
@@ -71,7 +71,7 @@ class CharacterModel:
         self._sleep = sleep
         self.about = f"{character.name}, a character of the deck {served.deck.id}"
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> PromptAnswer:
         """Her answer. A message of the request counts as said by the user if its role is `user`."""
         served = self._served
         turn = served.with_care(self._turn(asked))
@@ -89,7 +89,7 @@ class CharacterModel:
         whole = _whole_reply(asked.request, [reply.text], reply.model)
         written = "".join(chunks) == reply.text
         pace = self._pace if asked.stream and not written else 0
-        return Answer(
+        return PromptAnswer(
             About(reply.tier, key), self._events(whole, chunks if written else None, pace)
         )
 
@@ -155,7 +155,7 @@ class CardsModel:
         self._served = served
         self.about = f"the deck of cards {served.deck.name}"
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> PromptAnswer:
         """The answer to the play, and its next variants if several choices are asked for."""
         if asked.request.operation == "embed":
             raise _no_embedding(self.about)
@@ -165,7 +165,7 @@ class CardsModel:
         bodies = [orjson.loads(answer.body) for answer in answers]
         texts = [_text({"title": one["title"], "poem": one["poem"]}) for one in bodies]
         reply = _whole_reply(asked.request, texts, bodies[0]["model"])
-        return Answer(About(answers[0].tier, bodies[0]["key"]), _at_once(reply), ready=True)
+        return PromptAnswer(About(answers[0].tier, bodies[0]["key"]), _at_once(reply), ready=True)
 
     def play(self, messages: tuple[Message, ...]) -> Play:
         """The play that is asked for. Raises RequestError (400)."""
@@ -202,7 +202,7 @@ class PromptsModel:
         self.replays = self._served = served
         self.about = f"the deck of prompts {served.deck.name}"
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> PromptAnswer:
         """What is recorded, or just was. Raises PromptMissError and UpstreamError."""
         return self._served.answer(asked)
 
@@ -227,11 +227,11 @@ class Models:
         upstream = dict.fromkeys(recorded, "a model of an upstream, as far as it is recorded")
         return upstream | {name: model.about for name, model in self._own.items()}
 
-    def find(self, name: str) -> Model:
+    def find(self, name: str) -> ListedModel:
         """What answers under a name."""
         return self._own.get(bare_name(name), self._recorded)
 
-    def answer(self, model: Model, asked: Asked) -> Answer:
+    def answer(self, model: ListedModel, asked: Asked) -> PromptAnswer:
         """A model's answer. Raises RequestError.
 
         The game's own development server asks a model of any name by its prompt: if nothing is
@@ -256,7 +256,7 @@ class Models:
         return game
 
 
-def _own(service: Service) -> Iterator[tuple[str, Model]]:
+def _own(service: Service) -> Iterator[tuple[str, ListedModel]]:
     """The decks and characters by name; of two with one name, the later counts."""
     pace = service.settings.chat_pace
     for deck, prompts in service.prompts.items():

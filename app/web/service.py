@@ -62,7 +62,7 @@ def _iso(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19] + "Z"
 
 
-class Replay(NamedTuple):
+class ReplayedResponse(NamedTuple):
     """A whole response with a stored reply to a prompt, which every client gets who asks the same.
 
     `state` is that of the deck before it was asked.
@@ -127,7 +127,7 @@ class Service:
         self.line = self._line_bot(clock) if settings.line_secret else None
         self.started = now()
         # Takes the path and body of a request and the response, for the fast path.
-        self.keep_replay: Callable[[str, bytes, Replay], None] | None = None
+        self.keep_replay: Callable[[str, bytes, ReplayedResponse], None] | None = None
 
     def _serving(self, clock: Callable[[], float], rng: Random, run: str) -> Serving:
         settings = self.settings
@@ -302,7 +302,7 @@ class Service:
         served.votes.vote(key, variant, vote, self.now(), created)
 
 
-class Stored(NamedTuple):
+class StoredAnswer(NamedTuple):
     """A stored answer: its finished body, its deck, and the deck's index with its state."""
 
     body: bytes
@@ -311,7 +311,7 @@ class Stored(NamedTuple):
     state: IndexState | None
 
 
-def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:
+def stored_answer(service: Service, key: bytes, variant: int) -> StoredAnswer | None:
     """The stored answer with a key of 16 bytes; None if there is none."""
     for deck, served in service.decks.items():
         holder = served.index
@@ -321,7 +321,7 @@ def stored_answer(service: Service, key: bytes, variant: int) -> Stored | None:
         index = holder()
         body = index.get(key, variant) if index else None
         if body is not None:
-            return Stored(body, deck, holder, state)
+            return StoredAnswer(body, deck, holder, state)
     return None
 
 

@@ -23,7 +23,7 @@ from precompute.decks.new import (
     MOST_CARDS,
     PROMPTS,
     ROOMS,
-    Wanted,
+    NewDeck,
     languages,
     new_deck,
 )
@@ -69,7 +69,7 @@ def new(
     # The first deck of all finds no other.
     if any(settings.decks.glob(f"*/{DECK_FILE}")) and load_one(settings.decks, name):
         raise PlanError(f"there is a deck {name!r} already; take another name")
-    deck = new_deck(settings.decks, Wanted(name, language, hand or 0, title, source, kind))
+    deck = new_deck(settings.decks, NewDeck(name, language, hand or 0, title, source, kind))
     errors = _report(deck)
     click.echo(f"made {deck.folder}; its README.md says what is what. Next:")
     for line in _NEXT[kind]:

@@ -82,7 +82,7 @@ def _check_patterns(patterns: tuple[str, ...]) -> None:
             raise PlanError(f"--redact {pattern!r} matches what is empty")
 
 
-def _counted(done: sessions.Outcome) -> str:
+def _counted(done: sessions.SessionOutcome) -> str:
     answers = ", ".join(f"{count} {tier}" for tier, count in done.answers.items() if count)
     kept = ", ".join(f"{count} {reason}" for reason, count in done.refused.items())
     left = f"; tries to leave the machine: {done.tried}" if done.tried else ""

@@ -21,7 +21,7 @@ from precompute.cook.report import table as print_table
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.review import table
 from precompute.review.compact import compact as compact_log
-from precompute.review.desk import OPEN, STATUSES, Desk, Publisher, Wanted, summary
+from precompute.review.desk import OPEN, STATUSES, Desk, Publisher, TextFilter, summary
 from precompute.review.terminal import review as review_in_terminal
 
 
@@ -43,7 +43,7 @@ def _desk(deck_name: str | None) -> Desk:
     """The desk of a deck. Raises PlanError if there is nothing to read."""
     settings, deck = _deck(deck_name)
     desk = Desk(settings, deck, SystemClock().stamp)
-    if not desk.names(Wanted()):
+    if not desk.names(TextFilter()):
         _demand_log(settings, deck)
     return desk
 
@@ -79,7 +79,7 @@ def review(
     desk = _desk(deck_name)
     with Publisher(desk) as publisher:
         if terminal:
-            wanted = Wanted(search=search, source=source, status=status)
+            wanted = TextFilter(search=search, source=source, status=status)
             review_in_terminal(desk, wanted, publisher.due)
         else:
             _serve(desk, publisher, port, opened=opened)
@@ -120,7 +120,7 @@ def export_(deck_name: str | None, target: Path, status: str, source: str, searc
     if target.suffix.lower() not in (".csv", ".xlsx"):
         raise PlanError(f"{target}: name a .csv or .xlsx file")
     desk = _desk(deck_name)
-    texts = table.table_of(desk, Wanted(search, source, status))
+    texts = table.table_of(desk, TextFilter(search, source, status))
     for path in write_tables(target, {table.REVIEW: texts}):
         click.echo(f"wrote {path}: {len(texts) - 1:,} texts")
     return 0

@@ -18,7 +18,7 @@ from precompute.commands.common import (
 from precompute.cook.choose import ASKED
 from precompute.cook.options import BuildOptions
 from precompute.export.checker import check_file
-from precompute.export.command import Asked, ExportOptions
+from precompute.export.command import ExportModels, ExportOptions
 from precompute.export.command import export as write_export
 from precompute.export.forms import FORMS
 
@@ -125,7 +125,7 @@ def export(
         augment or 0,
     )  # fmt: skip
     limits = BuildOptions(model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency)
-    asked = Asked(
+    asked = ExportModels(
         replace(limits, provider=judge) if judge else None,
         replace(limits, provider=writer) if writer else None,
     )

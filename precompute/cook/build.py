@@ -16,7 +16,7 @@ from app.store.log import LogWriter
 from app.store.rows import Meta
 from precompute.cook import cache, dry_run
 from precompute.cook.batch import BatchCook, BatchPace, waiting_job
-from precompute.cook.choose import Choice, choose, make_model, pace_of
+from precompute.cook.choose import ProviderChoice, choose, make_model, pace_of
 from precompute.cook.intake import Intake
 from precompute.cook.kinds import Cook, Cooking, cooking_of
 from precompute.cook.meter import Meter
@@ -57,7 +57,7 @@ def build(options: BuildOptions, context: BuildContext) -> int:
 
 
 def _jobs(
-    options: BuildOptions, context: BuildContext, cooking: Cooking, choice: Choice
+    options: BuildOptions, context: BuildContext, cooking: Cooking, choice: ProviderChoice
 ) -> Iterator[Job]:
     if options.refresh:
         settings, deck = context.settings, context.deck
@@ -75,7 +75,7 @@ class _Build:
     options: BuildOptions
     context: BuildContext
     cooking: Cooking
-    choice: Choice
+    choice: ProviderChoice
     model: Model | None
 
     def cook(self, jobs: Sequence[Job]) -> int:

@@ -30,7 +30,7 @@ from app.store.key import Query
 from app.store.log import LogWriter, log_path, read_lines
 from app.store.rows import Meta
 from precompute.cook.build import build
-from precompute.cook.choose import Choice
+from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.near_copy import NearCopies, sketch
@@ -86,7 +86,9 @@ class CardsCooking:
         """Whether there are pieces, or answers of the deck's own."""
         return self.deck.composable or bool(written_answers(self.deck))
 
-    def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+    def plan(
+        self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
+    ) -> Iterator[Job]:
         """The plan of a strategy; the deck's own answers are their own plan."""
         settings = context.settings
         if self._only_written(choice):
@@ -98,7 +100,7 @@ class CardsCooking:
             return plan_sampled(self.deck, options.seed)
         return plan_misses(self.deck, read_ledger(settings.ledger, self.deck.id))
 
-    def _only_written(self, choice: Choice) -> bool:
+    def _only_written(self, choice: ProviderChoice) -> bool:
         """Whether the deck's own answers are asked for, or all that there is without a model."""
         own = choice.written_first and not self.deck.composable
         return choice.name == WRITTEN or (own and bool(written_answers(self.deck)))
@@ -123,7 +125,7 @@ class CardsCooking:
         yield from self._written(store, written)
         yield from (job for job in others if job.variant or job.query not in written)
 
-    def cook(self, choice: Choice, model: Model | None) -> Cook:
+    def cook(self, choice: ProviderChoice, model: Model | None) -> Cook:
         """What is in the box, or a model with the prompt for large ones or for small ones."""
         deck = self.deck
         if self._only_written(choice):

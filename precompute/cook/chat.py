@@ -29,7 +29,7 @@ from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from app.store.rows import Meta
 from precompute.cook.build import build
-from precompute.cook.choose import Choice
+from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.numbered import NumberedWriter
@@ -94,12 +94,14 @@ class LinesCooking:
         self.deck = deck
         self._gate = ChatGate(deck)
 
-    def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+    def plan(
+        self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
+    ) -> Iterator[Job]:
         """The first jobs of the plan, by character, so that a request needs few personas."""
         jobs = itertools.islice(plan_lines(self.deck), options.wanted)
         yield from sorted(jobs, key=lambda job: dict(job.query.picks)["character"])
 
-    def cook(self, choice: Choice, model: Model | None) -> Cook:
+    def cook(self, choice: ProviderChoice, model: Model | None) -> Cook:
         """A writer with a model. Raises PlanError without one."""
         if model is None:
             raise PlanError(

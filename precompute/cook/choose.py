@@ -28,7 +28,7 @@ CONCURRENCY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ProviderChoice:
     """A provider's name, its model, the reason if it was not asked for, and the kind of prompt.
 
     `written_first` is whether plays get the answers that the makers wrote for them.
@@ -53,7 +53,7 @@ def gemini_key(settings: Settings) -> Secret:
 
 def choose(
     settings: Settings, name: str | None, model: str | None = None, prompt: str | None = None
-) -> Choice:
+) -> ProviderChoice:
     """The provider `name`; if it is None, Gemini if there is a key, else the composer."""
     why = ""
     if name is None:
@@ -79,12 +79,12 @@ def choose(
     if model is not None and not (model and model.isprintable()):
         raise PlanError(f"--model {model!r} is no name of a model")
     in_the_box = bool(why) and name == "composer"
-    return Choice(name, model or models[name], why, kind, written_first=in_the_box)
+    return ProviderChoice(name, model or models[name], why, kind, written_first=in_the_box)
 
 
-def make_model(choice: Choice, settings: Settings) -> Model:
+def make_model(choice: ProviderChoice, settings: Settings) -> Model:
     """The model, its client library loaded. Raises ProviderError, and PlanError without a key."""
-    makers: dict[str, Callable[[Choice, Settings], Model]] = {
+    makers: dict[str, Callable[[ProviderChoice, Settings], Model]] = {
         "gemini": _gemini,
         "gemini-legacy": _gemini_legacy,
         "ollama": _ollama,
@@ -109,7 +109,7 @@ def _needed_key(settings: Settings) -> Secret:
     return key
 
 
-def _gemini(choice: Choice, settings: Settings) -> Model:
+def _gemini(choice: ProviderChoice, settings: Settings) -> Model:
     key = _needed_key(settings)
     from app.providers.gemini import Gemini
 
@@ -121,14 +121,14 @@ def _gemini(choice: Choice, settings: Settings) -> Model:
     )
 
 
-def _gemini_legacy(choice: Choice, settings: Settings) -> Model:
+def _gemini_legacy(choice: ProviderChoice, settings: Settings) -> Model:
     key = _needed_key(settings)
     from app.providers.gemini_legacy import GeminiLegacy
 
     return GeminiLegacy(key, choice.model, settings.gemini_base_url, settings.timeout)
 
 
-def _ollama(choice: Choice, settings: Settings) -> Model:
+def _ollama(choice: ProviderChoice, settings: Settings) -> Model:
     from app.providers.ollama import Ollama
 
     return Ollama(
@@ -139,7 +139,7 @@ def _ollama(choice: Choice, settings: Settings) -> Model:
     )
 
 
-def _openai(choice: Choice, settings: Settings) -> Model:
+def _openai(choice: ProviderChoice, settings: Settings) -> Model:
     from app.providers.openai import OpenAICompatible
 
     return OpenAICompatible(
@@ -147,7 +147,7 @@ def _openai(choice: Choice, settings: Settings) -> Model:
     )
 
 
-def is_limited(choice: Choice, settings: Settings) -> bool:
+def is_limited(choice: ProviderChoice, settings: Settings) -> bool:
     """Whether requests must be limited: to services yes, to a server on this machine no."""
     if choice.name == "openai":
         return not settings.openai_base_url or not is_local(settings.openai_base_url)
@@ -155,7 +155,7 @@ def is_limited(choice: Choice, settings: Settings) -> bool:
 
 
 def pace_of(
-    choice: Choice, settings: Settings, per_request: int | None, concurrency: int | None
+    choice: ProviderChoice, settings: Settings, per_request: int | None, concurrency: int | None
 ) -> Pace:
     """How many answers to ask for in a request, and how many requests to make at once."""
     if choice.local:

@@ -11,7 +11,7 @@ from app.providers import NamedModel
 from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
 from app.store.sources import is_as_good
-from precompute.cook.choose import GEMINI, Choice, is_limited, pace_of
+from precompute.cook.choose import GEMINI, ProviderChoice, is_limited, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.cook.limiter import REQUESTS, TOKENS
@@ -24,7 +24,7 @@ from precompute.plan.strategies import Job
 FREE_REQUESTS_A_DAY = 500
 
 
-def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[Task]:
+def missing(context: BuildContext, choice: ProviderChoice, jobs: Sequence[Job]) -> list[Task]:
     """The tasks of a plan that would be cooked."""
     settings = context.settings
     try:
@@ -43,7 +43,7 @@ def missing(context: BuildContext, choice: Choice, jobs: Sequence[Job]) -> list[
 
 
 def print_plan(
-    options: BuildOptions, context: BuildContext, choice: Choice, jobs: Sequence[Job]
+    options: BuildOptions, context: BuildContext, choice: ProviderChoice, jobs: Sequence[Job]
 ) -> int:
     """Print the plan; returns the exit status. Asks no model, needs no key, writes nothing."""
     tasks = missing(context, choice, jobs)
@@ -64,7 +64,7 @@ def print_plan(
 
 
 def _requests(
-    options: BuildOptions, context: BuildContext, choice: Choice, tasks: Sequence[Task]
+    options: BuildOptions, context: BuildContext, choice: ProviderChoice, tasks: Sequence[Task]
 ) -> Iterator[tuple[str, object]]:
     settings = context.settings
     estimate = estimate_all(settings, context.deck, choice, tasks, options.per_request)
@@ -74,7 +74,7 @@ def _requests(
 
 
 def estimate_rows(
-    options: BuildOptions, context: BuildContext, choice: Choice, estimate: Estimate
+    options: BuildOptions, context: BuildContext, choice: ProviderChoice, estimate: Estimate
 ) -> Iterator[tuple[str, object]]:
     """Requests, tokens, price and time, as rows of a table."""
     settings = context.settings
@@ -96,7 +96,11 @@ def estimate_rows(
 
 
 def _price(
-    options: BuildOptions, prices: PriceTable, choice: Choice, estimate: Estimate, today: str
+    options: BuildOptions,
+    prices: PriceTable,
+    choice: ProviderChoice,
+    estimate: Estimate,
+    today: str,
 ) -> Iterator[tuple[str, object]]:
     price = prices.price(choice.name, choice.model, today)
     if price is None:

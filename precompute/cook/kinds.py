@@ -24,7 +24,7 @@ from app.store.index_writer import IndexedDeck, IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from app.store.rows import Meta
-from precompute.cook.choose import Choice
+from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import Estimator
 from precompute.cook.progress import Show
 from precompute.plan.strategies import Job
@@ -89,10 +89,12 @@ class Cooking(Protocol):
     def in_the_box(self) -> bool:
         """Whether entries can be cooked without a model."""
 
-    def plan(self, options: BuildOptions, context: BuildContext, choice: Choice) -> Iterator[Job]:
+    def plan(
+        self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
+    ) -> Iterator[Job]:
         """The jobs for the options, in the order in which to cook them. Raises PlanError."""
 
-    def cook(self, choice: Choice, model: Model | None) -> Cook:
+    def cook(self, choice: ProviderChoice, model: Model | None) -> Cook:
         """The provider; if `model` is None, one that asks none. Raises DeckError, PlanError."""
 
     def judge(self, store: Path) -> AbstractContextManager[Judge]:

@@ -11,7 +11,7 @@ from app.errors import PlanError
 from app.kinds.kind import AnyDeck
 from app.providers.prices import Price, load_prices
 from app.settings import Settings
-from precompute.cook.choose import Choice, is_limited
+from precompute.cook.choose import ProviderChoice, is_limited
 from precompute.cook.clock import Clock
 from precompute.cook.limiter import REQUESTS, TOKENS, Limiter
 
@@ -56,7 +56,9 @@ class BuildContext:
     rng: Random
 
 
-def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> Limiter | None:
+def limiter_of(
+    options: BuildOptions, context: BuildContext, choice: ProviderChoice
+) -> Limiter | None:
     """The limiter of this build; None if neither options nor the provider require limits."""
     settings = context.settings
     if choice.local or not (is_limited(choice, settings) or options.rpm or options.tpm):
@@ -65,7 +67,7 @@ def limiter_of(options: BuildOptions, context: BuildContext, choice: Choice) -> 
 
 
 def price_of(
-    options: BuildOptions, context: BuildContext, choice: Choice, *, batch: bool = False
+    options: BuildOptions, context: BuildContext, choice: ProviderChoice, *, batch: bool = False
 ) -> Price | None:
     """The model's price today. Raises PlanError if it is unknown and there is a budget."""
     prices = load_prices(context.settings.prices)

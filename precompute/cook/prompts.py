@@ -19,7 +19,7 @@ from app.kinds.prompts.gate import REPLY, PromptGate
 from app.kinds.prompts.key import query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.prompts.request import PromptRequest, Text
-from app.kinds.prompts.template import TEMPLATE_FILE, Template
+from app.kinds.prompts.template import TEMPLATE_FILE, PromptTemplate
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Refusals, Task
 from app.ledger.misses import read_ledger
@@ -31,7 +31,7 @@ from app.store.key import PROMPT, Query
 from app.store.log import LogWriter
 from app.store.rows import Meta
 from precompute.cook.build import build
-from precompute.cook.choose import Choice as Chosen
+from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
 from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
 from precompute.cook.numbered import NumberedWriter
@@ -89,7 +89,7 @@ def can_cook(request: PromptRequest | None) -> bool:
     )
 
 
-def matrix(deck: PromptDeck, template: Template, seed: int) -> Iterator[Query]:
+def matrix(deck: PromptDeck, template: PromptTemplate, seed: int) -> Iterator[Query]:
     """The queries of a template's prompts, first those that show every pair of values."""
     names, options = list(template.slots), list(template.slots.values())
     for row in pairwise([len(values) for values in options], seed):
@@ -149,11 +149,13 @@ class PromptsCooking:
         self.deck = deck
         self._gate = PromptGate(deck.checks)
 
-    def plan(self, options: BuildOptions, context: BuildContext, choice: Chosen) -> Iterator[Job]:
+    def plan(
+        self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
+    ) -> Iterator[Job]:
         """The jobs: the prompts of the deck, or those that were missed."""
         return plan_prompts(self.deck, options.strategy, context.settings.ledger, options.seed)
 
-    def cook(self, choice: Chosen, model: Model | None) -> Cook:
+    def cook(self, choice: ProviderChoice, model: Model | None) -> Cook:
         """A writer with a model. Raises PlanError without one."""
         if model is None:
             raise PlanError(

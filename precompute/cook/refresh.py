@@ -31,7 +31,7 @@ from app.store.in_force import rejected_texts
 from app.store.index import Index
 from app.store.log import Record, log_path, read_log
 from app.store.sources import EDITED, is_as_good
-from precompute.cook.choose import Choice, choose, group, pace_of
+from precompute.cook.choose import ProviderChoice, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import Job
@@ -122,7 +122,7 @@ class Survey:
     """The number of entries by state, and the cost of cooking stale ones again."""
 
     states: Counter[str]
-    choice: Choice
+    choice: ProviderChoice
     estimate: Estimate
     price: Price | None
     dated: str
@@ -173,7 +173,7 @@ def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:
     return Survey(states, choice, estimate_all(settings, deck, choice, tasks), price, prices.dated)
 
 
-def _usual(settings: Settings, deck: AnyDeck, stale: Sequence[Entry]) -> Choice:
+def _usual(settings: Settings, deck: AnyDeck, stale: Sequence[Entry]) -> ProviderChoice:
     """What a build would choose; of a deck for which nothing is in the box, what wrote most of it."""
     choice = choose(settings, None)
     if not choice.local or cooking_of(deck).in_the_box:
@@ -193,7 +193,7 @@ def age_summary(settings: Settings, deck: AnyDeck, today: str) -> str:
 def estimate_all(
     settings: Settings,
     deck: AnyDeck,
-    choice: Choice,
+    choice: ProviderChoice,
     tasks: Sequence[Task],
     per_request: int | None = None,
 ) -> Estimate:
@@ -205,7 +205,9 @@ def estimate_all(
     return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)
 
 
-def plan_stale(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
+def plan_stale(
+    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
+) -> Iterator[Job]:
     """Jobs for refused entries, then for servable ones."""
     aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
     kept = _replaceable(aged, STALE, settings, choice, err)
@@ -213,7 +215,9 @@ def plan_stale(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) 
         yield a.job
 
 
-def plan_disliked(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
+def plan_disliked(
+    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
+) -> Iterator[Job]:
     """Jobs for disliked answers, those with most down votes first. Old texts stay in the log."""
     downs = disliked(settings.ledger, deck.id)
     found = [
@@ -240,7 +244,9 @@ def _texts_tried(
     return Counter(e.name for e in entries if e.name in names and e.verdict in ("", EDITED))
 
 
-def plan_rejected(settings: Settings, deck: AnyDeck, choice: Choice, err: Console) -> Iterator[Job]:
+def plan_rejected(
+    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
+) -> Iterator[Job]:
     """Jobs for the answers that a reviewer rejected and that have no other text yet."""
     cooking = cooking_of(deck)
     index = Index(settings.store, deck.id)
@@ -263,7 +269,7 @@ def with_rejections(settings: Settings, deck: AnyDeck, jobs: Iterable[Job]) -> I
 
 
 def _replaceable(
-    aged: Sequence[Aged], kind: str, settings: Settings, choice: Choice, err: Console
+    aged: Sequence[Aged], kind: str, settings: Settings, choice: ProviderChoice, err: Console
 ) -> list[Aged]:
     """Entries that an answer of this provider would replace; the number of others is printed."""
     kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.standing)]
@@ -283,7 +289,7 @@ def _replaceable(
     return kept
 
 
-PLANS: dict[str, Callable[[Settings, AnyDeck, Choice, Console], Iterable[Job]]] = {
+PLANS: dict[str, Callable[[Settings, AnyDeck, ProviderChoice, Console], Iterable[Job]]] = {
     STALE: plan_stale,
     DISLIKED: plan_disliked,
     REJECTED: plan_rejected,
@@ -291,7 +297,7 @@ PLANS: dict[str, Callable[[Settings, AnyDeck, Choice, Console], Iterable[Job]]] 
 
 
 def plan_refresh(
-    name: str, settings: Settings, deck: AnyDeck, choice: Choice, err: Console
+    name: str, settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
 ) -> Iterator[Job]:
     """The jobs of a refresh. Raises PlanError."""
     if name == DISLIKED and not cooking_of(deck).voted_on:

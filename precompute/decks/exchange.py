@@ -39,7 +39,7 @@ def export_cards(deck: Deck, target: Path) -> list[Path]:
     return write_tables(target, written)
 
 
-class Taken(NamedTuple):
+class DeckFiles(NamedTuple):
     """The files of a deck that tables stand for, by name, and the rows of the written answers."""
 
     files: dict[str, bytes]
@@ -55,7 +55,7 @@ class Taken(NamedTuple):
 _LINE = re.compile(rf"\S*{re.escape(WRITTEN_FILE)}: line ([0-9]+)")
 
 
-def read_files(source: Path, hand: int) -> Taken:
+def read_files(source: Path, hand: int) -> DeckFiles:
     """The files of a deck that tables stand for. Raises DeckError."""
     found = read_tables(source, tables.TABLES)
     file = str(source)
@@ -71,7 +71,7 @@ def read_files(source: Path, hand: int) -> Taken:
             answers = tables.answers_of_table(table, where, hand)
             rows = tuple(row for row, _ in answers)
             made[WRITTEN_FILE] = b"".join(orjson.dumps(one) + b"\n" for _, one in answers)
-    return Taken(made, rows)
+    return DeckFiles(made, rows)
 
 
 def as_json(value: Any) -> bytes:

@@ -35,7 +35,7 @@ _JSON = (".json", ".jsonl")
 _SHOWN = ("paragraphs", "sentence", "wording", "forbidden", "address", "showcase", "echo", "polite")
 
 
-class Wanted(NamedTuple):
+class NewDeck(NamedTuple):
     """What somebody asks for; without a `name`, it is made from the id.
 
     `kind` is the room of a kind of deck. `hand` and `source`, a spreadsheet or a folder of them, are
@@ -65,7 +65,7 @@ def languages() -> list[str]:
     return sorted(path.name for path in (TEMPLATES / CARDS).iterdir() if path.is_dir())
 
 
-def new_deck(decks: Path, wanted: Wanted) -> AnyDeck:
+def new_deck(decks: Path, wanted: NewDeck) -> AnyDeck:
     """Make the folder of a deck. Raises PlanError and DeckError, and then makes nothing."""
     target = decks / wanted.id
     if not ID_PATTERN.fullmatch(wanted.id):
@@ -84,21 +84,21 @@ def new_deck(decks: Path, wanted: Wanted) -> AnyDeck:
     return load_folder(target)
 
 
-def _files(wanted: Wanted) -> dict[str, bytes]:
+def _files(wanted: NewDeck) -> dict[str, bytes]:
     files = dict(_filled_files(wanted))
     if wanted.kind == CARDS:
         files.update(_cards_files(wanted))
     return files
 
 
-def _filled_files(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+def _filled_files(wanted: NewDeck) -> Iterator[tuple[str, bytes]]:
     for path in sorted(wanted.templates.rglob("*.*")):
         if path.name != STARTER:
             name = path.relative_to(wanted.templates).as_posix()
             yield name, _filled(wanted, path.read_text(encoding="utf-8"), path.suffix in _JSON)
 
 
-def _filled(wanted: Wanted, text: str, inside_json: bool) -> bytes:
+def _filled(wanted: NewDeck, text: str, inside_json: bool) -> bytes:
     values = {
         "name": wanted.title,
         "id": wanted.id,
@@ -116,7 +116,7 @@ def _starter(language: str) -> Mapping[str, Any]:
     return starter
 
 
-def _cards_files(wanted: Wanted) -> dict[str, bytes]:
+def _cards_files(wanted: NewDeck) -> dict[str, bytes]:
     starter = _starter(wanted.language)
     # All words, so that whoever changes some finds them.
     words = {**(known_words(wanted.language) or {}), **starter["words"]}
@@ -141,7 +141,7 @@ def answer_length(language: str, hand: int) -> list[int]:
     return [round(each * hand, -1) for each in _starter(language)["characters_a_card"]]
 
 
-def _deck(wanted: Wanted, starter: Mapping[str, Any]) -> dict[str, Any]:
+def _deck(wanted: NewDeck, starter: Mapping[str, Any]) -> dict[str, Any]:
     language = LANGUAGES[wanted.language]
     rules = default_rules(language)._replace(**starter.get("answer", {}))
     answer = {

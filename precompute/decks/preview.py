@@ -56,7 +56,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 
 @dataclass
-class State:
+class PreviewState:
     """The data for the pages: the version of the deck that is served, and the faults of the newest.
 
     `upstream` is the inner server's address; None until a version could be loaded.
@@ -116,7 +116,7 @@ class Preview:
         note: Callable[[str], None],
     ) -> None:
         self.folder = folder
-        self.state = State()
+        self.state = PreviewState()
         self._scratch = scratch
         self._store = settings.store
         self._environ = environ

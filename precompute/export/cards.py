@@ -19,13 +19,13 @@ from app.kinds.cards.written import SOURCE, written_answers
 from app.store.key import Query
 from precompute.export.material import (
     RowOptions,
-    Stored,
+    StoredAnswers,
     fill,
     licence_of,
     system_text,
     training_texts,
 )
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
 
 
 def material(deck: Deck, options: RowOptions) -> CardsMaterial:
@@ -44,7 +44,7 @@ class CardsMaterial:
         self._user: str = texts["user"]
         self._pair: str = texts["pair"]
 
-    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """Answers in the store, and the deck's written ones that are not in it."""
         known = set()
         for entry in stored.current():
@@ -58,7 +58,7 @@ class CardsMaterial:
             if (query, SOURCE) not in known:
                 yield self._row(query, response, origin, 0)
 
-    def prompt(self, query: Query) -> tuple[Turn, ...]:
+    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
         """System text, and the play with title candidates."""
         return self._prompt(query, "")
 
@@ -75,14 +75,17 @@ class CardsMaterial:
         return Row(
             f"{query.key}#{variant}",
             self.group(query),
-            (*self._prompt(query, response["title"]), Turn(ASSISTANT, self.text(response))),
+            (
+                *self._prompt(query, response["title"]),
+                ConversationMessage(ASSISTANT, self.text(response)),
+            ),
             query,
             response,
             origin,
             {"topics": sorted({self._deck.card_by_id[card].category for card in cards})},
         )
 
-    def _prompt(self, query: Query, title: str) -> tuple[Turn, ...]:
+    def _prompt(self, query: Query, title: str) -> tuple[ConversationMessage, ...]:
         pairs = [
             fill(
                 self._pair,
@@ -92,7 +95,7 @@ class CardsMaterial:
         ]
         titles = self._titles(query, title)
         asked = fill(self._user, {"pairs": "\n".join(pairs), "titles": "\n".join(titles)})
-        return Turn(SYSTEM, self._system), Turn(USER, asked)
+        return ConversationMessage(SYSTEM, self._system), ConversationMessage(USER, asked)
 
     def _titles(self, query: Query, title: str) -> list[str]:
         """Title candidates in random order, the answer's own among them."""

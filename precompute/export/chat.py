@@ -27,13 +27,13 @@ from app.store.key import Query
 from precompute.export.exchanges import Conversation, Exchanges, Sides, when_of
 from precompute.export.material import (
     RowOptions,
-    Stored,
+    StoredAnswers,
     fill,
     licence_of,
     system_text,
     training_texts,
 )
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
 
 # The source of the deck's own lines.
 LINE = "line"
@@ -69,7 +69,7 @@ class ChatMaterial:
             intent: mood for mood, intents in deck.moods.items() for intent in intents
         }
 
-    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The deck's lines, the lines that a model wrote for its patterns, and learned answers."""
         for character in self._deck.characters:
             yield from self._vetted(character, left_out)
@@ -81,12 +81,14 @@ class ChatMaterial:
             else:
                 left_out["no character, intent or message of this deck"] += 1
 
-    def prompt(self, query: Query) -> tuple[Turn, ...]:
+    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
         """The persona, and a message of the query's intent, or the query's message."""
         picks = dict(query.picks)
         character = self._deck.character_by_id[picks["character"]]
         when = {"time": (picks.get("time", ""),), **self._mood(picks.get("intent", ""))}
-        return self._system_turn(character, "", when), Turn(USER, self._message(query))
+        return self._system_turn(character, "", when), ConversationMessage(
+            USER, self._message(query)
+        )
 
     def group(self, query: Query) -> str:
         """The answers to one message, however it is spelt, are a group."""
@@ -138,8 +140,8 @@ class ChatMaterial:
         when = {**(when_of(turns) or {}), **({"mood": (mood,)} if mood else {})}
         messages = [self._system_turn(character, user, when)]
         for one in turns:
-            messages.append(Turn(USER, one.said))
-            messages.append(Turn(ASSISTANT, one.text.replace(NAME_SLOT, user)))
+            messages.append(ConversationMessage(USER, one.said))
+            messages.append(ConversationMessage(ASSISTANT, one.text.replace(NAME_SLOT, user)))
         return Row(
             name,
             group,
@@ -162,7 +164,7 @@ class ChatMaterial:
         return Row(
             f"{entry.key}#{entry.variant}",
             self.group(entry.query),
-            (*turns, Turn(ASSISTANT, self.text(entry.response))),
+            (*turns, ConversationMessage(ASSISTANT, self.text(entry.response))),
             entry.query,
             entry.response,
             origin,
@@ -183,7 +185,7 @@ class ChatMaterial:
 
     def _system_turn(
         self, character: Character, user: str, when: Mapping[str, Sequence[str]]
-    ) -> Turn:
+    ) -> ConversationMessage:
         # A deck need not say the mood, nor the user's name.
         texts = {what: self._texts.get(what, {}) for what in when}
         notes = [texts[what].get(allowed[0], "") for what, allowed in when.items()]
@@ -191,7 +193,7 @@ class ChatMaterial:
         system = fill(self._system, values)
         if user and user not in system:
             system += fill(self._texts.get("user", ""), {"user": user})
-        return Turn(SYSTEM, "".join([system, *notes]))
+        return ConversationMessage(SYSTEM, "".join([system, *notes]))
 
     def _about(self, character: Character, topics: Sequence[str], mood: str) -> dict[str, Any]:
         return {

@@ -21,16 +21,16 @@ from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
 from precompute.export.anonymise import Anonymiser
 from precompute.export.circumstances import augmented
-from precompute.export.forms import FORMS, Files, Form, dataset_info
+from precompute.export.forms import FORMS, Files, Format, dataset_info
 from precompute.export.material import (
     RESTRICTED,
     RowOptions,
-    Stored,
+    StoredAnswers,
     material_of,
     training_texts,
 )
 from precompute.export.pairs import known_pairs
-from precompute.export.rows import SYSTEM, USER, Origin, Pair, Row, Turn
+from precompute.export.rows import SYSTEM, USER, ConversationMessage, Origin, Pair, Row
 from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, side, split
 from precompute.export.verdicts import Comparison, compare
@@ -73,20 +73,20 @@ class ExportOptions:
     augment: int = 0
 
 
-class Asked(NamedTuple):
+class ExportModels(NamedTuple):
     """The models that an export asks: to compare answers, to write conversations."""
 
     judge: BuildOptions | None = None
     writer: BuildOptions | None = None
 
 
-def export(options: ExportOptions, asked: Asked, context: BuildContext) -> int:
+def export(options: ExportOptions, asked: ExportModels, context: BuildContext) -> int:
     """Write the data set; returns the exit status. Raises OperatorError."""
     form, deck = FORMS[options.form], context.deck
     _prepare(options.out)
     material = material_of(deck, RowOptions(options.system, options.seed, options.validation))
     gate = kind_of(deck).gate(deck)
-    stored = Stored(context.settings, deck.id)
+    stored = StoredAnswers(context.settings, deck.id)
     left_out: Counter[str] = Counter()
     rows = list(_allowed(material.rows(stored, left_out), options, gate, left_out))
     if options.augment:
@@ -139,7 +139,9 @@ def _anonymous(row: Row, anonymiser: Anonymiser) -> Row:
     if row.vetted:
         return row
     turns = tuple(
-        Turn(turn.role, turn.content if turn.role == SYSTEM else anonymiser(turn.content, row.id))
+        ConversationMessage(
+            turn.role, turn.content if turn.role == SYSTEM else anonymiser(turn.content, row.id)
+        )
         for turn in row.turns
     )
     return replace(row, turns=turns)
@@ -215,7 +217,7 @@ def _judged(
 ) -> Iterator[Pair]:
     """Pairs from a round robin over the answers to one query, ranked by their shares of wins."""
     text = training_texts(context.deck.folder, {"compare": str})["compare"]
-    by_query: dict[tuple[str, Sequence[Turn]], list[Row]] = {}
+    by_query: dict[tuple[str, Sequence[ConversationMessage]], list[Row]] = {}
     for row in rows:
         # What was said before belongs to what is answered.
         by_query.setdefault((row.query.key, row.earlier), []).append(row)
@@ -251,7 +253,7 @@ def _asked(row: Row) -> str:
     return next(turn.content for turn in reversed(row.prompt) if turn.role == USER)
 
 
-def _files(form: Form, deck: AnyDeck, sides: dict[str, list[Item]]) -> Files:
+def _files(form: Format, deck: AnyDeck, sides: dict[str, list[Item]]) -> Files:
     files: Files = {}
     for name in (TRAIN, VALIDATION):
         files |= form.write(name, sides[name])
@@ -263,7 +265,7 @@ def _files(form: Form, deck: AnyDeck, sides: dict[str, list[Item]]) -> Files:
     return files
 
 
-def _axolotl(form: Form) -> str:
+def _axolotl(form: Format) -> str:
     name = "messages.jsonl" if form.name == "trl" else "jsonl"
     return (
         "# For axolotl: https://docs.axolotl.ai/docs/dataset-formats/conversation.html\n"
@@ -323,7 +325,7 @@ def _answer(item: Item) -> str:
     return item.answer if isinstance(item, Row) else item.chosen
 
 
-def _nothing(form: Form, deck: AnyDeck, left_out: Counter[str]) -> str:
+def _nothing(form: Format, deck: AnyDeck, left_out: Counter[str]) -> str:
     why = "; ".join(f"{count} {reason}" for reason, count in left_out.most_common(3) if count)
     if form.pairs:
         hint = (

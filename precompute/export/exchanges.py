@@ -89,7 +89,7 @@ class Sides:
         return found
 
 
-class Phrase(NamedTuple):
+class UserText(NamedTuple):
     """What a user says to a question: the text, its noun, and whether only one topic is answered so."""
 
     text: str
@@ -97,7 +97,7 @@ class Phrase(NamedTuple):
     own: bool
 
 
-class Phrases:
+class UserTexts:
     """What users say to open a character's topics, and to answer her questions.
 
     `texts` is the member `answers` of `training.json`.
@@ -110,9 +110,9 @@ class Phrases:
         self._texts: Mapping[str, Sequence[str]] = texts
         raw = Reader(deck.folder, TOPICS_FILE).value[character.id] if talk.topics else ()
         self._options = {topic["id"]: topic.get("options", ()) for topic in raw}
-        self._found: dict[str, list[Phrase]] = {}
+        self._found: dict[str, list[UserText]] = {}
 
-    def of(self, topic: Topic, kind: str) -> list[Phrase]:
+    def of(self, topic: Topic, kind: str) -> list[UserText]:
         """Answers of a kind; for OPENER what asks to talk about the topic."""
         pool = topic.pool(kind)
         if pool not in self._found:
@@ -120,18 +120,18 @@ class Phrases:
             self._found[pool] = list(made)
         return self._found[pool]
 
-    def _opening(self, topic: Topic) -> Iterator[Phrase]:
+    def _opening(self, topic: Topic) -> Iterator[UserText]:
         for text in self._texts.get(_CHANGE, ()) if topic.offer else ():
             asked = fill(text, {"offer": topic.offer})
             if self._hearing.answers.changes(self._heard(asked)):
-                yield Phrase(asked, "", own=True)
+                yield UserText(asked, "", own=True)
 
-    def _answers(self, topic: Topic, kind: str) -> Iterator[Phrase]:
+    def _answers(self, topic: Topic, kind: str) -> Iterator[UserText]:
         for text, own in self._worded(topic, kind):
             answer = self._hearing.answers.to(topic, self._heard(text))
             # An answer that is not sure gives way to whatever else the message can mean.
             if answer and answer.kind == kind and (answer.sure or not self._deck.recognise(text)):
-                yield Phrase(text, answer.it, own)
+                yield UserText(text, answer.it, own)
 
     def _worded(self, topic: Topic, kind: str) -> Iterator[tuple[str, bool]]:
         own = topic.id if kind == topic.expects else topic.pool(kind)
@@ -192,7 +192,7 @@ class Exchanges:
             if hearing and one.pool in hearing.opens and not one.line.when:
                 self._little[here].append(one)
         if self._talk:
-            self._phrases = Phrases(deck, character, self._talk, answers)
+            self._phrases = UserTexts(deck, character, self._talk, answers)
             self._askers = self._lines_that_ask(self._talk)
 
     def with_history(self, last: Exchange, rng: Random) -> Conversation:

@@ -27,7 +27,7 @@ from typing import Any
 
 import orjson
 
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, Pair, Row, Turn
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Pair, Row
 
 # File names without their ending → content.
 Files = dict[str, bytes]
@@ -38,7 +38,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Format:
     """A form. `write` makes the files of one side, whose names begin with the side's.
 
     `pairs` is whether its rows are preferences.
@@ -49,7 +49,7 @@ class Form:
     pairs: bool = False
 
 
-def _messages(turns: Iterable[Turn]) -> list[dict[str, str]]:
+def _messages(turns: Iterable[ConversationMessage]) -> list[dict[str, str]]:
     return [turn.message() for turn in turns]
 
 
@@ -130,8 +130,8 @@ def _ranked(pair: Pair) -> dict[str, Any]:
     return {
         "messages": _messages(t for t in pair.prompt if t.role != SYSTEM),
         "system": "\n".join(t.content for t in pair.prompt if t.role == SYSTEM),
-        "chosen": Turn(ASSISTANT, pair.chosen).message(),
-        "rejected": Turn(ASSISTANT, pair.rejected).message(),
+        "chosen": ConversationMessage(ASSISTANT, pair.chosen).message(),
+        "rejected": ConversationMessage(ASSISTANT, pair.rejected).message(),
         "metadata": pair.metadata(),
     }
 
@@ -166,8 +166,8 @@ def _dpo(side: str, pairs: Sequence[Pair]) -> Files:
     records = (
         {
             "prompt": _messages(pair.prompt),
-            "chosen": [Turn(ASSISTANT, pair.chosen).message()],
-            "rejected": [Turn(ASSISTANT, pair.rejected).message()],
+            "chosen": [ConversationMessage(ASSISTANT, pair.chosen).message()],
+            "rejected": [ConversationMessage(ASSISTANT, pair.rejected).message()],
             "metadata": pair.metadata(),
         }
         for pair in pairs
@@ -181,8 +181,8 @@ def _kto(side: str, pairs: Sequence[Pair]) -> Files:
 
 def _labelled(pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Each answer once, labelled by whether it was chosen more often than rejected; no ties."""
-    balance: Counter[tuple[tuple[Turn, ...], str]] = Counter()
-    about: dict[tuple[tuple[Turn, ...], str], Pair] = {}
+    balance: Counter[tuple[tuple[ConversationMessage, ...], str]] = Counter()
+    about: dict[tuple[tuple[ConversationMessage, ...], str], Pair] = {}
     for pair in pairs:
         for text, won in ((pair.chosen, 1), (pair.rejected, -1)):
             balance[pair.prompt, text] += won
@@ -191,7 +191,7 @@ def _labelled(pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
         if won:
             yield {
                 "prompt": _messages(prompt),
-                "completion": [Turn(ASSISTANT, text).message()],
+                "completion": [ConversationMessage(ASSISTANT, text).message()],
                 "label": won > 0,
                 "metadata": about[prompt, text].metadata(),
             }
@@ -227,17 +227,17 @@ def _cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-FORMS: Mapping[str, Form] = {
+FORMS: Mapping[str, Format] = {
     form.name: form
     for form in (
-        Form("trl", _trl),
-        Form("openai", _openai),
-        Form("sharegpt", _sharegpt),
-        Form("alpaca", _alpaca),
-        Form("llamafactory", _llamafactory),
-        Form("dpo", _dpo, pairs=True),
-        Form("kto", _kto, pairs=True),
-        Form("conversations", _conversations),
-        Form("csv", _csv),
+        Format("trl", _trl),
+        Format("openai", _openai),
+        Format("sharegpt", _sharegpt),
+        Format("alpaca", _alpaca),
+        Format("llamafactory", _llamafactory),
+        Format("dpo", _dpo, pairs=True),
+        Format("kto", _kto, pairs=True),
+        Format("conversations", _conversations),
+        Format("csv", _csv),
     )
 }

@@ -27,7 +27,7 @@ from app.store.entry import Entry
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
 from app.store.sources import EDITED
-from precompute.export.rows import Origin, Row, Turn
+from precompute.export.rows import ConversationMessage, Origin, Row
 
 TRAINING_FILE = "training.json"
 # Types of members of the file, in words.
@@ -60,10 +60,10 @@ _LICENCES: Mapping[str, str] = {
 class Material(Protocol):
     """What a deck's answers are as conversations."""
 
-    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The rows of a deck, in a fixed order; `left_out` counts what makes none, by reason."""
 
-    def prompt(self, query: Query) -> tuple[Turn, ...]:
+    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
         """The turns before an answer to a query. Raises KeyError if the deck lacks its ids."""
 
     def group(self, query: Query) -> str:
@@ -143,7 +143,7 @@ def system_text(folder: Path | None, texts: Mapping[str, Any], options: RowOptio
     return text
 
 
-class Stored:
+class StoredAnswers:
     """All answers in a deck's log, older ones too, with their votes."""
 
     def __init__(self, settings: Settings, deck: str) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from app.kinds.kind import AnyGate
 from app.store.entry import Entry
 from app.store.sources import EDITED
-from precompute.export.material import Material, Stored
+from precompute.export.material import Material, StoredAnswers
 from precompute.export.rows import Pair
 
 
 def known_pairs(
-    material: Material, stored: Stored, gate: AnyGate, left_out: Counter[str]
+    material: Material, stored: StoredAnswers, gate: AnyGate, left_out: Counter[str]
 ) -> Iterator[Pair]:
     """The pairs in a store and its ledger; `left_out` counts what makes none, by reason."""
     passed = {
@@ -52,21 +52,27 @@ def _passes(gate: AnyGate, entry: Entry) -> bool:
         return False
 
 
-def _by_votes(material: Material, stored: Stored, entries: Sequence[Entry]) -> Iterator[Pair]:
+def _by_votes(
+    material: Material, stored: StoredAnswers, entries: Sequence[Entry]
+) -> Iterator[Pair]:
     for one, other in itertools.permutations(entries, 2):
         (up, down), (other_up, other_down) = stored.votes(one), stored.votes(other)
         if up > down and other_up < other_down and one.response != other.response:
             yield _pair(material, stored, one, material.text(other.response), "votes")
 
 
-def _by_edits(material: Material, stored: Stored, entries: Sequence[Entry]) -> Iterator[Pair]:
+def _by_edits(
+    material: Material, stored: StoredAnswers, entries: Sequence[Entry]
+) -> Iterator[Pair]:
     for before, after in itertools.pairwise(sorted(entries, key=lambda entry: entry.variant)):
         same = before.variant == after.variant
         if after.source == EDITED and same and before.response != after.response:
             yield _pair(material, stored, after, material.text(before.response), EDITED)
 
 
-def _pair(material: Material, stored: Stored, best: Entry, rejected: str, because: str) -> Pair:
+def _pair(
+    material: Material, stored: StoredAnswers, best: Entry, rejected: str, because: str
+) -> Pair:
     prompt = material.prompt(best.query)
     return Pair(
         f"{best.key}#{best.variant}",

@@ -11,8 +11,8 @@ from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import PromptRequest
 from app.store.key import Query
 from precompute.cook.prompts import can_cook, request_of
-from precompute.export.material import RowOptions, Stored
-from precompute.export.rows import ASSISTANT, Row, Turn
+from precompute.export.material import RowOptions, StoredAnswers
+from precompute.export.rows import ASSISTANT, ConversationMessage, Row
 
 
 def material(deck: PromptDeck, options: RowOptions) -> PromptMaterial:
@@ -23,7 +23,7 @@ def material(deck: PromptDeck, options: RowOptions) -> PromptMaterial:
 class PromptMaterial:
     """Chats of texts; what has calls of tools, media or several choices is left out."""
 
-    def rows(self, stored: Stored, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The stored replies by key."""
         for entry in stored.current():
             request = request_of(entry.query)
@@ -34,18 +34,20 @@ class PromptMaterial:
             yield Row(
                 f"{entry.key}#{entry.variant}",
                 entry.key,
-                (*self.prompt(entry.query), Turn(ASSISTANT, texts[0])),
+                (*self.prompt(entry.query), ConversationMessage(ASSISTANT, texts[0])),
                 entry.query,
                 entry.response,
                 stored.origin(entry),
             )
 
-    def prompt(self, query: Query) -> tuple[Turn, ...]:
+    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
         """The messages of a prompt. Raises KeyError if the query is none."""
         request = request_of(query)
         if request is None:
             raise KeyError(query.key)
-        return tuple(Turn(message.role, message.text) for message in request.messages)
+        return tuple(
+            ConversationMessage(message.role, message.text) for message in request.messages
+        )
 
     def group(self, query: Query) -> str:
         """The replies to one prompt are a group."""

@@ -53,7 +53,7 @@ class Question(NamedTuple):
         return Query.pattern("", [("question", asked)])
 
 
-class Replies:
+class RepliesFile:
     """The replies of one model, in a file."""
 
     def __init__(self, path: Path, model: str) -> None:
@@ -160,7 +160,7 @@ class _Sink:
 
     def __init__(
         self,
-        replies: Replies,
+        replies: RepliesFile,
         read: Read,
         stamp: Callable[[], str],
         price: Price | None,
@@ -209,7 +209,7 @@ def ask(
     read: Read,
     *,
     plain: bool = False,
-) -> tuple[Replies, Report]:
+) -> tuple[RepliesFile, Report]:
     """Ask a model questions, in their order, within the options' budget; `plain` without a schema.
 
     Raises OperatorError; the replies until then are kept in `path`.
@@ -221,7 +221,7 @@ def ask(
     made = make_model(choice, settings)
     choice = replace(choice, model=made.model)
     model = PlainModel(made, settings.timeout) if plain else made
-    replies = Replies(path, f"{choice.name} {choice.model}")
+    replies = RepliesFile(path, f"{choice.name} {choice.model}")
     report = Report()
     try:
         price = price_of(options, context, choice)

@@ -11,7 +11,7 @@ from app.store.key import Query
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
 
-class Turn(NamedTuple):
+class ConversationMessage(NamedTuple):
     """One message of a conversation; `role` is one of system, user and assistant."""
 
     role: str
@@ -59,7 +59,7 @@ class Row:
 
     id: str
     group: str
-    turns: tuple[Turn, ...]
+    turns: tuple[ConversationMessage, ...]
     query: Query
     response: Mapping[str, str]
     origin: Origin
@@ -67,12 +67,12 @@ class Row:
     vetted: bool = False
 
     @property
-    def prompt(self) -> tuple[Turn, ...]:
+    def prompt(self) -> tuple[ConversationMessage, ...]:
         """All turns but the last."""
         return self.turns[:-1]
 
     @property
-    def earlier(self) -> tuple[Turn, ...]:
+    def earlier(self) -> tuple[ConversationMessage, ...]:
         """What was said before the last message."""
         return tuple(turn for turn in self.turns[:-2] if turn.role != SYSTEM)
 
@@ -96,7 +96,7 @@ class Pair:
 
     id: str
     group: str
-    prompt: tuple[Turn, ...]
+    prompt: tuple[ConversationMessage, ...]
     chosen: str
     rejected: str
     because: str

@@ -26,7 +26,7 @@ from precompute.cook.options import BuildContext, BuildOptions
 from precompute.export.circumstances import CIRCUMSTANCES, circumstances
 from precompute.export.material import TRAINING_FILE, fill, licence_of, training_texts
 from precompute.export.questions import Question, ask
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, Origin, Row, Turn
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -158,12 +158,14 @@ def _readable(reply: str) -> str | None:
     )
 
 
-def _turns(reply: str) -> list[Turn]:
+def _turns(reply: str) -> list[ConversationMessage]:
     messages = read_object(reply)["messages"]
-    return [Turn(str(m["role"]), str(m["content"]).strip()) for m in messages]
+    return [ConversationMessage(str(m["role"]), str(m["content"]).strip()) for m in messages]
 
 
-def _refused(deck: PatternDeck, gate: ChatGate, character: Character, turns: Sequence[Turn]) -> str:
+def _refused(
+    deck: PatternDeck, gate: ChatGate, character: Character, turns: Sequence[ConversationMessage]
+) -> str:
     """The check that refuses one of her lines; empty if none does."""
     for said, answer in zip(turns[::2], turns[1::2], strict=True):
         query = deck.message_query(character, said.content)
@@ -174,13 +176,17 @@ def _refused(deck: PatternDeck, gate: ChatGate, character: Character, turns: Seq
 
 
 def _row(
-    deck: PatternDeck, scenario: Scenario, turns: Sequence[Turn], number: int, origin: Origin
+    deck: PatternDeck,
+    scenario: Scenario,
+    turns: Sequence[ConversationMessage],
+    number: int,
+    origin: Origin,
 ) -> Row:
     said = turns[-2].content
     return Row(
         f"{scenario.character.id}/scenario/{number}",
         f"scenario/{scenario.situation}",
-        (Turn(SYSTEM, scenario.system), *turns),
+        (ConversationMessage(SYSTEM, scenario.system), *turns),
         deck.message_query(scenario.character, said),
         {"text": turns[-1].content},
         origin,

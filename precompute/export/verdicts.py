@@ -16,7 +16,7 @@ from app.providers.reply import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import Report
 from precompute.export.material import fill
-from precompute.export.questions import Question, Replies, ask
+from precompute.export.questions import Question, RepliesFile, ask
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
 class Verdicts:
     """A model's verdicts on comparisons. `text` is the question: places {asked}, {first}, {second}."""
 
-    def __init__(self, text: str, replies: Replies) -> None:
+    def __init__(self, text: str, replies: RepliesFile) -> None:
         self._text = text
         self._replies = replies
 

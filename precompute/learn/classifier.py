@@ -271,7 +271,7 @@ def checksum(folder: Path) -> str:
     return xxhash.xxh3_64_hexdigest(b"\n".join(path.read_bytes() for path in files))
 
 
-class Model(NamedTuple):
+class Regressions(NamedTuple):
     """A learned model, before it is packed."""
 
     classes: list[str]
@@ -279,7 +279,7 @@ class Model(NamedTuple):
     weights: list[dict[int, float]]
 
 
-def trained(rows: Sequence[Example], learning: Learning) -> Model:
+def trained(rows: Sequence[Example], learning: Learning) -> Regressions:
     """Logistic regressions, one for each class against all others.
 
     Of many messages of other classes a sample is learned from, and the odds are corrected for that
@@ -322,7 +322,7 @@ def trained(rows: Sequence[Example], learning: Learning) -> Model:
         bias.append(float(one.intercept_[0]) + math.log(share))
         kept = numpy.flatnonzero(abs(one.coef_[0]) > learning.least)
         weights.append(dict(zip(kept.tolist(), one.coef_[0][kept].tolist(), strict=True)))
-    return Model(classes, bias, weights)
+    return Regressions(classes, bias, weights)
 
 
 def folds(rows: Sequence[Example], number: int, learning: Learning) -> Iterator[str]:

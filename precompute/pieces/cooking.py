@@ -12,7 +12,7 @@ from app.providers import Model, NamedModel
 from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
 from precompute.cook import dry_run
-from precompute.cook.choose import Choice, choose, group, make_model, pace_of
+from precompute.cook.choose import ProviderChoice, choose, group, make_model, pace_of
 from precompute.cook.cost import NOTHING
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
@@ -55,7 +55,7 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
 def _cook(
     options: BuildOptions,
     context: BuildContext,
-    choice: Choice,
+    choice: ProviderChoice,
     model: Model,
     kept: PieceStore,
     log: LogWriter,
@@ -120,7 +120,9 @@ def _print_report(
         context.err.print(note, highlight=False, markup=False)
 
 
-def _print_plan(options: BuildOptions, context: BuildContext, deck: Deck, choice: Choice) -> int:
+def _print_plan(
+    options: BuildOptions, context: BuildContext, deck: Deck, choice: ProviderChoice
+) -> int:
     writer = PieceWriter(deck, NamedModel(choice.name, choice.model))
     kept = PieceStore(context.settings.store, deck)
     tasks = [Task(j.query) for j in card_jobs(deck) if kept.source_of(j.query.key) is None]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.pieces import Wanted
+from app.kinds.cards.pieces import PieceRules
 from app.kinds.cards.prompts import (
     load_prompt,
     load_reasons,
@@ -147,7 +147,7 @@ def phrase_names(card: Card) -> Iterator[tuple[str, Any]]:
     return ((f"p{number}", phrase) for number, phrase in enumerate(card.phrases, 1))
 
 
-def _asked(deck: Deck, name: str, title: str, wanted: Wanted) -> str:
+def _asked(deck: Deck, name: str, title: str, wanted: PieceRules) -> str:
     writing = deck.lang.writing
     least, most = wanted.length
     named = writing.idea.format(idea=name, note=title) if title else name
@@ -156,5 +156,5 @@ def _asked(deck: Deck, name: str, title: str, wanted: Wanted) -> str:
     )
 
 
-def _tokens(wanted: Wanted) -> int:
+def _tokens(wanted: PieceRules) -> int:
     return wanted.each * (estimate_tokens("字" * wanted.length[1]) + 25)

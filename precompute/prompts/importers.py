@@ -38,7 +38,7 @@ from app.store.log import LogWriter, Record, read_log
 from precompute.prompts.bodies import read_sent
 
 
-class Exchange(NamedTuple):
+class ImportedReply(NamedTuple):
     """A request and its reply. `source` is a provider's name, or the tool's if that is not known."""
 
     request: PromptRequest
@@ -62,7 +62,9 @@ class ImportReport:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def take(settings: Settings, deck: PromptDeck, found: Iterable[Exchange | LeftOut]) -> ImportReport:
+def take(
+    settings: Settings, deck: PromptDeck, found: Iterable[ImportedReply | LeftOut]
+) -> ImportReport:
     """Store exchanges that pass the deck's gate; each once, however often they are imported."""
     gate = PromptGate(deck.checks)
     report = ImportReport()
@@ -103,7 +105,7 @@ def _numbered(entry: Entry, variant: int) -> Entry:
 
 
 def _entry(
-    deck: PromptDeck, gate: PromptGate, item: Exchange | LeftOut, report: ImportReport
+    deck: PromptDeck, gate: PromptGate, item: ImportedReply | LeftOut, report: ImportReport
 ) -> Entry | None:
     if isinstance(item, LeftOut):
         report.left_out[item.why] += 1
@@ -125,7 +127,7 @@ def _json(path: Path) -> Any:
         raise PlanError(f"{path}: not JSON: {error.msg}") from None
 
 
-def aimock(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+def aimock(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
     """Fixtures of aimock. A message that was matched as a part of another is taken as the whole."""
     for path in files:
         value = _json(path)
@@ -136,7 +138,7 @@ def aimock(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
             yield _fixture(one)
 
 
-def _fixture(value: Any) -> Exchange | LeftOut:
+def _fixture(value: Any) -> ImportedReply | LeftOut:
     try:
         match, response = value["match"], value["response"]
         text = match["userMessage"]
@@ -152,14 +154,14 @@ def _fixture(value: Any) -> Exchange | LeftOut:
     model = match.get("model", "")
     request = PromptRequest("chat", str(model), (Message.of("user", text),))
     choice = Choice(said, calls, "tool_calls" if calls else "stop")
-    return Exchange(request, Reply((choice,), str(model)), "aimock")
+    return ImportedReply(request, Reply((choice,), str(model)), "aimock")
 
 
 def _parsed(value: Any) -> Any:
     return orjson.loads(value) if isinstance(value, str) else value
 
 
-def vcrpy(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+def vcrpy(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
     """Cassettes of VCR.py."""
     for path in files:
         value = _json(path) if path.suffix == ".json" else _yaml(path)
@@ -181,7 +183,7 @@ def _yaml(path: Path) -> Any:
         raise PlanError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
 
 
-def _interaction(value: Any) -> Exchange | LeftOut:
+def _interaction(value: Any) -> ImportedReply | LeftOut:
     try:
         asked, answered = value["request"], value["response"]
         if int(answered["status"]["code"]) != 200:
@@ -192,7 +194,7 @@ def _interaction(value: Any) -> Exchange | LeftOut:
         if encoding in ("gzip", "deflate") and not raw.lstrip().startswith((b"{", b"[", b"data")):
             raw = gzip.decompress(raw) if encoding == "gzip" else zlib.decompress(raw)
         sent = read_sent(asked["uri"], orjson.loads(_bytes(asked["body"])))
-        return Exchange(sent.request, _reply(sent.reader(), headers, raw), sent.dialect)
+        return ImportedReply(sent.request, _reply(sent.reader(), headers, raw), sent.dialect)
     except (KeyError, TypeError, AttributeError, ValueError, OSError, zlib.error):
         return LeftOut("an interaction that cannot be read")
     except RequestError as error:
@@ -221,7 +223,7 @@ def _reply(reader: ReplyReader, headers: Mapping[str, str], raw: bytes) -> Reply
     return reader.end()
 
 
-def llm(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+def llm(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
     """The responses in a logs.db of llm; those before them in a conversation are their history."""
     for path in files:
         try:
@@ -252,7 +254,7 @@ def _with_more(file: sqlite3.Connection) -> frozenset[str]:
 
 def _response(
     row: Mapping[str, Any], history: Sequence[Message], others: frozenset[str]
-) -> Exchange | LeftOut:
+) -> ImportedReply | LeftOut:
     if row["id"] in others or row.get("schema_id"):
         return LeftOut("a response with attachments, tools or a schema")
     try:
@@ -266,10 +268,10 @@ def _response(
     request = PromptRequest("chat", row["model"], messages, options=given)
     tokens = Tokens(row.get("input_tokens") or 0, row.get("output_tokens") or 0)
     reply = Reply((Choice(row["response"] or ""),), row["model"], tokens)
-    return Exchange(request, reply, "llm", str(row.get("datetime_utc") or "")[:19])
+    return ImportedReply(request, reply, "llm", str(row.get("datetime_utc") or "")[:19])
 
 
-def batch(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
+def batch(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
     """The lines of batch files: requests and responses, which belong together by their custom_id."""
     requests: dict[str, Mapping[str, Any]] = {}
     responses: dict[str, Mapping[str, Any]] = {}
@@ -285,20 +287,20 @@ def batch(files: Sequence[Path]) -> Iterator[Exchange | LeftOut]:
         yield _batched(asked, responses[name]) if name in responses else LeftOut("no response")
 
 
-def _batched(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> Exchange | LeftOut:
+def _batched(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> ImportedReply | LeftOut:
     response = answered["response"]
     if not isinstance(response, Mapping) or response.get("status_code") != 200:
         return LeftOut("a response that is an error")
     try:
         sent = read_sent(str(asked.get("url", "")), asked.get("body"))
-        return Exchange(sent.request, sent.reader().whole(response.get("body")), sent.dialect)
+        return ImportedReply(sent.request, sent.reader().whole(response.get("body")), sent.dialect)
     except RequestError as error:
         return LeftOut(error.detail)
     except UpstreamError as error:
         return LeftOut(f"a reply that is not whole: {error}")
 
 
-FORMS: Mapping[str, Callable[[Sequence[Path]], Iterator[Exchange | LeftOut]]] = {
+FORMS: Mapping[str, Callable[[Sequence[Path]], Iterator[ImportedReply | LeftOut]]] = {
     "aimock": aimock,
     "vcrpy": vcrpy,
     "llm": llm,

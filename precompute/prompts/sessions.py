@@ -40,7 +40,7 @@ _KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SessionOutcome:
     """How a program ended, and how the server answered it, by tier.
 
     `refused` are replies that were not kept, by reason; `tried` how often something tried to leave.
@@ -118,7 +118,7 @@ def _get(url: str, path: str) -> Any:
         return orjson.loads(response.read())
 
 
-def run(mode: str, command: Sequence[str], environ: Mapping[str, str]) -> Outcome:
+def run(mode: str, command: Sequence[str], environ: Mapping[str, str]) -> SessionOutcome:
     """Run a program against a server in a mode. Raises PlanError if one of them cannot start."""
     with (
         tempfile.TemporaryDirectory(prefix="tsukurioki-") as folder,
@@ -139,7 +139,7 @@ def run(mode: str, command: Sequence[str], environ: Mapping[str, str]) -> Outcom
             answers.update({tier: row["answers"] for tier, row in tiers.items()})
             for reasons in figures["passed"].get(ASKED, {}).values():
                 refused.update(reasons)
-    return Outcome(done.returncode, answers, refused)
+    return SessionOutcome(done.returncode, answers, refused)
 
 
 def run_isolated(command: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -157,7 +157,7 @@ def run_isolated(command: Sequence[str], environ: Mapping[str, str]) -> int:
         return done.returncode
 
 
-def replay_here(command: Sequence[str], environ: Mapping[str, str]) -> Outcome:
+def replay_here(command: Sequence[str], environ: Mapping[str, str]) -> SessionOutcome:
     """Replay in this process's network, which `run_isolated` has taken away."""
     isolated = raise_loopback()
     done = run("replay", command, environ)

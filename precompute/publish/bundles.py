@@ -30,7 +30,7 @@ _HASH_SIZE = 8
 _MOST_VARIANTS = 1000
 
 
-class Stored(NamedTuple):
+class StoredPlay(NamedTuple):
     """What is stored for one play: key, phrases, and finished bodies by variant."""
 
     key: bytes
@@ -47,7 +47,7 @@ def bits_for(plays: int) -> int:
 
 def bundles(index: Index, store: Path, deck: Deck, bits: int) -> Iterator[tuple[int, bytes]]:
     """The number and text of each bundle that is not empty, in order."""
-    number, hands = -1, dict[bytes, list[Stored]]()
+    number, hands = -1, dict[bytes, list[StoredPlay]]()
     for hand, plays in _hands(index, store, deck):
         at = int.from_bytes(hand[:4], "big") >> (32 - bits)
         if at != number and hands:
@@ -59,7 +59,7 @@ def bundles(index: Index, store: Path, deck: Deck, bits: int) -> Iterator[tuple[
         yield number, _text(hands)
 
 
-def _hands(index: Index, store: Path, deck: Deck) -> Iterator[tuple[bytes, list[Stored]]]:
+def _hands(index: Index, store: Path, deck: Deck) -> Iterator[tuple[bytes, list[StoredPlay]]]:
     """Every hand key with its plays, sorted. A hand may come twice in a row."""
     names = {phrase_hash(p.id): p.id for card in deck.cards for p in card.phrases}
     late = sorted(_without_first(index, store, deck))
@@ -71,11 +71,11 @@ def _hands(index: Index, store: Path, deck: Deck) -> Iterator[tuple[bytes, list[
     yield from ((hand, [play]) for hand, play in late)
 
 
-def _play(index: Index, record: bytes, names: Mapping[bytes, str]) -> Stored:
+def _play(index: Index, record: bytes, names: Mapping[bytes, str]) -> StoredPlay:
     hashes = record[KEY_SIZE:]
     parts = [hashes[at : at + _HASH_SIZE] for at in range(0, len(hashes), _HASH_SIZE)]
     phrases = tuple(names.get(part, part.hex()) for part in parts)
-    return Stored(record[:KEY_SIZE], phrases, _answers(index, record[:KEY_SIZE]))
+    return StoredPlay(record[:KEY_SIZE], phrases, _answers(index, record[:KEY_SIZE]))
 
 
 def _answers(index: Index, key: bytes) -> dict[int, bytes]:
@@ -83,7 +83,7 @@ def _answers(index: Index, key: bytes) -> dict[int, bytes]:
     return {orjson.loads(body)["variant"]: body for body in bodies}
 
 
-def _without_first(index: Index, store: Path, deck: Deck) -> Iterator[tuple[bytes, Stored]]:
+def _without_first(index: Index, store: Path, deck: Deck) -> Iterator[tuple[bytes, StoredPlay]]:
     """The plays of which only further variants are stored, which the table of hands lacks."""
     before = ""
     for key, variant in index.keys():  # noqa: SIM118  # not a dict
@@ -92,11 +92,14 @@ def _without_first(index: Index, store: Path, deck: Deck) -> Iterator[tuple[byte
             assert offset is not None
             query = entry_at(log_path(store, deck.id), offset).query
             phrases = tuple(phrase for _, phrase in query.picks)
-            yield query.raw_hand_key, Stored(query.raw_key, phrases, _answers(index, query.raw_key))
+            yield (
+                query.raw_hand_key,
+                StoredPlay(query.raw_key, phrases, _answers(index, query.raw_key)),
+            )
         before = key
 
 
-def _text(hands: Mapping[bytes, Iterable[Stored]]) -> bytes:
+def _text(hands: Mapping[bytes, Iterable[StoredPlay]]) -> bytes:
     # Bodies stand as they are: made anew, they could differ from those that the server sends.
     return _members(
         (hand.hex(), _members((play.key.hex(), _entry(play)) for play in plays))
@@ -104,7 +107,7 @@ def _text(hands: Mapping[bytes, Iterable[Stored]]) -> bytes:
     )
 
 
-def _entry(play: Stored) -> bytes:
+def _entry(play: StoredPlay) -> bytes:
     answers = _members((str(variant), body) for variant, body in sorted(play.answers.items()))
     return b'{"phrases":%b,"answers":%b}' % (orjson.dumps(play.phrases), answers)
 

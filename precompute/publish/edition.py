@@ -26,7 +26,7 @@ from app.kinds.cards.pages import page_of
 from app.settings import Settings
 from app.store.index import Index
 from precompute.publish.bundles import bits_for, bundles
-from precompute.publish.folder import EDITION, EditionFolder, Kept, digest
+from precompute.publish.folder import EDITION, EditionFile, EditionFolder, digest
 from precompute.publish.making import frames_of, pieces_of
 
 FORMAT = 1
@@ -124,7 +124,7 @@ def _why_not(deck: Deck, tier: str) -> str:
 
 def _stored(
     settings: Settings, deck: Deck, folder: EditionFolder
-) -> tuple[dict[str, Any], list[Kept], str]:
+) -> tuple[dict[str, Any], list[EditionFile], str]:
     """Write bundles and stock.
 
     Returns what `edition.json` says of bundles, the stock's files, and what of the index could not

@@ -30,7 +30,7 @@ _FORMS = (".gz", ".br")
 _GZIP, _BROTLI = 9, 8
 
 
-class Kept(NamedTuple):
+class EditionFile(NamedTuple):
     """A file of the edition: its path in the folder, its bytes uncompressed, its name by contents."""
 
     path: str
@@ -66,19 +66,19 @@ class EditionFolder:
             fault = f"{self.root}: another process is publishing here; wait for it"
             raise PlanError(fault) from None
 
-    def add(self, data: bytes, suffix: str) -> Kept:
+    def add(self, data: bytes, suffix: str) -> EditionFile:
         """Write a file named by its contents, if it is not there yet."""
         name = digest(data)
         path = f"{FILES}/{name}{suffix}"
         self._write(path, data)
-        return Kept(path, len(data), name)
+        return EditionFile(path, len(data), name)
 
-    def add_all(self, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[Kept]]:
+    def add_all(self, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[EditionFile]]:
         """Write files that name each other, in a folder named by all their contents."""
         found = sorted(files)
         listing = "".join(f"{digest(data)} {name}\n" for name, data in found)
         folder = f"{FILES}/{digest(listing.encode())}"
-        kept = [Kept(f"{folder}/{name}", len(data), digest(data)) for name, data in found]
+        kept = [EditionFile(f"{folder}/{name}", len(data), digest(data)) for name, data in found]
         for one, (_, data) in zip(kept, found, strict=True):
             self._write(one.path, data)
         return folder, kept

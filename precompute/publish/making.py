@@ -10,7 +10,7 @@ from typing import Any
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import Form, frame_length
 from app.kinds.cards.proof import always_framed, always_passes
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 
 
 def pieces_of(deck: Deck) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ def frames_of(deck: Deck) -> dict[str, Any] | None:
     """For `template.js`; None unless everything that can be framed passes the gate."""
     if not deck.template:
         return None
-    template = Template(deck)
+    template = FrameTemplate(deck)
     texts = (*template.openings, *template.links, *template.closings)
     if not always_framed(deck, texts):
         return None

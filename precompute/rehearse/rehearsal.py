@@ -73,7 +73,7 @@ class _Tally:
     missed: Counter[Query] = field(default_factory=Counter)
 
 
-class Stage:
+class RehearsalDeck:
     """A deck with its index and ladder. Prices are those of the day `today` (ISO 8601)."""
 
     def __init__(self, settings: Settings, deck: Deck, today: str) -> None:
@@ -94,7 +94,7 @@ class Stage:
 
 
 def rehearse(
-    stage: Stage,
+    stage: RehearsalDeck,
     wanted: Rehearsal,
     timer: Callable[[], float] = time.perf_counter,
     progress: Callable[[int], None] = lambda done: None,
@@ -119,7 +119,7 @@ def rehearse(
     return _result(stage, wanted, tally)
 
 
-def _plays(stage: Stage, wanted: Rehearsal, tally: _Tally) -> Iterator[Query]:
+def _plays(stage: RehearsalDeck, wanted: Rehearsal, tally: _Tally) -> Iterator[Query]:
     rng = Random(f"rehearse {wanted.seed}")
     if wanted.deal == RANDOM:
         for _ in range(wanted.plays):
@@ -130,7 +130,7 @@ def _plays(stage: Stage, wanted: Rehearsal, tally: _Tally) -> Iterator[Query]:
         yield from _recorded(stage.deck, Path(wanted.deal), tally)
 
 
-def _stocked(stage: Stage, plays: int, rng: Random) -> Iterator[Query]:
+def _stocked(stage: RehearsalDeck, plays: int, rng: Random) -> Iterator[Query]:
     stock = stage.stocked_hands()
     if stage.index is None or not stock:
         raise PlanError(
@@ -186,7 +186,7 @@ def _examine(
     tally.poems.add(digest)
 
 
-def _result(stage: Stage, wanted: Rehearsal, tally: _Tally) -> dict[str, Any]:
+def _result(stage: RehearsalDeck, wanted: Rehearsal, tally: _Tally) -> dict[str, Any]:
     answered = max(1, tally.tiers.total())
     whole = sum(tally.tiers[tier] for tier in WHOLE_TIERS)
     return {
@@ -226,7 +226,9 @@ def _p99(times: Sequence[float]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
-def next_best(stage: Stage, missed: Counter[Query], wanted: Rehearsal) -> list[dict[str, Any]]:
+def next_best(
+    stage: RehearsalDeck, missed: Counter[Query], wanted: Rehearsal
+) -> list[dict[str, Any]]:
     """Proposals for what to cook next: entries, what they add, their cost, and the command."""
     stock = stage.stocked_hands()
     words = len(covering(typical_options(stage.deck), stage.radius))
@@ -270,7 +272,7 @@ def _some_of_hands(deck: Deck, words: int) -> list[Query]:
     ]
 
 
-def costs(stage: Stage, examples: Sequence[Query], entries: int) -> dict[str, float]:
+def costs(stage: RehearsalDeck, examples: Sequence[Query], entries: int) -> dict[str, float]:
     """The approximate cost in USD of `entries` like the examples, by composer and by model.
 
     The model is that of a build; if a build would ask none, Gemini's. It is left out if it has no

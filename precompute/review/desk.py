@@ -50,7 +50,7 @@ _LONGEST_TEXT, _LONGEST_NOTE = 20_000, 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TextFilter:
     """Which texts are wanted; an empty member wants all.
 
     `status` "open" also wants those that are waiting. `check` is the name of a check that refuses the text, "passes" or "fails"; `votes` is "up" or
@@ -66,7 +66,7 @@ class Wanted:
     most: int | None = None
 
 
-class Said(NamedTuple):
+class DecisionRequest(NamedTuple):
     """A reviewer's decision about the text with this `mark`.
 
     `texts` are the new ones of an edit; `force`: whether the gate is set aside, which needs a note.
@@ -142,7 +142,7 @@ class Desk:
 
     # Reading.
 
-    def names(self, wanted: Wanted) -> list[Name]:
+    def names(self, wanted: TextFilter) -> list[Name]:
         """The texts that are wanted: those that wait, then in the order in which the log had them."""
         with self._lock:
             self._catch_up()
@@ -155,7 +155,7 @@ class Desk:
             ]
 
     def _is_wanted(
-        self, entry: Entry, wanted: Wanted, search: str, votes: Mapping[Any, Counter[str]]
+        self, entry: Entry, wanted: TextFilter, search: str, votes: Mapping[Any, Counter[str]]
     ) -> bool:
         status = self.status(entry)
         if wanted.status not in ("", status) and (wanted.status, status) != (OPEN, WAITING):
@@ -242,7 +242,7 @@ class Desk:
 
     # Deciding.
 
-    def decide(self, name: Name, said: Said) -> Entry:
+    def decide(self, name: Name, said: DecisionRequest) -> Entry:
         """Append a decision; returns the line that is in force now.
 
         Raises PlanError for a decision that cannot be made, ChangedTextError if another text is in
@@ -256,7 +256,7 @@ class Desk:
             assert entry is not None
             return entry
 
-    def _check(self, said: Said) -> None:
+    def _check(self, said: DecisionRequest) -> None:
         if said.verdict not in (*_DECIDED, REOPENED):
             raise PlanError(f"no such decision: {said.verdict!r}")
         if len(said.note) > _LONGEST_NOTE or any(
@@ -268,7 +268,7 @@ class Desk:
         if said.force and not said.note.strip():
             raise PlanError("to set the gate aside, say why in a note")
 
-    def _lines_of(self, name: Name, said: Said) -> list[Entry]:
+    def _lines_of(self, name: Name, said: DecisionRequest) -> list[Entry]:
         """The lines of a decision, by what is in force while nobody else appends."""
         line = self._line(name, said)
         old = self._force.entries.get(name)
@@ -289,7 +289,7 @@ class Desk:
         wanted = (edit.name, edit.writer, written, "")
         return next((e for e in found if (e.name, e.source, e.created, e.verdict) == wanted), None)
 
-    def _line(self, name: Name, said: Said) -> Entry:
+    def _line(self, name: Name, said: DecisionRequest) -> Entry:
         """The line with a decision."""
         self._catch_up()
         old = self._entry(name)
@@ -321,7 +321,7 @@ class Desk:
         lines = self._lines[entry.name] if entry.name in self._learned else ()
         return bool(lines) and all(line.decision for line in lines)
 
-    def _edited(self, line: Entry, said: Said, decision: Decision) -> Entry:
+    def _edited(self, line: Entry, said: DecisionRequest, decision: Decision) -> Entry:
         texts = {name: text.replace("\r\n", "\n").strip() for name, text in said.texts.items()}
         known = self.shown(line).texts
         if not texts or not texts.keys() <= known.keys():

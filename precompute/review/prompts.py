@@ -18,7 +18,7 @@ from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.recordings import recordings_folder
 from app.kinds.prompts.reply import Reply
 from app.kinds.prompts.request import PromptRequest
-from app.kinds.prompts.template import Template
+from app.kinds.prompts.template import PromptTemplate
 from app.kinds.reading import shorten
 from app.ledger.misses import read_ledger
 from app.settings import Settings
@@ -47,7 +47,7 @@ def stats(
     }
 
 
-def _matrix(settings: Settings, deck: PromptDeck, template: Template) -> dict[str, Any]:
+def _matrix(settings: Settings, deck: PromptDeck, template: PromptTemplate) -> dict[str, Any]:
     """How many prompts of the template have a reply, and how many pairs of values are among them."""
     names = list(template.slots)
     cells: set[tuple[str, ...]] = set()
@@ -147,7 +147,7 @@ def choices(deck: PromptDeck) -> Mapping[str, Sequence[str]]:
 
 
 def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
-    """The response with other texts; the pieces in which the old ones came are left out."""
+    """The response with other texts; the chunks in which the old ones came are left out."""
     reply = Reply.from_text(response[REPLY])
     choices = tuple(
         replace(choice, text=texts.get(name, choice.text))

@@ -27,7 +27,7 @@ from app.errors import (
     TsukuriokiError,
 )
 from app.kinds.language import ENGLISH
-from precompute.review.desk import Desk, Publisher, Said, Wanted, row_of
+from precompute.review.desk import DecisionRequest, Desk, Publisher, TextFilter, row_of
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).parent / "page"
@@ -170,13 +170,13 @@ def _number(name: str, default: int | None) -> Any:
     return int(text)
 
 
-def _wanted(given: Mapping[str, str]) -> Wanted:
+def _wanted(given: Mapping[str, str]) -> TextFilter:
     names = ("search", "source", "status", "check", "votes")
     texts = {name: given.get(name, "") for name in names}
-    return Wanted(**texts, least=_number("least", None), most=_number("most", None))
+    return TextFilter(**texts, least=_number("least", None), most=_number("most", None))
 
 
-def _said(body: bytes) -> Said:
+def _said(body: bytes) -> DecisionRequest:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -191,4 +191,4 @@ def _said(body: bytes) -> Said:
             raise _UnreadableError(f"{name} is no {kind.__name__}")
     if not all(isinstance(text, str) for text in value.get("texts", {}).values()):
         raise _UnreadableError("texts have texts")
-    return Said(**value)
+    return DecisionRequest(**value)

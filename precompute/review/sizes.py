@@ -13,7 +13,7 @@ from app.kinds.cards.prompts import has_prompts
 from app.kinds.tasks import Task
 from app.providers.prices import load_prices
 from app.settings import Settings
-from precompute.cook.choose import Choice, choose
+from precompute.cook.choose import ProviderChoice, choose
 from precompute.cook.refresh import estimate_all
 from precompute.plan.covering import covering
 from precompute.plan.strategies import plan_sampled
@@ -53,7 +53,7 @@ def _hands_by_options(deck: Deck) -> Counter[tuple[int, ...]]:
     return Counter({o: n for o, n in found.items() if len(o) == deck.hand_size})
 
 
-def cost_of_one(settings: Settings, deck: Deck, today: str) -> tuple[Choice, float] | None:
+def cost_of_one(settings: Settings, deck: Deck, today: str) -> tuple[ProviderChoice, float] | None:
     """What one answer costs in USD with the model of the settings; None if that is not known."""
     if not has_prompts(deck):
         return None

@@ -14,7 +14,7 @@ from app.errors import DeckError, OperatorError
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED
 from app.store.sources import EDITED
 from precompute.decks.sheets import Table
-from precompute.review.desk import Desk, Said, Wanted, row_of, status_of
+from precompute.review.desk import DecisionRequest, Desk, TextFilter, row_of, status_of
 
 REVIEW = "review"
 _FIRST = ("id", "mark", "status", "asked")
@@ -22,7 +22,7 @@ _LAST = ("source", "writer", "model", "length", "up", "down", "check", "verdict"
 _VERDICTS = {"approve": APPROVED, "reject": REJECTED, "delete": DELETED, "reopen": REOPENED}
 
 
-class Taken(NamedTuple):
+class RowResult(NamedTuple):
     """A row that was taken in, or why it was not."""
 
     row: int
@@ -30,7 +30,7 @@ class Taken(NamedTuple):
     fault: str = ""
 
 
-def table_of(desk: Desk, wanted: Wanted) -> Table:
+def table_of(desk: Desk, wanted: TextFilter) -> Table:
     """The texts that are wanted."""
     votes = desk.votes()
     rows = [row_of(desk, e, votes) for name in desk.names(wanted) if (e := desk.entry(name))]
@@ -55,7 +55,7 @@ def table_of(desk: Desk, wanted: Wanted) -> Table:
     return table
 
 
-def take_in(desk: Desk, table: Table, file: str) -> Iterator[Taken]:
+def take_in(desk: Desk, table: Table, file: str) -> Iterator[RowResult]:
     """Make the decisions of a table, row by row. Raises DeckError if it is no such table."""
     header = [name.strip() for name in table[0]] if table else []
     missing = [name for name in ("id", "mark", "verdict", "note") if name not in header]
@@ -69,9 +69,9 @@ def take_in(desk: Desk, table: Table, file: str) -> Iterator[Taken]:
             said = _said(desk, row)
             if said:
                 desk.decide(_name(row["id"]), said)
-                yield Taken(number, said.verdict)
+                yield RowResult(number, said.verdict)
         except OperatorError as error:
-            yield Taken(number, "", str(error))
+            yield RowResult(number, "", str(error))
 
 
 def _name(text: str) -> tuple[str, int]:
@@ -81,7 +81,7 @@ def _name(text: str) -> tuple[str, int]:
     return key, int(variant)
 
 
-def _said(desk: Desk, row: Mapping[str, str]) -> Said | None:
+def _said(desk: Desk, row: Mapping[str, str]) -> DecisionRequest | None:
     """The decision of a row, None if there is none in it."""
     entry = desk.entry(_name(row["id"]))
     if entry is None:
@@ -94,11 +94,11 @@ def _said(desk: Desk, row: Mapping[str, str]) -> Said | None:
     force = row.get("force", "").strip().casefold() in ("yes", "true", "1")
     mark, note = row["mark"].strip(), row["note"]
     if changed and asked in ("", "approve"):
-        return Said(EDITED, mark, changed, note, force)
+        return DecisionRequest(EDITED, mark, changed, note, force)
     verdict = _VERDICTS.get(asked)
     # A table may be imported twice.
     done = status_of(entry) in (verdict, EDITED if verdict == APPROVED else verdict)
-    return Said(verdict, mark, note=note) if verdict and not done else None
+    return DecisionRequest(verdict, mark, note=note) if verdict and not done else None
 
 
 def _plain(text: str) -> str:

@@ -11,14 +11,14 @@ from app.errors import ChangedTextError, OperatorError, RefusedTextError
 from app.store.decision import APPROVED, DELETED, REJECTED
 from app.store.entry import Entry
 from app.store.sources import EDITED
-from precompute.review.desk import Desk, Name, Said, Wanted, mark_of
+from precompute.review.desk import DecisionRequest, Desk, Name, TextFilter, mark_of
 
 _ASKED = "a approve, e edit, r reject, d delete, s skip, q quit"
 _KEYS = ("a", "e", "r", "d", "s", "q")
 _HEAD = re.compile(r"^## (.+)\n", re.MULTILINE)
 
 
-def review(desk: Desk, wanted: Wanted, decided: Callable[[], None]) -> int:
+def review(desk: Desk, wanted: TextFilter, decided: Callable[[], None]) -> int:
     """Ask about each text that is wanted; returns how many were decided."""
     names = desk.names(wanted)
     done = 0
@@ -52,16 +52,16 @@ def _show(desk: Desk, entry: Entry, place: str) -> None:
         click.echo(f"\nthe gate refuses it: {refusal}")
 
 
-def _said(desk: Desk, entry: Entry, key: str) -> Said | None:
+def _said(desk: Desk, entry: Entry, key: str) -> DecisionRequest | None:
     verdicts = {"a": APPROVED, "r": REJECTED, "d": DELETED}
     if verdict := verdicts.get(key):
         note = click.prompt("why", default="", show_default=False) if key == "r" else ""
-        return Said(verdict, mark_of(entry), note=note)
+        return DecisionRequest(verdict, mark_of(entry), note=note)
     if key == "e":
         texts = desk.shown(entry).texts
         written = click.edit(_page(texts), extension=".md")
         if written is not None:
-            return Said(EDITED, mark_of(entry), _texts(written))
+            return DecisionRequest(EDITED, mark_of(entry), _texts(written))
     return None
 
 
@@ -76,7 +76,7 @@ def _texts(page: str) -> dict[str, str]:
     return {name.strip(): text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def _decide(desk: Desk, name: Name, said: Said) -> bool:
+def _decide(desk: Desk, name: Name, said: DecisionRequest) -> bool:
     try:
         desk.decide(name, said)
     except RefusedTextError as error:

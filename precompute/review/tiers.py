@@ -10,7 +10,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.store.key import Query
 from precompute.review.check import Finding
 
@@ -59,4 +59,4 @@ def _tiers(deck: Deck) -> Iterator[tuple[str, WhyNot]]:
 
         yield "composed", composed
     if deck.template:
-        yield "template", Template(deck).why_not
+        yield "template", FrameTemplate(deck).why_not

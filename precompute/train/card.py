@@ -35,7 +35,7 @@ class StageOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainingOutcome:
     """A whole training; `model` is the folder of the merged model."""
 
     recipe: Recipe
@@ -44,7 +44,7 @@ class Outcome:
     model: Path
 
 
-def model_card(outcome: Outcome) -> str:
+def model_card(outcome: TrainingOutcome) -> str:
     """The card in Markdown, with the head that the Hugging Face Hub reads."""
     licences: Counter[str] = Counter()
     for stage in outcome.stages:

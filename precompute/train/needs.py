@@ -79,14 +79,14 @@ class Load(NamedTuple):
     number_bytes: int
 
 
-class Work(NamedTuple):
+class TrainingCost(NamedTuple):
     """Tokens over all epochs, and floating-point operations a second."""
 
     tokens: int
     speed: float
 
 
-def needs(size: Size, trained: int, load: Load, work: Work) -> Needs:
+def needs(size: Size, trained: int, load: Load, work: TrainingCost) -> Needs:
     """Memory and time to train `trained` of a model's parameters."""
     tokens = load.batch * load.length
     a_layer = tokens * (34 * size.hidden + 5 * size.heads * load.length) * load.number_bytes / 2

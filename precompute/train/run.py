@@ -14,7 +14,7 @@ from precompute.cook.options import BuildContext
 from precompute.cook.report import table
 from precompute.export.command import MANIFEST
 from precompute.train.base import Base, load_base
-from precompute.train.card import Outcome, StageOutcome, model_card
+from precompute.train.card import StageOutcome, TrainingOutcome, model_card
 from precompute.train.merging import merge
 from precompute.train.needs import (
     FEW,
@@ -22,7 +22,7 @@ from precompute.train.needs import (
     Load,
     Needs,
     Size,
-    Work,
+    TrainingCost,
     device,
     needs,
     phase,
@@ -74,7 +74,7 @@ def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> int:
             ended = _Run(recipe, stage, data, base, where, folder, options, context).run()
         outcomes.append(ended)
         model_at = str(folder / MERGED)
-    outcome = Outcome(recipe, where, tuple(outcomes), Path(model_at))
+    outcome = TrainingOutcome(recipe, where, tuple(outcomes), Path(model_at))
     card = options.out / "README.md"
     card.write_text(model_card(outcome), encoding="utf-8")
     table(context.out, f"trained on {where.name}", _rows(outcome))
@@ -227,7 +227,7 @@ class _Run:
         size = self._size
         pairs = 2 if self._stage.method == DPO else 1
         load = Load(training.batch * pairs, longest, weight, number)
-        work = Work(round(tokens * pairs * training.epochs), speed(self._where))
+        work = TrainingCost(round(tokens * pairs * training.epochs), speed(self._where))
         need = needs(size, trained, load, work)
         self._say(self._sentence(size, trained, need, tokens))
         rows = len(self._data.train)
@@ -352,7 +352,7 @@ def _progress(context: BuildContext) -> Any:
     return Progress()
 
 
-def _rows(outcome: Outcome) -> list[tuple[str, object]]:
+def _rows(outcome: TrainingOutcome) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for stage in outcome.stages:
         first, last = stage.loss[0][1], stage.loss[-1][1]

@@ -18,7 +18,7 @@ import pytest
 from app.errors import OperatorError
 from app.providers import Prompt, transport
 from app.providers.faults import retry_after
-from precompute.cook.choose import Choice, make_model
+from precompute.cook.choose import ProviderChoice, make_model
 from tests.kit import MODELS, Booth, FakeClock, Outcome, assert_good
 from tests.making import REPO, environment
 from tests.standin import KEY, Fault, StandIn, edited, gemini_error, quota_error
@@ -93,7 +93,7 @@ def test_a_reply_is_a_completion_or_a_fault_of_ours(
     name: str, booth: Booth, stand_in: StandIn
 ) -> None:
     """Whatever a service sends with status 200 is read or raises an error for operators."""
-    model = make_model(Choice(name, model_of(name)), booth.settings())
+    model = make_model(ProviderChoice(name, model_of(name)), booth.settings())
     prompt = Prompt("f", '{"keywords"', {"type": "object"}, 10)
     told: list[str] = []
     for body in odd_bodies(name, stand_in):

@@ -8,7 +8,7 @@ from app.kinds.cards.writer import WHOLE_SCHEMA
 from app.providers import Prompt
 from app.providers.ollama import Ollama
 from app.providers.relay import Abort, Ask
-from precompute.cook.choose import Choice, make_model
+from precompute.cook.choose import ProviderChoice, make_model
 from tests.kit import MODELS, Booth
 from tests.standin import StandIn
 
@@ -48,7 +48,7 @@ def test_a_connection_that_the_service_closed_is_opened_again(
     """Where a service closes a connection that waits, the next request opens one, and is no fault."""
     # Some clients make two requests for a reply: on a busy machine they are tenths of a second apart.
     stand_in.idle = 1.0
-    choice = Choice(name, "gemini-3.5-flash-lite" if "gemini" in name else MODEL)
+    choice = ProviderChoice(name, "gemini-3.5-flash-lite" if "gemini" in name else MODEL)
     model = make_model(choice, booth.settings())
     tally = stand_in.tally
     for _ in range(3):

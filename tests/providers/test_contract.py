@@ -8,7 +8,7 @@ import pytest
 
 from app.kinds.tasks import Task
 from app.store.entry import Usage
-from precompute.cook.choose import Choice, make_model
+from precompute.cook.choose import ProviderChoice, make_model
 from precompute.cook.kinds import cooking_of
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
@@ -49,7 +49,7 @@ def test_what_is_there_is_not_asked_for_again(name: str, booth: Booth, stand_in:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_draft_belongs_to_a_task(name: str, booth: Booth) -> None:
     """What comes back is keyed: drafts are for tasks that were handed in, each at most once."""
-    choice = Choice(name, "gemini-3.5-flash-lite" if "gemini" in name else "qwen2.5:0.5b")
+    choice = ProviderChoice(name, "gemini-3.5-flash-lite" if "gemini" in name else "qwen2.5:0.5b")
     model = make_model(choice, booth.settings())
     provider = cooking_of(poem_deck()).cook(choice, model).provider
     asked = tasks(7)

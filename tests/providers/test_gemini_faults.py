@@ -9,7 +9,7 @@ import pytest
 from app.errors import ProviderRetryError, ProviderStopError
 from app.kinds.cards.writer import WHOLE_SCHEMA
 from app.providers import Completion, Model, Prompt
-from precompute.cook.choose import Choice, make_model
+from precompute.cook.choose import ProviderChoice, make_model
 from tests.kit import Booth, FakeClock, assert_good
 from tests.standin import (
     BAD_JSON,
@@ -74,7 +74,7 @@ def library(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def model(library: str, booth: Booth) -> Iterator[Model]:
     booth.environ["TSUKURIOKI_TIMEOUT"] = "0.5"
-    made = make_model(Choice(library, "gemini-3.5-flash-lite"), booth.settings())
+    made = make_model(ProviderChoice(library, "gemini-3.5-flash-lite"), booth.settings())
     yield made
     made.close()
 

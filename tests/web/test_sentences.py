@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from app.settings import Settings
 from app.web.app import create_app
 from app.web.sentences import language_for, sentence_in, translations
-from precompute.decks.new import Wanted, new_deck
+from precompute.decks.new import NewDeck, new_deck
 from tests.making import REPO
 
 
@@ -18,7 +18,7 @@ from tests.making import REPO
 def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     """A server of a deck in French, without frames, so that nothing answers."""
     folder = tmp_path_factory.mktemp("french")
-    new_deck(folder / "decks", Wanted("puces", "fr", 3))
+    new_deck(folder / "decks", NewDeck("puces", "fr", 3))
     environ = {
         "TSUKURIOKI_DATA": str(folder),
         "TSUKURIOKI_DECK": "puces",

@@ -31,7 +31,7 @@ _HOLE = re.compile(r"\{([a-z]+|[0-9]+)\}")
 WORD = "{word}"
 
 
-class Wanted(NamedTuple):
+class PieceRules(NamedTuple):
     """Instructions for writing a kind of piece: how, how long (least, greatest), how many."""
 
     guide: str
@@ -57,7 +57,7 @@ class Form(NamedTuple):
 
     id: str
     name: str
-    wanted: Wanted
+    wanted: PieceRules
     frames: tuple[Frame, ...]
     categories: Mapping[str, str]
 
@@ -72,7 +72,7 @@ class CardPieces(NamedTuple):
 class Pieces(NamedTuple):
     """All of a deck's pieces."""
 
-    endings: Mapping[str, Wanted]
+    endings: Mapping[str, PieceRules]
     forms: tuple[Form, ...]
     cards: Mapping[str, CardPieces]
     phrases: Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -122,7 +122,7 @@ class Piece(NamedTuple):
     where: str
     of: str
     text: str
-    wanted: Wanted
+    wanted: PieceRules
 
 
 def own_pieces(pieces: Pieces) -> Iterator[Piece]:
@@ -139,7 +139,7 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
 
 def load_forms(
     folder: Path, size: int, categories: Iterable[str]
-) -> tuple[Mapping[str, Wanted], tuple[Form, ...]]:
+) -> tuple[Mapping[str, PieceRules], tuple[Form, ...]]:
     """The forms of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
     if not (folder / FORMS_FILE).exists():
         return {}, ()
@@ -179,8 +179,8 @@ def load_forms(
     return endings, tuple(forms)
 
 
-def _wanted(reader: Reader, raw: Any, place: str) -> Wanted:
-    return Wanted(
+def _wanted(reader: Reader, raw: Any, place: str) -> PieceRules:
+    return PieceRules(
         reader.member(raw, "guide", str, place),
         reader.range(reader.member(raw, "length", list, place), f"{place} length"),
         reader.member(raw, "each", int, place),
@@ -188,7 +188,7 @@ def _wanted(reader: Reader, raw: Any, place: str) -> Wanted:
 
 
 def _frame(
-    reader: Reader, raw: Any, place: str, form: Any, size: int, endings: Mapping[str, Wanted]
+    reader: Reader, raw: Any, place: str, form: Any, size: int, endings: Mapping[str, PieceRules]
 ) -> Frame:
     link = {"link": form.get("link", ""), **raw}.get("link") if isinstance(raw, dict) else ""
     text = reader.member(raw, "text", str, place)
@@ -206,7 +206,7 @@ def load_pieces(
     folder: Path,
     cards: Mapping[str, Sequence[str]],
     titles: Iterable[str],
-    endings: Mapping[str, Wanted],
+    endings: Mapping[str, PieceRules],
     forms: tuple[Form, ...],
 ) -> Pieces:
     """The pieces of a deck; `cards` are the phrase ids by card id. Raises DeckError.

@@ -24,7 +24,7 @@ class _Room:
     most: int
 
 
-class Template:
+class FrameTemplate:
     """Frames the phrases of a deck's plays. The deck must have frames.
 
     `openings`, `links` and `closings` are the frames in use; `given_away` has the cards that each of

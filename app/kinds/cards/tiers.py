@@ -14,7 +14,7 @@ from app.kinds.cards.composing import Composer
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.plays import Play
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.kinds.ladder import Ladder, Tier
 from app.store.answer import Answer, made_body, same_hand_body
 from app.store.index import IndexSource
@@ -126,12 +126,12 @@ class TemplateTier:
 
     name = "template"
 
-    def __init__(self, deck: Deck, template: Template) -> None:
+    def __init__(self, deck: Deck, template: FrameTemplate) -> None:
         self._deck = deck
         self._template = template
 
     def answer(self, query: Query, variant: int) -> bytes | None:
-        """Frame the phrases; `Template` runs the gate."""
+        """Frame the phrases; `FrameTemplate` runs the gate."""
         response = self._template.frame(query, variant)
         if response is None:
             return None
@@ -150,13 +150,13 @@ class Makers(NamedTuple):
     """What makes answers of a deck's pieces and frames; None if the deck lacks them."""
 
     composer: Composer | None
-    template: Template | None
+    template: FrameTemplate | None
 
     @classmethod
     def of(cls, deck: Deck) -> Makers:
         return cls(
             Composer(deck) if deck.composable else None,
-            Template(deck) if deck.template else None,
+            FrameTemplate(deck) if deck.template else None,
         )
 
 

@@ -97,7 +97,7 @@ class Plan(NamedTuple):
     hours: float = 24.0
 
 
-class Memory(NamedTuple):
+class CareMemory(NamedTuple):
     """What a conversation remembers: numbers, no text.
 
     `left` is the number of messages that will still be answered with care after a grave one, `asked`
@@ -127,12 +127,12 @@ _ROW = struct.Struct("<??BBBB")
 SIZE = _ROW.size
 
 
-def unpacked(row: bytes) -> Memory:
+def unpacked(row: bytes) -> CareMemory:
     """Parse the bytes in the shared state."""
-    return Memory(*_ROW.unpack(row))
+    return CareMemory(*_ROW.unpack(row))
 
 
-def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
+def step(memory: CareMemory, signs: frozenset[Sign], plan: Plan) -> tuple[CareMemory, Step | None]:
     """The memory after a message with these signs, and how to answer it (None: as usual).
 
     A doubtful message after a grave one is grave, and so is a yes to the question about it. After a
@@ -169,7 +169,9 @@ def step(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, St
     return memory._replace(asked=max(0, memory.asked - 1)), Step.STAY if stays else None
 
 
-def _eased(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, Step | None]:
+def _eased(
+    memory: CareMemory, signs: frozenset[Sign], plan: Plan
+) -> tuple[CareMemory, Step | None]:
     if Sign.DENIAL in signs:
         # She misunderstood: to insist would say that she does not listen.
         if memory.left <= 1:
@@ -181,7 +183,7 @@ def _eased(memory: Memory, signs: frozenset[Sign], plan: Plan) -> tuple[Memory, 
     return memory._replace(left=left, asked=0), Step.EASE if ends else Step.RELIEF
 
 
-def _confirms(memory: Memory, signs: frozenset[Sign]) -> bool:
+def _confirms(memory: CareMemory, signs: frozenset[Sign]) -> bool:
     if signs & {Sign.RELIEF, Sign.DENIAL}:
         return False
     if memory.left and Sign.UNEASY in signs:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, compiled
 from app.kinds.chat.files import PatternReader
-from app.kinds.chat.message import Address, address, mention
+from app.kinds.chat.message import DirectAddress, address, mention
 
 CHARACTERS_FILE = "characters.json"
 # The members of `characters.json`, with what they mean; `docs/your-own-deck.md` lists them.
@@ -46,7 +46,7 @@ class Character(NamedTuple):
     names: tuple[str, ...]
     voice: Voice
     leads: Mapping[str, str]
-    called: Address
+    called: DirectAddress
     mention: Expression
 
 

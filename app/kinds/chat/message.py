@@ -180,7 +180,7 @@ def normalise(text: str) -> str:
     return text.strip()
 
 
-class Address(NamedTuple):
+class DirectAddress(NamedTuple):
     """Recognises calls of a character at the head and at the end of a message."""
 
     head: Expression
@@ -191,10 +191,10 @@ class Address(NamedTuple):
         return self.end.sub("", self.head.sub("", text)) or text
 
 
-def address(names: Iterable[str], calls: Iterable[str]) -> Address:
+def address(names: Iterable[str], calls: Iterable[str]) -> DirectAddress:
     """Recognises a character's `names` and other words that ask for attention (ねえ)."""
     called = f"(?:{_one_of(names)})(?:ちゃん|さん|さま|様)?"
-    return Address(
+    return DirectAddress(
         compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"),
         compiled(rf"[、, ]+{called}$"),
     )
@@ -258,7 +258,7 @@ def _one_of(words: Iterable[str]) -> str:
     return "|".join(ordered) or _NOTHING
 
 
-def spelling(text: str, called: Address | None = None) -> str:
+def spelling(text: str, called: DirectAddress | None = None) -> str:
     """One text for all spellings of a message; the module's docstring lists what is equal."""
     whole = _HALF_WIDTH_KANA.sub(lambda f: unicodedata.normalize("NFKC", f.group()), text)
     whole = unicodedata.normalize("NFC", whole.translate(_BEFORE_WIDTH).translate(_WIDTH)).strip()

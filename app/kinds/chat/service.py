@@ -16,7 +16,7 @@ import orjson
 from app.kinds.cards.figures import store
 from app.kinds.chat import care, figures, rotation
 from app.kinds.chat import memory as talked
-from app.kinds.chat.care import Memory, Step
+from app.kinds.chat.care import CareMemory, Step
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.heard import Heard
@@ -249,7 +249,7 @@ class ServedChat:
             if care.step(memory, signs, self._plan)[0].blank:
                 return turn
 
-        def change(row: bytearray) -> tuple[Memory, Step | None]:
+        def change(row: bytearray) -> tuple[CareMemory, Step | None]:
             kept = care.unpacked(bytes(row))
             after, step = care.step(kept if kept.known else memory, signs, self._plan)
             row[:] = after.packed()
@@ -272,7 +272,7 @@ class ServedChat:
         """Answer a conversation as usual again, until there is another grave message."""
 
         def change(row: bytearray) -> None:
-            row[:] = Memory().packed()
+            row[:] = CareMemory().packed()
 
         self._danger.change(self._danger_key(conversation), change)
 
@@ -280,9 +280,9 @@ class ServedChat:
         # For all characters of the deck together.
         return f"{conversation} {self.deck.id}"
 
-    def _replayed(self, turn: Turn) -> Memory:
+    def _replayed(self, turn: Turn) -> CareMemory:
         """The memory after the earlier messages in the client's history."""
-        memory = Memory()
+        memory = CareMemory()
         said = [m["content"] for m in turn.messages[:-1] if m["role"] == "user"]
         for text in said[-care.HISTORY :]:
             memory, _ = care.step(memory, self.deck.signs(text), self._plan)

@@ -29,7 +29,7 @@ from typing import Any
 from app.kinds.chat.expressions import ExpressionError, compiled
 from app.kinds.prompts.gate import NO_CHECKS, Checks, validator
 from app.kinds.prompts.key import DEFAULT_RULES, KEY_OPTIONS, OPTIONS, STEPS, KeyRules
-from app.kinds.prompts.template import Template, load_template
+from app.kinds.prompts.template import PromptTemplate, load_template
 from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
 from app.settings import PROMPT_MODES
 
@@ -91,7 +91,7 @@ class PromptDeck:
     near: float | None = None
     miss: Miss = Miss()
     checks: Checks = NO_CHECKS
-    template: Template | None = None
+    template: PromptTemplate | None = None
     folder: Path | None = None
 
     kind = "prompts"

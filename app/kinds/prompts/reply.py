@@ -141,7 +141,7 @@ class About(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PromptAnswer:
     """An answer to a request: `events` yields chunks if they were asked for; it returns the reply.
 
     `fixed` is whether everybody who asks the same gets the same, until the deck's state changes;

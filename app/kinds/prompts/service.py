@@ -22,7 +22,17 @@ from app.kinds.prompts.key import for_any_model, query_of, without
 from app.kinds.prompts.nearest import Nearest, Neighbour
 from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.replies import Replies
-from app.kinds.prompts.reply import ASKED, EXACT, NEAR, About, Answer, Asked, Chunk, Reply, Tier
+from app.kinds.prompts.reply import (
+    ASKED,
+    EXACT,
+    NEAR,
+    About,
+    Asked,
+    Chunk,
+    PromptAnswer,
+    Reply,
+    Tier,
+)
 from app.kinds.prompts.request import PromptRequest
 from app.kinds.refusal import Refusal
 from app.ledger.counters import answer_summary
@@ -31,7 +41,7 @@ from app.ledger.state import KeyedValues
 from app.providers.flights import Flights, Work
 from app.providers.secret import Secret
 from app.providers.transport import is_local, origin
-from app.providers.upstream import BAD_GATEWAY, Address, Upstream
+from app.providers.upstream import BAD_GATEWAY, ServiceAddress, Upstream
 from app.settings import Settings
 from app.store.entry import Entry, Usage
 from app.store.holder import IndexHolder
@@ -63,7 +73,7 @@ class _Found(NamedTuple):
     only: bool
 
 
-def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
+def addresses(settings: Settings, deck: PromptDeck) -> dict[str, ServiceAddress]:
     """The upstreams of a deck by dialect.
 
     A key goes to the settings' address only: a deck may come from a stranger.
@@ -71,18 +81,18 @@ def addresses(settings: Settings, deck: PromptDeck) -> dict[str, Address]:
     gemini = settings.gemini_api_key or settings.google_api_key
     host = settings.ollama_host
     usual = {
-        "openai": Address(
+        "openai": ServiceAddress(
             settings.openai_base_url or OPENAI,
             settings.openai_api_key,
             ("authorization", "Bearer "),
         ),
-        "ollama": Address(host if "//" in host else f"http://{host}", Secret(""), ("", "")),
-        "gemini": Address(settings.gemini_base_url, gemini, ("x-goog-api-key", "")),
+        "ollama": ServiceAddress(host if "//" in host else f"http://{host}", Secret(""), ("", "")),
+        "gemini": ServiceAddress(settings.gemini_base_url, gemini, ("x-goog-api-key", "")),
     }
     for dialect, url in deck.upstreams.items():
         known = usual[dialect]
         key = known.key if origin(url) == origin(known.url) else Secret("")
-        usual[dialect] = Address(url, key, known.header)
+        usual[dialect] = ServiceAddress(url, key, known.header)
     return usual
 
 
@@ -148,7 +158,7 @@ class ServedPrompts:
             "passed": self._counters.passes(self.deck.id),
         }
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> PromptAnswer:
         """The answer to a request. If it comes from upstream, its first chunk is there already.
 
         Raises PromptMissError, UpstreamError, and RequestError for a request without a key.
@@ -160,7 +170,7 @@ class ServedPrompts:
             pace = self.deck.pace
             played = self._played(found.reply, asked.stream, pace)
             fixed = found.about.tier == EXACT and found.only
-            return Answer(found.about, played, fixed, ready=not pace)
+            return PromptAnswer(found.about, played, fixed, ready=not pace)
         if self.mode == "replay":
             self._counters.answered(self.deck.id, MISSED, self._timer() - begun)
             raise self._missed(query)
@@ -168,7 +178,7 @@ class ServedPrompts:
         before = self._replies.count(query.key) if self.mode == "record" else 0
         events = _primed(self._recorded(query, asked, before))
         self._counters.answered(self.deck.id, ASKED, self._timer() - begun)
-        return Answer(About(ASKED, query.key), events)
+        return PromptAnswer(About(ASKED, query.key), events)
 
     # Replaying.
 

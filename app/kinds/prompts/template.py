@@ -40,7 +40,7 @@ def spelled(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Template:
+class PromptTemplate:
     """Messages with {slots}, and the values that each slot may have.
 
     `format` is the response format of the requests that fit it. Options and models are not looked at:
@@ -133,7 +133,7 @@ class _MessageReader(NamedTuple):
         return slots
 
 
-def load_template(folder: Path) -> Template | None:
+def load_template(folder: Path) -> PromptTemplate | None:
     """Read and check a deck's template; None if it has none. Raises DeckError."""
     if not (folder / TEMPLATE_FILE).exists():
         return None
@@ -153,7 +153,7 @@ def load_template(folder: Path) -> Template | None:
         slots[name] = _values(reader, options, f"slots: {name}")
     if not 1 <= len(slots) <= MOST_SLOTS:
         raise reader.fail("slots", f"there must be 1 to {MOST_SLOTS}")
-    template = Template(messages, slots, root.get("format"))
+    template = PromptTemplate(messages, slots, root.get("format"))
     if template.size > MOST_FILLED:
         raise reader.fail("slots", f"they make {template.size:,} prompts, at most {MOST_FILLED:,}")
     whole = "\n".join(message.text for message in messages)

@@ -10,7 +10,7 @@ from app.kinds.cards.deck import Card, Deck, Phrase, Rules
 from app.kinds.cards.gate import Gate, ProposedAnswer, cards_given_away, leak_in
 from app.kinds.cards.loading import load_deck
 from app.kinds.cards.pieces import own_pieces
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.kinds.cards.texts import Texts
 from app.kinds.language import JAPANESE, kanji_numerals
 from app.store.key import Query
@@ -241,7 +241,7 @@ def test_the_words_of_quoted_phrases_are_the_players() -> None:
 
 def test_a_template_poem_quotes_its_phrases_word_for_word() -> None:
     """The wording check exempts the phrases that are quoted, and only those."""
-    response = Template(DECK).frame(QUERY)
+    response = FrameTemplate(DECK).frame(QUERY)
     assert response is not None
     assert all(phrase in response["poem"] for phrase in PHRASES)
     assert GATE.examine(QUERY, response, PHRASES) is None

@@ -12,7 +12,7 @@ from app.errors import DeckError
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined
 from precompute.cook.near_copy import LIMIT, likeness, sketch
 from tests.making import MUSEUM_ANSWER as ANSWER
@@ -48,7 +48,7 @@ def test_many_short_sentences_are_not_one_long_one(tmp_path: Path) -> None:
 def test_template_answers_of_an_english_deck_are_english(tmp_path: Path) -> None:
     """Sentences are parted by a space, phrases keep their stop, and all plays pass the gate."""
     deck = museum(tmp_path / "museum")
-    template, gate, rng = Template(deck), Gate.of(deck), random.Random(4)
+    template, gate, rng = FrameTemplate(deck), Gate.of(deck), random.Random(4)
     for _ in range(300):
         query = random_play(deck, rng)
         response = template.frame(query)
@@ -65,7 +65,7 @@ def test_template_answers_of_an_english_deck_are_english(tmp_path: Path) -> None
 def test_a_length_in_words_is_counted_in_words(tmp_path: Path) -> None:
     """The rule `words` replaces `characters`, in the gate and in the template tier."""
     deck = museum(tmp_path / "museum", answer={"words": [45, 70], "paragraphs": [2, 4]})
-    template, rng = Template(deck), random.Random(4)
+    template, rng = FrameTemplate(deck), random.Random(4)
     for _ in range(200):
         query = random_play(deck, rng)
         response = template.frame(query)

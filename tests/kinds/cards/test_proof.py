@@ -19,7 +19,7 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.pieces import Form, Frame, Pieces, frame_length, split_frame
 from app.kinds.cards.proof import always_framed, always_passes, spanned, texts_pass
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.kinds.cards.tiers import ComposedTier
 from tests.making import museum
 
@@ -202,7 +202,7 @@ def test_frames_that_could_be_refused_are_not_proven(poem: Deck, frame: str) -> 
 
 def test_the_frames_in_the_box_are_proven(poem: Deck) -> None:
     """The template tier of the shipped deck makes nothing that the gate would refuse."""
-    template = Template(poem)
+    template = FrameTemplate(poem)
     assert always_framed(poem, (*template.openings, *template.links, *template.closings))
 
 
@@ -222,7 +222,7 @@ def test_what_is_proven_passes(links: list[str], others: list[str], seed: int) -
     frames = {"openings": others[::2], "links": links, "closings": others[1::2]}
     with tempfile.TemporaryDirectory() as folder:
         deck = museum(Path(folder) / "museum", template=frames)
-    template, gate, rng = Template(deck), Gate.of(deck), Random(seed)
+    template, gate, rng = FrameTemplate(deck), Gate.of(deck), Random(seed)
     if not always_framed(deck, (*template.openings, *template.links, *template.closings)):
         return
     for _ in range(20):

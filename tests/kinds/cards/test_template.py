@@ -16,7 +16,7 @@ from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from tests.making import card, small_deck, write_deck, written
 
 CONDITIONS = [
@@ -57,7 +57,7 @@ def deck_of(folder: Path, rng: random.Random, wanted: Wanted, categories: int = 
 
 def passes(deck: Deck, rng: random.Random, plays: int) -> None:
     """Frame random plays and examine each from outside."""
-    template, gate = Template(deck), Gate.of(deck)
+    template, gate = FrameTemplate(deck), Gate.of(deck)
     for _ in range(plays):
         query = random_play(deck, rng)
         quoted = tuple(phrase.text for phrase in deck.phrases(query))
@@ -152,7 +152,7 @@ def test_what_cannot_be_framed_is_passed(tmp_path: Path) -> None:
     """Phrases longer together than the limit give None, so that the ladder can say so."""
     rng = random.Random(0)
     deck = deck_of(tmp_path / "mine", rng, Wanted(5, (60, 60), {}))
-    assert Template(deck).frame(random_play(deck, rng)) is None
+    assert FrameTemplate(deck).frame(random_play(deck, rng)) is None
 
 
 def test_the_same_play_is_framed_alike_and_its_variants_differ(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_the_same_play_is_framed_alike_and_its_variants_differ(tmp_path: Path) -
     deck = small_deck(tmp_path / "mine")
     query = random_play(deck, random.Random(5))
     quoted = tuple(phrase.text for phrase in deck.phrases(query))
-    framed = [Template(deck).frame(query, variant) for variant in range(8)]
-    assert Template(deck).frame(query) == framed[0]
+    framed = [FrameTemplate(deck).frame(query, variant) for variant in range(8)]
+    assert FrameTemplate(deck).frame(query) == framed[0]
     poems = {response["poem"] for response in framed if response}
     assert len(poems) == 8
     gate = Gate.of(deck)
@@ -177,7 +177,7 @@ def test_a_deck_may_bring_its_own_frames(tmp_path: Path) -> None:
     }
     cards = [card(i, f"分類{i}", ["ひとつだけの言い換えの言葉"]) for i in range(5)]
     deck = load_deck(write_deck(tmp_path / "mine", cards=cards, template=own))
-    response = Template(deck).frame(random_play(deck, random.Random(0)))
+    response = FrameTemplate(deck).frame(random_play(deck, random.Random(0)))
     assert response
     paragraphs = response["poem"].split("\n\n")
     assert paragraphs[0].startswith("開く")

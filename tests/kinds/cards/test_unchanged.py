@@ -10,7 +10,7 @@ import orjson
 
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.loading import load_deck
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from tests.making import card, write_deck
 
 FRAMES = {
@@ -33,7 +33,7 @@ def test_the_template_tier_says_what_it_said(tmp_path: Path) -> None:
     answer = {"characters": [120, 170], "paragraphs": [3, 4]}
     folder = write_deck(tmp_path / "mine", cards=cards, answer=answer, template=FRAMES)
     deck = load_deck(folder)
-    template = Template(deck)
+    template = FrameTemplate(deck)
     plays = [random_play(deck, rng) for _ in range(300)]
     said = [[play.key, template.frame(play), template.frame(play, 1)] for play in plays]
     assert sum(one is not None for _, one, _ in said) > 250

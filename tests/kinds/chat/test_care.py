@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DeckError
-from app.kinds.chat.care import FOLLOWING, Memory, Plan, Sign, Step, step
+from app.kinds.chat.care import FOLLOWING, CareMemory, Plan, Sign, Step, step
 from app.kinds.chat.deck import PatternDeck, load_pattern_deck
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.recognition import LONGEST, IntentReader
@@ -277,7 +277,7 @@ def test_dangerous_words_of_every_day_are_answered_as_usual(deck: PatternDeck) -
         asked = [
             text
             for text in rows
-            if step(Memory(low=low), deck.signs(text), deck.care.plan)[1] is not None
+            if step(CareMemory(low=low), deck.signs(text), deck.care.plan)[1] is not None
         ]
         assert len(asked) <= len(rows) / 30, asked
 
@@ -336,7 +336,7 @@ def test_a_sign_by_sign_message_is_read(deck: PatternDeck) -> None:
 def test_care_is_never_lost_at_once(told: list[set[Sign]]) -> None:
     """Whatever is said, after a grave message the next answers are careful, and it eases in the end."""
     plan = Plan()
-    memory = Memory()
+    memory = CareMemory()
     since, denied = None, False
     for signs in told:
         memory, answered = step(memory, frozenset(signs), plan)

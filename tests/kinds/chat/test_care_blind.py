@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from app.kinds.chat.care import Memory, Step, step
+from app.kinds.chat.care import CareMemory, Step, step
 from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
@@ -27,7 +27,7 @@ def rows(name: str) -> list[dict[str, object]]:
 def outcome(deck: PatternDeck, row: dict[str, object]) -> str:
     """How the message is answered: grave, asked, careful (because of what was before), or none."""
     assert deck.care
-    memory, answered = Memory(), None
+    memory, answered = CareMemory(), None
     history = row.get("history", [])
     assert isinstance(history, list)
     for text in (*history, str(row["text"])):

@@ -19,13 +19,13 @@ from app.kinds.prompts.key import query_of
 from app.kinds.prompts.recordings import Recordings
 from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import Message, PromptRequest, Tool
-from app.kinds.prompts.template import Template, spelled
+from app.kinds.prompts.template import PromptTemplate, spelled
 from app.store.entry import Entry
 from precompute.plan.pairwise import pairwise
 from tests.kinds.prompts.kit import MODEL, asked, chat, served, text_of
 from tests.making import write_json
 
-TEMPLATE = Template(
+TEMPLATE = PromptTemplate(
     (
         Message.of("system", "You write menus."),
         Message.of("user", "Describe {dish} for a {guest}. {guest}!"),

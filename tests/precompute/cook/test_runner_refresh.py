@@ -17,7 +17,7 @@ from app.providers import NamedModel
 from app.providers.prices import Price, load_prices
 from precompute.cook import cache
 from precompute.cook.build import build
-from precompute.cook.choose import Choice
+from precompute.cook.choose import ProviderChoice
 from precompute.cook.kinds import Cook, cooking_of
 from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, ages, survey
@@ -196,6 +196,8 @@ def test_the_plan_is_the_same_for_every_provider() -> None:
         job.query.key for job, _ in zip(plan_stock(poem_deck(), 0, 1), range(30), strict=False)
     ]
     assert first == second
-    cook: Cook = cooking_of(poem_deck()).cook(Choice("gemini", "m"), NamedModel("gemini", "m"))
+    cook: Cook = cooking_of(poem_deck()).cook(
+        ProviderChoice("gemini", "m"), NamedModel("gemini", "m")
+    )
     assert cook.estimate
     assert load_prices().dated

@@ -17,7 +17,7 @@ from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
-from app.kinds.cards.template import Template
+from app.kinds.cards.template import FrameTemplate
 from app.kinds.cards.words import page_words
 from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.refusal import Refusal
@@ -25,7 +25,7 @@ from app.kinds.tasks import Task
 from app.providers import NamedModel
 from precompute.decks.cards_table import cards_of_table, table_of_cards
 from precompute.decks.exchange import export_cards, import_cards
-from precompute.decks.new import TEMPLATES, Wanted, languages
+from precompute.decks.new import TEMPLATES, NewDeck, languages
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.review.cards import check
 from tests.making import DECKS, museum, new_cards
@@ -34,7 +34,7 @@ MODEL = NamedModel("gemini", "m")
 
 
 def made(folder: Path, language: str = "en", hand: int = 3, source: Path | None = None) -> Deck:
-    return new_cards(folder, Wanted("mine", language, hand, "Mine", source))
+    return new_cards(folder, NewDeck("mine", language, hand, "Mine", source))
 
 
 @pytest.mark.parametrize("hand", [1, 3, 6])
@@ -47,7 +47,7 @@ def test_a_new_deck_has_no_fault_and_answers_every_hand(
     assert [str(finding) for finding in check(deck)] == []
     assert (deck.language, deck.hand_size, deck.name) == (language, hand, "Mine")
     query = random_play(deck, Random(1))
-    response = Template(deck).frame(query)
+    response = FrameTemplate(deck).frame(query)
     assert response
     quoted = tuple(phrase.text for phrase in deck.phrases(query))
     assert Gate.of(deck).examine(query, response, quoted) is None
@@ -184,7 +184,7 @@ def test_a_spreadsheet_with_a_fault_makes_nothing(tmp_path: Path, name: str) -> 
 def test_what_cannot_be_made_is_said(tmp_path: Path, name: str, hand: int, fault: str) -> None:
     made(tmp_path)
     with pytest.raises(OperatorError, match=fault):
-        new_cards(tmp_path, Wanted(name, "en", hand))
+        new_cards(tmp_path, NewDeck(name, "en", hand))
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -23,7 +23,7 @@ from app.kinds.prompts.deck import PromptDeck
 from app.settings import Settings
 from app.web.chat import page_words
 from precompute.cli import main
-from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, Wanted, languages, new_deck
+from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, NewDeck, languages, new_deck
 from precompute.rehearse.talk import replies
 from precompute.review.check import check_folder
 from precompute.review.kinds import review_of
@@ -34,7 +34,7 @@ NAMES = {"en": "Pepper", "ja": "こはる", "fr": "Noé"}
 
 
 def made(folder: Path, kind: str, language: str, name: str = "") -> Any:
-    return new_deck(folder, Wanted("mine", language, name=name or NAMES[language], kind=kind))
+    return new_deck(folder, NewDeck("mine", language, name=name or NAMES[language], kind=kind))
 
 
 def said(deck: Any) -> list[str]:

@@ -31,9 +31,8 @@ from app.settings import Settings
 from app.store.decision import APPROVED, DELETED, REJECTED
 from app.store.index import Index
 from precompute.cli import main
-from precompute.decks.new import TEMPLATES, Wanted, languages
-from precompute.review.desk import Desk, Said, mark_of
-from precompute.review.desk import Wanted as Texts
+from precompute.decks.new import TEMPLATES, NewDeck, languages
+from precompute.review.desk import DecisionRequest, Desk, TextFilter, mark_of
 from tests.making import DECKS, REPO, environment, museum, new_cards, row, write_json
 from tests.test_your_own_deck import Curator
 
@@ -118,11 +117,11 @@ def test_reviewers_and_the_file_get_along(tmp_path: Path, run: Run, verdict: str
     write_answers(deck, {0: poem(0), 1: poem(1)})
     assert stored() == sorted([poem(0), poem(1)])
     desk = Desk(known, deck, lambda: "2026-11-27T12:00:00Z")
-    first = desk.names(Texts())[0]
+    first = desk.names(TextFilter())[0]
     entry = desk.entry(first)
     assert entry
     old = entry.response["poem"].replace("\n\n", "\n")
-    desk.decide(first, Said(verdict, mark_of(entry)))
+    desk.decide(first, DecisionRequest(verdict, mark_of(entry)))
     texts = {0: poem(0), 1: poem(1)}
     gone = verdict != APPROVED
     assert stored() == sorted(text for text in texts.values() if not (gone and text == old))
@@ -133,8 +132,8 @@ def test_reviewers_and_the_file_get_along(tmp_path: Path, run: Run, verdict: str
     # What the file no longer has is not for a reviewer to decide.
     write_answers(deck, {2: poem(2)})
     assert stored() == [poem(2)]
-    assert [name for name in desk.names(Texts()) if name != first] == desk.names(
-        Texts(status="open")
+    assert [name for name in desk.names(TextFilter()) if name != first] == desk.names(
+        TextFilter(status="open")
     )
 
 
@@ -370,7 +369,7 @@ def folder_of(kind: str, target: Path) -> Path:
         write_json(target / "deck.json", {**root, "id": target.name})
         return target
     if kind == "cards":
-        deck = new_cards(target.parent, Wanted(target.name, "fr", 3))
+        deck = new_cards(target.parent, NewDeck(target.name, "fr", 3))
         write_answers(deck, {})
         assert deck.folder
         return deck.folder

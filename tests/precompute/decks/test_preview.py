@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from precompute.decks.new import CHAT, PROMPTS, Wanted, new_deck
+from precompute.decks.new import CHAT, PROMPTS, NewDeck, new_deck
 from tests.making import (
     PATIENCE,
     REPO,
@@ -29,7 +29,7 @@ PAGE = {"Accept": "text/html"}
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previewed]:
     """The preview of a new deck of cards, which the tests of this file edit one after another."""
     data = tmp_path_factory.mktemp("preview")
-    new_deck(data / "decks", Wanted("mine", "en", 3, "First name"))
+    new_deck(data / "decks", NewDeck("mine", "en", 3, "First name"))
     with previewing(data, "mine") as started:
         yield started
 
@@ -150,7 +150,7 @@ def test_a_deck_that_is_broken_from_the_start(tmp_path: Path) -> None:
 def test_other_kinds_have_a_preview_too(tmp_path: Path, kind: str) -> None:
     """A character talks through it, also in a stream, on a page in its language; prompts are asked by
     their model's name."""
-    new_deck(tmp_path / "decks", Wanted("mine", "fr", name="Pepper", kind=kind))
+    new_deck(tmp_path / "decks", NewDeck("mine", "fr", name="Pepper", kind=kind))
     with (
         previewing(tmp_path, "mine") as shown,
         httpx.Client(base_url=shown.url, timeout=PATIENCE) as client,
@@ -181,7 +181,7 @@ def test_it_is_for_this_machine_alone(shown: Previewed) -> None:
 
 def test_what_cannot_be_previewed_is_said(tmp_path: Path, shown: Previewed) -> None:
     """One line and status 2: no such deck, a deck without a folder, a port that is taken."""
-    new_deck(tmp_path / "decks", Wanted("mine", "en", 3))
+    new_deck(tmp_path / "decks", NewDeck("mine", "en", 3))
     run = Precompute({"TSUKURIOKI_DATA": tmp_path})
     for words, told in (
         (("--deck", "nowhere"), "there is no deck 'nowhere'"),

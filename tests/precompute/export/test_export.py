@@ -28,7 +28,7 @@ from precompute.export.checker import check_file
 from precompute.export.circumstances import augmented as augment
 from precompute.export.circumstances import circumstances
 from precompute.export.forms import FORMS
-from precompute.export.material import RowOptions, Stored, material_of
+from precompute.export.material import RowOptions, StoredAnswers, material_of
 from tests.kit import poem_deck
 from tests.making import DECKS, write_json
 from tests.precompute.export.kit import Place, lines, manifest, other, poems
@@ -271,7 +271,7 @@ def test_whatever_stands_in_training_json_is_read_or_named(tmp_path: Path) -> No
     shutil.copytree(DECKS / "harbour", tmp_path, dirs_exist_ok=True)
     deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
     whole = json.loads((tmp_path / "training.json").read_bytes())
-    stored = Stored(Settings.read({"TSUKURIOKI_DATA": str(tmp_path / "data")}), deck.id)
+    stored = StoredAnswers(Settings.read({"TSUKURIOKI_DATA": str(tmp_path / "data")}), deck.id)
     rng, faults = random.Random(17), list[str]()
     for _ in range(40):
         value = deepcopy(whole)

@@ -11,8 +11,8 @@ from app.kinds.cards.choices import Choices
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.template import Template
-from precompute.decks.new import Wanted, languages
+from app.kinds.cards.template import FrameTemplate
+from precompute.decks.new import NewDeck, languages
 from precompute.publish.making import frames_of, pieces_of
 from tests.making import museum, new_cards, small_deck
 from tests.precompute.publish.node import in_node, needs_node
@@ -45,7 +45,7 @@ def check_same(folder: Path, deck: Deck, count: int) -> int:
     told = in_node(
         folder / "node", MADE, {"deck": deck.id, "pieces": pieces, "frames": frames, "plays": asked}
     )
-    composer, template = Composer(deck) if pieces else None, Template(deck)
+    composer, template = Composer(deck) if pieces else None, FrameTemplate(deck)
     framed = 0
     for (query, variant), (composed, found) in zip(plays, told, strict=True):
         made = composer and composer.compose(query, variant)
@@ -89,5 +89,5 @@ def test_ten_thousand_plays_are_the_same(tmp_path: Path, poem: Deck) -> None:
     assert check_same(tmp_path, poem, 10_000) == 10_000
     for language in languages():
         folder = tmp_path / language
-        deck = new_cards(folder, Wanted("mine", language, 5, "Mine", None))
+        deck = new_cards(folder, NewDeck("mine", language, 5, "Mine", None))
         assert check_same(folder, deck, 1000)

@@ -32,7 +32,7 @@ from app.store.entry import Entry
 from app.store.key import Query
 from app.store.log import LogWriter, log_path
 from precompute.learn.recordings import take_deck_in
-from precompute.review.desk import Desk, Said, Wanted, mark_of
+from precompute.review.desk import DecisionRequest, Desk, TextFilter, mark_of
 from tests.conftest import Serve
 from tests.kinds.prompts.kit import asked, recording, served, text_of, upstream
 from tests.kit import Booth, poem_deck
@@ -547,11 +547,11 @@ def test_a_rejected_recording_is_not_replayed(tmp_path: Path) -> None:
     assert said() == ["answer 1", "answer 2", "answer 3"]
     with pytest.raises(PromptMissError):
         said(**only)
-    names = desk.names(Wanted())
+    names = desk.names(TextFilter())
     for place, verdict in enumerate((APPROVED, REJECTED)):
         entry = desk.entry(names[place])
         assert entry
-        desk.decide(names[place], Said(verdict, mark_of(entry)))
+        desk.decide(names[place], DecisionRequest(verdict, mark_of(entry)))
     desk.publish()
     assert said() == ["answer 1", "answer 3", "answer 3"]
     assert take_deck_in(settings, deck) == 0
@@ -563,10 +563,10 @@ def test_a_model_is_told_what_was_rejected_and_why(booth: Booth, stand_in: Stand
     """A build that comes to a rejected answer says so in the prompt, with the reviewer's note."""
     assert booth.build(provider="gemini", wanted=3).status == 0
     desk = Desk(booth.settings(), poem_deck(), lambda: "2026-11-28T00:00:00Z")
-    name = desk.names(Wanted())[1]
+    name = desk.names(TextFilter())[1]
     entry = desk.entry(name)
     assert entry
-    desk.decide(name, Said(REJECTED, mark_of(entry), note="風呂の話ばかり"))
+    desk.decide(name, DecisionRequest(REJECTED, mark_of(entry), note="風呂の話ばかり"))
     desk.publish()
     cook = stand_in.cook
     before = len(cook.prompts)

@@ -11,7 +11,7 @@ from tests.precompute.export.kit import Place
 
 pytest.importorskip("yaml", reason="PyYAML is missing; pip install 'tsukurioki[train]'")
 
-from precompute.train.needs import Load, Size, Work, needs, phase
+from precompute.train.needs import Load, Size, TrainingCost, needs, phase
 from precompute.train.recipe import DEFAULT, load_recipe
 
 WRONG = {
@@ -84,14 +84,14 @@ def test_the_recipe_is_written_once(tmp_path: Path) -> None:
 def test_more_rows_and_longer_ones_need_more() -> None:
     """Memory grows with batch, length and trained parameters, time with tokens."""
     size = Size(135_000_000, 576, 30, 9, 49_152)
-    work = Work(10_000, 1e11)
+    work = TrainingCost(10_000, 1e11)
 
     def memory(trained: int, batch: int, length: int) -> int:
         return needs(size, trained, Load(batch, length, 4, 4), work).memory
 
     assert memory(5_000_000, 1, 256) < memory(5_000_000, 4, 256) < memory(5_000_000, 4, 1024)
     assert memory(5_000_000, 4, 256) < memory(135_000_000, 4, 256)
-    twice = needs(size, 5_000_000, Load(1, 256, 4, 4), Work(20_000, 1e11))
+    twice = needs(size, 5_000_000, Load(1, 256, 4, 4), TrainingCost(20_000, 1e11))
     once = needs(size, 5_000_000, Load(1, 256, 4, 4), work)
     assert twice.seconds == pytest.approx(2 * once.seconds)
 

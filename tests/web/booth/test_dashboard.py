@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from precompute.decks.new import Wanted, languages, new_deck
+from precompute.decks.new import NewDeck, languages, new_deck
 from tests.web.booth.conftest import KIOSK, Server, keep
 from tests.web.booth.player import until
 
@@ -111,7 +111,7 @@ def decks(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFa
     """A server of a new deck in each language that has words, with the language as its id."""
     folder = tmp_path_factory.mktemp("decks")
     for language in languages():
-        new_deck(folder, Wanted(language, language, 3))
+        new_deck(folder, NewDeck(language, language, 3))
     shown = ",".join(languages())
     return new_server(TSUKURIOKI_DECKS=str(folder), TSUKURIOKI_DECKS_SHOWN=shown)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from precompute.decks.new import Wanted, new_deck
+from precompute.decks.new import NewDeck, new_deck
 from tests.web.booth.conftest import KIOSK, PHONE, Server, choosing, hand_of, keep
 from tests.web.booth.player import at_card, begin, screen, tab_to, until
 from tests.web.booth.test_access import violations
@@ -44,7 +44,7 @@ WIDER = "() => document.documentElement.scrollWidth - document.documentElement.c
 def museum(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server of a new deck in English with a hand of three; the template tier answers."""
     decks = tmp_path_factory.mktemp("decks")
-    new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
+    new_deck(decks, NewDeck("museum", "en", 3, "The Small Museum"))
     return new_server(TSUKURIOKI_DECKS=str(decks), TSUKURIOKI_DECK="museum")
 
 
@@ -52,8 +52,8 @@ def museum(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
 def two(new_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server of the museum, of poems for cards that visitors pick themselves, and of a character."""
     decks = choosing(tmp_path_factory.mktemp("two"))
-    new_deck(decks, Wanted("museum", "en", 3, "The Small Museum"))
-    new_deck(decks, Wanted("pepper", "fr", name="Pepper", kind="chat"))
+    new_deck(decks, NewDeck("museum", "en", 3, "The Small Museum"))
+    new_deck(decks, NewDeck("pepper", "fr", name="Pepper", kind="chat"))
     return new_server(
         TSUKURIOKI_DECKS=str(decks),
         TSUKURIOKI_DECKS_SHOWN="pepper,museum,poem",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from precompute.decks.new import Wanted, new_deck
+from precompute.decks.new import NewDeck, new_deck
 from tests.making import previewing, write_json
 from tests.web.booth.conftest import keep
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.long
 def test_the_page_follows_the_files(visit: Callable[..., Page], tmp_path: Path) -> None:
     """A fault appears without a click, goes when it is mended, and a new name takes the old one's place."""
-    new_deck(tmp_path / "decks", Wanted("mine", "en", 3, "First name"))
+    new_deck(tmp_path / "decks", NewDeck("mine", "en", 3, "First name"))
     path = tmp_path / "decks" / "mine" / "deck.json"
     good = path.read_bytes()
     with previewing(tmp_path, "mine") as shown:

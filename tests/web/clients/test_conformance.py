@@ -18,7 +18,7 @@ from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
-from app.kinds.prompts.reply import EXACT, About, Answer, Asked, Chunk, Reply
+from app.kinds.prompts.reply import EXACT, About, Asked, Chunk, PromptAnswer, Reply
 from app.settings import Settings
 from app.web.app import create_app
 from tests.kinds.prompts.test_dialects import accepted
@@ -204,7 +204,7 @@ def change(container: Any, key: Any, rng: random.Random) -> None:
         del container[key]
 
 
-def replied(asked: Asked) -> Answer:
+def replied(asked: Asked) -> PromptAnswer:
     """A deck of prompts that has a reply to everything."""
     reply = reply_to(asked.request)
 
@@ -212,7 +212,7 @@ def replied(asked: Asked) -> Answer:
         yield from reply.chunks() if asked.stream else ()
         return reply
 
-    return Answer(About(EXACT, "0" * 32), events())
+    return PromptAnswer(About(EXACT, "0" * 32), events())
 
 
 @pytest.fixture(scope="module")
