@@ -73,10 +73,7 @@ class OpenAICompatible:
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=httpx2.Client(
-                event_hooks={"request": [self._prepare]},
-                **transport.options(httpx2, timeout, self._base_url),
-            ),
+            http_client=self._http_client(httpx2, timeout),
         )
         if not model:
             try:
@@ -85,6 +82,10 @@ class OpenAICompatible:
                 self.close()
                 raise
             self._service = self._described(key)
+
+    def _http_client(self, httpx2: Any, timeout: float) -> Any:
+        options = transport.options(httpx2, timeout, self._base_url)
+        return httpx2.Client(event_hooks={"request": [self._prepare]}, **options)
 
     def _described(self, key: Secret) -> RemoteService:
         wanted = f"asked for {self.model!r}" if self.model else "it lists none at this address"

@@ -131,20 +131,7 @@ def _transport(library: Any, seconds: float, url: str, now: Callable[[], float])
     a connection of its own, because the reply is stopped by shutting down its socket.
     """
     proxy = proxy_for(url)
-
-    class Limited(library.SyncByteStream):  # type: ignore[misc]  # a class of either library
-        def __init__(self, stream: Any, request: Any, end: float) -> None:
-            self._stream, self._request, self._end = stream, request, end
-
-        def __iter__(self) -> Iterator[bytes]:
-            for part in self._stream:
-                if now() > self._end:
-                    fault = f"the reply took longer than {seconds:g} s"
-                    raise library.ReadTimeout(fault, request=self._request)
-                yield part
-
-        def close(self) -> None:
-            self._stream.close()
+    limited = _limited_stream(library, seconds, now)
 
     class Transport(library.HTTPTransport):  # type: ignore[misc]  # a class of either library
         @cached_property
@@ -162,7 +149,27 @@ def _transport(library: Any, seconds: float, url: str, now: Callable[[], float])
             except ProviderStopError:
                 response.close()
                 raise
-            response.stream = Limited(response.stream, request, end)
+            response.stream = limited(response.stream, request, end)
             return response
 
     return Transport(proxy=proxy, limits=library.Limits(keepalive_expiry=_IDLE))
+
+
+def _limited_stream(library: Any, seconds: float, now: Callable[[], float]) -> Any:
+    """The library's class of streams, with a time at which a reply must have ended."""
+
+    class Limited(library.SyncByteStream):  # type: ignore[misc]  # a class of either library
+        def __init__(self, stream: Any, request: Any, end: float) -> None:
+            self._stream, self._request, self._end = stream, request, end
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self._stream:
+                if now() > self._end:
+                    fault = f"the reply took longer than {seconds:g} s"
+                    raise library.ReadTimeout(fault, request=self._request)
+                yield part
+
+        def close(self) -> None:
+            self._stream.close()
+
+    return Limited

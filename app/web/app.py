@@ -20,7 +20,6 @@ from app.kinds.cards.service import ServedCards
 from app.kinds.prompts.dialects import openai
 from app.ledger.votes import DOWN, UP
 from app.settings import Settings
-from app.web import stats
 from app.web.access import client_address
 from app.web.booth import booth
 from app.web.chat import chat_api
@@ -211,8 +210,18 @@ def stock(deck: str) -> Response:
 
 @api.get("/stats")
 def figures() -> Response:
-    """Coverage and use, as JSON."""
-    response = _json(orjson.dumps(stats.collect(_service()), option=orjson.OPT_INDENT_2))
+    """Coverage and use, as JSON. Each share comes with its denominator."""
+    service = _service()
+    whole = {
+        "started": service.started,
+        "now": service.now(),
+        "tiers": list(service.settings.tiers),
+        "refused_requests": service.counters.refusals(),
+        **({"local_models": service.loaded.figures()} if service.loaded else {}),
+        **({"line": service.line.figures()} if service.line else {}),
+        "decks": {deck: served.figures() for deck, served in service.decks.items()},
+    }
+    response = _json(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -17,7 +17,7 @@ from app.errors import BadFieldError, PromptMissError, RequestError, TsukuriokiE
 from app.kinds.chat.service import MAX_ID
 from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
-from app.kinds.prompts.reply import NEAR, Asked, Chunk, Reply, ReplyReader
+from app.kinds.prompts.reply import NEAR, About, Asked, Chunk, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
 from app.web.models import ListedModel, Models
@@ -158,9 +158,7 @@ def answer(
     sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, conversation)
     given = models().answer(model, sent)
     stamp = Stamp(given.about.key, now())
-    headers = [(TIER, given.about.tier), (KEY, given.about.key), ("Cache-Control", "no-store")]
-    if given.about.tier == NEAR:
-        headers.append((DISTANCE, f"{given.about.distance:.3f}"))
+    headers = _headers(given.about)
     if wire.stream and not given.ready:
         response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
         # Keeps nginx from buffering the stream.
@@ -183,6 +181,11 @@ def answer(
             ReplayedResponse(served, given.about.tier, state, tuple(headers), whole),
         )
     return Response(whole, headers=headers)
+
+
+def _headers(about: About) -> list[tuple[str, str]]:
+    near = [(DISTANCE, f"{about.distance:.3f}")] if about.tier == NEAR else []
+    return [(TIER, about.tier), (KEY, about.key), ("Cache-Control", "no-store"), *near]
 
 
 Events = Generator[Chunk, None, Reply]

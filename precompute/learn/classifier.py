@@ -286,17 +286,10 @@ def trained(rows: Sequence[Example], learning: Learning) -> Regressions:
     (King and Zeng, Logistic Regression in Rare Events Data, 2001).
     """
     numpy: Any = import_module("numpy")
-    scipy: Any = import_module("scipy.sparse")
     sklearn: Any = import_module("sklearn.linear_model")
 
     counted = [row for row in rows for _ in range(_WEIGHT if row.written else 1)]
-    values, columns, ends = [], [], [0]
-    for row in counted:
-        found = sorted(learning.runs.buckets(normalise(row.text)))
-        values += [len(found) ** -0.5] * len(found)
-        columns += found
-        ends.append(len(columns))
-    matrix = scipy.csr_matrix((values, columns, ends), shape=(len(counted), BUCKETS))
+    matrix = _matrix(counted, learning.runs)
     names = numpy.array([row.name for row in counted])
     classes = sorted(set(names) - {HARMLESS})
     chosen = numpy.random.default_rng(1)
@@ -323,6 +316,18 @@ def trained(rows: Sequence[Example], learning: Learning) -> Regressions:
         kept = numpy.flatnonzero(abs(one.coef_[0]) > learning.least)
         weights.append(dict(zip(kept.tolist(), one.coef_[0][kept].tolist(), strict=True)))
     return Regressions(classes, bias, weights)
+
+
+def _matrix(rows: Sequence[Example], runs: Runs) -> Any:
+    """The sparse matrix of the runs of characters in messages: a row of length 1 for each."""
+    scipy: Any = import_module("scipy.sparse")
+    values, columns, ends = [], [], [0]
+    for row in rows:
+        found = sorted(runs.buckets(normalise(row.text)))
+        values += [len(found) ** -0.5] * len(found)
+        columns += found
+        ends.append(len(columns))
+    return scipy.csr_matrix((values, columns, ends), shape=(len(rows), BUCKETS))
 
 
 def folds(rows: Sequence[Example], number: int, learning: Learning) -> Iterator[str]:

@@ -65,33 +65,24 @@ def _cook(
     report = Report()
     meter = Meter(model, report, limiter_of(options, context, choice))
     writer = PieceWriter(kept.deck, meter)
-    intake = PieceIntake(
-        kept, log, (writer.name, writer.fingerprint), context.clock.stamp, price, report
-    )
+    source = (writer.name, writer.fingerprint)
+    intake = PieceIntake(kept, log, source, context.clock.stamp, price, report)
     pace = pace_of(choice, settings, None, options.concurrency)
+    pace = replace(pace, per_request=CARDS_PER_REQUEST, extra=options.extra_requests)
+    budget = Budget(price, writer.estimate, options.budget_usd)
     unfinished: UnfinishedError | None = None
     jobs = card_jobs(kept.deck)
     with show(context.err, len(jobs)) as progress:
         runner = Runner(
-            writer,
-            intake,
-            kept,
-            context.clock,
-            replace(pace, per_request=CARDS_PER_REQUEST, extra=options.extra_requests),
-            meter,
-            Budget(price, writer.estimate, options.budget_usd),
-            settings.sources,
-            context.rng,
-            progress,
-            keep_awake=True,
-        )
+            writer, intake, kept, context.clock, pace, meter, budget, settings.sources,
+            context.rng, progress, keep_awake=True,
+        )  # fmt: skip
         try:
             runner.run(jobs)
         except UnfinishedError as error:
             unfinished = error
-    with IndexWriter(
-        settings.store, kept.deck, settings.sources, options.radius_in(settings)
-    ) as index:
+    radius = options.radius_in(settings)
+    with IndexWriter(settings.store, kept.deck, settings.sources, radius) as index:
         index.catch_up()
     _print_report(context, intake, kept, price is not None)
     if unfinished is not None:
