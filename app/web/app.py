@@ -31,7 +31,14 @@ from app.web.models import Models
 from app.web.ollama import ollama_api
 from app.web.openai import openai_api
 from app.web.sentences import SENTENCE, language_for, sentence_in
-from app.web.service import MAX_BODY, MAX_VISITOR, Service, json_object, stored_answer
+from app.web.service import (
+    MAX_BODY,
+    MAX_VISITOR,
+    Service,
+    current_service,
+    json_object,
+    stored_answer,
+)
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
@@ -86,13 +93,8 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
 api = flask.Blueprint("tsukurioki", __name__)
 
 
-def _service() -> Service:
-    service: Service = flask.current_app.extensions["tsukurioki"]
-    return service
-
-
 def _admit() -> None:
-    refusal = _service().access.refusal_wsgi(request.environ)
+    refusal = current_service().access.refusal_wsgi(request.environ)
     if refusal:
         raise refusal
     try:
@@ -109,7 +111,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 @api.post("/api/generate-poem")
 def generate_poem() -> Response:
     """An answer to a play of the game's client: whole card objects, or only their ids."""
-    service = _service()
+    service = current_service()
     body = _body()
     return _answer(service, service.served(service.settings.deck), GAME, body)
 
@@ -117,7 +119,7 @@ def generate_poem() -> Response:
 @api.post("/api/decks/<deck>/answer")
 def answer(deck: str) -> Response:
     """An answer to a play of ids."""
-    service = _service()
+    service = current_service()
     served = service.served(deck)
     return _answer(service, served, HAND, _body())
 
@@ -136,7 +138,7 @@ def answer_by_key(key: str) -> Response:
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
     # Few digits only: int() raises for thousands of them.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
-    service = _service()
+    service = current_service()
     found = stored_answer(service, bytes.fromhex(key), read_variant(number))
     if found is None:
         raise RequestError(
@@ -149,7 +151,7 @@ def answer_by_key(key: str) -> Response:
 @api.post("/api/answers/<key>/feedback")
 def feedback(key: str) -> Response:
     """A player's vote on an answer of the game's deck, or of the one that the body names."""
-    service = _service()
+    service = current_service()
     body = _body()
     if not _KEY.fullmatch(key):
         raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
@@ -180,14 +182,14 @@ def _cached(body: bytes) -> Response:
 @api.get("/api/decks/<deck>")
 def whole_deck(deck: str) -> Response:
     """The deck: cards, titles and the number of plays; or characters and intents."""
-    service = _service()
+    service = current_service()
     return _cached((service.decks.get(deck) or service.served(deck)).body)
 
 
 @api.get("/api/decks/<deck>/deal")
 def dealt_hand(deck: str) -> Response:
     """A hand of whole card objects."""
-    service = _service()
+    service = current_service()
     served = service.served(deck)
     mode = request.args.get("mode")
     if mode not in (None, "stocked", "random"):
@@ -203,7 +205,7 @@ def dealt_hand(deck: str) -> Response:
 def stock(deck: str) -> Response:
     """Which cards lead to a stocked hand, together with the chosen ones (`card`, repeated)."""
     chosen = request.args.getlist("card")
-    response = _json(orjson.dumps(_service().served(deck).stock(chosen)))
+    response = _json(orjson.dumps(current_service().served(deck).stock(chosen)))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -211,7 +213,7 @@ def stock(deck: str) -> Response:
 @api.get("/stats")
 def figures() -> Response:
     """Coverage and use, as JSON. Each share comes with its denominator."""
-    service = _service()
+    service = current_service()
     whole = {
         "started": service.started,
         "now": service.now(),
@@ -230,7 +232,8 @@ def figures() -> Response:
 def metrics() -> Response:
     """The counters for Prometheus."""
     return Response(
-        _service().counters.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+        current_service().counters.exposition(),
+        content_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 
@@ -243,7 +246,7 @@ def openapi() -> Response:
 @api.get("/healthz")
 def health() -> Response:
     """Whether the server works, and which decks have an index."""
-    service = _service()
+    service = current_service()
     decks = {deck: served.health() for deck, served in service.decks.items()}
     return _json(orjson.dumps({"status": "ok", "decks": decks}))
 
@@ -267,7 +270,7 @@ def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
 
 
 def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
-    language = language_for(request.headers.get("Accept-Language"), _service().language)
+    language = language_for(request.headers.get("Accept-Language"), current_service().language)
     body = problem_body(status, title, detail, sentence_in(language, sentence))
     response = Response(body, status, content_type=PROBLEM)
     response.headers["Content-Language"] = language
@@ -304,7 +307,7 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 def _finish(response: Response) -> Response:
-    service = _service()
+    service = current_service()
     if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
         # Werkzeug sets this status for a failed condition but leaves the body.
         response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)

@@ -28,7 +28,7 @@ from app.store.key import Query
 from app.web import ollama
 from app.web.chat import choice_of as chat_choice
 from app.web.sentences import SENTENCE
-from app.web.service import Service, parse_json
+from app.web.service import Service, current_service, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +53,6 @@ def _hang_on_app(state: BlueprintSetupState) -> None:
     state.app.extensions[WALL] = Wall(service.state)
 
 
-def _service() -> Service:
-    service: Service = flask.current_app.extensions["tsukurioki"]
-    return service
-
-
 def _wall() -> Wall:
     wall: Wall = flask.current_app.extensions[WALL]
     return wall
@@ -65,7 +60,7 @@ def _wall() -> Wall:
 
 def _served() -> ServedCards:
     """The deck that a page or a wall is about: `?deck=`, or the first of those that are shown."""
-    return _service().shown_deck(request.args.get("deck"))
+    return current_service().shown_deck(request.args.get("deck"))
 
 
 @booth.get("/")
@@ -76,7 +71,7 @@ def game() -> Response:
     """
     if text := ollama.root_text():
         return text
-    service = _service()
+    service = current_service()
     deck = request.args.get("deck", service.shown[0])
     if service.has_choice and "deck" not in request.args:
         response = _choice()
@@ -104,7 +99,7 @@ def dashboard() -> Response:
 
 def _choice() -> Response:
     """The page on which visitors choose a deck, dressed as the first of them."""
-    first = _service().shown_decks[0]
+    first = current_service().shown_decks[0]
     page = _page_of(first if isinstance(first, Deck) else None, first.language)
     languages = [language for one in page["decks"] for language, _ in one["languages"]]
     return _rendered(CHOICE, page | {"words": common_words(languages)})
@@ -117,7 +112,7 @@ def _page(name: str, **values: Any) -> Response:
 
 def _page_of(deck: Deck | None, language: str) -> dict[str, Any]:
     """The data for a page: about its deck, if it has one, and about those that visitors choose from."""
-    service = _service()
+    service = current_service()
     page = bare_page(language) if deck is None else page_of(deck)
     if service.has_choice:
         page["decks"] = [_choice_of(one) for one in service.shown_decks]
@@ -129,7 +124,7 @@ def _choice_of(deck: Deck | PatternDeck) -> dict[str, Any]:
 
 
 def _rendered(name: str, page: dict[str, Any], **values: Any) -> Response:
-    settings = _service().settings
+    settings = current_service().settings
     text = flask.render_template(
         f"booth/{name}",
         page=page,
@@ -149,7 +144,7 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Response:
-        _service().access.demand_token(request.environ)
+        current_service().access.demand_token(request.environ)
         return view(*args, **kwargs)
 
     return guarded
@@ -159,7 +154,7 @@ def for_host(view: Callable[..., Response]) -> Callable[..., Response]:
 def _guard_figures() -> None:
     # A preflight request of a browser cannot have the token.
     if request.path in GUARDED and request.method != "OPTIONS":
-        _service().access.demand_token(request.environ)
+        current_service().access.demand_token(request.environ)
 
 
 @booth.get("/api/wall")
@@ -204,7 +199,7 @@ def hang() -> Response:
     """Hang a finished play, given by its ids, on the wall of its deck."""
     body = parse_json(request.get_data(cache=False))
     query, variant = HUNG.read(_served().deck, body)
-    _wall().hang(Flyer(query, variant, _service().now()))
+    _wall().hang(Flyer(query, variant, current_service().now()))
     return Response(status=204)
 
 

@@ -29,7 +29,7 @@ from app.kinds.language import LANGUAGES
 from app.web import ollama
 from app.web.access import client_address, on_this_machine, too_many
 from app.web.sentences import SENTENCE
-from app.web.service import MAX_BODY, Service, parse_json
+from app.web.service import MAX_BODY, Service, current_service, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,9 @@ PAGE_POLICY = (
 chat_api = flask.Blueprint("chat", __name__)
 
 
-def _service() -> Service:
-    service: Service = flask.current_app.extensions["tsukurioki"]
-    return service
-
-
 def _admitted() -> tuple[Service, dict[str, Any]]:
     """The service and the JSON object of a request that may be answered. Raises RequestError."""
-    service = _service()
+    service = current_service()
     admit(service)
     raw = request.get_data(cache=False)
     if len(raw) > MAX_BODY:
@@ -96,7 +91,7 @@ def reset() -> Response:
 @chat_api.get("/chat")
 def page() -> Response:
     """The page; on a kiosk, without a way out but to the start page of several decks."""
-    service = _service()
+    service = current_service()
     deck = service.chat(request.args.get("deck")).deck
     kiosk = {"kiosk": request.args["kiosk"]} if "kiosk" in request.args else {}
     response = Response(

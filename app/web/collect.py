@@ -25,7 +25,7 @@ from app.kinds.cards.service import ServedCards
 from app.ledger.votes import DOWN, UP
 from app.web.access import client_address
 from app.web.sentences import SENTENCE
-from app.web.service import MAX_VISITOR, Service, json_object
+from app.web.service import MAX_VISITOR, Service, current_service, json_object
 
 # A device sends no more at once; further ones are refused before any is counted.
 MOST_ITEMS = 50
@@ -70,7 +70,7 @@ class _Collector(NamedTuple):
 @collect_api.post("/api/collect")
 def collect() -> Response:
     """Count what a device collected: `done` are the ids that it need not send again."""
-    service: Service = flask.current_app.extensions["tsukurioki"]
+    service = current_service()
     body = json_object(request.get_data(cache=False))
     if not isinstance(body.get("deck"), str):
         raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)

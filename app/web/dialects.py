@@ -21,7 +21,7 @@ from app.kinds.prompts.reply import NEAR, About, Asked, Chunk, Reply, ReplyReade
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address, too_many
 from app.web.models import ListedModel, Models
-from app.web.service import ReplayedResponse, Service, parse_json
+from app.web.service import ReplayedResponse, current_service, parse_json
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
 MAX_PROMPT_BODY = 20 << 20
@@ -47,11 +47,6 @@ _OLLAMA = frozenset(
 Codec = ModuleType
 
 
-def service() -> Service:
-    found: Service = flask.current_app.extensions["tsukurioki"]
-    return found
-
-
 def models() -> Models:
     found: Models = flask.current_app.extensions[MODELS]
     return found
@@ -59,12 +54,12 @@ def models() -> Models:
 
 def started() -> int:
     """When this server was started, in seconds of the epoch."""
-    return _seconds(service().started)
+    return _seconds(current_service().started)
 
 
 def now() -> int:
     """The time in seconds of the epoch."""
-    return _seconds(service().now())
+    return _seconds(current_service().now())
 
 
 def _seconds(iso: str) -> int:
@@ -111,12 +106,12 @@ def admit() -> None:
     key = request.headers.get("x-goog-api-key") or request.args.get("key")
     if key and "HTTP_AUTHORIZATION" not in environ:
         environ = {**environ, "HTTP_AUTHORIZATION": f"Bearer {key}"}
-    service().access.demand_token(environ)
+    current_service().access.demand_token(environ)
 
 
 def limit_chats(model: ListedModel) -> None:
     """Raise RequestError (429) if a client chats too fast."""
-    rate = service().rate_limit
+    rate = current_service().rate_limit
     wait = rate.wait(client_address(request.environ)) if rate and model.chats else 0.0
     if wait > 0:
         raise too_many("Too many messages", max(1, math.ceil(wait)))
@@ -174,7 +169,12 @@ def answer(
         if reply.not_kept:
             headers.append((UNKEPT, reply.not_kept))
     headers.insert(0, ("Content-Type", mime))
-    if served and given.fixed and (keep := service().keep_replay) and not request.query_string:
+    if (
+        served
+        and given.fixed
+        and (keep := current_service().keep_replay)
+        and not request.query_string
+    ):
         keep(
             request.path,
             sent.body,

@@ -7,7 +7,7 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import RequestError
-from app.web.service import Service
+from app.web.service import current_service
 
 WEBHOOK = "/line/webhook"
 # Greatest length of a delivery in bytes: a few dozen of the longest messages (5,000 characters).
@@ -19,7 +19,7 @@ line_api = flask.Blueprint("line", __name__)
 @line_api.post(WEBHOOK)
 def webhook() -> Response:
     """Take the events of a delivery, which are answered later, by LINE's API."""
-    service: Service = flask.current_app.extensions["tsukurioki"]
+    service = current_service()
     if service.line is None:
         raise RequestError(404, "No LINE", "TSUKURIOKI_LINE_SECRET and …_TOKEN are not set here")
     request.max_content_length = MAX_DELIVERY + 1

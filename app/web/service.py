@@ -16,6 +16,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
+import flask
 import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -309,6 +310,12 @@ class StoredAnswer(NamedTuple):
     deck: str
     holder: IndexHolder
     state: IndexState | None
+
+
+def current_service() -> Service:
+    """The service of the Flask application that answers this request."""
+    service: Service = flask.current_app.extensions["tsukurioki"]
+    return service
 
 
 def stored_answer(service: Service, key: bytes, variant: int) -> StoredAnswer | None:

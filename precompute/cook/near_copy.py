@@ -26,7 +26,6 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import lmdb
@@ -175,15 +174,10 @@ class NearCopies:
     def __enter__(self) -> NearCopies:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         # After an error nothing is written: it is read from the log next time.
         try:
-            if error is None:
+            if kind is None:
                 self.flush()
                 publish(self._env, self._file, self._path)
         except OSError as fault:
