@@ -11,8 +11,6 @@ RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import multiprocessing
 import os
@@ -32,7 +30,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[att
 
 from app.edge.bodies import Bodies, Held, NoRoomError
 from app.edge.fastpath import FastPath
-from app.edge.wsgi import InThreads, lower
+from app.edge.wsgi import InThreads, lower, trim_heap
 from app.settings import Settings
 from app.web.app import SECURITY_HEADERS, create_app, problem_body
 from app.web.dialects import GOOGLE, MAX_PROMPT_BODY, codec_of, is_prompt_path
@@ -63,7 +61,7 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
     # a twentieth of the start to find a quarter of a megabyte to free.)
     gc.freeze()
     gc.enable()
-    _trim_heap()
+    trim_heap()
     _raise_open_files()
     # macOS would start workers by "spawn", which shares no memory and cannot take over `load`.
     multiprocessing.set_start_method("fork", force=True)
@@ -92,13 +90,6 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
         return RsgiApplication(settings, service())
 
     server.serve(target_loader=load, wrap_loader=False)
-
-
-def _trim_heap() -> None:
-    """Give the system back what loading has freed, 5 MB: workers would copy it to use it again."""
-    # Not every C library has it.
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _raise_open_files() -> None:

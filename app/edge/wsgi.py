@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import io
 import re
 import sys
@@ -17,6 +19,12 @@ from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
 from werkzeug.wsgi import FileWrapper
 
 from app.web.access import client_address
+from app.web.dialects import WAITS
+from app.web.service import MAX_BODY
+
+# Bodies longer than MAX_BODY that a worker reads at a time. It computes for up to seconds for each, with
+# many times its length of memory: more at once would take no less time, but all that the worker has.
+READ_AT_ONCE = 2
 
 Transport = Any
 Environ = dict[str, Any]
@@ -61,6 +69,23 @@ class Places:
         self._free += 1
 
 
+class _Place:
+    """A place that was taken, to be given back once. `leave` may be called in any thread, and twice."""
+
+    def __init__(self, places: Places, loop: asyncio.AbstractEventLoop) -> None:
+        self._places: Places | None = places
+        self._loop = loop
+
+    def leave(self) -> None:
+        """Give the place back soon."""
+        self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        places, self._places = self._places, None
+        if places:
+            places.give()
+
+
 class InThreads:
     """Answers requests by a WSGI application in threads. `proxies` is TSUKURIOKI_PROXIES."""
 
@@ -69,11 +94,24 @@ class InThreads:
         self._proxies = proxies
         self._threads = ThreadPoolExecutor(threads, "answer")
         self._places = Places(threads)
+        self._long = Places(READ_AT_ONCE)
 
     async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
         """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
-        loop = asyncio.get_running_loop()
         environ = wsgi_environ(scope, body)
+        if len(body) <= MAX_BODY:
+            await self._in_thread(environ, protocol)
+            return
+        await self._long.take(self._client(environ))
+        place = _Place(self._long, asyncio.get_running_loop())
+        environ[WAITS] = place.leave
+        try:
+            await self._in_thread(environ, protocol)
+        finally:
+            place.leave()
+
+    async def _in_thread(self, environ: Environ, protocol: HTTPProtocol) -> None:
+        loop = asyncio.get_running_loop()
         await self._places.take(self._client(environ))
         try:
             await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
@@ -104,6 +142,8 @@ class InThreads:
             close = getattr(parts, "close", None)
             if close:
                 close()
+            if WAITS in environ:
+                trim_heap()
 
     def _stream(
         self,
@@ -116,6 +156,16 @@ class InThreads:
         for part in parts:
             if part:
                 asyncio.run_coroutine_threadsafe(_sent(transport, part), loop).result()
+
+
+def trim_heap() -> None:
+    """Give the system back what has been freed.
+
+    After loading it is 5 MB, which workers would copy to use it again; after long bodies, a gigabyte.
+    """
+    # Not every C library has it.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _sent(transport: Transport, part: bytes) -> None:

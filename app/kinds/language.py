@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+from app.normal_form import nfkc
 
 # A word of a language with spaces: letters and figures, joined by apostrophes or hyphens.
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
@@ -107,13 +108,13 @@ class Language(NamedTuple):
 
     def plain(self, text: str) -> str:
         """A text in which `in` finds the needles: normalised (NFKC), words between spaces."""
-        normal = unicodedata.normalize("NFKC", text)
+        normal = nfkc(text)
         return f" {' '.join(self.words(normal))} " if self.spaced else normal
 
     def needles(self, word: str) -> tuple[str, ...]:
         """What to look for in a plain text, to find a word in any of its forms."""
         if not self.spaced:
-            return (unicodedata.normalize("NFKC", word),)
+            return (nfkc(word),)
         bare = self.plain(word).rstrip()
         return tuple(f"{bare}{suffix} " for suffix in self.suffixes) if bare else ()
 

@@ -17,7 +17,7 @@ MINUTE = 60.0
 _RETRIED = (408, 409)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
-_TAGS = re.compile(r"<[^>]*>")
+_TAGS = re.compile(r"<[^<>]*>")
 # Words by which a message names a quota per day: "requests per day (RPD)", "daily limit".
 _DAY = re.compile(r"\bper[\s_-]*day\b|perday|/\s*day\b|\bdaily\b|\b[rt]pd\b|\btoday\b|\btomorrow\b", re.IGNORECASE)  # fmt: skip
 _MINUTE = re.compile(r"PerMinute|\bper[\s_-]*minute\b", re.IGNORECASE)

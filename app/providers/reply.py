@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from app.normal_form import nfc
 from app.providers import Completion
 
 _BARE_LIST = re.compile(r"\[\s*(?=\{)")
 _BETWEEN = re.compile(r"[\s,]*")
 _LONE = re.compile(r"[\ud800-\udfff]")
-# A whole string, or a comma that only a closing bracket follows.
-_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# A string, also one that is cut at the end of the text (else each quotation mark within it would be
+# tried as the beginning of another), or a comma that only a closing bracket follows.
+_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*"?)|,(?=\s*[}\]])', re.DOTALL)
 # No answer is nested as deeply; deeper JSON can be parsed but not serialised again.
 _DEEPEST = 16
 
@@ -111,4 +112,4 @@ def _cleaned(value: Any, depth: int) -> Any:
 
 def cleaned_text(text: str) -> str:
     """A text in normalisation form C, with lone surrogates replaced by U+FFFD."""
-    return unicodedata.normalize("NFC", _LONE.sub("\ufffd", text))
+    return nfc(_LONE.sub("\ufffd", text))

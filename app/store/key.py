@@ -11,12 +11,13 @@ key.
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import xxhash
+
+from app.normal_form import nfc
 
 FORMAT = "tsukurioki-1"
 HAND = "hand"
@@ -27,13 +28,9 @@ _CARDS = "cards"
 _KEPT_LENGTH = 128
 
 
-def _nfc(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
 def netstring(text: str) -> bytes:
     """One id as `<bytes>:<utf-8>,`; lone surrogates, which JSON allows, stay distinct."""
-    raw = _nfc(text).encode("utf-8", "surrogatepass")
+    raw = nfc(text).encode("utf-8", "surrogatepass")
     return b"%d:%b," % (len(raw), raw)
 
 
@@ -77,7 +74,7 @@ def _kept_pick(first: str, second: str) -> Pick:
 
 
 def _pick(first: str, second: str) -> Pick:
-    first, second = _nfc(first), _nfc(second)
+    first, second = nfc(first), nfc(second)
     card = netstring(first)
     return Pick(card + netstring(second), (first, second), card, phrase_hash(second))
 
@@ -106,17 +103,17 @@ class Query(NamedTuple):
     @classmethod
     def play(cls, deck: str, picks: Iterable[tuple[str, str]]) -> Query:
         """A hand with one phrase for each card, as (card id, phrase id)."""
-        return cls.of_picks(HAND, _nfc(deck), itertools.starmap(pick, picks))
+        return cls.of_picks(HAND, nfc(deck), itertools.starmap(pick, picks))
 
     @classmethod
     def pattern(cls, deck: str, attributes: Iterable[tuple[str, str]]) -> Query:
         """A chat pattern, as (attribute, value): character, intent, and further ones."""
-        return cls.of_picks(PATTERN, _nfc(deck), itertools.starmap(pick, attributes))
+        return cls.of_picks(PATTERN, nfc(deck), itertools.starmap(pick, attributes))
 
     @classmethod
     def prompt(cls, deck: str, text: str) -> Query:
         """A prompt, as the canonical text of a request."""
-        return cls.of_picks(PROMPT, _nfc(deck), [pick(PROMPT, text)])
+        return cls.of_picks(PROMPT, nfc(deck), [pick(PROMPT, text)])
 
     @property
     def picks(self) -> tuple[tuple[str, str], ...]:

@@ -25,6 +25,11 @@ from app.web.service import ReplayedResponse, current_service, parse_json
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
 MAX_PROMPT_BODY = 20 << 20
+# Lists and objects in a body, and its commas: what is parsed takes up to 40 times a body's bytes.
+# A thousand texts to embed, as 500 tokens each, have half a million commas.
+MOST_BRACKETS, MOST_COMMAS = 1 << 17, 1 << 19
+# Characters in the texts of a request: a million tokens.
+MOST_TEXT = 4 << 20
 # Levels of lists and objects in a body; orjson writes no more than 254.
 MOST_DEPTH = 100
 TIER, KEY, CONVERSATION = "X-Tsukurioki-Tier", "X-Tsukurioki-Key", "X-Tsukurioki-Conversation"
@@ -33,6 +38,8 @@ DISTANCE = "X-Tsukurioki-Distance"
 # Why a reply that was just asked upstream is not recorded.
 UNKEPT = "X-Tsukurioki-Not-Kept"
 MODELS = "tsukurioki-models"
+# What to call, of a request's environ, when its body has been read and its answer waits for others.
+WAITS = "tsukurioki.waits"
 # Headers that only Gemini's clients send.
 GOOGLE = ("x-goog-api-key", "x-goog-api-client")
 _VERSIONS = ("/v1/", "/v1beta/")
@@ -117,12 +124,22 @@ def limit_chats(model: ListedModel) -> None:
         raise too_many("Too many messages", max(1, math.ceil(wait)))
 
 
+def limit_text(asked: PromptRequest) -> None:
+    """Raise RequestError (413) if a request has too much text."""
+    if asked.length > MOST_TEXT:
+        raise RequestError(413, "Too much text", f"the texts have over {MOST_TEXT:,} characters")
+
+
 def read_body(most: int = MAX_PROMPT_BODY) -> Any:
     """The JSON of a request's body, whatever its content type. Raises RequestError."""
     request.max_content_length = most + 1
     raw = request.get_data(cache=True)
     if len(raw) > most:
         raise RequestEntityTooLarge
+    brackets, commas = raw.count(b"[") + raw.count(b"{"), raw.count(b",")
+    if brackets > MOST_BRACKETS or commas > MOST_COMMAS:
+        detail = f"the body has over {MOST_BRACKETS:,} brackets or {MOST_COMMAS:,} commas"
+        raise RequestError(413, "Too many parts", detail)
     value = parse_json(raw)
     if deepest(value, MOST_DEPTH) > MOST_DEPTH:
         raise RequestError(400, "Bad request", f"the body is nested over {MOST_DEPTH} levels deep")
@@ -143,6 +160,7 @@ def answer(
 
     `path` is the one at the upstream's base URL. Raises RequestError and UpstreamError.
     """
+    limit_text(asked)
     model = models().find(asked.model)
     limit_chats(model)
     conversation = request.headers.get(CONVERSATION, "")[:MAX_ID]
@@ -150,11 +168,14 @@ def answer(
         conversation = client_address(request.environ)
     served = model.replays
     state = served.state() if served else None
-    sent = Asked(asked, name, path, request.get_data(), wire.stream, reader, conversation)
+    waits = request.environ.get(WAITS, bool)
+    body = request.get_data()
+    sent = Asked(asked, name, path, body, wire.stream, reader, conversation, waits)
     given = models().answer(model, sent)
     stamp = Stamp(given.about.key, now())
     headers = _headers(given.about)
     if wire.stream and not given.ready:
+        waits()
         response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
         # Keeps nginx from buffering the stream.
         response.headers["X-Accel-Buffering"] = "no"

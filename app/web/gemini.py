@@ -11,7 +11,7 @@ from app.errors import RequestError
 from app.kinds.prompts.dialects import gemini as codec
 from app.kinds.prompts.request import PromptRequest
 from app.providers.tokens import estimate_tokens
-from app.web.dialects import admit, answer, json_response, models, read_body
+from app.web.dialects import admit, answer, json_response, limit_text, models, read_body
 
 gemini_api = flask.Blueprint("gemini", __name__)
 
@@ -47,6 +47,7 @@ def _path(model: str) -> str:
 
 
 def _tokens(asked: PromptRequest) -> int:
+    limit_text(asked)
     return sum(estimate_tokens(message.text) for message in asked.messages)
 
 

@@ -75,6 +75,7 @@ class CharacterModel:
         """Her answer. A message of the request counts as said by the user if its role is `user`."""
         served = self._served
         turn = served.with_care(self._turn(asked))
+        asked.waits()
         chunks: list[str] = []
         for event in served.answer(turn):
             if isinstance(event, Delta):
@@ -160,6 +161,7 @@ class CardsModel:
         if asked.request.operation == "embed":
             raise _no_embedding(self.about)
         play = self.play(asked.request.messages)
+        asked.waits()
         choices = asked.request.options.get("n", 1)
         answers = [self._served.answer(play.query, play.variant + n) for n in range(choices)]
         bodies = [orjson.loads(answer.body) for answer in answers]

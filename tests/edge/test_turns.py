@@ -6,15 +6,22 @@ import asyncio
 import random
 import select
 import socket
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 
-from app.edge.wsgi import Places
+from app.edge.wsgi import READ_AT_ONCE, InThreads, Places
+from app.web.dialects import WAITS
+from app.web.service import MAX_BODY
 from tests.conftest import Serve
 from tests.loops import run
+from tests.making import PATIENCE
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,3 +81,47 @@ def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path
         assert len(answered) < asked - 50
         for wire in many:
             assert wire.recv(12) == b"HTTP/1.1 200"
+
+
+def test_few_long_bodies_are_read_at_a_time() -> None:
+    """Of 30 requests with long bodies no more are read at a time than may be; what waits for somebody
+    else after that lets the next one in, and short bodies wait for none of them."""
+    reading, waiting, most = 0, 0, 0
+    lock, all_wait = threading.Lock(), threading.Event()
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        nonlocal reading, waiting, most
+        start("200 OK", [("content-length", "0")])
+        if WAITS not in environ:
+            return [b""]
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        with lock:
+            reading -= 1
+            waiting += 1
+            if waiting == 30:
+                all_wait.set()
+        environ[WAITS]()
+        assert all_wait.wait(PATIENCE)
+        return [b""]
+
+    def asked(size: int) -> tuple[Any, SimpleNamespace, bytes]:
+        scope = SimpleNamespace(
+            method="POST", path="/v1/chat/completions", query_string="", authority=None, scheme="http",
+            http_version="1.1", server="127.0.0.1:80", client="127.0.0.1:1", headers={},
+        )  # fmt: skip
+        answered = SimpleNamespace(response_bytes=lambda status, headers, body: None)
+        return scope, answered, bytes(size)
+
+    async def crowd() -> None:
+        threads: Any = InThreads(app, 40, 0)
+        long = [asyncio.create_task(threads(*asked(MAX_BODY + 1))) for _ in range(30)]
+        await asyncio.wait_for(threads(*asked(9)), PATIENCE)
+        await asyncio.wait_for(asyncio.gather(*long), PATIENCE)
+        # All places are free again.
+        for _ in range(READ_AT_ONCE):
+            await asyncio.wait_for(threads._long.take("after"), PATIENCE)
+
+    run(crowd())
+    assert most <= READ_AT_ONCE

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from app.kinds.cards.pieces import NO_PIECES, Pieces
 from app.kinds.cards.words import Words
 from app.kinds.language import JAPANESE, LANGUAGES, SCRIPTS, Language
 from app.kinds.reading import shorten
+from app.normal_form import nfc
 from app.store.coverage import elementary
 from app.store.key import HAND, Pick, Query, pick
 
@@ -362,7 +362,7 @@ class Deck:
 
     def known_card(self, card: str) -> Card:
         """A card by its id from a client. Raises RequestError."""
-        found = self.card_by_id.get(unicodedata.normalize("NFC", card))
+        found = self.card_by_id.get(nfc(card))
         if found is None:
             raise RequestError(
                 400,
@@ -374,7 +374,7 @@ class Deck:
 
     def _known_phrase(self, card: str, phrase: str) -> Phrase:
         card = self.known_card(card).id
-        phrase = unicodedata.normalize("NFC", phrase)
+        phrase = nfc(phrase)
         if (card, phrase) not in self.phrase_by_id:
             raise RequestError(
                 400,
@@ -387,7 +387,7 @@ class Deck:
 
 def squeeze(text: str) -> str:
     """A text in normal form C without blanks and line ends, which differ between prompts."""
-    return "".join(unicodedata.normalize("NFC", text).split())
+    return "".join(nfc(text).split())
 
 
 def deal_probabilities(deck: Deck) -> dict[str, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,6 +17,7 @@ from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
 from app.kinds.language import ANY, JAPANESE, Language, declined, foreign_letter, own_letter
 from app.kinds.refusal import Refusal
+from app.normal_form import nfc, nfkc
 from app.store.key import Query
 
 FIELDS = ("title", "poem")
@@ -49,12 +49,12 @@ class ProposedAnswer:
 
     @cached_property
     def title(self) -> str:
-        return unicodedata.normalize("NFC", str(self.response["title"]))
+        return nfc(str(self.response["title"]))
 
     @cached_property
     def poem(self) -> str:
         """The poem in normalisation form C, so that words can be found."""
-        return unicodedata.normalize("NFC", str(self.response["poem"]))
+        return nfc(str(self.response["poem"]))
 
     @cached_property
     def flat(self) -> str:
@@ -101,7 +101,7 @@ def check_printable(answer: ProposedAnswer) -> Refusal | None:
 
 def check_title(titles: Iterable[str]) -> Rule:
     """The title is one of the deck's, verbatim: the game prints it on prepared art."""
-    known = frozenset(unicodedata.normalize("NFC", title) for title in titles)
+    known = frozenset(nfc(title) for title in titles)
 
     def title(answer: ProposedAnswer) -> Refusal | None:
         if answer.title in known:
@@ -196,7 +196,7 @@ def telling(
     """What gives a card away in a plain text: words (its text, telling words, written numbers),
     and numbers.
     """
-    found = _DIGITS.findall(unicodedata.normalize("NFKC", condition_text))
+    found = _DIGITS.findall(nfkc(condition_text))
     written = [word for digits in found for word in language.numerals(int(digits))]
     needles = (
         needle for word in (condition_text, *words, *written) for needle in language.needles(word)

@@ -13,7 +13,6 @@ message, see `ServedChat.aside`; they need not be there.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 from app.kinds.chat.care import POOLS, Care, Step
 from app.kinds.chat.files import PatternReader
 from app.kinds.chat.nouns import BEFORE
+from app.normal_form import nfc
 
 LINES_FILE = "lines.json"
 FALLBACK = "fallback"
@@ -119,7 +119,7 @@ class LineReader(PatternReader):
     def _line(self, raw: Any, place: str) -> Line:
         if isinstance(raw, str):
             raw = {"text": raw}
-        line = Line(unicodedata.normalize("NFC", self.member(raw, "text", str, place)))
+        line = Line(nfc(self.member(raw, "text", str, place)))
         # Nearly all lines are a text without slots.
         if len(raw) > 1:
             self.known(raw, ("text", "when", "asks"), place)

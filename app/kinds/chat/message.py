@@ -16,12 +16,12 @@ and a list of what matters in place of one of what does not, for it is never com
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 from app.kinds.chat.expressions import Expression, compiled, literal
+from app.normal_form import nfc, nfkc
 
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002b00-\U00002bff\U00002190-\U000021ff"
@@ -165,7 +165,7 @@ def _each_once(found: re.Match[str]) -> str:
 def normalise(text: str) -> str:
     """A message with one form of width, case, long vowels and marks, and without emoji."""
     text = re.sub("[~\u301c\uff5e\u2053\u223c\u3030]", "ー", text.translate(_BEFORE_WIDTH))
-    wide = unicodedata.normalize("NFKC", text)
+    wide = nfkc(text)
     text = (wide if len(wide) <= len(text) + _MOST_WIDENED else text).lower()
     text = re.sub(r"\.{2,}|・{2,}|。{2,}|‥+", "…", text)
     text = _EMOJI.sub(" ", _FACE.sub(" ", text))
@@ -260,8 +260,8 @@ def _one_of(words: Iterable[str]) -> str:
 
 def spelling(text: str, called: DirectAddress | None = None) -> str:
     """One text for all spellings of a message; the module's docstring lists what is equal."""
-    whole = _HALF_WIDTH_KANA.sub(lambda f: unicodedata.normalize("NFKC", f.group()), text)
-    whole = unicodedata.normalize("NFC", whole.translate(_BEFORE_WIDTH).translate(_WIDTH)).strip()
+    whole = _HALF_WIDTH_KANA.sub(lambda f: nfkc(f.group()), text)
+    whole = nfc(whole.translate(_BEFORE_WIDTH).translate(_WIDTH)).strip()
     for pattern, with_ in _SAME_FORMS:
         whole = pattern.sub(with_, whole)
     whole = _folded(whole)

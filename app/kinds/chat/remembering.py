@@ -6,7 +6,6 @@ second message after it, when she would otherwise not know what to say.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
@@ -17,6 +16,7 @@ from app.kinds.chat.lines import RECALL, TOLD, Pools
 from app.kinds.chat.memory import MOST_TOLD, Memory, Told
 from app.kinds.chat.things import Things
 from app.kinds.chat.topics import OPENER, Topic, number
+from app.normal_form import nfkc
 
 # Messages after which a character comes back to what she was told.
 _RECALLED_AFTER = 2
@@ -161,6 +161,7 @@ class Remembering:
 
 def as_written(name: str, said: str) -> str:
     """A name with the letters that the user wrote: messages are searched in small letters."""
-    at = unicodedata.normalize("NFKC", said).lower().find(name)
-    found = unicodedata.normalize("NFKC", said)[at : at + len(name)]
+    wide = nfkc(said)
+    at = wide.lower().find(name)
+    found = wide[at : at + len(name)]
     return found if at >= 0 and found.lower() == name else name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from app.kinds.chat.gate import ChatGate, Spoken
 from app.kinds.chat.turn import Reply, ReplyStream, Turn, system_prompt
 from app.kinds.chat.vetted import RulesTier
 from app.kinds.engine import Engine, Judges, Written, hidden
+from app.normal_form import nfc
 from app.providers.relay import Ask
 
 
@@ -77,7 +77,7 @@ class ModelTier:
 
 def _plain(text: str) -> str:
     """A message without differences that mean nothing; an emoji or a mark may mean something."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(nfc(text).split())
 
 
 class LocalTier(ModelTier):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ import rfc8785
 
 from app.errors import RequestError
 from app.kinds.prompts.request import Message, Part, PromptRequest, Text, ToolCall
+from app.normal_form import nfc, nfkc
 from app.store.key import Query
 
 # Levels of JSON in a request: tools' schemas have some ten.
@@ -92,11 +93,10 @@ OPTIONS: Mapping[str, Field] = {
 KEY_OPTIONS = frozenset(name for name, field in OPTIONS.items() if field.in_key)
 
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
-_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
 _BLANKS = re.compile(r"\s+")
 # Further steps of normalisation that a deck may name.
 STEPS: Mapping[str, Callable[[str], str]] = {
-    "width": lambda text: unicodedata.normalize("NFKC", text),
+    "width": nfkc,
     "case": str.casefold,
     "space": lambda text: _BLANKS.sub(" ", text).strip(),
 }
@@ -119,8 +119,9 @@ class KeyRules:
 
     def text(self, text: str) -> str:
         """A text of a prompt, normalised."""
-        text = unicodedata.normalize("NFC", text) if not text.isascii() else text
-        text = _TRAILING.sub("", _LINE_END.sub("\n", text)).rstrip("\n")
+        lines = _LINE_END.sub("\n", nfc(text)).split("\n")
+        # As an expression, `[ \t]+(?=\n)`, it would take hours for a megabyte of spaces.
+        text = "\n".join(line.rstrip(" \t") for line in lines).rstrip("\n")
         text = without(text, (*self.redact, *self.vary))
         for name in self.steps:
             text = STEPS[name](text)
@@ -176,15 +177,15 @@ def normalised(request: PromptRequest, rules: KeyRules) -> PromptRequest:
 
 def _messages(messages: Sequence[Message], rules: KeyRules) -> Iterator[Message]:
     """The messages with normalised texts, and with the numbers of tool calls as their ids."""
-    open_calls: list[tuple[str, ToolCall]] = []
+    open_calls = _OpenCalls()
     count = 0
     for message in messages:
         calls = []
         for call in message.tool_calls:
-            open_calls.append((str(count), call))
+            open_calls.add(str(count), call)
             calls.append(ToolCall(call.name, call.arguments, str(count)))
             count += 1
-        answers = _answered(message, open_calls) if message.role == "tool" else ""
+        answers = open_calls.answered(message) if message.role == "tool" else ""
         parts: list[Part] = []
         for part in message.parts:
             if not isinstance(part, Text):
@@ -194,17 +195,29 @@ def _messages(messages: Sequence[Message], rules: KeyRules) -> Iterator[Message]
         yield Message(message.role, tuple(parts), tuple(calls), answers)
 
 
-def _answered(message: Message, open_calls: list[tuple[str, ToolCall]]) -> str:
-    """The number of the call that a tool's message answers, which may name its id, its tool, or none."""
+class _OpenCalls:
+    """The calls of tools that no message has answered so far, first come first."""
 
-    def fits(call: ToolCall) -> bool:
-        return not message.answers or message.answers in (call.id, call.name)
+    def __init__(self) -> None:
+        # By the names that a message may call them, with the empty one for all of them.
+        self._named: dict[str, deque[str]] = {}
+        self._open: set[str] = set()
 
-    for place, (number, call) in enumerate(open_calls):
-        if fits(call):
-            del open_calls[place]
-            return number
-    return message.answers
+    def add(self, number: str, call: ToolCall) -> None:
+        """Add a call."""
+        self._open.add(number)
+        for name in {call.id, call.name, ""}:
+            self._named.setdefault(name, deque()).append(number)
+
+    def answered(self, message: Message) -> str:
+        """The number of the call that a tool's message answers, which may name its id, its tool, or none."""
+        named = self._named.get(message.answers, deque())
+        while named:
+            number = named.popleft()
+            if number in self._open:
+                self._open.remove(number)
+                return number
+        return message.answers
 
 
 def canonical_json(value: Any) -> str:

@@ -18,6 +18,7 @@ import orjson
 import xxhash
 
 from app.errors import DamagedLineError
+from app.normal_form import nfkc
 from app.store.entry import Entry
 from app.store.key import PROMPT
 from app.store.log import read_lines
@@ -25,6 +26,8 @@ from app.store.log import read_lines
 # Prompts that are compared, and the bytes at the end of a log that are read for them: enough for
 # what one application asks, and found in some hundredths of a second.
 MOST_PROMPTS, MOST_BYTES = 20_000, 64 << 20
+# Characters of a prompt whose words and numbers are compared; what follows must be the same.
+MOST_TEXT = 1 << 16
 # Scripts that put no spaces between words: there, two characters are a word.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿々]|[^\W_]+")
 # Words that turn a sentence into its opposite.
@@ -71,10 +74,12 @@ def outline(canonical: str) -> Outline:
     fields = dict(_fields(orjson.loads(canonical)))
     texts = [text for name, value in fields.items() if (text := _text(name, value))]
     joined = "\n".join(texts)
+    head, rest = joined[:MOST_TEXT], joined[MOST_TEXT:]
+    guard = _guard(head)
     return Outline(
         {name: _hash(orjson.dumps(value)) for name, value in fields.items()},
-        frozenset(_hash(word.encode()) for word in _words(joined)),
-        _guard(joined),
+        frozenset(_hash(word.encode()) for word in _words(head)),
+        (*guard, str(_hash(rest.encode()))) if rest else guard,
     )
 
 
@@ -107,14 +112,14 @@ def _hash(raw: bytes) -> int:
 
 
 def _words(text: str) -> Iterator[str]:
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = _WORD.findall(nfkc(text).casefold())
     for word, after in zip_longest(words, words[1:], fillvalue=""):
         # A pair of characters says more than one of them.
         yield word + after if len(word) == 1 and len(after) == 1 else word
 
 
 def _guard(text: str) -> tuple[str, ...]:
-    wide = unicodedata.normalize("NFKC", text)
+    wide = nfkc(text)
     plain = wide.casefold()
     # With what stands at them: 8 GB is not 8 Gb, 20 % not 20 ‰, and #1 not 1.
     numbers = _NUMBER.findall(wide)
@@ -159,11 +164,11 @@ class Nearest:
 
     def find(self, canonical: str) -> Neighbour | None:
         """The most similar one; None if nothing is recorded."""
+        # One at a time: it is all computing, so that more at once would only keep others from theirs.
         with self._lock:
             self._catch_up()
-            known = list(self._known.items())
-        asked = outline(canonical)
-        found = [(_distance(asked, one), key, one) for key, one in known]
+            asked = outline(canonical)
+            found = [(_distance(asked, one), key, one) for key, one in self._known.items()]
         if not found:
             return None
         (distance, _), key, one = min(found, key=lambda item: item[:2])
@@ -201,6 +206,8 @@ class Nearest:
 
 def _distance(one: Outline, other: Outline) -> tuple[float, int]:
     """How unlike two prompts are: in words first, then in the number of other fields."""
-    union = len(one.words | other.words)
-    share = len(one.words & other.words) / union if union else 1.0
+    # Of the smaller set's words only: the union of a long prompt with each of thousands takes minutes.
+    common = len(one.words & other.words)
+    union = len(one.words) + len(other.words) - common
+    share = common / union if union else 1.0
     return 1 - share, len(differing(one.fields, other.fields))

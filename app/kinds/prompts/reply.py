@@ -186,6 +186,7 @@ class Asked(NamedTuple):
     /chat/completions, /api/chat, /v1beta/models/M:generateContent, with its query if that decides the
     form (alt=sse) but never with a client's key. `body` is what the client sent. `stream` is whether
     the client wants chunks. `reader` makes a reader of the reply. `conversation` is what its turns have in common: a session's id, an address.
+    `waits` is called before somebody else is waited for: a service, a model.
     """
 
     request: PromptRequest
@@ -195,3 +196,4 @@ class Asked(NamedTuple):
     stream: bool
     reader: Callable[[], ReplyReader]
     conversation: str = ""
+    waits: Callable[[], object] = bool

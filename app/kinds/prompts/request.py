@@ -103,6 +103,11 @@ class PromptRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
 
+    @property
+    def length(self) -> int:
+        """The characters of its messages and inputs."""
+        return sum(len(message.text) for message in self.messages) + sum(map(len, self.inputs))
+
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values; members that are empty are left out."""
         members: dict[str, Any] = {

@@ -176,6 +176,7 @@ class ServedPrompts:
             raise self._missed(query)
         # In the mode auto there was none: one that came since answers this request too.
         before = self._replies.count(query.key) if self.mode == "record" else 0
+        asked.waits()
         events = _primed(self._recorded(query, asked, before))
         self._counters.answered(self.deck.id, ASKED, self._timer() - begun)
         return PromptAnswer(About(ASKED, query.key), events)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import re2
 from app.kinds.chat.expressions import literal
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.reading import Reader, shorten
+from app.normal_form import nfkc
 
 TEMPLATE_FILE = "template.json"
 # Its members, with what they mean.
@@ -30,13 +30,14 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 # Stands for a slot while the text around it is spelled: a character for private use.
 _HOLE = "\ue000"
 _BLANKS = re.compile(r"\s+")
-_CLOSING = re.compile(r"[\s.!。!]+\Z")
+# Signs at the end of a text, and the blanks between them.
+_CLOSING = " .!。!"
 
 
 def spelled(text: str) -> str:
     """A text without what another spelling changes: width, case, spaces, the closing mark."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return _CLOSING.sub("", _BLANKS.sub(" ", plain)).strip()
+    plain = nfkc(text).casefold()
+    return _BLANKS.sub(" ", plain).rstrip(_CLOSING).strip()
 
 
 @dataclass(frozen=True)

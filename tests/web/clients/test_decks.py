@@ -15,6 +15,7 @@ from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.store.key import Query
 from app.web.app import create_app
+from app.web.dialects import MOST_BRACKETS, MOST_COMMAS, MOST_TEXT
 from tests.conftest import Serve
 from tests.making import DECKS, Server, game_body
 
@@ -183,6 +184,34 @@ def test_long_bodies(http: httpx.Client) -> None:
     ours = {"messages": [{"role": "user", "content": "x"}], "pad": "x" * 70_000}
     assert http.post("/api/chat", json=ours).status_code == 413
     assert http.post("/api/generate-poem", content=b" " * 70_000).status_code == 413
+
+
+FILLED: dict[str, Callable[[bytes], bytes]] = {
+    "/v1/chat/completions": lambda text: b'{"model":"m","messages":[{"role":"user","content":%b}]}' % text,
+    "/v1/responses": lambda text: b'{"model":"m","input":%b}' % text,
+    "/v1/embeddings": lambda text: b'{"model":"m","input":%b}' % text,
+    "/api/chat": lambda text: b'{"model":"m","messages":[{"role":"user","content":%b}]}' % text,
+    "/api/generate": lambda text: b'{"model":"m","prompt":%b}' % text,
+    "/v1beta/models/m:generateContent": lambda text: b'{"contents":[{"parts":[{"text":%b}]}]}' % text,
+    "/v1beta/models/m:countTokens": lambda text: b'{"contents":[{"parts":[{"text":%b}]}]}' % text,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILLED)
+def test_a_body_of_too_many_parts_is_refused(http: httpx.Client, path: str) -> None:
+    """What would take up to 40 times its length of memory, or minutes to read, is a 413 that says why."""
+    bodies = {
+        "brackets": FILLED[path](b"[" + b"[]," * MOST_BRACKETS + b"1]"),
+        "commas": FILLED[path](b"[" + b"0," * (MOST_COMMAS + 1) + b"1]"),
+        "characters": FILLED[path](b'"' + b"x" * (MOST_TEXT + 1) + b'"'),
+    }
+    for what, body in bodies.items():
+        answer = http.post(path, content=body)
+        if path == "/api/chat" and what != "characters":
+            # Whose it would be, Ollama's or ours, is not known.
+            assert answer.status_code == 413
+            continue
+        assert (answer.status_code, what in str(answer.json()["error"])) == (413, True), answer.text
 
 
 @pytest.mark.parametrize(
