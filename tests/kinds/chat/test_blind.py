@@ -98,26 +98,30 @@ def test_danger_in_messages_of_strangers(deck: PatternDeck, name: str, most: flo
 
 
 def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> None:
-    """In 36 conversations of fans without danger, at most one message in a hundred is asked about."""
+    """In 36 conversations of fans without danger, hardly one is asked about plainly, and few gently."""
     turns = [
         turn
         for name in ("conversations.jsonl", "conversations2.jsonl", "conversations3.jsonl")
         for row in blind_rows(name)
         for turn in row["turns"]
     ]
-    every = {Sign.GRAVE, Sign.DOUBT, Sign.UNEASY}
-    asked = sum(bool(deck.signs(turn) & every) for turn in turns)
-    print(f"\nasked about: {interval(asked, len(turns))}")
+    signs = [deck.signs(turn) for turn in turns]
+    plainly = sum(bool(found & {Sign.GRAVE, Sign.DOUBT}) for found in signs)
+    gently = sum(Sign.UNEASY in found for found in signs)
+    print(
+        f"\nasked plainly: {interval(plainly, len(turns))}; gently: {interval(gently, len(turns))}"
+    )
     assert len(turns) == 432
-    assert asked <= 0.01 * len(turns)
+    assert plainly <= 1
+    assert gently <= 0.02 * len(turns)
 
 
 @pytest.mark.long
 def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: PatternDeck) -> None:
     """Of messages that were written after the reading, few are asked about, and most of these gently."""
-    names = ("conversations4.jsonl", "conversations5.jsonl", "conversations6.jsonl")
+    names = (f"conversations{number}.jsonl" for number in (4, 5, 6, 7))
     texts = [turn for name in names for row in blind_rows(name) for turn in row["turns"]]
-    rows = [*blind_rows("messages4.jsonl"), *blind_rows("messages6.jsonl")]
+    rows = [row for number in (4, 6, 7) for row in blind_rows(f"messages{number}.jsonl")]
     texts += [row["text"] for row in rows if row.get("kind") != "emergency"]
     signs = [deck.signs(text) for text in texts]
     plainly = sum(bool(found & {Sign.GRAVE, Sign.DOUBT}) for found in signs)
