@@ -38,7 +38,7 @@ from app.store.sources import DEFAULT_ORDER, rank
 from app.store.stock import Coverage, PlayEntry, StockWriter
 
 # Bytes of the log that one transaction adds to the index, and that are held in memory meanwhile.
-_CHUNK = 4 << 20
+_BLOCK = 4 << 20
 
 
 class IndexedDeck(Protocol):
@@ -198,7 +198,7 @@ class IndexWriter:
         try:
             # Whoever publishes has read the log to its end, so that no index replaces a newer one.
             with appending(self._store, self._fresh.deck):
-                for lines in _chunks(self._log, self.meta().offset):
+                for lines in _blocks(self._log, self.meta().offset):
                     self._take_in(lines)
                 if not self._published:
                     self._publish()
@@ -358,7 +358,7 @@ def _rank(ranks: Sequence[int], origin: Origin) -> int:
     return -1 if origin.approved else ranks[origin.number]
 
 
-def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:
+def _blocks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:
     """The log's complete lines from an offset on, each with its offset, some MB at a time."""
     lines: list[tuple[int, bytes]] = []
     size = 0
@@ -367,7 +367,7 @@ def _chunks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:
             break
         lines.append((offset, line))
         size += len(line)
-        if size >= _CHUNK:
+        if size >= _BLOCK:
             yield lines
             lines, size = [], 0
     if lines:

@@ -173,7 +173,7 @@ class Service:
         )
 
     def _with_deck_of_cards(self) -> Settings:
-        """The settings, where the first deck that is shown is a chat with a deck of cards beside it."""
+        """The settings; if the first deck that is shown is a chat, with the first deck of cards as `deck`."""
         settings = self.settings
         if settings.deck in self.chats and settings.deck in settings.decks_shown:
             first = next((deck for deck in settings.decks_shown if deck in self.cards), "")

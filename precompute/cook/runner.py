@@ -103,7 +103,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Group:
     """Tasks for one request.
 
     `faults` counts earlier requests for them without a readable reply, `fault` is the last one's.
@@ -162,8 +162,8 @@ class Runner:
         self._rng = rng or Random()
         self._progress = progress or Show(0)
         self._again: list[Task] = []
-        self._split: deque[_Chunk] = deque()
-        self._in_flight: dict[Future[Drafts], _Chunk] = {}
+        self._split: deque[_Group] = deque()
+        self._in_flight: dict[Future[Drafts], _Group] = {}
         self._barren = 0.0
         self._spare = 0
         self._stop: ProviderStopError | None = None
@@ -214,10 +214,10 @@ class Runner:
     def _cook(self, missing: Iterator[Task], pool: Executor) -> None:
         while True:
             while len(self._in_flight) < self._width() and self._stop is None:
-                chunk = self._next(missing)
-                if chunk is None:
+                group = self._next(missing)
+                if group is None:
                     break
-                self._in_flight[pool.submit(self._request, chunk)] = chunk
+                self._in_flight[pool.submit(self._request, group)] = group
             if not self._in_flight:
                 break
             for future in wait(self._in_flight, return_when=FIRST_COMPLETED).done:
@@ -233,25 +233,25 @@ class Runner:
         for future in wait(self._in_flight).done:
             self._take(future)
 
-    def _next(self, missing: Iterator[Task]) -> _Chunk | None:
+    def _next(self, missing: Iterator[Task]) -> _Group | None:
         """The next request: split ones first, then new tasks, then refused ones.
 
         Refused ones that fill a request go before new tasks, while requests may be repeated.
         """
         size = self._pace.per_request
         while self._split:
-            chunk = self._split.popleft()
+            group = self._split.popleft()
             if self._may_repeat():
-                return self._affordable(chunk)
-            self._stop_repeating(chunk.tasks, chunk.fault)
+                return self._affordable(group)
+            self._stop_repeating(group.tasks, group.fault)
         if len(self._again) >= size and self._may_repeat():
-            return self._affordable(_Chunk(tuple(self._waiting(size))))
+            return self._affordable(_Group(tuple(self._waiting(size))))
         tasks = list(itertools.islice(missing, size))
         if not tasks and self._again and not self._may_repeat():
             self._stop_repeating(self._waiting(len(self._again)))
         # The refused ones share the requests at the end.
         tasks += self._waiting(size - len(tasks))
-        return self._affordable(_Chunk(tuple(tasks))) if tasks else None
+        return self._affordable(_Group(tuple(tasks))) if tasks else None
 
     def _waiting(self, count: int) -> list[Task]:
         """Take some of the refused tasks, those that have waited longest."""
@@ -278,19 +278,19 @@ class Runner:
             refused = "; ".join(map(str, task.refusals[-1])) if task.refusals else ""
             self.report.unmet.append((task, fault or refused or "no readable reply"))
 
-    def _affordable(self, chunk: _Chunk) -> _Chunk | None:
-        """The chunk with its estimate; None, which ends the run, if it may exceed the budget."""
+    def _affordable(self, group: _Group) -> _Group | None:
+        """The tasks of a request with its estimate; None, which ends the run, if it may exceed the budget."""
         budget = self._budget
         if budget.estimate is None:
-            return chunk
-        estimate = budget.estimate(chunk.tasks)
+            return group
+        estimate = budget.estimate(group.tasks)
         bound = estimate.bound(budget.price) if budget.price else 0.0
         out = sum(other.bound_usd for other in self._in_flight.values())
         spent = self.report.cost_usd + self.report.unseen_usd
         if budget.budget_usd is not None and spent + out + bound > budget.budget_usd:
             if self._in_flight:
                 # Requests in flight may cost less than their bound: look again when they are back.
-                self._split.appendleft(chunk)
+                self._split.appendleft(group)
                 return None
             self._stop = ProviderStopError(
                 f"the budget of {budget.budget_usd:.4f} USD has no room for another request "
@@ -298,22 +298,22 @@ class Runner:
                 "raise --budget-usd",
             )
             return None
-        return replace(chunk, estimate=estimate, bound_usd=bound)
+        return replace(group, estimate=estimate, bound_usd=bound)
 
     # What follows runs in the threads that make requests.
 
-    def _request(self, chunk: _Chunk) -> Drafts:
+    def _request(self, group: _Group) -> Drafts:
         """Make a request, and repeat it within limits if there is no reply."""
         failed = paused = 0
-        if chunk.faults:
-            self._clock.sleep(self._backoff(chunk.faults))
+        if group.faults:
+            self._clock.sleep(self._backoff(group.faults))
         while True:
             if self._over.is_set():
                 raise StoppedError
             try:
-                return self._provider.write(chunk.tasks)
+                return self._provider.write(group.tasks)
             except ProviderRetryError as error:
-                self._note(error, chunk)
+                self._note(error, group)
                 paused += error.hold
                 failed += not error.hold
                 if failed > self._pace.retries or paused > self._pace.patience:
@@ -323,15 +323,15 @@ class Runner:
                     raise
                 self._pause(error, failed + paused)
 
-    def _note(self, error: ProviderRetryError, chunk: _Chunk) -> None:
+    def _note(self, error: ProviderRetryError, group: _Group) -> None:
         with self._lock:
             self.report.faults[error.kind] += 1
             if error.sent:
                 price = self._budget.price
                 self.report.unseen += 1
-                self.report.unseen_usd += chunk.estimate.cost(price) if price else 0.0
+                self.report.unseen_usd += group.estimate.cost(price) if price else 0.0
             if error.reply:
-                self._intake.set_reply_aside(chunk.tasks, error.kind, error.reply)
+                self._intake.set_reply_aside(group.tasks, error.kind, error.reply)
 
     def _pause(self, error: ProviderRetryError, failed: int) -> None:
         """Wait as long as the service asked, or by exponential back-off with jitter."""
@@ -356,23 +356,23 @@ class Runner:
     # What follows runs in the thread that called `run`.
 
     def _take(self, future: Future[Drafts]) -> None:
-        chunk = self._in_flight.pop(future)
+        group = self._in_flight.pop(future)
         error = future.exception()
         if isinstance(error, ProviderStopError):
             self._stop = self._stop or error
             self._end()
         elif isinstance(error, ProviderRetryError):
-            self._set_aside(chunk, error)
+            self._set_aside(group, error)
         elif isinstance(error, StoppedError):
             pass
         elif error is not None:
             raise error
         else:
-            self._take_written(chunk, future.result())
+            self._take_written(group, future.result())
         self._progress(self.report)
 
-    def _set_aside(self, chunk: _Chunk, error: ProviderRetryError) -> None:
-        self.report.unmet.extend((task, str(error)) for task in chunk.tasks)
+    def _set_aside(self, group: _Group, error: ProviderRetryError) -> None:
+        self.report.unmet.extend((task, str(error)) for task in group.tasks)
         self._count_barren(_NO_REPLY, str(error), "see that the service is up")
 
     def _count_barren(self, weight: float, why: str, step: str) -> None:
@@ -387,20 +387,20 @@ class Runner:
             )
             self._end()
 
-    def _take_written(self, chunk: _Chunk, written: Drafts) -> None:
-        again = self._intake.take(chunk.tasks, written)
-        if len(again) < len(chunk.tasks):
+    def _take_written(self, group: _Group, written: Drafts) -> None:
+        again = self._intake.take(group.tasks, written)
+        if len(again) < len(group.tasks):
             self._barren = 0.0
         elif self._meter:
             self._count_fruitless(again, written)
         if written.fault and len(again) > 1:
             # The service may refuse one of them, or they are too many: split the request.
-            unrefused = [_unrefused(task, chunk.tasks) for task in again]
-            self._cut(chunk, unrefused, written.fault)
+            unrefused = [_unrefused(task, group.tasks) for task in again]
+            self._cut(group, unrefused, written.fault)
             return
         for task in again:
             blocked = written.fault.startswith("blocked")
-            if blocked or len(task.refusals) + chunk.faults > self._pace.ask_again:
+            if blocked or len(task.refusals) + group.faults > self._pace.ask_again:
                 self._give_up([task])
             else:
                 self._again.append(task)
@@ -416,10 +416,10 @@ class Runner:
         else:
             self._count_barren(_BARREN_REPLY, f"the reply was {written.fault or 'empty'}", step)
 
-    def _cut(self, chunk: _Chunk, tasks: Sequence[Task], fault: str) -> None:
+    def _cut(self, group: _Group, tasks: Sequence[Task], fault: str) -> None:
         middle = (len(tasks) + 1) // 2
         for half in (tasks[:middle], tasks[middle:]):
-            self._split.append(_Chunk(tuple(half), chunk.faults + 1, fault))
+            self._split.append(_Group(tuple(half), group.faults + 1, fault))
 
     def _unfinished(self, stop: ProviderStopError) -> str:
         there = self.report.already + self.report.cooked

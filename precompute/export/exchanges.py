@@ -4,7 +4,7 @@ An exchange is a message and the line that answers it. The messages are the deck
 intents and the answers of its `training.json`; the lines are the character's. Three kinds are made:
 
 - a message of an intent, after one or two of other intents;
-- a line that asks, an answer as `Hearing.answer` reads it, and a line for that kind of answer;
+- a line that asks, an answer as `Answers.to` reads it, and a line for that kind of answer;
 - something that the user tells, an exchange about something else, and a message that says little, to
   whose answer she adds a line that comes back to it.
 

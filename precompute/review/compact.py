@@ -1,4 +1,4 @@
-"""`precompute compact`: a log with what is in force, in the place of one with all that ever was.
+"""`precompute compact`: replaces a log by one that has only what is in force.
 
 Kept are, in their order: the line in force of each key and variant; the texts that a reviewer
 rejected, which no build stores again; the text before each edit, of which preference pairs are made. A

@@ -103,7 +103,7 @@ class Answers:
         return self.to(topic, rest) if len(rest) >= _TELLING else None
 
     def volunteered(self, text: str) -> Iterator[tuple[str, str]]:
-        """What a text tells without being asked: what it would answer, and its noun."""
+        """The answers in a text to questions that were not asked: what each expects, and its noun."""
         for name, expected in self.expects.items():
             word = expected.word(text) if expected.said else ""
             alone = word and word == self._nouns.short(text)
@@ -186,7 +186,7 @@ def _expectations(reader: PatternReader, raw: Mapping[str, Any]) -> dict[str, Ex
 
 
 def _shared(one: str, other: str) -> int:
-    """The characters of the longest telling run that two texts share, 0 if there is none."""
+    """The length of the longest run of characters with a meaning that two texts share, else 0."""
     runs = (
         length
         for length in range(min(len(one), len(other)), 1, -1)
@@ -197,7 +197,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def _least(run: str) -> int:
-    """The characters from which a run tells something: two kanji do, two kana or letters do not."""
+    """The length from which a run has a meaning: two kanji have one, two kana or letters have none."""
     if run.isascii():
         return 4
     return 2 if re.search("[一-龥々ァ-ヶ]", run) else 3

@@ -1,6 +1,6 @@
 """Intents that are recognised by examples alone, and their lines.
 
-Expressions find what is said in few ways; what people tell of their day is said in thousands. The
+Expressions suit what people say in few ways. What they tell of their day has thousands of wordings. The
 files of a deck's folder `intents` have `FILE_MEMBERS`; an intent has `MEMBERS`. `python -m precompute.learn.classifier` learns from them; serving needs ids and lines only, so that
 patterns are not read here.
 """

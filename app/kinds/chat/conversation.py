@@ -47,7 +47,10 @@ def _size(text: str) -> float:
 
 
 class Talk:
-    """The conversations with one character: her topics and pools of lines."""
+    """The conversations with one character: her topics and pools of lines.
+
+    A method whose docstring begins with "With" returns the Heard that it is given with that added.
+    """
 
     def __init__(
         self,
@@ -78,8 +81,8 @@ class Talk:
     ) -> Heard:
         """Read a message: `text` as `Hearing.text` gives it, `said` as the user wrote it.
 
-        `intents` are those of the message that have lines, the main one first; `clear` is whether that
-        does not give way to a tone. The same seed and messages give the same topics.
+        `intents` are those of the message that have lines, the main one first; if that is not `clear`,
+        the tone of the message counts more. The same seed and messages give the same topics.
         """
         hearing, main = self.hearing, intents[0] if intents else ""
         again, last = memory.last, _hash(said)
@@ -91,7 +94,7 @@ class Talk:
         if main in hearing.greetings:
             return self._greeted(heard, text)
         if main not in hearing.strong:
-            heard = self._in_its_light(heard, text, main, clear=clear)
+            heard = self._before_intent(heard, text, main, clear=clear)
         if heard.pools or heard.then:
             return heard
         if main:
@@ -99,7 +102,10 @@ class Talk:
         return self._otherwise(heard, text, seed, again=again == last)
 
     def echoes(self, heard: Heard, pool: str) -> Iterator[tuple[str, str]]:
-        """The pools of a first sentence that says the message's noun or words again, with these."""
+        """The pools of sentences that repeat the message's noun, or quote it, each with these words.
+
+        Such a sentence comes before a line of `pool`.
+        """
         nouns = self.hearing.nouns
         if nouns.echoes(pool):
             yield from ((ECHO, nouns.called(heard.noun)), (QUOTE, heard.quoted))
@@ -114,8 +120,8 @@ class Talk:
         fresh = same or self.remembering.is_fresh(heard.memory, topic)
         return fresh and not deep and not heard.says_more
 
-    def _in_its_light(self, heard: Heard, text: str, main: str, *, clear: bool) -> Heard:
-        """With the kind and the tone of a message, and the pools that count more than its intent."""
+    def _before_intent(self, heard: Heard, text: str, main: str, *, clear: bool) -> Heard:
+        """With the kind and the tone of a message, and the pools that are tried before its intent."""
         hearing = self.hearing
         heard, kind = self._with_kind(heard, text)
         if heard.tone in hearing.gives_way.get(main, ()):
@@ -128,7 +134,7 @@ class Talk:
         if heard.pools:
             return heard
         if kind and kind.asks:
-            return self._asked_beside(heard, text, main if clear else "")
+            return self._asked_besides(heard, text, main if clear else "")
         return heard if clear else heard._replace(pools=heard.toned)
 
     def _with_kind(self, heard: Heard, text: str) -> tuple[Heard, MessageKind | None]:
@@ -194,14 +200,17 @@ class Talk:
         )
 
     def _chosen(self, things: Sequence[str]) -> str:
-        """One of the things: what her world has, but not what she avoids; always the same of the same."""
+        """The thing that she chooses: if possible one of her world, and none that she avoids.
+
+        The same things give the same choice.
+        """
         own = {thing: next(iter(self.things.named(thing)), None) for thing in things}
         kept = [thing for thing, found in own.items() if not (found and found.avoids)] or things
         best = sorted([thing for thing in kept if own[thing]] or kept)
         return best[number("\n".join([*best, *sorted(self.topics)])) % len(best)]
 
-    def _asked_beside(self, heard: Heard, text: str, main: str) -> Heard:
-        """With the answer to a question or request of any message, and to what it says beside it."""
+    def _asked_besides(self, heard: Heard, text: str, main: str) -> Heard:
+        """With the lines for what a message asks or requests, and for what else it says."""
         assert heard.kind
         hearing, pool = self.hearing, heard.kind.lines
         narrow = self._narrow.get(main)
@@ -231,7 +240,7 @@ class Talk:
         return self._as_answer(heard, topic, TopicAnswer(BACK)) if topic else heard
 
     def _taken(self, heard: Heard, topic: Topic, text: str) -> Heard:
-        """With a topic that the user has chosen, and perhaps told something of already."""
+        """With a topic that the user has chosen, and may have said something about already."""
         said = self.hearing.answers.after_offer(topic, text)
         if said:
             return self._as_answer(heard, topic, said)
@@ -240,7 +249,7 @@ class Talk:
     def _about_thing(self, heard: Heard, text: str, main: str) -> Heard:
         """With the pools of a thing of hers that the message asks about.
 
-        What goes on about a thing without naming it says nothing else that has lines.
+        A message that does not name the thing goes on about it only if no intent answers it.
         """
         hearing, active = self.hearing, heard.memory.things
         asks_else = heard.kind and (heard.kind.fact or heard.kind.asks or _size(text) > _AT_LENGTH)
@@ -330,7 +339,10 @@ class Talk:
         return heard
 
     def _offering(self, heard: Heard, seed: str) -> Heard:
-        """With the offer of two topics, once; then with what the character is; then with a topic."""
+        """With what follows several messages in a row that nothing answered.
+
+        First she offers two topics, then says what she is, then opens a topic herself.
+        """
         offers = [t.offer for t in self.remembering.unused(heard.memory, seed) if t.offer][
             : len(OFFERS)
         ]
@@ -341,7 +353,7 @@ class Talk:
         return heard._replace(last=(OFFER,), words=dict(zip(OFFERS, offers, strict=True)))
 
     def _going_on(self, heard: Heard, seed: str) -> Heard:
-        """With what she says by herself: she comes back to what was told, or opens a topic."""
+        """With what she says unasked: she comes back to something that the user told, or opens a topic."""
         if told := self.remembering.to_recall(heard.memory):
             recall, it = told
             return heard._replace(then=recall, then_words={IT: it})

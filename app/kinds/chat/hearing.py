@@ -4,7 +4,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
 
     you       the word by which the character's names are replaced before anything is searched
     strong    intents (ids) before which an open question lapses
-    greetings those of them that are greetings: what is said beside them is answered too
+    greetings those of them that are greetings: what else the message says is answered too
     gives_way intents (ids) → the tones that contradict them
     feelings  names → tones; a long message of such a tone has lines of its own, `long_<name>`, and one
               of several feelings those of `long_mixed`
@@ -18,7 +18,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
     name      `expressions` by which users say their name (a group), and the intent that answers
     asked     how questions about a thing are asked, by kind (see `app.kinds.chat.things`); `remark`
               is what is said of a thing without asking, `of` what every thing has (a name, a taste), `own`
-              how a short text has a subject of its own
+              what shows that a short text has a subject of its own
     kinds     kinds of messages that nothing else answers, see `app.kinds.chat.message_kinds`
     direct    what can be done at once, see `app.kinds.chat.direct`
 """
@@ -148,7 +148,7 @@ class Hearing:
         return kind or (other if "?" in text or self.asks(text) else "")
 
     def follows(self, text: str) -> bool:
-        """Whether a text is short and has no subject of its own, so that it goes on about hers."""
+        """Whether a text is short and has no subject of its own, so that it goes on about her last one."""
         if len(text) > _BRIEF or self.to_her(text):
             return False
         if not (self.asks(text) or self._says(_REMARK, text)):

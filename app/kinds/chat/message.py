@@ -181,7 +181,7 @@ def normalise(text: str) -> str:
 
 
 class DirectAddress(NamedTuple):
-    """Recognises calls of a character at the head and at the end of a message."""
+    """Recognises a character's name at the head or the end of a message, as who is addressed."""
 
     head: Expression
     end: Expression

@@ -74,7 +74,10 @@ def main_hit(hits: Iterable[Hit]) -> Hit | None:
 
 
 class IntentReader:
-    """Finds a deck's intents in messages of at most `longest` characters; the careful ones in all."""
+    """Finds a deck's intents in messages.
+
+    In messages of more than `longest` characters, it finds only those about life and death.
+    """
 
     def __init__(
         self,
@@ -124,7 +127,7 @@ class IntentReader:
         return kept
 
     def harmless(self, message: str) -> tuple[bool, bool]:
-        """Whether the classifier finds no danger in a message of more than some words, and is sure of that."""
+        """Whether the classifier finds no danger in a message of several words, and is sure of that."""
         text = joined(normalise(message))
         if not self.classifier or not _FEW_WORDS < len(text) <= _LONGEST_LEARNED:
             return False, False
@@ -136,10 +139,12 @@ class IntentReader:
     ) -> list[Hit]:
         """The hits, after the classifier has judged how dangerous the message is.
 
-        She only asks where expressions find something grave that the classifier does not think
-        dangerous, or where it alone finds danger: if it is certain, or if there is a cue and no veto
-        holds. Where it is not sure, a danger of another kind counts more. What it is sure to be harmless
-        is dropped. A doubt of expressions that it does not share is not clear.
+        - Expressions find something grave, the classifier does not: it becomes a doubt, so that the
+          character asks.
+        - Only the classifier finds danger: a doubt, if it is certain, or if there is a cue and no veto
+          holds. If it is not sure, a danger of another kind counts more.
+        - The classifier is sure that the message is harmless: the careful hits are dropped.
+        - Expressions find a doubt, and the classifier is less sure: the doubt is not clear.
         """
         score = classifier.danger_of(text)
         if not any(hit.intent.careful for hit in hits):
@@ -169,8 +174,8 @@ class IntentReader:
     ) -> list[Hit]:
         """The hits, and which of the `known` intents a classifier is sure of.
 
-        An intent that the content contradicts is replaced, but never a careful one. The main intent
-        gives way more easily if another classifier found it than if expressions did.
+        The guess replaces the main intent if the content contradicts that one, but never a careful
+        one. An intent that expressions found needs a clearer contradiction than one of a classifier.
         """
         main = main_hit(hits)
         if main and main.intent.careful:
@@ -188,7 +193,7 @@ class IntentReader:
 
 
 def _settled(hits: list[Hit], content: _Clauses) -> bool:
-    """Whether no narrower intent is looked for: the main one is urgent, or says most of a brief content."""
+    """Whether no narrower intent is needed: the main one is urgent, or is most of a short message."""
     main = main_hit(hits)
     if main and main.intent.weight > _FIRM:
         return True

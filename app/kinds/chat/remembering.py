@@ -1,4 +1,4 @@
-"""How messages and replies change what a conversation remembers, and what comes back from it.
+"""What a conversation remembers: how messages and replies change it, and what is used of it later.
 
 What users tell of themselves is remembered, and the character comes back to it once, not before the
 second message after it, when she would otherwise not know what to say.
@@ -47,7 +47,7 @@ class Remembering:
         self._answers = {number(what): TOLD + what for what in told if pools.get(TOLD + what)}
 
     def told_in(self, memory: Memory, text: str, intents: Iterable[str]) -> Memory:
-        """The memory after a message of the user's, with what it told."""
+        """The memory after a message of the user's, with what the user told in it."""
         memory = memory._replace(turn=memory.turn + 1)
         told = {one.what: one for one in memory.told}
         for what, it in self._hearing.told(text, frozenset(intents)):

@@ -1,6 +1,6 @@
 """The tone of a message: what kind of news it is (good, hurt, worried, …).
 
-What nothing narrower answers is met by its tone. A classifier has learned the tones, see
+A message that no intent answers is answered by its tone. A classifier has learned the tones, see
 `app.kinds.chat.classifier`; a deck's `conversation.json` groups them into feelings.
 """
 
@@ -34,7 +34,7 @@ class Tones:
         self._by_number = {number(tone): tone for tone in classifier.classes}
 
     def heard(self, heard: Heard, text: str, sentences: Sequence[str]) -> Heard:
-        """With the tone of a message. `sentences` are those besides the one that asks."""
+        """`heard` with the tone of its message; `sentences` are those besides the one that asks."""
         memory, feelings = heard.memory, self._hearing.feelings
         found = list(self._found(heard, text, sentences))
         if not found and len(text) >= STORY and feelings:

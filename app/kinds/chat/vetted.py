@@ -71,7 +71,7 @@ class RulesTier:
         return self.continued(turn, reply) if reply else None
 
     def continued(self, turn: Turn, reply: Reply) -> Reply:
-        """With what the character says by herself, unless the reply asks something already."""
+        """The reply and what the character says unasked, unless the reply already asks something."""
         heard, talk = turn.heard, turn.talk
         if not heard or not talk or not heard.then or reply.asks or talk.hearing.asks(reply.text):
             return reply
@@ -116,7 +116,7 @@ class RulesTier:
         return Reply(text, tier, source, model, pools=pools, asks=asks)
 
     def _echoed(self, turn: Turn, pool: str, text: str) -> tuple[str, tuple[str, ...]]:
-        """A line with words of the message before it, if it shows nothing else of that, and its pools."""
+        """A line and its pools. If it has no words of the message, a sentence that repeats some precedes it."""
         heard, talk = turn.heard, turn.talk
         if not (heard and talk):
             return text, (pool,)
@@ -166,7 +166,7 @@ class RulesTier:
 
 
 def _said(heard: Heard, text: str) -> Heard:
-    """For what is said after a text: its words, and the noun if the text has it not."""
+    """For a line after a text: the words of that line, and no noun that the text already has."""
     noun, quoted = ("" if word and word in text else word for word in (heard.noun, heard.quoted))
     return heard._replace(words=heard.then_words, noun=noun, quoted=quoted)
 

@@ -61,7 +61,7 @@ _SCRIPT = re.compile(r"[A-Z][a-z]+(?:_[A-Z][a-z]+)*")
 
 @dataclass(frozen=True)
 class Miss:
-    """What a request is told for which nothing is recorded, and whether the ledger keeps its text."""
+    """The error for a request of which nothing is recorded, and whether the ledger keeps its text."""
 
     status: int = 404
     keep: bool = False

@@ -419,7 +419,7 @@ def redacted(reply: Reply, patterns: tuple[str, ...]) -> Reply:
 
 
 def miss_error(status: int, deck: str, key: str, nearest: Neighbour | None) -> PromptMissError:
-    """What a client is told of a prompt for which nothing is recorded."""
+    """The error for a prompt of which nothing is recorded."""
     # The nearest is the prompt itself if its reply is there, but was rejected.
     if nearest is None or not nearest.differs:
         return PromptMissError(status, f"nothing is recorded in deck {deck!r}", key, "", "")
