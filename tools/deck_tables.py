@@ -48,7 +48,7 @@ RULES_JA: Mapping[str, str] = {
     "address": "読む人への呼びかけで、使ってはならない語",
     "showcase": "一度だけ使ってよい語",
     "echo": "課題について語るモデルの語で、使ってはならないもの",
-    "script": f"文字。{'、'.join([*LANGUAGES, 'any'])} のうち一つ、またはいくつか",
+    "script": f"文字と言語。{'、'.join([*LANGUAGES, 'any'])} のうち一つ、またはいくつか",
 }
 THEME_JA: Mapping[str, str] = {
     "background": "全体の背景。暗い色",

@@ -7,6 +7,7 @@ near copies read it; a language is added by one row (and words for the pages in 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +17,8 @@ from app.normal_form import nfkc
 
 # A word of a language with spaces: letters and figures, joined by apostrophes or hyphens.
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+# A part of one between apostrophes and hyphens, as l and été of l’été.
+_PART = re.compile(r"[^\W\d_]+")
 _SPACED_END = r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？\r\n]+"
 _JAPANESE_END = r"[。！？!?\r\n]+"
 _JAPANESE_NOUN = re.compile(r"[一-龥々]{2,}|[ァ-ヺー]{2,}")
@@ -73,7 +76,8 @@ class Language(NamedTuple):
     sentence may end, `space` stands between two sentences, `quotes` around a quotation, `comma`
     between the items of a list. `spaced` is whether words stand between spaces; words are then
     searched whole and in any case, with one of the `suffixes`. `letters` is the inside of a
-    character class. `stopwords` never tell a card. `polite` are polite endings, `echoes` words of
+    character class. `stopwords`, the words that every text has, never tell a card, and tell the
+    language of a text; an elision's parts count as words. `polite` are polite endings, `echoes` words of
     a model that talks about its answer. `vertical` is whether pages set it in columns.
     """
 
@@ -228,12 +232,15 @@ ENGLISH = _spaced(
     "en",
     "English",
     ("“", "”"),
-    "about above after again against also among another around because been before being below "
-    "between both could does doing down during each even ever every from further have having here "
-    "hers herself himself into itself just made make many more most much must never nothing only "
-    "other ours over same should some such than that their theirs them then there these they this "
-    "those through under until upon very were what when where which while whom whose will with "
-    "without would your yours",
+    "a about above after again against all also although always am among an and another any are "
+    "aren around as at because been before being below between both but by can cannot could d did "
+    "didn do does doesn doing don down during each even ever every few for from further had has "
+    "have having he her here hers herself him himself his how i if in into is isn it its itself "
+    "just let ll m made make many me might mine more most much must my myself never no nor not "
+    "nothing now of off on once one only or other our ours out over own re s same shall she "
+    "should since so some still such t than that the their theirs them then there these they this "
+    "those though through to too under until up upon us ve very was wasn we were weren what when "
+    "where which while who whom whose why will with without would yet you your yours yourself",
     suffixes=("", "s", "es", "'s", "’s"),
     echoes=("Title:", "as requested", "word count", "character count", "language model"),
     numerals=english_numerals,
@@ -242,10 +249,16 @@ FRENCH = _spaced(
     "fr",
     "Français",
     ("« ", " »"),
-    "alors après aucun aussi autre avant avec avoir beaucoup cela celle celui ceux chaque cette "
-    "comme comment contre dans depuis deux donc elle elles encore entre être fait faire jamais "
-    "jusque leur leurs lors mais même moins notre nous parce pendant peut plus pour pourquoi quand "
-    "quel quelle sans sera ses sont sous sur tous tout toute toutes très trois vers votre vous",
+    "a ai alors après as au aucun aucune aussi autre autres aux avait avant avec avez avoir avons "
+    "beaucoup bien c car ce ceci cela celle celles celui ces cet cette ceux chaque chez comme "
+    "comment contre d dans de depuis derrière des deux devant donc dont du dès déjà elle elles en "
+    "encore entre es est et eux faire fait ici il ils j jamais je jusqu jusque l la laquelle le "
+    "lequel les leur leurs lors lorsque lui là m ma mais me mes moi moins mon même n ne ni non "
+    "nos notre nous on ont ou où par parce parfois pas pendant peu peut peuvent plus pour "
+    "pourquoi pourtant près puis qu quand que quel quelle quelles quelqu quelque quelques quels "
+    "qui quoi rien s sa sans se sera ses si son sont sous sur t ta tant te tes toi ton toujours "
+    "tous tout toute toutes trois trop très tu un une vers voici voilà vos votre vous y à étaient "
+    "était été être",
     suffixes=("", "s", "x"),
     echoes=("Titre :", "nombre de caractères", "modèle de langage"),
     writing=_FRENCH_WRITING,
@@ -254,9 +267,15 @@ GERMAN = _spaced(
     "de",
     "Deutsch",
     ("„", "“"),
-    "aber alle auch beim dann dass diese dieser durch eine einem einen einer eines etwas für gegen "
-    "haben hier ihre immer jede jeder kann kein keine mehr mein mich muss nach nicht noch nur oder "
-    "ohne sein seine sich sind über unter viel vom wenn werden wird wurde zwischen zum zur",
+    "aber alle allem allen aller alles als also am an andere auch auf aus bei beim bin bis bist "
+    "da damit dann das dass dein deine dem den denn der des deshalb dich die dies diese diesem "
+    "diesen dieser dieses dir doch dort du durch ein eine einem einen einer eines er es etwas "
+    "euch euer für gegen gibt habe haben hat hatte hatten hier hinter ich ihm ihn ihnen ihr ihre "
+    "ihrem ihren ihrer im immer in ins ist ja jede jeder jedes jetzt kann kein keine keinen man "
+    "mehr mein meine mich mir mit muss nach nicht nichts nie noch nun nur ob oder ohne schon sehr "
+    "sein seine seinen seit sich sie sind so soll sondern um und uns unser unter viel vom von vor "
+    "war waren warum was weil wenn wer werden wie wieder wir wird wo wurde zu zum zur zwischen "
+    "über",
     suffixes=("", "s", "e", "n", "en", "er"),
     echoes=("Titel:", "Sprachmodell", "Zeichenzahl"),
 )
@@ -264,9 +283,13 @@ SPANISH = _spaced(
     "es",
     "Español",
     ("«", "»"),
-    "algo ante antes aunque cada casi como cuando desde donde ella ellas ellos entre era eran esta "
-    "este esto hasta hay más mientras muy nada ningún otra otro para pero porque puede que sea ser "
-    "sido siempre sin sobre solo también tanto tiene toda todo todos una unas unos",
+    "a al algo alguna algunos algún allí ante antes aquí así aunque aún bajo bien cada casi como "
+    "con contra cual cuando de del desde después donde dos durante e el ella ellas ellos en entre "
+    "era eran es esa ese eso esos esta este esto estos está están fue fueron ha había hace hacia "
+    "han hasta hay la las le les lo los me mi mientras mis mucho muy más nada ni ninguna ningún "
+    "no nos nosotros nunca o otra otro otros para pero poco por porque puede pues que quien qué "
+    "se sea ser si sido siempre sin sobre solo son soy su sus sí sólo también tan tanto te tiene "
+    "toda todas todo todos tu tus un una unas uno unos usted y ya yo él",
     suffixes=("", "s", "es"),
     echoes=("Título:", "modelo de lenguaje", "número de caracteres"),
 )
@@ -343,15 +366,61 @@ def likely(text: str) -> Language | None:
         return KOREAN
     if _share(JAPANESE, text, letters) > 0.5:
         return JAPANESE if re.search("[ぁ-ゖァ-ヺ]", text) else CHINESE
-    words = ENGLISH.words(text)
-    hits = {
-        row.id: sum(word in row.stopwords for word in words)
-        for row in LANGUAGES.values()
-        if row.stopwords
-    }
-    best, second = sorted(hits, key=lambda name: -hits[name])[:2]
-    clear = hits[best] >= 5 and hits[best] >= 2 * hits[second]
-    return LANGUAGES[best] if clear else None
+    words = _parts(text)
+    rows = [row for row in LANGUAGES.values() if row.stopwords]
+    for row in rows:
+        others = (other for other in rows if other is not row)
+        if all(_rather(words, row.stopwords, other.stopwords) for other in others):
+            return row
+    return None
+
+
+# So many function words of another language, and more than twice as many as of one's own, are no
+# quotation. Of each word one counts: a refrain is no language.
+FEWEST_FOREIGN = 4
+
+
+def not_in(text: str, languages: tuple[str, ...]) -> str:
+    """Some words that show that a text is in none of some languages; empty if it may be in one.
+
+    Languages of the same letters are told apart by their function words. A short text passes, and so
+    does each text where one of the languages has no such words in the table.
+    """
+    words = _parts(text)
+    for own, other in _others(languages):
+        if found := _rather(words, other, own):
+            return " ".join(found[:FEWEST_FOREIGN])
+    return ""
+
+
+def never_not_in(text: str, languages: tuple[str, ...]) -> bool:
+    """Whether `not_in` finds nothing in any text that is put together of parts of a text."""
+    words = _parts(text)
+    return all(
+        sum(word in other - own for word in words) < FEWEST_FOREIGN
+        for own, other in _others(languages)
+    )
+
+
+@lru_cache(maxsize=64)
+def _others(languages: tuple[str, ...]) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """The function words of some languages, beside those of each other one."""
+    rows = [LANGUAGES[name].stopwords for name in languages]
+    own = frozenset(itertools.chain(*rows))
+    others = (row.stopwords for row in LANGUAGES.values() if row.id not in languages)
+    return tuple((own, other) for other in others if other) if all(rows) else ()
+
+
+def _rather(words: Iterable[str], these: frozenset[str], those: frozenset[str]) -> list[str]:
+    """The words of one language, if there are clearly more than of another; those of both tell nothing."""
+    found = [word for word in words if word in these and word not in those]
+    other = sum(word in those and word not in these for word in words)
+    return found if len(found) >= FEWEST_FOREIGN and len(found) > 2 * other else []
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a text in lower case, each once, those of an elision apart (l’été)."""
+    return list(dict.fromkeys(_PART.findall(unicodedata.normalize("NFC", text).casefold())))
 
 
 def _share(language: Language, text: str, letters: int) -> float:

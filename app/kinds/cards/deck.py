@@ -154,7 +154,7 @@ RULE_MEANINGS: Mapping[str, str] = {
     "address": "words that address the reader, which must not occur",
     "showcase": "words that may occur once",
     "echo": "words of a model that talks about its task, which must not occur",
-    "script": f"in which letters: one or several of {', '.join(SCRIPTS)}",
+    "script": f"in which letters and languages: one or several of {', '.join(SCRIPTS)}",
 }
 
 
@@ -210,6 +210,11 @@ class Deck:
     def lang(self) -> Language:
         """The rules of the deck's language."""
         return LANGUAGES[self.language]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages in which answers may be: the deck's, and those whose letters are allowed."""
+        return tuple(dict.fromkeys((self.language, *self.rules.script)))
 
     def measure(self, text: str) -> int:
         """The length of a text in the unit of the deck's rules."""

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
-from app.kinds.language import ANY, JAPANESE, Language, declined, foreign_letter, own_letter
+from app.kinds.language import ANY, JAPANESE, Language, declined, foreign_letter, not_in, own_letter
 from app.kinds.refusal import Refusal
 from app.normal_form import nfc, nfkc
 from app.store.key import Query
@@ -334,6 +334,17 @@ def check_scripts(scripts: tuple[str, ...]) -> Rule:
     return script
 
 
+def check_language(languages: tuple[str, ...]) -> Rule:
+    """Languages that share letters are told apart by their short words."""
+    limit = f"words of {' and '.join(languages)}"
+
+    def language(answer: ProposedAnswer) -> Refusal | None:
+        found = not_in(answer.own, languages)
+        return Refusal("language", found, limit) if found else None
+
+    return language
+
+
 def check_echo(words: Iterable[str], language: Language) -> Rule:
     """The answer comes without explanations, parts of the prompt and markup."""
     check_echoed = check_words("echo", words, language)
@@ -379,6 +390,7 @@ class Gate:
             checks.append(Check("script", check_japanese, of_texts=True))
         elif ANY not in rules.script:
             checks.append(Check("script", check_scripts(rules.script), of_texts=True))
+            checks.append(Check("language", check_language(deck.languages), of_texts=True))
         return cls(deck, tuple(checks))
 
     def examine_text(

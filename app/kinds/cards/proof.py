@@ -17,7 +17,7 @@ from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
 from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces
 from app.kinds.cards.texts import Texts
-from app.kinds.language import ANY, JAPANESE, own_letter
+from app.kinds.language import ANY, JAPANESE, never_not_in, own_letter
 
 # Stands for an ending; no word that the gate looks for contains it.
 _HOLE = "〓"
@@ -321,6 +321,8 @@ def _pass_alone(deck: Deck, texts: Sequence[str]) -> bool:
         return False
     joined = "\n".join(texts)
     if Gate.of(replace(deck, rules=rules)).examine_text(joined):
+        return False
+    if ANY not in deck.rules.script and not never_not_in(joined, deck.languages):
         return False
     shown = deck.lang.any_of(deck.rules.showcase)
     return not (shown and shown.search(joined))

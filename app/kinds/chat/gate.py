@@ -9,6 +9,7 @@ line is refused, and counted in `/stats` under this name, for:
     brackets    an explanation in brackets or after a label, markup, quotation marks around everything
     echo        repeating the prompt or the user's message
     script      characters of another language: Chinese, Hangul, runs of Latin letters
+    language    words of another language of the same letters
     voice       an ending or a word that the character does not use
     greeting    a greeting that the user did not give
     intent      a word that cannot answer the intent, or none of those that do
@@ -33,6 +34,7 @@ from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
+from app.kinds.language import not_in
 from app.kinds.refusal import Refusal
 from app.providers.reply import cleaned_text
 from app.store.key import Query
@@ -188,7 +190,8 @@ class ChatGate:
         said = filled(text, dict.fromkeys(SLOTS[1:], self.spoken("", character).stand_in))
         spoken = self.spoken(said, character)
         rules: tuple[Rule, ...] = (
-            _line_break, _printable, self._length, self._script, _forbidden, _ending, self._promise
+            _line_break, _printable, self._length, self._script, self._language, _forbidden, _ending,
+            self._promise,
         )  # fmt: skip
         for rule in rules:
             if refusal := rule(spoken):
@@ -202,6 +205,7 @@ class ChatGate:
             _brackets,
             self._echo,
             self._script,
+            self._language,
         ]
         rules += [_forbidden, _ending, self._greeting, _intent, self._time, self._sense]
         rules += [self._meaning, self._copy, self._promise]
@@ -241,6 +245,10 @@ class ChatGate:
             return self._japanese(text)
         strange = _JAPANESE.search(text)
         return Refusal("script", strange.group(), f"{self.deck.language} only") if strange else None
+
+    def _language(self, spoken: Spoken) -> Refusal | None:
+        found = not_in(spoken.plain, (self.deck.language,))
+        return Refusal("language", found, f"{self.deck.language} only") if found else None
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from app.errors import DeckError
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
+from app.kinds.cards.proof import always_framed
 from app.kinds.cards.template import FrameTemplate
-from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined
+from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined, not_in
 from precompute.cook.near_copy import LIMIT, likeness, sketch
+from precompute.decks.new import TEMPLATES, Wanted, new_deck
+from tests.making import DECKS, REPO, museum
 from tests.making import MUSEUM_ANSWER as ANSWER
 from tests.making import MUSEUM_FRAMES as FRAMES
-from tests.making import museum
 
 
 def refused(deck: Deck, text: str) -> set[str]:
@@ -155,6 +160,107 @@ def test_what_is_unknown_is_an_error(tmp_path: Path, rest: dict[str, Any], fault
     """An unknown language, script or member, with the nearest name where there is one."""
     with pytest.raises(DeckError, match=fault.replace("?", r"\?")):
         museum(tmp_path / "museum", **rest)
+
+
+SHARED = ("en", "fr")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deck]:
+    """A new deck of cards in each of two languages of the same letters."""
+    folder = tmp_path_factory.mktemp("shared")
+    made = {language: new_deck(folder, Wanted(language, language, 3)) for language in SHARED}
+    return {language: deck for language, deck in made.items() if isinstance(deck, Deck)}
+
+
+def framed(deck: Deck, count: int) -> Iterator[dict[str, str]]:
+    """Answers to random plays, of the deck's own frames and phrases."""
+    template, rng = FrameTemplate(deck), random.Random(4)
+    for _ in range(count):
+        response = template.frame(random_play(deck, rng))
+        assert response
+        yield response
+
+
+@pytest.mark.parametrize("language", SHARED)
+def test_an_answer_in_the_other_language_is_refused_by_name(
+    shared: dict[str, Deck], language: str
+) -> None:
+    """Of 200 answers in French a deck in English keeps none, and the reverse; its own it keeps all."""
+    (other,) = set(SHARED) - {language}
+    deck = shared[language]
+    gate, query = Gate.of(deck), random_play(deck, random.Random(4))
+
+    def refused_by(response: dict[str, str]) -> set[str]:
+        return {refusal.check for refusal in gate.refusals(query, response)}
+
+    assert all("language" in refused_by(answer) for answer in framed(shared[other], 200))
+    assert not any("language" in refused_by(answer) for answer in framed(deck, 200))
+    both = replace(deck, rules=deck.rules._replace(script=SHARED))
+    assert not any(
+        refusal.check == "language"
+        for answer in framed(shared[other], 20)
+        for refusal in Gate.of(both).refusals(query, answer)
+    )
+    # A static edition need not judge what it frames, unless frames can add up to another language.
+    frames = [text for texts in deck.template.values() for text in texts]
+    strange = {"en": "Elle est dans les yeux.", "fr": "She is where they were."}
+    assert always_framed(deck, frames)
+    assert not always_framed(deck, [*frames, strange[language]])
+
+
+def shipped(language: str) -> Iterator[str]:
+    """All texts of ours in a language: decks, templates for decks, words of pages, documents."""
+    files = sorted(TEMPLATES.glob(f"*/{language}/**/*.*"))
+    files.append(REPO / f"app/kinds/cards/words/{language}.json")
+    if language == "en":
+        files += [*sorted((DECKS / "harbour").glob("*.json")), REPO / "README.md"]
+        files += [path for path in sorted((REPO / "docs").glob("*.md")) if ".ja." not in path.name]
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            yield from texts_in(orjson.loads(text))
+        else:
+            yield from text.split("\n\n")
+    for words in ("app/web/chat_words.json", "app/web/sentences.json"):
+        yield from texts_in(orjson.loads((REPO / words).read_bytes())[language])
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every text within a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(item)
+
+
+@pytest.mark.parametrize("language", SHARED)
+def test_nothing_that_we_ship_is_taken_for_another_language(language: str) -> None:
+    """No text of ours, from a word to a paragraph, is taken for one in another language."""
+    found = list(shipped(language))
+    assert len(found) > 1000
+    assert [(text, words) for text in found if (words := not_in(text, (language,)))] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "languages"),
+    [
+        ("She sings La Mer, and says c’est la vie to the moon.", ("en",)),
+        ("La la la, la la la, la la la!", ("en",)),
+        ("Elle chante « The Sound of Music » et s’en va dans la nuit.", ("fr",)),
+        ("Le jazz, le rock, le blues : let it be, let it be.", ("fr",)),
+        ("Grand Hôtel de la Plage", ("en",)),
+        ("That is how we say it, and they do too.", ("fr", "en")),
+        ("That is how we say it, and they do too.", ("ko",)),
+        ("", ("fr",)),
+    ],
+)
+def test_a_quotation_is_no_answer_in_another_language(
+    text: str, languages: tuple[str, ...]
+) -> None:
+    """Names, refrains and a few foreign words pass; so does what any of several languages allows."""
+    assert not not_in(text, languages)
 
 
 def test_several_scripts_may_be_named(tmp_path: Path) -> None:

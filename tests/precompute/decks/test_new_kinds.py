@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import FALLBACK
 from app.kinds.decks import load_folder
 from app.kinds.prompts.deck import PromptDeck
@@ -283,6 +284,28 @@ def test_it_answers_and_holds_back(tmp_path: Path, language: str) -> None:
     )
     honest = re.compile("AI|IA|program|software|logiciel|プログラム")
     assert all(honest.search(line.text) for line in pools["who_are_you"])
+
+
+# What a model may answer in the wrong language.
+STRANGE = {
+    "en": "Je suis là pour vous, et la lampe est allumée.",
+    "fr": "I am here for you, and the lamp is lit.",
+    "ja": "I am here for you, and the lamp is lit.",
+}
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_line_in_another_language_is_refused(tmp_path: Path, language: str) -> None:
+    """A character says nothing that a model wrote in another language, of the same letters or not."""
+    gate = ChatGate(made(tmp_path / "decks", CHAT, language))
+    character = gate.deck.characters[0]
+    check = "script" if language == "ja" else "language"
+    for free in (False, True):
+        refusal = gate.judge(gate.spoken(STRANGE[language], character, free=free))
+        assert refusal
+        assert refusal.check == check
+    # While it is written, a quotation may still be followed by words of her own.
+    assert language == "ja" or not gate.judge_part(gate.spoken(STRANGE[language], character))
 
 
 @pytest.mark.parametrize("language", languages())

@@ -85,7 +85,7 @@ FAULTS = {
     ),
     "frames in French": Fault(
         put("template", {**MUSEUM_FRAMES, "openings": [FRENCH]}),
-        "deck.json: template: seems to be in fr, the language of the deck is en",
+        "deck.json: template openings 1: language: nous avons tout pour (limit: words of en)",
     ),
     "a frame without a stop": Fault(
         put("template", {**MUSEUM_FRAMES, "closings": ["Stay"]}), "has no stop at its end: Stay"
