@@ -19,7 +19,7 @@ from app.kinds.cards.proof import always_framed
 from app.kinds.cards.template import FrameTemplate
 from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined, not_in
 from precompute.cook.near_copy import LIMIT, likeness, sketch
-from precompute.decks.new import TEMPLATES, Wanted, new_deck
+from precompute.decks.new import TEMPLATES, NewDeck, new_deck
 from tests.making import DECKS, REPO, museum
 from tests.making import MUSEUM_ANSWER as ANSWER
 from tests.making import MUSEUM_FRAMES as FRAMES
@@ -169,7 +169,7 @@ SHARED = ("en", "fr")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deck]:
     """A new deck of cards in each of two languages of the same letters."""
     folder = tmp_path_factory.mktemp("shared")
-    made = {language: new_deck(folder, Wanted(language, language, 3)) for language in SHARED}
+    made = {language: new_deck(folder, NewDeck(language, language, 3)) for language in SHARED}
     return {language: deck for language, deck in made.items() if isinstance(deck, Deck)}
 
 
