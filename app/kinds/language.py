@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.normal_form import nfkc
+from app.normal_form import nfc, nfkc
 
 # A word of a language with spaces: letters and figures, joined by apostrophes or hyphens.
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
@@ -420,7 +420,7 @@ def _rather(words: Iterable[str], these: frozenset[str], those: frozenset[str]) 
 
 def _parts(text: str) -> list[str]:
     """The words of a text in lower case, each once, those of an elision apart (l’été)."""
-    return list(dict.fromkeys(_PART.findall(unicodedata.normalize("NFC", text).casefold())))
+    return list(dict.fromkeys(_PART.findall(nfc(text).casefold())))
 
 
 def _share(language: Language, text: str, letters: int) -> float:
