@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from precompute.commands.publish import publish as publish_static
 from precompute.commands.review import COMMANDS as REVIEW_COMMANDS
 from precompute.commands.talk import talk
 from precompute.commands.training import evaluate, export, train
+from precompute.commands.types import SEED, Amount, GivenPath, WrittenFile, whole
 from precompute.cook import progress
 from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
@@ -55,6 +59,8 @@ from precompute.review import merge
 from precompute.review.kinds import review_of
 
 INTERRUPTED = 130
+# Characters of the line that says what is wrong: the beginning names it, the end says what to do.
+_LONGEST_LINE = 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,24 +68,47 @@ def main(arguments: list[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         # SIGTERM ends a build as Ctrl-C does: replies in flight are kept.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or a pipe of another encoding gets escapes for what it cannot show.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = cli.main(args=arguments, prog_name="precompute", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        _check_encoding(words)
+        status = cli.main(args=words, prog_name="precompute", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        click.echo(f"precompute: {error.format_message()}", err=True)
-        return 2
+        return _wrong(error.format_message())
     except OperatorError as error:
-        click.echo(f"precompute: {error}", err=True)
-        return 2
+        return _wrong(str(error))
     except OSError as error:
-        click.echo(f"precompute: {error.filename or 'file'}: {error.strerror or error}", err=True)
-        return 2
+        return _wrong(f"{error.filename or 'file'}: {error.strerror or error}")
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
         return INTERRUPTED
     return status if isinstance(status, int) else 0
+
+
+def _check_encoding(words: Sequence[str]) -> None:
+    """Raise PlanError for a word that is not UTF-8; those of another program may be anything."""
+    for word in itertools.takewhile(lambda one: one != "--", words):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise PlanError(
+                f"{word!r} is not UTF-8; write it, or rename the file, in UTF-8"
+            ) from None
+
+
+def _wrong(message: str) -> int:
+    """Say on one line of bounded length what a person can correct; returns the exit status."""
+    line = " ".join(message.splitlines())
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+    click.echo(f"precompute: {line}", err=True)
+    return 2
 
 
 @click.group()
@@ -144,7 +173,7 @@ for command in (
     type=click.IntRange(0, 12),
     help="Stock so that every play is within so many phrases of an entry.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another plan.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, another plan.")
 @click.option("--review", is_flag=True, hidden=True)
 @click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
 @click.option(
@@ -153,24 +182,22 @@ for command in (
     help=f"Requests at once, by default {CONCURRENCY} to a service.",
 )
 @click.option(
-    "--rpm", type=click.IntRange(1), help=f"Requests a minute, by default {REQUESTS} to a service."
+    "--rpm", type=whole(1), help=f"Requests a minute, by default {REQUESTS} to a service."
 )
 @click.option(
-    "--tpm", type=click.IntRange(1000), help=f"Tokens a minute, by default {TOKENS:,} to a service."
+    "--tpm", type=whole(1000), help=f"Tokens a minute, by default {TOKENS:,} to a service."
 )
-@click.option(
-    "--budget-usd", type=click.FloatRange(0), help="Stop before this run costs more than that."
-)
+@click.option("--budget-usd", type=Amount(0), help="Stop before this run costs more than that.")
 @click.option(
     "--extra-requests",
-    type=click.IntRange(0),
+    type=whole(0),
     help="Requests beyond the planned ones, for answers that were blocked or refused; by default as "
     "many as are planned.",
 )
 @click.option("--batch", is_flag=True, help="Gemini's batch job: half the price, within a day.")
 @click.option(
     "--give-up-hours",
-    type=click.FloatRange(0),
+    type=Amount(0),
     default=24.0,
     show_default=True,
     help="Give a batch job up after so long, and ask for the rest directly.",
@@ -218,7 +245,7 @@ def _build_of(deck: AnyDeck, strategy: str) -> Build:
     "--merge",
     "folders",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=GivenPath(exists=True, file_okay=False),
     help="Put together what several machines have seen: their data folders. Once for each.",
 )
 def stats(
@@ -262,9 +289,7 @@ def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
 
 
 @cli.command()
-@click.option(
-    "--plays", type=click.IntRange(1), default=10_000, show_default=True, help="How many plays."
-)
+@click.option("--plays", type=whole(1), default=10_000, show_default=True, help="How many plays.")
 @click.option(
     "--deal",
     "dealt",
@@ -273,10 +298,10 @@ def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
     help="random, stocked, or a file of recorded plays.",
 )
 @deck_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other plays.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other plays.")
 @click.option(
     "--players",
-    type=click.IntRange(1),
+    type=whole(1),
     default=rehearsal.PLAYERS_AN_HOUR,
     show_default=True,
     help="Players an hour.",
@@ -284,14 +309,14 @@ def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
 @click.option(
     "--next",
     "next_best",
-    type=click.IntRange(1),
+    type=whole(1),
     default=1000,
     show_default=True,
     help="Propose what to cook next with so many entries.",
 )
 @click.option(
     "--svg",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenFile("drawing", b"<svg"),
     help="Draw coverage against n into this file.",
 )
 @json_option

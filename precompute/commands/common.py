@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.console import Console
 from app.errors import PlanError
 from app.kinds.decks import load_all, load_one
 from app.kinds.kind import AnyDeck
+from app.kinds.reading import text_of
 from app.settings import Settings
 from precompute.cook.clock import SystemClock
 from precompute.cook.options import BuildContext
@@ -21,6 +23,18 @@ from precompute.cook.options import BuildContext
 DeckT = TypeVar("DeckT", bound=AnyDeck)
 deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def yaml_of(path: Path) -> Any:
+    """The value in a YAML file. Raises DeckError, PlanError, and ModuleNotFoundError without PyYAML."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text_of(path))
+    # A date that does not exist is a ValueError; what is nested deeper than Python's stack the last.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise PlanError(f"{path}: not YAML that can be read: {cause}") from None
 
 
 def read_settings() -> Settings:

@@ -16,6 +16,7 @@ from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.settings import Settings
 from precompute.commands.common import deck_of, deck_option, environment, named_deck, read_settings
+from precompute.commands.types import GivenPath
 from precompute.decks.exchange import export_cards, import_cards
 from precompute.decks.new import (
     CARDS,
@@ -53,7 +54,7 @@ from precompute.review.kinds import review_of
 @click.option(
     "--from",
     "source",
-    type=click.Path(exists=True, path_type=Path),
+    type=GivenPath(exists=True),
     help="Your cards: a .csv or .xlsx file, or a folder with cards.csv and titles.csv.",
 )
 def new(
@@ -146,7 +147,7 @@ def _deck_of_cards(name: str | None) -> Deck:
 
 
 @cards.command("export")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=GivenPath())
 @deck_option
 def export_(target: Path, deck_name: str | None) -> int:
     """Write a deck's tables into TARGET: a folder for CSV files, or an .xlsx file."""
@@ -156,7 +157,7 @@ def export_(target: Path, deck_name: str | None) -> int:
 
 
 @cards.command("import")
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=GivenPath(exists=True))
 @deck_option
 def import_(source: Path, deck_name: str | None) -> int:
     """Take tables into a deck, if it would be right with them; the old files are kept."""

@@ -10,11 +10,12 @@ from app.errors import PlanError
 from app.settings import bundled_notes
 from precompute import event
 from precompute.commands.common import environment, named_deck, read_settings
+from precompute.commands.types import GivenPath, WrittenFile
 from precompute.prompts.sessions import take_all_in
 
 
 @click.command()
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("target", type=WrittenFile("bundle", event.MANIFEST.encode()))
 @click.option("--wheels", is_flag=True, help="Pack what to install from with no network, too.")
 @click.option(
     "--python",
@@ -53,7 +54,7 @@ def bundle(target: Path, wheels: bool, pythons: str, platforms: str, deck_name: 
 
 
 @click.command()
-@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("packed", metavar="BUNDLE", type=GivenPath(dir_okay=False))
 def verify(packed: Path) -> int:
     """Prove every byte of a bundle, and that it can be unpacked and served here."""
     manifest = event.verify(packed, environment())
@@ -66,7 +67,7 @@ def verify(packed: Path) -> int:
 place_option = click.option(
     "--into",
     "place",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenPath(file_okay=False),
     default=Path("event"),
     show_default=True,
     help="Where bundles are unpacked.",
@@ -74,7 +75,7 @@ place_option = click.option(
 
 
 @click.command()
-@click.argument("packed", metavar="BUNDLE", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("packed", metavar="BUNDLE", type=GivenPath(dir_okay=False))
 @place_option
 def unpack(packed: Path, place: Path) -> int:
     """Install a bundle beside the one in force, and switch to it."""

@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from precompute.commands.common import deck_option, named_deck, needs_extra, read_settings
+from precompute.commands.types import Name, whole
 from precompute.models.fit import fit_models
 from precompute.models.manager import Manager, system_of
 
@@ -35,24 +36,25 @@ def ps() -> int:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 def show(name: str) -> int:
     """Show a model's family, size, template and parameters."""
     return _manager().show(name)
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 def pull(name: str) -> int:
     """Fetch a model; what was fetched before an interruption is not fetched again."""
     return _manager().pull(name)
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 @click.option(
     "--from",
     "source",
+    type=Name(),
     required=True,
     help="A model that is there, a merged folder, or a Modelfile.",
 )
@@ -70,29 +72,29 @@ def create(name: str, source: str, deck_name: str | None, character: str | None)
 
 
 @models.command()
-@click.argument("source")
-@click.argument("name")
+@click.argument("source", type=Name())
+@click.argument("name", type=Name())
 def copy(source: str, name: str) -> int:
     """Give a model another name."""
     return _manager().copy(source, name)
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 def remove(name: str) -> int:
     """Remove a model from the disk."""
     return _manager().remove(name)
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 def unload(name: str) -> int:
     """Free a model's memory."""
     return _manager().unload(name)
 
 
 @models.command()
-@click.option("--memory-mb", type=click.IntRange(1), help="For a machine with so much memory.")
+@click.option("--memory-mb", type=whole(1), help="For a machine with so much memory.")
 def fit(memory_mb: int | None) -> int:
     """Say which known models fit this machine's memory beside the server."""
     return fit_models(memory_mb, Console())

@@ -12,6 +12,7 @@ from app.kinds.chat.expressions import ExpressionError, compiled
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.settings import Settings
 from precompute.commands.common import deck_of, environment, json_option, read_settings
+from precompute.commands.types import GivenPath
 from precompute.prompts import importers, sessions
 from precompute.prompts import why as explaining
 from precompute.prompts.listing import listed
@@ -27,7 +28,7 @@ def _deck_of_prompts(settings: Settings, name: str) -> PromptDeck:
 
 
 @click.command()
-@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("request", type=GivenPath(exists=True, dir_okay=False))
 @click.option("--deck", "deck_name", metavar="ID", help="Which deck; else that of the model.")
 @click.option("--path", "sent_to", help="Where it is sent, as in /v1/responses; else as it looks.")
 @json_option
@@ -61,10 +62,13 @@ def record(
 ) -> int:
     """Run a program against a server that asks the real models and keeps their replies."""
     settings = read_settings()
+    sessions.check_program(command)
     sessions.ensure_decks(settings.decks)
+    # What is recorded goes to the deck of the model that is asked, whatever is named here.
+    deck = _deck_of_prompts(settings, deck_name)
     if patterns:
         _check_patterns(patterns)
-        path = sessions.write_redactions(settings, _deck_of_prompts(settings, deck_name), patterns)
+        path = sessions.write_redactions(settings, deck, patterns)
         click.echo(f"precompute: {path} has the patterns, so that a replay knows them", err=True)
     done = sessions.run("auto" if missing else "record", command, environment())
     taken = sessions.take_all_in(settings)
@@ -78,7 +82,7 @@ def _check_patterns(patterns: tuple[str, ...]) -> None:
             found = compiled(pattern)
         except ExpressionError as error:
             raise PlanError(f"--redact {pattern!r}: {error}") from None
-        if found.search(""):
+        if not pattern.strip() or found.search(""):
             raise PlanError(f"--redact {pattern!r} matches what is empty")
 
 
@@ -97,6 +101,7 @@ def replay(here: bool, command: tuple[str, ...]) -> int:
 
     The exit status is the program's; 1 if it ended well although something was not recorded.
     """
+    sessions.check_program(command)
     if not here:
         return sessions.run_isolated(command, environment())
     done = sessions.replay_here(command, environment())
@@ -117,7 +122,7 @@ def replay(here: bool, command: tuple[str, ...]) -> int:
     "files",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=GivenPath(exists=True, dir_okay=False),
 )
 def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> int:
     """Take in replies that other tools have recorded."""

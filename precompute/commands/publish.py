@@ -10,6 +10,7 @@ import click
 from app.errors import PlanError
 from app.kinds.cards.deck import Deck
 from precompute.commands.common import deck_of, deck_option, read_settings
+from precompute.commands.types import GivenPath
 
 
 @click.command()
@@ -18,7 +19,7 @@ from precompute.commands.common import deck_of, deck_option, read_settings
     "root",
     metavar="DIR",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenPath(file_okay=False),
     help="The folder of the edition, for any web server.",
 )
 @deck_option
@@ -33,7 +34,7 @@ def publish(root: Path, deck_name: str | None, collect: str) -> int:
     # Jinja and Brotli take their time, which other commands need not wait for.
     from precompute.publish import edition
 
-    if urlsplit(collect).scheme not in ("", "http", "https"):
+    if _scheme(collect) not in ("", "http", "https"):
         raise PlanError(f"--collect {collect!r}: expected a path or an http(s) address")
     settings = read_settings()
     unfit = (
@@ -50,3 +51,11 @@ def publish(root: Path, deck_name: str | None, collect: str) -> int:
         f"{done.new:,} new files ({done.size:,} bytes), {done.removed:,} removed"
     )
     return 0
+
+
+def _scheme(address: str) -> str | None:
+    """The scheme of an address, None if it cannot be read as one."""
+    try:
+        return urlsplit(address).scheme
+    except ValueError:
+        return None

@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.store.holder import publish
 from app.store.log import log_path
 from precompute.commands.common import deck_option, named_deck, read_settings
+from precompute.commands.types import GivenPath
 from precompute.cook.clock import SystemClock
 from precompute.cook.report import table as print_table
 from precompute.decks.sheets import read_tables, write_tables
@@ -110,7 +111,7 @@ def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None
 
 
 @review.command("export")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=GivenPath())
 @click.option("--status", type=click.Choice(["", *STATUSES]), default="", help="Only these.")
 @click.option("--source", default="", help="Only texts of this source.")
 @click.option("--search", default="", help="Only texts with these words.")
@@ -127,7 +128,7 @@ def export_(deck_name: str | None, target: Path, status: str, source: str, searc
 
 
 @review.command("import")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=GivenPath(exists=True, dir_okay=False))
 @click.pass_obj
 def import_(deck_name: str | None, source: Path) -> int:
     """Take in what was decided in a spreadsheet: the column verdict, and texts that were changed."""

@@ -15,6 +15,7 @@ from precompute.commands.common import (
     needs_extra,
     read_settings,
 )
+from precompute.commands.types import SEED, Amount, GivenPath, WrittenFile, whole
 from precompute.cook.choose import ASKED
 from precompute.cook.options import BuildOptions
 from precompute.export.checker import check_file
@@ -29,11 +30,11 @@ MOST_FINDINGS = 20
 @click.command()
 @deck_option
 @click.option("--format", "form", type=click.Choice(FORMS), help="What the trainer reads.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--out", type=GivenPath(), help="The folder to write to.")
 @click.option(
     "--check",
     "checked",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=GivenPath(exists=True, dir_okay=False),
     help="Check a file in one of the forms, and write nothing.",
 )
 @click.option("--sources", default="", help="Take these sources only, with commas: written,gemini.")
@@ -47,18 +48,18 @@ MOST_FINDINGS = 20
 )
 @click.option(
     "--validation",
-    type=click.FloatRange(0, 0.9),
+    type=Amount(0, 0.9),
     default=0.1,
     show_default=True,
     help="The share of groups that is kept for validation.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Another seed, another split."
+)
 @click.option(
     "--judge", type=click.Choice(ASKED), help="Compare several answers to a query by this provider."
 )
-@click.option(
-    "--scenarios", type=click.IntRange(1), help="Have so many conversations written by --writer."
-)
+@click.option("--scenarios", type=whole(1), help="Have so many conversations written by --writer.")
 @click.option(
     "--turns",
     type=click.IntRange(2, 40),
@@ -79,9 +80,9 @@ MOST_FINDINGS = 20
     "lists in the system text.",
 )
 @click.option("--model", help="The judge's or the writer's model.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="The most that each may cost.")
-@click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
-@click.option("--concurrency", type=click.IntRange(1), help="Requests at once.")
+@click.option("--budget-usd", type=Amount(0), help="The most that each may cost.")
+@click.option("--rpm", type=whole(1), help="Requests a minute.")
+@click.option("--concurrency", type=whole(1), help="Requests at once.")
 def export(
     deck_name: str | None,
     form: str | None,
@@ -147,16 +148,16 @@ def _check_export(path: Path) -> int:
 @click.option(
     "--recipe",
     "recipe_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=GivenPath(exists=True, dir_okay=False),
     help="A YAML file with everything that decides the training; see --write-recipe.",
 )
 @click.option("--base", help="The model to train, in place of the recipe's.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--out", type=GivenPath(), help="The folder to write to.")
 @click.option("--anyway", is_flag=True, help="Train although memory seems too little.")
 @click.option(
     "--write-recipe",
     "written",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help="Write the default recipe into a file, and train nothing.",
 )
 def train(
@@ -186,34 +187,32 @@ def train(
 @deck_option
 @click.option(
     "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=GivenPath(exists=True, file_okay=False),
     help="A data set of `export --format trl`, whose held-out rows are asked.",
 )
 @click.option("--provider", "who", type=click.Choice(("store", *ASKED)), help="Who answers.")
 @click.option("--model", help="Its model.")
 @click.option(
     "--folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=GivenPath(exists=True, file_okay=False),
     help="A merged model, in place of a provider.",
 )
-@click.option(
-    "--n", "rows", type=click.IntRange(1), default=50, show_default=True, help="How many rows."
-)
+@click.option("--n", "rows", type=whole(1), default=50, show_default=True, help="How many rows.")
 @click.option("--judge", type=click.Choice(ASKED), help="Who compares with the held-out answers.")
 @click.option("--judge-model", help="The judge's model.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="The most that each of both may cost.")
-@click.option("--rpm", type=click.IntRange(1), help="Requests a minute.")
+@click.option("--budget-usd", type=Amount(0), help="The most that each of both may cost.")
+@click.option("--rpm", type=whole(1), help="Requests a minute.")
 @click.option(
     "--questionnaire",
     "pages",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenFile("page with questions", b"<!doctype html>"),
     help="Write a page with five questions to each answer, for people.",
 )
 @click.option(
     "--count",
     "answered",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=GivenPath(exists=True, dir_okay=False),
     help="Count answers that such a page saved. Once for each file.",
 )
 def evaluate(

@@ -52,7 +52,7 @@ class NewDeck(NamedTuple):
     @property
     def title(self) -> str:
         """The name that people see."""
-        return self.name or self.id.replace("-", " ").capitalize()
+        return self.name.strip() or self.id.replace("-", " ").capitalize()
 
     @property
     def templates(self) -> Path:

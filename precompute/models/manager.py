@@ -182,12 +182,15 @@ class Manager:
         self._out.print(sentence, highlight=False, markup=False)
 
     def _bar(self) -> Progress:
+        err = Console(stderr=True)
         return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=err,
+            # A log gets the outcome alone.
+            disable=not err.is_terminal,
         )
 
 

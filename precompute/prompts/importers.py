@@ -35,6 +35,7 @@ from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, Record, read_log
+from precompute.commands.common import yaml_of
 from precompute.prompts.bodies import read_sent
 
 
@@ -68,6 +69,8 @@ def take(
     """Store exchanges that pass the deck's gate; each once, however often they are imported."""
     gate = PromptGate(deck.checks)
     report = ImportReport()
+    # Read whole before anything is written: what is wrong with a file must leave no store behind.
+    found = list(found)
     with (
         LogWriter(settings.store, deck.id) as log,
         IndexWriter(settings.store, deck, settings.sources, settings.radius) as index,
@@ -174,13 +177,9 @@ def vcrpy(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
 
 def _yaml(path: Path) -> Any:
     try:
-        import yaml
+        return yaml_of(path)
     except ModuleNotFoundError:
         raise PlanError("cassettes in YAML need PyYAML; run: pip install PyYAML") from None
-    try:
-        return yaml.safe_load(text_of(path))
-    except yaml.YAMLError as error:
-        raise PlanError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
 
 
 def _interaction(value: Any) -> ImportedReply | LeftOut:

@@ -7,6 +7,7 @@ the network taken away.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -162,6 +163,12 @@ def replay_here(command: Sequence[str], environ: Mapping[str, str]) -> SessionOu
     isolated = raise_loopback()
     done = run("replay", command, environ)
     return replace(done, tried=tries_to_leave()) if isolated else done
+
+
+def check_program(command: Sequence[str]) -> None:
+    """Raise PlanError if there is no such program, before anything is written or started for it."""
+    if shutil.which(command[0]) is None:
+        raise PlanError(f"{command[0]!r}: there is no such program that can be run")
 
 
 def ensure_decks(decks: Path) -> None:

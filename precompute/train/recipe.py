@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import PlanError
-from app.kinds.reading import text_of
+from precompute.commands.common import yaml_of
 
 DEFAULT = Path(__file__).with_name("recipe.yaml")
 LORA, QLORA, FULL, DPO = "lora", "qlora", "full", "dpo"
@@ -102,13 +102,7 @@ def load_recipe(path: Path | None) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        value = yaml.safe_load(text_of(path))
-    except yaml.YAMLError as error:
-        cause = str(error).replace("\n", " ")
-        raise PlanError(f"{path}: not YAML: {cause}") from None
+    value = yaml_of(path)
     if not isinstance(value, dict):
         raise PlanError(f"{path}: expected members with values, as in {DEFAULT}")
     return value
