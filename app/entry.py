@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 
@@ -11,6 +12,10 @@ def run(program: str, module: str, advice: str) -> int:
 
     If a library is missing or was made for another Python, says so in one line with `advice`.
     """
+    for stream, fault in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where they are not UTF-8, or what comes is not, a mark or an escape is shown.
+            stream.reconfigure(errors=fault)
     try:
         main = importlib.import_module(module).main
     except ImportError as error:

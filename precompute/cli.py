@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import signal
@@ -15,7 +14,6 @@ from typing import Any
 
 import click
 import orjson
-from click.core import ParameterSource
 from rich.console import Console
 
 from app.errors import OperatorError, PlanError
@@ -30,9 +28,11 @@ from precompute.commands.common import (
     context_of,
     deck_of,
     deck_option,
+    given_options,
     json_option,
     named_deck,
     read_settings,
+    refuse_beside,
 )
 from precompute.commands.decks import COMMANDS as DECK_COMMANDS
 from precompute.commands.event import COMMANDS as EVENT_COMMANDS
@@ -68,10 +68,6 @@ def main(arguments: list[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         # SIGTERM ends a build as Ctrl-C does: replies in flight are kept.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal or a pipe of another encoding gets escapes for what it cannot show.
-            stream.reconfigure(errors="backslashreplace")
     try:
         words = sys.argv[1:] if arguments is None else arguments
         _check_encoding(words)
@@ -227,10 +223,8 @@ def _build_of(deck: AnyDeck, strategy: str) -> Build:
         what = next(iter(builds.values())).what
         raise PlanError(f"--strategy: {what} takes {' or '.join(builds)}, not {strategy}")
     found = builds[strategy]
-    context = click.get_current_context()
-    for option in context.command.params:
-        given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-        if given and option.name not in found.accepts:
+    for option in given_options():
+        if option.name not in found.accepts:
             raise PlanError(f"{option.opts[0]} means nothing for {found.what}; leave it out")
     return found
 
@@ -254,6 +248,7 @@ def stats(
     """Say what is in the store, what it covers, what it cost."""
     settings = read_settings()
     if folders:
+        refuse_beside("--merge", "--deck", "--json")
         return _merged(folders, deck_name or settings.deck, as_json=as_json)
     deck = named_deck(settings, deck_name)
     review, today = review_of(deck), time.strftime("%Y-%m-%d")

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from app.errors import PlanError
@@ -23,6 +24,23 @@ from precompute.cook.options import BuildContext
 DeckT = TypeVar("DeckT", bound=AnyDeck)
 deck_option = click.option("--deck", "deck_name", metavar="ID", help="Which deck.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def given_options() -> list[click.Parameter]:
+    """The options and arguments of this command that are on the command line."""
+    context = click.get_current_context()
+    return [
+        param
+        for param in context.command.params
+        if context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+    ]
+
+
+def refuse_beside(option: str, *fitting: str) -> None:
+    """Raise PlanError for an option that is given and has no meaning beside `option`."""
+    for param in given_options():
+        if not {option, *fitting} & set(param.opts):
+            raise PlanError(f"{param.opts[0]} means nothing beside {option}; leave it out")
 
 
 def yaml_of(path: Path) -> Any:

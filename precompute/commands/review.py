@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from app.errors import PlanError
@@ -15,7 +14,13 @@ from app.kinds.kind import AnyDeck
 from app.settings import Settings
 from app.store.holder import publish
 from app.store.log import log_path
-from precompute.commands.common import deck_option, named_deck, read_settings
+from precompute.commands.common import (
+    deck_option,
+    given_options,
+    named_deck,
+    read_settings,
+    refuse_beside,
+)
 from precompute.commands.types import GivenPath
 from precompute.cook.clock import SystemClock
 from precompute.cook.report import table as print_table
@@ -73,10 +78,13 @@ def review(
     """Read what was cooked; approve, edit, reject and delete it. Opens a page on this machine."""
     context.obj = deck_name
     if context.invoked_subcommand:
+        refuse_beside(context.invoked_subcommand, "--deck")
         return 0
-    given = [name for name in ("source", "search", "status") if _is_given(context, name)]
-    if given and not terminal:
-        raise PlanError(f"--{given[0]} is for --terminal; the page has a filter of its own")
+    of_terminal = ("--source", "--search", "--status")
+    if terminal:
+        refuse_beside("--terminal", "--deck", *of_terminal)
+    elif given := [option for option in given_options() if option.opts[0] in of_terminal]:
+        raise PlanError(f"{given[0].opts[0]} is for --terminal; the page has a filter of its own")
     desk = _desk(deck_name)
     with Publisher(desk) as publisher:
         if terminal:
@@ -88,10 +96,6 @@ def review(
     if publisher.problem:
         raise PlanError(f"every decision is in the log, but: {publisher.problem}")
     return 0
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None:

@@ -14,6 +14,7 @@ from precompute.commands.common import (
     named_deck,
     needs_extra,
     read_settings,
+    refuse_beside,
 )
 from precompute.commands.types import SEED, Amount, GivenPath, WrittenFile, whole
 from precompute.cook.choose import ASKED
@@ -106,6 +107,7 @@ def export(
 ) -> int:
     """Write a data set for fine-tuning, in a trainer's form."""
     if checked:
+        refuse_beside("--check")
         return _check_export(checked)
     if form is None or out is None:
         raise PlanError("say --format and --out, or --check FILE")
@@ -170,6 +172,7 @@ def train(
         from precompute.train.run import train as run_training
 
         if written:
+            refuse_beside("--write-recipe")
             if written.exists():
                 raise PlanError(f"{written}: there is a file already")
             written.write_bytes(DEFAULT.read_bytes())
@@ -235,9 +238,14 @@ def evaluate(
 
     settings = read_settings()
     if answered:
+        refuse_beside("--count", "--deck")
         return count_pages(answered, context_of(settings, named_deck(settings, deck_name)))
     if data is None or (who is None) == (folder is None):
         raise PlanError("say --data, and --provider or --folder")
+    if model and (folder or who == "store"):
+        raise PlanError("--model is for a provider that writes; leave it out")
+    if judge_model and not judge:
+        raise PlanError("--judge-model is the model of --judge; say both")
     context = context_of(settings, named_deck(settings, deck_name))
     limits = BuildOptions(budget_usd=budget_usd, rpm=rpm)
     candidate = replace(limits, provider=who, model=model)

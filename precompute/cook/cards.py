@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xxhash
 
-from app.errors import DamagedLineError
+from app.errors import DamagedLineError, PlanError
 from app.kinds.cards.composer import ComposerProvider
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.figures import coverage
@@ -51,6 +51,8 @@ def cooking(deck: Deck) -> Cooking:
 
 def _build(options: BuildOptions, context: BuildContext) -> int:
     if not options.pieces:
+        if options.take:
+            raise PlanError("--take is for --pieces, which it puts in their place; say both")
         return build(options, context)
     assert isinstance(context.deck, Deck)
     return cook_pieces(options, context, context.deck)

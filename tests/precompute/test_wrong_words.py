@@ -11,6 +11,8 @@ import io
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ import pytest
 
 from precompute.cli import cli, main
 from precompute.commands.types import WrittenFile
-from tests.making import DECKS, REPO, environment
+from tests.making import DECKS, PATIENCE, REPO, environment
 
 MUSEUM_TEXT = {
     "picks": [["card-001", "card-001-a"], ["card-006", "card-006-a"], ["card-021", "card-021-a"]],
@@ -261,6 +263,54 @@ def on_disk() -> dict[str, bytes]:
         for path in Path().rglob("*")
         if path.is_file() and ".lmdb" not in path.name and path.suffix != ".lock"
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("export --check sets/train.jsonl --out new-set", "--out means nothing beside --check"),
+        ("train --write-recipe new.yaml --out model", "--out means nothing beside --write-recipe"),
+        ("evaluate --count request.json --n 3", "--n means nothing beside --count"),
+        ("evaluate --data sets --provider store --model m", "--model is for a provider"),
+        ("evaluate --data sets --provider store --judge-model m", "--judge-model is the model of"),
+        ("stats --merge data --misses", "--misses means nothing beside --merge"),
+        ("review --terminal --port 9", "--port means nothing beside --terminal"),
+        ("review --terminal export new.csv", "--terminal means nothing beside export"),
+        ("review --source written", "--source is for --terminal"),
+        ("record --deck nowhere -- true", "there is no deck 'nowhere'"),
+        ("record --deck museum -- true", "is not a deck of prompts"),
+        ("bundle new.tar --python 3.11", "add --wheels"),
+        ("build --n 1 --take", "--take"),
+        ("build --n 1 --provider written --batch", "--batch"),
+        ("new-deck fresh --language en --kind chat --hand 3", "--hand means nothing"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: str, told: str, made: Path) -> None:
+    """Who gives an option that has no meaning beside another hears it, and nothing is done."""
+    before = on_disk()
+    said = run(words.split())
+    assert (said.status, len(said.err)) == (2, 1), said
+    assert told in said.err[0]
+    assert on_disk() == before
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "euc-jp", "utf-8"])
+def test_a_terminal_of_another_encoding_stops_no_command(encoding: str, made: Path) -> None:
+    """What cannot be shown is shown as an escape, what cannot be read as a mark: no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "precompute", "talk", "--deck", "pepper"],
+        cwd=made,
+        env={
+            **environment(PYTHONIOENCODING=encoding, TSUKURIOKI_DATA="data"),
+            "PYTHONPATH": str(REPO),
+        },
+        input="ただいま 💥 ".encode() + b"\xff\xfe\nhello\n",
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == 2
 
 
 def test_every_command_has_its_row() -> None:
