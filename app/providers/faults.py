@@ -59,7 +59,8 @@ def service_error(
             sent=code == 504,
             reason=reason,
         )
-    if _reasons(details) & {"API_KEY_INVALID", "API_KEY_EXPIRED"}:
+    reasons = {str(detail.get("reason", "")) for detail in details}
+    if reasons & {"API_KEY_INVALID", "API_KEY_EXPIRED"}:
         step = service.steps.get(401, "use a valid key")
         return ProviderStopError(f"{service.name} refused the key ({code}): {text}", step, "key")
     step = service.steps.get(code, "see what the service says; --model chooses another model")
@@ -103,10 +104,6 @@ def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
         if found:
             return float(found[1])
     return None
-
-
-def _reasons(details: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {str(detail.get("reason", "")) for detail in details}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -84,8 +84,7 @@ class Gemini:
         # The library cannot pass the Abort of a request on: it is kept by thread for `_prepare`.
         self._streamed = threading.local()
         self._http = httpx2.Client(
-            event_hooks={"request": [self._prepare]},
-            **transport.options(httpx2, timeout, base_url),
+            event_hooks={"request": [self._prepare]}, **transport.options(httpx2, timeout, base_url)
         )
         self.client = genai.Client(
             api_key=key.reveal(),
@@ -126,9 +125,7 @@ class Gemini:
         try:
             with self.faults():
                 for part in self.client.models.generate_content_stream(
-                    model=ask.model,
-                    contents=contents,
-                    config=self._stream_config(ask),
+                    model=ask.model, contents=contents, config=self._stream_config(ask)
                 ):
                     model = part.model_version or model
                     usage = _stream_usage(part.usage_metadata) or usage

@@ -49,8 +49,7 @@ class OpenAICompatible:
             from app.providers import replies
         except ImportError:
             raise ProviderStopError(
-                "the openai library is not installed",
-                "run: pip install 'tsukurioki[openai]'",
+                "the openai library is not installed", "run: pip install 'tsukurioki[openai]'"
             ) from None
         if not base_url and not key:
             raise ProviderStopError(

@@ -120,10 +120,7 @@ def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
     try:
         if not log_path(options.folder, deck.id).exists():
             return []
-        with (
-            LogWriter(options.folder, deck.id),
-            IndexWriter.at(options, deck) as index,
-        ):
+        with LogWriter(options.folder, deck.id), IndexWriter.at(options, deck) as index:
             index.catch_up()
             notes = index.notes
         publish(options, deck.id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
 import orjson
@@ -165,7 +165,8 @@ class CardsModel:
         choices = asked.request.options.get("n", 1)
         answers = [self._served.answer(play.query, play.variant + n) for n in range(choices)]
         bodies = [orjson.loads(answer.body) for answer in answers]
-        texts = [_text({"title": one["title"], "poem": one["poem"]}) for one in bodies]
+        objects = ({"title": one["title"], "poem": one["poem"]} for one in bodies)
+        texts = [orjson.dumps(one).decode() for one in objects]
         reply = _whole_reply(asked.request, texts, bodies[0]["model"])
         return PromptAnswer(About(answers[0].tier, bodies[0]["key"]), _at_once(reply), ready=True)
 
@@ -184,10 +185,6 @@ class CardsModel:
         except RequestError:
             # A game may put the pairs into the system text.
             return Play(written_play(deck, "\n".join(message.text for message in messages)))
-
-
-def _text(value: Mapping[str, object]) -> str:
-    return orjson.dumps(value).decode()
 
 
 def _at_once(reply: Reply) -> Generator[Chunk, None, Reply]:

@@ -166,7 +166,9 @@ class BatchCook:
 
     def _run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
         self._index.catch_up()
-        state = self._picked_up() or self._submitted(self._missing(jobs))
+        state = self._picked_up() or self._submitted(
+            [job.task for job in jobs if job.again or not self._is_cooked(job)]
+        )
         if state is None:
             return list(jobs), []
         again = self._finish(state)
@@ -174,9 +176,6 @@ class BatchCook:
         asked = {task.name for key in state.requests for task in state.tasks(key)}
         left = [job for job in jobs if (job.query.key, job.variant) not in asked]
         return left, again
-
-    def _missing(self, jobs: Sequence[Job]) -> list[Task]:
-        return [j.task for j in jobs if j.again or not self._is_cooked(j)]
 
     def _is_cooked(self, job: Job) -> bool:
         source = self._index.source_of(job.query.key, job.variant)

@@ -21,7 +21,7 @@ from precompute.cook.intake import Intake
 from precompute.cook.kinds import Cook, Cooking, cooking_of
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
-from precompute.cook.progress import Show, show
+from precompute.cook.progress import Show
 from precompute.cook.refresh import plan_refresh, with_rejections
 from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
@@ -96,7 +96,7 @@ class _Build:
             LogWriter(settings.store, deck.id) as log,
             IndexWriter.at(store, self.cooking.deck) as index,
             self.cooking.judge(settings.store) as judge,
-            show(context.err, planned) as progress,
+            Show(planned, context.err) as progress,
         ):
             for note in self._notes(log, index):
                 progress.note(note)

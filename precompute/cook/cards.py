@@ -61,9 +61,7 @@ def _build(options: BuildOptions, context: BuildContext) -> int:
 BUILDS: Mapping[str, Build] = dict.fromkeys(
     STRATEGIES,
     Build(
-        "a deck of cards",
-        COMMON | WRITING | {"prompt", "radius", "seed", "pieces", "take"},
-        _build,
+        "a deck of cards", COMMON | WRITING | {"prompt", "radius", "seed", "pieces", "take"}, _build
     ),
 )
 

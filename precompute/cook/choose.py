@@ -113,12 +113,7 @@ def _gemini(choice: ProviderChoice, settings: Settings) -> Model:
     key = _needed_key(settings)
     from app.providers.gemini import Gemini
 
-    return Gemini(
-        key,
-        choice.model,
-        settings.gemini_base_url,
-        settings.timeout,
-    )
+    return Gemini(key, choice.model, settings.gemini_base_url, settings.timeout)
 
 
 def _gemini_legacy(choice: ProviderChoice, settings: Settings) -> Model:
@@ -131,12 +126,7 @@ def _gemini_legacy(choice: ProviderChoice, settings: Settings) -> Model:
 def _ollama(choice: ProviderChoice, settings: Settings) -> Model:
     from app.providers.ollama import Ollama
 
-    return Ollama(
-        settings.ollama_host,
-        choice.model,
-        settings.timeout,
-        settings.ollama_free_mb,
-    )
+    return Ollama(settings.ollama_host, choice.model, settings.timeout, settings.ollama_free_mb)
 
 
 def _openai(choice: ProviderChoice, settings: Settings) -> Model:

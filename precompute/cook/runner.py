@@ -160,7 +160,7 @@ class Runner:
         self._budget = budget
         self._sources = tuple(sources)
         self._rng = rng or Random()
-        self._progress = progress or Show(0)
+        self._progress = progress or Show()
         self._again: list[Task] = []
         self._split: deque[_Group] = deque()
         self._in_flight: dict[Future[Drafts], _Group] = {}

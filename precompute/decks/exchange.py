@@ -101,7 +101,8 @@ def import_cards(deck: Deck, source: Path) -> tuple[Deck, list[Path]]:
     changed = {
         name: data
         for name, data in taken.files.items()
-        if not (folder / name).exists() or _value(folder / name) != _parsed(name, data)
+        if not (folder / name).exists()
+        or _parsed(name, text_of(folder / name)) != _parsed(name, data)
     }
     kept = [keep(folder / name) for name in changed if (folder / name).exists()]
     _write(folder, changed)
@@ -115,10 +116,6 @@ def _refuse_errors(deck: Deck, before: Deck) -> None:
     if errors:
         more = f" (and {len(errors) - 1:,} more errors)" if len(errors) > 1 else ""
         raise DeckError(errors[0].where, "", f"{errors[0].what}{more}")
-
-
-def _value(path: Path) -> object:
-    return _parsed(path.name, text_of(path))
 
 
 def _parsed(name: str, data: str | bytes) -> object:

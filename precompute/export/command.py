@@ -301,7 +301,9 @@ def _manifest(
 ) -> dict[str, Any]:
     """What stands in the data set: checksums, counts by source, lengths, what was left out."""
     sides = split(items, options.validation, options.seed)
-    lengths = Counter(len(_answer(item)) // _BAR * _BAR for item in items)
+    lengths = Counter(
+        len(item.answer if isinstance(item, Row) else item.chosen) // _BAR * _BAR for item in items
+    )
     return {
         "deck": deck.id,
         "format": options.form,
@@ -319,10 +321,6 @@ def _manifest(
             for name, content in sorted(files.items())
         },
     }
-
-
-def _answer(item: Item) -> str:
-    return item.answer if isinstance(item, Row) else item.chosen
 
 
 def _nothing(form: Format, deck: AnyDeck, left_out: Counter[str]) -> str:

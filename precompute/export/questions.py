@@ -28,7 +28,7 @@ from precompute.cook.choose import choose, make_model, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
-from precompute.cook.progress import show
+from precompute.cook.progress import Show
 from precompute.cook.report import Report
 from precompute.cook.runner import Budget, Runner
 from precompute.plan.strategies import Job
@@ -228,7 +228,7 @@ def ask(
         meter = Meter(model, report, limiter_of(options, context, choice))
         writer = _Writer(meter, questions)
         sink = _Sink(replies, read, context.clock.stamp, price, report)
-        with show(context.err, len(questions)) as progress:
+        with Show(len(questions), context.err) as progress:
             Runner(
                 writer, sink, replies, context.clock,
                 pace_of(choice, settings, None, options.concurrency), meter,

@@ -48,11 +48,7 @@ class Verdicts:
 
 
 def compare(
-    options: BuildOptions,
-    context: BuildContext,
-    text: str,
-    games: Iterable[Comparison],
-    path: Path,
+    options: BuildOptions, context: BuildContext, text: str, games: Iterable[Comparison], path: Path
 ) -> tuple[Verdicts, Report]:
     """Ask a model which answers are better. Raises OperatorError; verdicts are kept in `path`."""
     questions = [question for game in games for question in _both_orders(text, game)]

@@ -16,7 +16,7 @@ from precompute.cook.choose import ProviderChoice, choose, group, make_model, pa
 from precompute.cook.cost import NOTHING
 from precompute.cook.meter import Meter
 from precompute.cook.options import BuildContext, BuildOptions, limiter_of, price_of
-from precompute.cook.progress import show
+from precompute.cook.progress import Show
 from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
 from precompute.pieces.intake import PieceIntake
@@ -72,7 +72,7 @@ def _cook(
     budget = Budget(price, writer.estimate, options.budget_usd)
     unfinished: UnfinishedError | None = None
     jobs = card_jobs(kept.deck)
-    with show(context.err, len(jobs)) as progress:
+    with Show(len(jobs), context.err) as progress:
         runner = Runner(
             writer, intake, kept, context.clock, pace, meter, budget, settings.sources,
             context.rng, progress, keep_awake=True,

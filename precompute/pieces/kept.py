@@ -104,8 +104,9 @@ class PieceStore:
 
     def as_file(self) -> dict[str, Any]:
         """The pieces in the format of the deck's file."""
+        names = [TITLE[1], *self.deck.pieces.endings]
         cards = {
-            card.id: {name: list(self.kept[card.id]["", name]) for name in self._names()}
+            card.id: {name: list(self.kept[card.id]["", name]) for name in names}
             for card in self.deck.cards
         }
         phrases = {
@@ -117,9 +118,6 @@ class PieceStore:
             for phrase in card.phrases
         }
         return {"cards": cards, "phrases": phrases}
-
-    def _names(self) -> list[str]:
-        return [TITLE[1], *self.deck.pieces.endings]
 
 
 def take(kept: PieceStore) -> Path:

@@ -46,9 +46,7 @@ def compact(options: StoreOptions, deck: AnyDeck, *, keep: Path | None) -> Compa
         log.set_damage_aside()
         before = path.stat().st_size, _count(path)
         log.rewrite(
-            kept_lines(path, options.sources),
-            lambda new: _compare(path, new, options.sources),
-            old,
+            kept_lines(path, options.sources), lambda new: _compare(path, new, options.sources), old
         )
         # It reads the log from an offset on.
         near_copy_path(options.folder, deck.id).unlink(missing_ok=True)

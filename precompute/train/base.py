@@ -25,7 +25,8 @@ def load_base(name: str, *, bf16: bool, method: str = "") -> Base:
     if method == QLORA:
         options |= {"quantization_config": _four_bits()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, **_tokenizer_options(options))
+        of_tokenizer = {name: value for name, value in options.items() if name == "gguf_file"}
+        tokenizer = AutoTokenizer.from_pretrained(where, **of_tokenizer)
         model = AutoModelForCausalLM.from_pretrained(
             where, dtype=torch.bfloat16 if bf16 else torch.float32, **options
         )
@@ -46,10 +47,6 @@ def _place(name: str) -> tuple[str, dict[str, Any]]:
             raise PlanError(f"the base model {name!r}: there is no such file")
         return str(path.parent), {"gguf_file": path.name}
     return (str(path), {}) if path.is_dir() else (name, {})
-
-
-def _tokenizer_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name == "gguf_file"}
 
 
 def _four_bits() -> Any:

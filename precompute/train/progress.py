@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from precompute.cook.progress import bar_on
 
 
 class Steps:
@@ -14,22 +15,15 @@ class Steps:
 
     def __init__(self, err: Console) -> None:
         self._err = err
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}  {task.fields[shown]}", markup=False),
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._task = self._bar.add_task("", total=None, shown="")
+        self._bar = bar_on(err, "training")
+        self._task = self._bar.add_task("", total=None, summary="")
         self._total = 0
 
     def begin(self, total: int) -> None:
         """Training begins; it has so many steps."""
         self._total = total
-        if self._err.is_terminal:
-            self._bar.update(self._task, total=total)
-            self._bar.start()
+        self._bar.update(self._task, total=total)
+        self._bar.start()
 
     def step(self, done: int) -> None:
         """So many steps are done."""
@@ -41,12 +35,11 @@ class Steps:
         shown = "  ".join(f"{names[n]} {logs[n]:.3f}" for n in names if n in logs)
         if not shown:
             return
-        self._bar.update(self._task, shown=shown)
+        self._bar.update(self._task, summary=shown)
         if not self._err.is_terminal:
             done = int(self._bar.tasks[0].completed)
             self._err.print(f"training {done}/{self._total}  {shown}", highlight=False)
 
     def end(self) -> None:
         """Training has ended."""
-        if self._err.is_terminal:
-            self._bar.stop()
+        self._bar.stop()

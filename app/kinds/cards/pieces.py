@@ -233,10 +233,7 @@ def load_pieces(
 
 
 def _pieces_of_cards(
-    reader: Reader,
-    cards: Container[str],
-    titles: Set[str],
-    endings: Iterable[str],
+    reader: Reader, cards: Container[str], titles: Set[str], endings: Iterable[str]
 ) -> dict[str, CardPieces]:
     found = {}
     for card, raw in reader.member(reader.value, "cards", dict, "").items():

@@ -65,11 +65,7 @@ class ServedCards:
                 "id": deck.id,
                 "name": deck.name,
                 "language": deck.language,
-                "hand": {
-                    "size": deck.hand_size,
-                    "distinct": "category",
-                    "choose": deck.choose,
-                },
+                "hand": {"size": deck.hand_size, "distinct": "category", "choose": deck.choose},
                 "hands": deck.count_hands(),
                 "plays": deck.count_plays(),
                 "cards": [card.raw for card in deck.cards],

@@ -30,12 +30,7 @@ from app.errors import RequestError
 from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample, load_by_example
 from app.kinds.chat.care import Care, Sign, Step, load_care
 from app.kinds.chat.characters import Character, load_characters
-from app.kinds.chat.classifier import (
-    BY_EXAMPLE_FILE,
-    CLASSIFIER_FILE,
-    TONES_FILE,
-    load_classifier,
-)
+from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, TONES_FILE, load_classifier
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import PatternReader
@@ -230,8 +225,7 @@ class PatternDeck:
     def line_query(self, character: str, intent: str, mood: str, time: str) -> Query:
         """The pattern for which further lines are cooked."""
         return Query.pattern(
-            self.id,
-            [("character", character), ("intent", intent), ("mood", mood), ("time", time)],
+            self.id, [("character", character), ("intent", intent), ("mood", mood), ("time", time)]
         )
 
     def message_query(self, character: Character, message: str) -> Query:

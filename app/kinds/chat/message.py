@@ -195,8 +195,7 @@ def address(names: Iterable[str], calls: Iterable[str]) -> DirectAddress:
     """Recognises a character's `names` and other words that ask for attention (ねえ)."""
     called = f"(?:{_one_of(names)})(?:ちゃん|さん|さま|様)?"
     return DirectAddress(
-        compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"),
-        compiled(rf"[、, ]+{called}$"),
+        compiled(rf"^(?:(?:{called}|{_one_of(calls)})[、,… ]+)+"), compiled(rf"[、, ]+{called}$")
     )
 
 

@@ -154,7 +154,8 @@ class IntentReader:
             asks = score > classifier.certain or (
                 score > classifier.danger
                 and not (doubt.cue and not doubt.cue.search(text))
-                and not _vetoed(doubt, text)
+                and not doubt.vetoes.against(text)
+                and not doubt.message_vetoes.against(text)
             )
             return [Hit(doubt, 0, len(text), learned=True, clear=clear), *hits] if asks else hits
         grave = any(hit.intent.grave for hit in hits)
@@ -201,10 +202,6 @@ def _settled(hits: list[Hit], content: _Clauses) -> bool:
     if end - start > _FEW_WORDS:
         return False
     return main is not None and not main.learned and main.end - main.start >= _MOST * (end - start)
-
-
-def _vetoed(intent: Intent, text: str) -> bool:
-    return intent.vetoes.against(text) or intent.message_vetoes.against(text)
 
 
 def _hits(said: _Clauses, intents: Iterable[Intent]) -> list[Hit]:

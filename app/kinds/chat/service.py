@@ -75,22 +75,14 @@ class ServedChat:
         self._timer = serving.timer
         self._models = serving.models
         self.conversations = KeyedValues(
-            state,
-            f"conversations {deck.id}",
-            CONVERSATIONS,
-            rotation.SIZE,
-            FORGET_SECONDS,
+            state, f"conversations {deck.id}", CONVERSATIONS, rotation.SIZE, FORGET_SECONDS
         )
         self._talks = KeyedValues(
             state, f"talks {deck.id}", CONVERSATIONS, talked.SIZE, FORGET_SECONDS
         )
         self._plan = deck.care.plan if deck.care else care.Plan()
         self._danger = KeyedValues(
-            state,
-            f"danger {deck.id}",
-            CONVERSATIONS,
-            care.SIZE,
-            self._plan.hours * 3600,
+            state, f"danger {deck.id}", CONVERSATIONS, care.SIZE, self._plan.hours * 3600
         )
         self.prices = figures.price_table(settings)
         self.tally = Tally(state, deck.id)

@@ -108,11 +108,7 @@ def _finish(choice: Choice) -> str:
 def usage_of(reply: Reply) -> dict[str, int]:
     """The tokens of a reply."""
     prompt, output = reply.usage
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-    }
+    return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
 
 @dataclass(frozen=True, slots=True)
