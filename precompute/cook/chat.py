@@ -15,7 +15,8 @@ from pathlib import Path
 import xxhash
 
 from app.errors import PlanError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.characters import Character
+from app.kinds.chat.deck import PatternDeck, PatternRules
 from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.chat.lines import ANY, PLAIN
 from app.kinds.refusal import Refusal
@@ -139,9 +140,9 @@ class LinesCooking:
         return {"lines": LinesWriter(self.deck, NamedModel("gemini", "")).fingerprint}
 
     def subject_fingerprint(self, query: Query) -> str:
-        """A hash over the character's persona."""
-        persona = self.deck.character_by_id[dict(query.picks)["character"]].persona
-        return xxhash.xxh3_64_hexdigest(persona.encode("utf-8", "surrogatepass"))[:8]
+        """A hash over the character's persona and the rules of her voice."""
+        told = _told(self.deck.character_by_id[dict(query.picks)["character"]])
+        return xxhash.xxh3_64_hexdigest(told.encode("utf-8", "surrogatepass"))[:8]
 
     def can_ask_for(self, query: Query) -> bool:
         """Whether the query is a pattern with an intent; learned answers are to messages."""
@@ -171,8 +172,7 @@ class LinesWriter(NumberedWriter):
         patterns = [dict(task.query.picks) for task in tasks]
         names = dict.fromkeys(pattern["character"] for pattern in patterns)
         personas = [
-            f"{self._deck.character_by_id[name].persona}"
-            + (f"\n(she is {name})" * (len(names) > 1))
+            _told(self._deck.character_by_id[name]) + (f"\n(she is {name})" * (len(names) > 1))
             for name in names
         ]
         asked = [
@@ -181,7 +181,8 @@ class LinesWriter(NumberedWriter):
         ]
         # Twice the tokens of the longest line with the JSON around it.
         room = 2 * (estimate_tokens("字" * most) + 30)
-        fixed = "\n\n".join([_PROMPT.format(least=least, most=most), *personas])
+        rules = [_PROMPT.format(least=least, most=most), *_forbidden(self._deck.rules)]
+        fixed = "\n\n".join([*rules, *personas])
         return Prompt(fixed, "\n".join(asked), self.schema, room * len(tasks))
 
     def _line(self, number: int, task: Task, pattern: Mapping[str, str], *, named: bool) -> str:
@@ -195,6 +196,10 @@ class LinesWriter(NumberedWriter):
             f"time of day: {pattern['time']}, the user's mood: {pattern['mood']}",
             f"her lines so far: {' / '.join(shown)}",
         ]
+        if intent.must:
+            parts.append(f"it must contain a match of: {intent.must.pattern}")
+        if intent.must_not:
+            parts.append(f"it may contain no match of: {intent.must_not.pattern}")
         if named:
             parts.insert(0, f"id {number} is said by {pattern['character']}")
         if task.refusals:
@@ -204,6 +209,19 @@ class LinesWriter(NumberedWriter):
 
     def response(self, task: Task, text: object, model: str) -> Mapping[str, object]:
         return {TEXT: text}
+
+
+def _told(character: Character) -> str:
+    """What a model is told of a character: persona, and what the gate refuses."""
+    return "\n".join(filter(None, (character.persona, character.voice.told)))
+
+
+def _forbidden(rules: PatternRules) -> Iterator[str]:
+    """What no character of a deck may say, as a model is told it."""
+    if rules.echo:
+        yield f"No line may contain: {', '.join(rules.echo)}"
+    if rules.promises:
+        yield f"No line may promise what an AI cannot do; refused is: {rules.promises.pattern}"
 
 
 class LinesJudge:

@@ -31,6 +31,19 @@ class Voice(NamedTuple):
     endings: tuple[Expression, ...]
     forbidden: tuple[Expression, ...]
 
+    @property
+    def told(self) -> str:
+        """These rules as a large model is told them; empty if there are none."""
+        rules = (
+            ("each line must match one of", self.endings),
+            ("no line may contain a match of any of", self.forbidden),
+        )
+        texts = (
+            f"{rule}: {'  '.join(one.pattern for one in ones)}" for rule, ones in rules if ones
+        )
+        told = "; ".join(texts)
+        return f"Lines are refused by these regular expressions: {told}" if told else ""
+
 
 class Character(NamedTuple):
     """A character. `persona` is the system prompt for a model, `called` recognises her names.

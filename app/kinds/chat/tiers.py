@@ -47,7 +47,7 @@ class ModelTier:
         """The model's reply; None if it was refused or failed, as noted."""
         gate, limits = self._gate, self._limits
         asked = tuple(messages)
-        ask = Ask(by.model, system_prompt(turn), asked, limits.tokens, limits.seconds)
+        ask = Ask(by.model, self._told(turn), asked, limits.tokens, limits.seconds)
         judges = Judges(
             lambda text: gate.judge_part(replace(facts, text=text)),
             lambda text: gate.judge(replace(facts, text=text)),
@@ -61,6 +61,10 @@ class ModelTier:
             judges,
             lambda finish: turn.bill.append((source, finish)),
         )
+
+    def _told(self, turn: Turn) -> str:
+        """What the model is told before the messages."""
+        return system_prompt(turn)
 
     def _facts(self, turn: Turn, *, original: str = "", free: bool = False) -> Spoken:
         return self._gate.spoken(
@@ -161,6 +165,10 @@ class CloudTier(ModelTier):
         super().__init__(gate, limits)
         self._cheap = cheap
         self._strong = strong
+
+    def _told(self, turn: Turn) -> str:
+        """The persona, and the expressions by which the gate judges, which a small model would not read."""
+        return "\n\n".join(filter(None, (system_prompt(turn), turn.character.voice.told)))
 
     def reply(self, turn: Turn) -> ReplyStream:
         """An answer to the message, and whether it may be learned."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.kinds.chat.deck import PatternDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini
 
@@ -34,6 +35,18 @@ def test_importance_decides_the_model(cloud: kit.Server, gemini: Gemini) -> None
     assert gemini.asked[-1][0] == "gemini-3.8-flash"
     assert "new_user" in new["signals"]
     assert gemini.keys[-1] == "a-key-for-tests"
+
+
+def test_the_model_is_told_by_what_it_is_judged(
+    cloud: kit.Server, gemini: Gemini, deck: PatternDeck
+) -> None:
+    """With the persona it gets the expressions of the character's voice."""
+    ask(cloud, "クジラはなにを食べるの")
+    told = str(gemini.asked[-1][1]["systemInstruction"]["parts"][0]["text"])
+    character = deck.character_by_id["botan"]
+    assert told.startswith(character.persona)
+    rules = (*character.voice.endings, *character.voice.forbidden)
+    assert [rule.pattern for rule in rules if rule.pattern not in told] == []
 
 
 def test_what_rules_know_costs_nothing(cloud: kit.Server, gemini: Gemini) -> None:

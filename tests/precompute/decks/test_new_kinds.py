@@ -18,12 +18,15 @@ from hypothesis import strategies as st
 
 from app.kinds.chat.deck import PatternDeck
 from app.kinds.chat.gate import ChatGate
-from app.kinds.chat.lines import FALLBACK
+from app.kinds.chat.lines import ANY, FALLBACK, PLAIN
 from app.kinds.decks import load_folder
 from app.kinds.prompts.deck import PromptDeck
+from app.kinds.tasks import Task
+from app.providers import NamedModel
 from app.settings import Settings
 from app.web.chat import page_words
 from precompute.cli import main
+from precompute.cook.chat import LinesCooking, LinesWriter
 from precompute.decks.new import CHAT, PROMPTS, TEMPLATES, NewDeck, languages, new_deck
 from precompute.rehearse.talk import replies
 from precompute.review.check import check_folder
@@ -284,6 +287,42 @@ def test_it_answers_and_holds_back(tmp_path: Path, language: str) -> None:
     )
     honest = re.compile("AI|IA|program|software|logiciel|プログラム")
     assert all(honest.search(line.text) for line in pools["who_are_you"])
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_model_is_told_what_the_gate_will_refuse(tmp_path: Path, language: str) -> None:
+    """The prompt for lines has the endings and words of the voice, of the deck and of the intent,
+    whatever its author wrote; when they change, cooked lines are stale."""
+    deck = made(tmp_path / "decks", CHAT, language)
+    query = deck.line_query(deck.characters[0].id, "hello", PLAIN, ANY)
+    before = LinesCooking(deck).subject_fingerprint(query)
+    folder = tmp_path / "decks" / "mine"
+    (character,) = orjson.loads((folder / "characters.json").read_bytes())
+    voice = {"allowed_endings": ["[.?。]$", "ahoy$"], "forbidden": ["~{2}", r"\bzounds\b"]}
+    write_json(folder / "characters.json", [{**character, "voice": voice}])
+    root = orjson.loads((folder / "intents.json").read_bytes())
+    for intent in root["intents"]:
+        if intent["id"] == "hello":
+            intent |= {"must": "hel+o|はろー", "must_not": "good ?bye"}
+    write_json(folder / "intents.json", root)
+    deck = load_folder(folder)
+    assert isinstance(deck, PatternDeck)
+    prompt = LinesWriter(deck, NamedModel("gemini", "")).prompt([Task(query)])
+    told = f"{prompt.fixed}\n{prompt.asked}"
+    wanted = [*voice["allowed_endings"], *voice["forbidden"], "hel+o|はろー", "good ?bye"]
+    assert [rule for rule in (*wanted, *deck.rules.echo) if rule not in told] == []
+    assert LinesCooking(deck).subject_fingerprint(query) != before
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_persona_names_what_its_voice_forbids(tmp_path: Path, language: str) -> None:
+    """A small model at the event knows the persona alone: it names each sign and word."""
+    character = made(tmp_path / "decks", CHAT, language).characters[0]
+    rules = " ".join(rule.pattern for rule in character.voice.forbidden)
+    words = re.findall(r"(?<=[|:])[a-z]+(?=[|)])|(?<=\|)w(?=\$)", rules)
+    signs = re.findall(r"[*#~♪♡]", re.sub(r"\.\*", "", rules))
+    assert len(words) + len(signs) >= 3
+    assert [one for one in (*words, *signs) if one not in character.persona] == []
 
 
 # What a model may answer in the wrong language.
