@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from app.entry import run
+from app.launch import run
 
 if __name__ == "__main__":
     # What is imported and loaded stays: looking for garbage in it takes a tenth of the start.

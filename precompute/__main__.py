@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from app.entry import run
+from app.launch import run
 
 
 def main() -> int:

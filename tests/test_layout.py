@@ -25,7 +25,7 @@ ARROWS = {
     "app.web": {"app.web", "app.kinds", "app.providers", "app.ledger", "app.store", "app.settings"},
     "app.edge": {"app.edge", "app.web", "app.kinds", "app.ledger", "app.store", "app.settings"},
     "precompute": {
-        "precompute", "app.entry", "app.kinds", "app.providers", "app.ledger", "app.store", "app.settings",
+        "precompute", "app.launch", "app.kinds", "app.providers", "app.ledger", "app.store", "app.settings",
     },
 }  # fmt: skip
 # What each room may import besides the standard library; a provider imports its own client.

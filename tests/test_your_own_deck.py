@@ -107,7 +107,7 @@ def test_every_member_and_rule_has_its_meaning() -> None:
     """In both languages."""
     assert list(RULE_MEANINGS) == list(deck_tables.RULES_JA)
     assert set(RULE_MEANINGS) == set(Rules._fields)
-    assert set(chat.RULE_MEANINGS) == set(chat.PatternRules._fields)
+    assert set(chat.RULE_MEANINGS) == set(chat.LineRules._fields)
     for ours, japanese in deck_tables.MEANINGS.values():
         assert list(ours) == list(japanese)
 

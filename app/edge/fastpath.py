@@ -71,7 +71,7 @@ class FastPath:
         self._plays: dict[str, tuple[ServedCards, GameBodies | None]] = {
             f"/api/decks/{deck}/answer": (served, None) for deck, served in service.cards.items()
         }
-        # There is none if the server has decks of patterns only.
+        # There is none if the server has decks of characters only.
         if game := service.cards.get(service.settings.deck):
             self._plays[_GAME] = (game, GameBodies(game.deck))
         # If a token is needed, Flask asks for it.

@@ -22,7 +22,7 @@ from app.kinds.cards.pages import bare_page, choice_of, common_words, page_of
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
@@ -119,7 +119,7 @@ def _page_of(deck: Deck | None, language: str) -> dict[str, Any]:
     return page
 
 
-def _choice_of(deck: Deck | PatternDeck) -> dict[str, Any]:
+def _choice_of(deck: Deck | CharacterDeck) -> dict[str, Any]:
     return choice_of(deck) if isinstance(deck, Deck) else chat_choice(deck)
 
 

@@ -21,7 +21,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import RequestError, TsukuriokiError
 from app.kinds.cards.pages import bare_page, common_words
 from app.kinds.chat.care import Step
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.service import MAX_ID, MAX_MESSAGE, MAX_MESSAGES, Event, ServedChat
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
@@ -109,7 +109,7 @@ def page() -> Response:
     return response
 
 
-def choice_of(deck: PatternDeck) -> dict[str, Any]:
+def choice_of(deck: CharacterDeck) -> dict[str, Any]:
     """What the start page is told of a deck on which visitors choose one of several, as JSON."""
     lang = LANGUAGES[deck.language]
     names = lang.comma.join(character.name for character in deck.characters)

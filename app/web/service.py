@@ -23,7 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import DeckError, RequestError, SettingError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.service import ServedCards
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import kind_of, load_all, prepare_all
 from app.kinds.kind import Server, Serving
@@ -160,7 +160,7 @@ class Service:
 
     def _line_bot(self, clock: Callable[[], float]) -> LineBot:
         if not self.chats:
-            fault = "there is no deck of patterns, which TSUKURIOKI_LINE_SECRET needs"
+            fault = "there is no deck of characters, which TSUKURIOKI_LINE_SECRET needs"
             raise DeckError(str(self.settings.decks), "", fault)
         return LineBot(
             self.settings,
@@ -199,13 +199,13 @@ class Service:
         return tuple(dict.fromkeys(self.settings.decks_shown)) or (self.settings.deck,)
 
     @property
-    def shown_decks(self) -> list[Deck | PatternDeck]:
+    def shown_decks(self) -> list[Deck | CharacterDeck]:
         """The same decks, without those that are not there."""
         found = (self.cards.get(one) or self.chats.get(one) for one in self.shown)
         return [served.deck for served in found if served]
 
     @property
-    def shown_chats(self) -> list[PatternDeck]:
+    def shown_chats(self) -> list[CharacterDeck]:
         """The decks of characters to which the chat's page leads: all, unless the settings name some."""
         named = self.settings.decks_shown
         return [one.deck for name, one in self.chats.items() if not named or name in named]
@@ -241,7 +241,7 @@ class Service:
     def served(self, deck: str) -> ServedCards:
         """A deck of cards by its id. Raises RequestError (404)."""
         if deck in self.chats:
-            detail = f"{deck!r} is a deck of patterns: it answers at POST /api/chat"
+            detail = f"{deck!r} is a deck of characters: it answers at POST /api/chat"
             raise RequestError(404, "Not a deck of cards", detail)
         if deck not in self.cards:
             known = ", ".join(sorted(self.cards))
@@ -251,16 +251,16 @@ class Service:
         return self.cards[deck]
 
     def chat(self, deck: str | None) -> ServedChat:
-        """A deck of patterns by id, the default one if it is None. Raises RequestError (404)."""
+        """A deck of characters by id, the default one if it is None. Raises RequestError (404)."""
         if not self.chats:
-            raise RequestError(404, "No chat", "there is no deck of patterns here")
+            raise RequestError(404, "No chat", "there is no deck of characters here")
         shown = [one for one in self.shown if one in self.chats]
         usual = "chat" if "chat" in self.chats else next(iter(self.chats))
         usual = shown[0] if shown else usual
         wanted = deck or self.settings.chat_deck or usual
         if wanted not in self.chats:
             known = ", ".join(self.chats)
-            detail = f"there is no deck of patterns {wanted[:60]!r}; there is {known}"
+            detail = f"there is no deck of characters {wanted[:60]!r}; there is {known}"
             raise RequestError(404, "Unknown deck", detail)
         return self.chats[wanted]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from precompute.commands.common import deck_of, read_settings
 from precompute.rehearse.talk import replies
 
@@ -22,7 +22,7 @@ def talk(deck_name: str | None, character: str | None, with_why: bool, seed: str
     """Talk with a character here; Ctrl-D ends. Nothing is kept, no model and no network is used."""
     settings = read_settings()
     unfit = "has no characters to talk with; --deck names a chat deck"
-    deck = deck_of(PatternDeck, settings, deck_name or settings.chat_deck or "chat", unfit)
+    deck = deck_of(CharacterDeck, settings, deck_name or settings.chat_deck or "chat", unfit)
     for reply in replies(settings, deck, character, seed, _lines()):
         click.echo(reply.text)
         if with_why:

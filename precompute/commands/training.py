@@ -22,7 +22,7 @@ from precompute.cook.options import BuildOptions
 from precompute.export.checker import check_file
 from precompute.export.command import ExportModels, ExportOptions
 from precompute.export.command import export as write_export
-from precompute.export.forms import FORMS
+from precompute.export.formats import FORMS
 
 # Faults of a data set that are listed.
 MOST_FINDINGS = 20

@@ -37,8 +37,8 @@ from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
 from precompute.cook.report import one_in
+from precompute.learn.answers import written_entries
 from precompute.learn.waiting import is_waiting
-from precompute.learn.written import written_entries
 from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
 

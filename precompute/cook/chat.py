@@ -1,4 +1,4 @@
-"""Cooking decks of patterns: further lines, by a model.
+"""Cooking decks of characters: further lines, by a model.
 
 Lines are cooked for patterns (character, intent, mood, time of day). They must pass the gate, and
 must not be like another line of the character.
@@ -16,7 +16,7 @@ import xxhash
 
 from app.errors import PlanError
 from app.kinds.chat.characters import Character
-from app.kinds.chat.deck import PatternDeck, PatternRules
+from app.kinds.chat.deck import CharacterDeck, LineRules
 from app.kinds.chat.gate import TEXT, ChatGate, likeness
 from app.kinds.chat.lines import ANY, PLAIN
 from app.kinds.refusal import Refusal
@@ -50,7 +50,7 @@ intent it is asked for, fit the time of day and the mood, and be unlike the exam
 only: {{"lines": [{{"id": 1, "text": "..."}}]}}."""
 
 
-def plan_lines(deck: PatternDeck) -> Iterator[Job]:
+def plan_lines(deck: CharacterDeck) -> Iterator[Job]:
     """Jobs by how often their lines are used: any time and mood, then by time, by mood, by both."""
     shades = [(PLAIN, ANY)]
     shades += [(PLAIN, time.id) for time in deck.times]
@@ -65,7 +65,7 @@ def plan_lines(deck: PatternDeck) -> Iterator[Job]:
 
 
 def _learn(options: BuildOptions, context: BuildContext) -> int:
-    assert isinstance(context.deck, PatternDeck)
+    assert isinstance(context.deck, CharacterDeck)
     return build_learned(options, context, context.deck)
 
 
@@ -76,12 +76,12 @@ BUILDS: Mapping[str, Build] = {
 }
 
 
-def cooking(deck: PatternDeck) -> Cooking:
+def cooking(deck: CharacterDeck) -> Cooking:
     return LinesCooking(deck)
 
 
 class LinesCooking:
-    """How a deck of patterns is cooked; see `Cooking` for the members."""
+    """How a deck of characters is cooked; see `Cooking` for the members."""
 
     whole_only = True
     in_the_box = False
@@ -91,7 +91,7 @@ class LinesCooking:
     subject = "the character"
     voted_on = False
 
-    def __init__(self, deck: PatternDeck) -> None:
+    def __init__(self, deck: CharacterDeck) -> None:
         self.deck = deck
         self._gate = ChatGate(deck)
 
@@ -162,7 +162,7 @@ class LinesWriter(NumberedWriter):
 
     kind = "lines"
 
-    def __init__(self, deck: PatternDeck, model: Model) -> None:
+    def __init__(self, deck: CharacterDeck, model: Model) -> None:
         super().__init__(model, _PROMPT, "lines")
         self._deck = deck
 
@@ -216,7 +216,7 @@ def _told(character: Character) -> str:
     return "\n".join(filter(None, (character.persona, character.voice.told)))
 
 
-def _forbidden(rules: PatternRules) -> Iterator[str]:
+def _forbidden(rules: LineRules) -> Iterator[str]:
     """What no character of a deck may say, as a model is told it."""
     if rules.echo:
         yield f"No line may contain: {', '.join(rules.echo)}"
@@ -227,7 +227,7 @@ def _forbidden(rules: PatternRules) -> Iterator[str]:
 class LinesJudge:
     """Refuses what the gate refuses, and lines that are like others of the same intent."""
 
-    def __init__(self, deck: PatternDeck, gate: ChatGate) -> None:
+    def __init__(self, deck: CharacterDeck, gate: ChatGate) -> None:
         self._gate = gate
         self._copy = deck.rules.copy
         # Accepted lines by character and intent, then by task.

@@ -13,8 +13,8 @@ import orjson
 from app.errors import StoreWriteError
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Author, Draft, Drafts, Task
+from app.providers.model_json import cleaned_text
 from app.providers.prices import Price
-from app.providers.reply import cleaned_text
 from app.store.entry import Bill, Entry, Usage
 from app.store.index_writer import IndexWriter
 from app.store.key import Query

@@ -9,7 +9,7 @@ import xxhash
 
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
-from app.providers.reply import answers_in
+from app.providers.model_json import answers_in
 
 
 class NumberedWriter:

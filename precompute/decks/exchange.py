@@ -21,7 +21,7 @@ from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE
 from app.kinds.reading import text_of
 from precompute.decks import cards_table as tables
-from precompute.decks.kept import is_kept, keep
+from precompute.decks.replaced import is_kept, keep
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.review.cards import check
 

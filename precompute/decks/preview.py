@@ -32,8 +32,8 @@ from app.kinds.decks import KINDS, load_folder
 from app.kinds.kind import AnyDeck
 from app.settings import Settings
 from app.store.log import log_path
-from precompute.decks.kept import is_kept
 from precompute.decks.new import CHAT, PROMPTS
+from precompute.decks.replaced import is_kept
 from precompute.prompts.sessions import server
 from precompute.review.check import Finding, check_folder
 from precompute.review.kinds import review_of

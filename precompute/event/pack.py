@@ -14,7 +14,7 @@ from app.kinds.decks import deck_folders, load_all
 from app.kinds.kind import AnyDeck
 from app.settings import Settings, travelling_settings, write_settings
 from app.store.log import LogWriter, appending, log_path
-from precompute.decks.kept import is_kept
+from precompute.decks.replaced import is_kept
 from precompute.event.manifest import (
     DATA,
     MANIFEST,

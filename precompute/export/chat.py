@@ -17,7 +17,7 @@ from typing import Any
 from app.errors import DeckError
 from app.kinds.chat.by_example import load_by_example
 from app.kinds.chat.characters import Character
-from app.kinds.chat.deck import SAID_FILE, PatternDeck
+from app.kinds.chat.deck import SAID_FILE, CharacterDeck
 from app.kinds.chat.lines import NAME_SLOT, RECALL
 from app.kinds.chat.things import THING
 from app.kinds.chat.turn import persona
@@ -42,7 +42,7 @@ _NEUTRAL = ["neutral"]
 _TIMES = ("time", "weekday", "season")
 
 
-def material(deck: PatternDeck, options: RowOptions) -> ChatMaterial:
+def material(deck: CharacterDeck, options: RowOptions) -> ChatMaterial:
     """The material of a deck. Raises DeckError."""
     return ChatMaterial(deck, options)
 
@@ -50,7 +50,7 @@ def material(deck: PatternDeck, options: RowOptions) -> ChatMaterial:
 class ChatMaterial:
     """The messages to a deck's characters and their answers as conversations."""
 
-    def __init__(self, deck: PatternDeck, options: RowOptions) -> None:
+    def __init__(self, deck: CharacterDeck, options: RowOptions) -> None:
         texts = training_texts(
             deck.folder,
             {"system": dict[str, str], "names": list[str], **dict.fromkeys(_TIMES, dict[str, str])},
@@ -209,7 +209,7 @@ def _follows(pool: str) -> bool:
     return pool.startswith(RECALL) or ("." in pool and not pool.startswith(THING))
 
 
-def _said(deck: PatternDeck) -> dict[str, tuple[str, ...]]:
+def _said(deck: CharacterDeck) -> dict[str, tuple[str, ...]]:
     """Messages by intent. Raises DeckError."""
     if not (deck.folder / SAID_FILE).exists():
         raise DeckError(str(deck.folder), SAID_FILE, "the file is missing; its messages are needed")

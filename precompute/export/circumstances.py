@@ -22,7 +22,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from app.errors import DeckError, PlanError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.expressions import Expression, ExpressionError, compiled
 from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
@@ -61,7 +61,7 @@ class Circumstance(NamedTuple):
         return {CIRCUMSTANCES[self.kind]: named, "augmented": "template"}
 
 
-def circumstances(deck: PatternDeck) -> list[Circumstance]:
+def circumstances(deck: CharacterDeck) -> list[Circumstance]:
     """The circumstances of a deck's `training.json`. Raises DeckError."""
     lists = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
     found = []
@@ -72,7 +72,7 @@ def circumstances(deck: PatternDeck) -> list[Circumstance]:
     return found
 
 
-def _circumstance(deck: PatternDeck, kind: str, name: str, raw: Any) -> Circumstance:
+def _circumstance(deck: CharacterDeck, kind: str, name: str, raw: Any) -> Circumstance:
     raw = {"text": raw} if isinstance(raw, str) else raw
     place = f"{kind}: {name}"
     if not isinstance(raw, dict) or not isinstance(raw.get("text"), str):
@@ -94,7 +94,7 @@ def _circumstance(deck: PatternDeck, kind: str, name: str, raw: Any) -> Circumst
     return Circumstance(kind, name, raw["text"], tuple(pools), expression, str(raw.get(IT, "")))
 
 
-def _fault(deck: PatternDeck, fault: str) -> DeckError:
+def _fault(deck: CharacterDeck, fault: str) -> DeckError:
     return DeckError(str(deck.folder), TRAINING_FILE, f"scenarios: {fault}")
 
 
@@ -107,7 +107,7 @@ def augmented(
     row's group (`side_of`); where no line fits, no row is made. Of the circumstances that fit, those
     that came least often are taken. Raises PlanError for a deck without characters, DeckError.
     """
-    if not isinstance(deck, PatternDeck):
+    if not isinstance(deck, CharacterDeck):
         raise PlanError(f"--augment: deck {deck.id!r} has no characters")
     rng = Random(seed)
     answers = _Answers(deck, rows, side_of)
@@ -130,7 +130,7 @@ class _Answers:
     """The lines of a deck's characters that carry a circumstance."""
 
     def __init__(
-        self, deck: PatternDeck, rows: Sequence[Row], side_of: Callable[[str], str]
+        self, deck: CharacterDeck, rows: Sequence[Row], side_of: Callable[[str], str]
     ) -> None:
         self._deck, self._side_of = deck, side_of
         self.known = [one for one in circumstances(deck) if one.pools or one.says]

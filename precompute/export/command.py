@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import PlanError, StoreWriteError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck, AnyGate
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
 from precompute.export.anonymise import Anonymiser
 from precompute.export.circumstances import augmented
-from precompute.export.forms import FORMS, Files, Format, dataset_info
+from precompute.export.formats import FORMS, Files, Format, dataset_info
 from precompute.export.material import (
     RESTRICTED,
     RowOptions,
@@ -130,7 +130,7 @@ def _written(
 
 
 def _names(deck: AnyDeck) -> set[str]:
-    characters = deck.characters if isinstance(deck, PatternDeck) else ()
+    characters = deck.characters if isinstance(deck, CharacterDeck) else ()
     return {name for character in characters for name in character.names}
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.characters import Character
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.message import spelling
@@ -60,7 +60,7 @@ class Sides:
     in the topic's group, so that it is held out together with the lines that it gets.
     """
 
-    def __init__(self, deck: PatternDeck, options: RowOptions) -> None:
+    def __init__(self, deck: CharacterDeck, options: RowOptions) -> None:
         self._called = [character.called for character in deck.characters]
         self._share, self._seed = options.validation, options.seed
         self._spellings: dict[str, str] = {}
@@ -104,7 +104,7 @@ class UserTexts:
     """
 
     def __init__(
-        self, deck: PatternDeck, character: Character, talk: Talk, texts: Mapping[str, Any]
+        self, deck: CharacterDeck, character: Character, talk: Talk, texts: Mapping[str, Any]
     ) -> None:
         self._deck, self._character, self._hearing = deck, character, talk.hearing
         self._texts: Mapping[str, Sequence[str]] = texts
@@ -158,7 +158,7 @@ class Exchanges:
 
     def __init__(
         self,
-        deck: PatternDeck,
+        deck: CharacterDeck,
         character: Character,
         said: Mapping[str, Sequence[str]],
         moods: Mapping[str, str],

@@ -18,9 +18,9 @@ from app.errors import PlanError, StoreWriteError, UnfinishedError
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
+from app.providers.model_json import cleaned_text
 from app.providers.prices import Price
 from app.providers.relay import Abort, Ask, Finish
-from app.providers.reply import cleaned_text
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Usage
 from app.store.key import Query

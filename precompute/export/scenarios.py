@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from app.errors import DeckError, PlanError
 from app.kinds.chat.characters import Character
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.turn import persona
 from app.kinds.kind import AnyDeck
 from app.providers import Prompt
-from app.providers.reply import UnreadableError, read_object
+from app.providers.model_json import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.export.circumstances import CIRCUMSTANCES, circumstances
 from precompute.export.material import TRAINING_FILE, fill, licence_of, training_texts
@@ -76,7 +76,7 @@ def write_scenarios(
     left_out: Counter[str],
 ) -> Iterator[Row]:
     """Rows of conversations that a model writes. Raises OperatorError; replies are kept in `path`."""
-    if not isinstance(deck, PatternDeck):
+    if not isinstance(deck, CharacterDeck):
         raise PlanError(f"--scenarios: deck {deck.id!r} has no characters")
     texts = _scenario_texts(deck)
     scenarios = list(_drawn(deck, texts, options))
@@ -99,7 +99,7 @@ def write_scenarios(
         )
 
 
-def _scenario_texts(deck: PatternDeck) -> Mapping[str, Any]:
+def _scenario_texts(deck: CharacterDeck) -> Mapping[str, Any]:
     found: Mapping[str, Any] = training_texts(deck.folder, {"scenarios": dict})["scenarios"]
     situations = found.get("situations")
     if not isinstance(situations, dict) or not situations:
@@ -112,7 +112,7 @@ def _scenario_texts(deck: PatternDeck) -> Mapping[str, Any]:
 
 
 def _drawn(
-    deck: PatternDeck, texts: Mapping[str, Any], options: ScenarioOptions
+    deck: CharacterDeck, texts: Mapping[str, Any], options: ScenarioOptions
 ) -> Iterator[Scenario]:
     """Scenarios in which every emotion, relationship and situation comes about equally often."""
     rng = Random(options.seed)
@@ -164,7 +164,7 @@ def _turns(reply: str) -> list[ConversationMessage]:
 
 
 def _refused(
-    deck: PatternDeck, gate: ChatGate, character: Character, turns: Sequence[ConversationMessage]
+    deck: CharacterDeck, gate: ChatGate, character: Character, turns: Sequence[ConversationMessage]
 ) -> str:
     """The check that refuses one of her lines; empty if none does."""
     for said, answer in zip(turns[::2], turns[1::2], strict=True):
@@ -176,7 +176,7 @@ def _refused(
 
 
 def _row(
-    deck: PatternDeck,
+    deck: CharacterDeck,
     scenario: Scenario,
     turns: Sequence[ConversationMessage],
     number: int,

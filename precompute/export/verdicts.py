@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.providers import Prompt
-from app.providers.reply import UnreadableError, read_object
+from app.providers.model_json import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import Report
 from precompute.export.material import fill

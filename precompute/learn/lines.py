@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.ledger.misses import read_ledger
 from app.store.entry import Entry
@@ -20,7 +20,7 @@ from precompute.learn.waiting import ASKED, is_waiting
 FINGERPRINT = "learned"
 
 
-def learned_entries(deck: PatternDeck, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
+def learned_entries(deck: CharacterDeck, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """The newest answer to each message of a ledger, the most frequent messages first."""
     newest: dict[str, Entry] = {}
     times: Counter[str] = Counter()
@@ -31,7 +31,7 @@ def learned_entries(deck: PatternDeck, lines: Iterable[Mapping[str, Any]]) -> li
     return sorted(newest.values(), key=lambda entry: -times[entry.key])
 
 
-def _entry(deck: PatternDeck, line: Mapping[str, Any]) -> Entry | None:
+def _entry(deck: CharacterDeck, line: Mapping[str, Any]) -> Entry | None:
     """Parse a line of the ledger with the present deck; None if it has no candidate."""
     try:
         answer = line["candidate"]
@@ -65,7 +65,7 @@ def passing(
             refused[refusal.check] += 1
 
 
-def build_learned(options: BuildOptions, context: BuildContext, deck: PatternDeck) -> int:
+def build_learned(options: BuildOptions, context: BuildContext, deck: CharacterDeck) -> int:
     """Store learned answers and print a report."""
     settings, err = context.settings, context.err
     learned = learned_entries(deck, read_ledger(settings.ledger, deck.id))[: options.wanted]

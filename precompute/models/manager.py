@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.errors import PlanError, ProviderStopError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.kind import AnyDeck
 from app.providers.guards import MIB
 from precompute.cook.report import table
@@ -196,7 +196,7 @@ class Manager:
 
 def system_of(deck: AnyDeck, character: str | None) -> str:
     """A character's persona. Raises PlanError, and RequestError for an unknown one."""
-    if not isinstance(deck, PatternDeck):
+    if not isinstance(deck, CharacterDeck):
         raise PlanError(f"{deck.id!r} has no characters; name a chat deck with --deck")
     known = {one.id: one for one in deck.characters}
     if character is not None and character not in known:

@@ -20,7 +20,7 @@ from precompute.cook.progress import Show
 from precompute.cook.report import Report, counts, table
 from precompute.cook.runner import Budget, Runner
 from precompute.pieces.intake import PieceIntake
-from precompute.pieces.kept import PieceStore, take
+from precompute.pieces.store import PieceStore, take
 from precompute.pieces.writer import CARDS_PER_REQUEST, PieceWriter, card_jobs, card_of
 
 

@@ -13,12 +13,12 @@ from app.kinds.cards.deck import Card
 from app.kinds.cards.gate import Gate
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Task
+from app.providers.model_json import cleaned_text
 from app.providers.prices import Price
-from app.providers.reply import cleaned_text
 from app.store.entry import Bill, Usage
 from app.store.log import LogWriter
 from precompute.cook.report import Report
-from precompute.pieces.kept import TITLE, Kind, PieceStore
+from precompute.pieces.store import TITLE, Kind, PieceStore
 from precompute.pieces.writer import card_of, phrase_names
 
 

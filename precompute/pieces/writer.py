@@ -23,7 +23,7 @@ from app.kinds.cards.prompts import (
 from app.kinds.cards.writer import named_tasks
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Model, Prompt
-from app.providers.reply import answers_in
+from app.providers.model_json import answers_in
 from app.providers.tokens import estimate_tokens
 from app.store.key import Query
 from precompute.cook.cost import Estimate

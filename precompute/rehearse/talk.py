@@ -12,7 +12,7 @@ from dataclasses import replace
 from random import Random
 
 from app.errors import PlanError, RequestError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.service import ServedChat
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.kind import Serving
@@ -26,7 +26,7 @@ _WITHOUT_MODEL = ("learned", "rules", "fallback")
 
 def replies(
     settings: Settings,
-    deck: PatternDeck,
+    deck: CharacterDeck,
     character: str | None,
     conversation: str,
     said: Iterable[str],

@@ -1,4 +1,4 @@
-"""Figures and checks of decks of patterns."""
+"""Figures and checks of decks of characters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.kinds.chat.care import CARE_FILE, STALE_DAYS, Step
 from app.kinds.chat.care import POOLS as CARE_POOLS
 from app.kinds.chat.characters import Character
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE
-from app.kinds.chat.deck import SAID_FILE, PatternDeck
+from app.kinds.chat.deck import SAID_FILE, CharacterDeck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.nouns import BEFORE
@@ -45,7 +45,7 @@ VOICE = "voice"
 
 
 def stats(
-    settings: Settings, deck: PatternDeck, today: str, most: int, note: Callable[[str], None]
+    settings: Settings, deck: CharacterDeck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """The figures of a deck, over all runs of the server, without misses."""
     rows = list(Tally(State(settings.ledger, time.time), deck.id).rows())
@@ -89,7 +89,7 @@ def _compared(layer: dict[str, Any]) -> str:
     return f"{'+'.join(layer['tiers'])} {seen} (foreseen {layer['foreseen']:.0%})"
 
 
-def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
+def check_care(deck: CharacterDeck, today: datetime.date) -> Iterator[Finding]:
     """Missing numbers to call in danger, or numbers that were checked more than a year ago."""
     where = f"{deck.id}: {CARE_FILE}"
     if deck.care is None:
@@ -107,7 +107,7 @@ def check_care(deck: PatternDeck, today: datetime.date) -> Iterator[Finding]:
             yield Finding(f"{where}: {country.id}", fault, error=False)
 
 
-def check_pools(deck: PatternDeck, character: Character) -> Iterator[Finding]:
+def check_pools(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
     """Pools with too few lines, or without one that fits always."""
     for pool, lines in deck.lines[character.id].items():
         where = f"{deck.id}: {character.id} {pool}"
@@ -126,7 +126,7 @@ def check_pools(deck: PatternDeck, character: Character) -> Iterator[Finding]:
             yield Finding(where, fault, error=False)
 
 
-def check_talk(deck: PatternDeck, character: Character) -> Iterator[Finding]:
+def check_talk(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
     """What is missing of a character's conversations, and topics that lead back and forth."""
     talk, pools = deck.talks.get(character.id), deck.lines[character.id]
     if talk is None:
@@ -152,7 +152,7 @@ def _leads_to(pools: Mapping[str, tuple[Line, ...]], topic: Topic) -> set[str]:
     return {line.asks for answer in answers for line in pools[topic.pool(answer)]} - {""}
 
 
-def check(deck: PatternDeck) -> Iterator[Finding]:
+def check(deck: CharacterDeck) -> Iterator[Finding]:
     """Lines that break the rules, messages that are not recognised, old telephone numbers."""
     yield from check_care(deck, datetime.datetime.now().astimezone().date())
     gate = ChatGate(deck)
@@ -177,7 +177,7 @@ def check(deck: PatternDeck) -> Iterator[Finding]:
             yield Finding(f"{deck.id}: intent {name}", fault, error=False)
 
 
-def check_examples(deck: PatternDeck) -> Iterator[Finding]:
+def check_examples(deck: CharacterDeck) -> Iterator[Finding]:
     """Intents by example that nothing reads as they are, and those that are taken for danger."""
     where = f"{deck.id}: {INTENTS_FOLDER}"
     intents = load_by_example(deck.folder, [time.id for time in deck.times]).values()
@@ -198,7 +198,7 @@ def check_examples(deck: PatternDeck) -> Iterator[Finding]:
                 yield Finding(f"{where} {intent.id}", f"is taken for danger: {text}", error=False)
 
 
-def _check_said(deck: PatternDeck) -> Iterator[Finding]:
+def _check_said(deck: CharacterDeck) -> Iterator[Finding]:
     """Messages for an intent that the deck does not have."""
     known = [intent.id for intent in deck.intents]
     path = deck.folder / SAID_FILE
@@ -208,7 +208,7 @@ def _check_said(deck: PatternDeck) -> Iterator[Finding]:
             yield Finding(where, f"there is no intent {name!r}{nearest(name, known)}", error=False)
 
 
-def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
+def measure(deck: CharacterDeck) -> dict[str, tuple[float, float, list[str]]]:
     """Precision, recall and the wrongly recognised messages of `said.json`, by intent.
 
     An intent by example in its place is narrower, not wrong.
@@ -234,7 +234,7 @@ def measure(deck: PatternDeck) -> dict[str, tuple[float, float, list[str]]]:
     return found
 
 
-def summary(settings: Settings, deck: PatternDeck, today: str) -> Iterator[str]:
+def summary(settings: Settings, deck: CharacterDeck, today: str) -> Iterator[str]:
     """One line with the sizes of a deck."""
     space = chat_figures.space(deck)
     text = (
@@ -248,7 +248,7 @@ def summary(settings: Settings, deck: PatternDeck, today: str) -> Iterator[str]:
     yield text
 
 
-def shown(deck: PatternDeck, entry: Entry) -> Shown:
+def shown(deck: CharacterDeck, entry: Entry) -> Shown:
     """The character, and the message or the pattern (intent, mood, time of day); the line."""
     picks = dict(entry.query.picks)
     character = deck.character_by_id[picks.pop("character")].name
@@ -261,7 +261,7 @@ def shown(deck: PatternDeck, entry: Entry) -> Shown:
     return Shown(asked, texts, len(texts.get(TEXT, "")))
 
 
-def choices(deck: PatternDeck) -> Mapping[str, Sequence[str]]:
+def choices(deck: CharacterDeck) -> Mapping[str, Sequence[str]]:
     """None: a line may be anything."""
     return {}
 

@@ -9,12 +9,12 @@ from itertools import islice
 import pytest
 
 from app.kinds.cards.gate import Gate
-from app.kinds.chat.deck import load_pattern_deck
+from app.kinds.chat.deck import load_character_deck
 from app.kinds.chat.gate import TEXT, ChatGate
 from tests.kit import DATA, poem_deck
 
 POEM = Gate.of(poem_deck())
-CHAT = ChatGate(load_pattern_deck(DATA / "decks" / "chat"))
+CHAT = ChatGate(load_character_deck(DATA / "decks" / "chat"))
 INVISIBLE = ("\ufffd", "\0", "\u200f", "\u202e", "\u2066", "\u2069", "\u061c", "\ud800", "\x1b")
 
 

@@ -18,7 +18,7 @@ from app.kinds.prompts.request import Message, PromptRequest, Text, ToolCall
 from app.kinds.prompts.template import spelled
 from app.normal_form import nfc, nfkc
 from app.providers.faults import plain
-from app.providers.reply import UnreadableError, read_answers
+from app.providers.model_json import UnreadableError, read_answers
 from app.providers.secret import Secret
 
 LENGTH = 1 << 17

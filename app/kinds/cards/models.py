@@ -19,8 +19,8 @@ from app.kinds.cards.writer import SmallWriter, WholeWriter, read_keywords, read
 from app.kinds.engine import Engine, Written, hidden
 from app.kinds.tasks import Task
 from app.providers import Completion, NamedModel, Prompt
+from app.providers.model_json import UnreadableError
 from app.providers.relay import Ask
-from app.providers.reply import UnreadableError
 from app.store.answer import Answer, made_body
 from app.store.key import Query
 

@@ -29,7 +29,7 @@ from app.kinds.cards.prompts import (
 from app.kinds.language import declined
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
-from app.providers.reply import UnreadableError, answers_in, read_object
+from app.providers.model_json import UnreadableError, answers_in, read_object
 from app.store.entry import Usage
 
 TITLE_CANDIDATES = 20

@@ -1,1 +1,1 @@
-"""Decks of patterns: recognising intents in messages, characters' lines, their gate, chats."""
+"""Decks of characters: recognising intents in messages, characters' lines, their gate, chats."""

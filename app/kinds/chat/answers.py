@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, any_of, literal
-from app.kinds.chat.files import MEMORY, PatternReader
+from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.message import normalise
 from app.kinds.chat.nouns import SHORT, Nouns
 from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
@@ -62,7 +62,7 @@ class Answers:
     """Reads messages, as `Hearing.text` gives them, as answers; `question` finds questions."""
 
     def __init__(
-        self, reader: PatternReader, root: Any, question: Expression | None, nouns: Nouns
+        self, reader: ExpressionReader, root: Any, question: Expression | None, nouns: Nouns
     ) -> None:
         raw = root.get("answers", {})
         reader.known(raw, _MEMBERS, "answers")
@@ -172,7 +172,7 @@ class Answers:
         return bool(found and found.search(text))
 
 
-def _expectations(reader: PatternReader, raw: Mapping[str, Any]) -> dict[str, Expectation]:
+def _expectations(reader: ExpressionReader, raw: Mapping[str, Any]) -> dict[str, Expectation]:
     expected = {}
     for name, value in raw.items():
         place = f"expects {name}"

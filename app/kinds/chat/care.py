@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import normalise
 
 CARE_FILE = "care.json"
@@ -264,7 +264,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
     """Read and check a deck's `care.json`; None if there is none. Raises DeckError."""
     if not (folder / CARE_FILE).exists():
         return None
-    reader = PatternReader(folder, CARE_FILE)
+    reader = ExpressionReader(folder, CARE_FILE)
     root = reader.value
     reader.only(root, "", MEMBERS)
     for needed in (Step.CRISIS, Step.DOUBT):
@@ -287,7 +287,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
     )
 
 
-def _plan(reader: PatternReader, raw: Mapping[str, Any]) -> Plan:
+def _plan(reader: ExpressionReader, raw: Mapping[str, Any]) -> Plan:
     reader.only(raw, "plan", Plan._fields)
     plan = Plan(**raw)
     if not all(isinstance(value, int | float) and 1 <= value <= 255 for value in plan):
@@ -298,7 +298,7 @@ def _plan(reader: PatternReader, raw: Mapping[str, Any]) -> Plan:
 _COUNTRY = ("name", "checked", "emergency", "contacts")
 
 
-def _country(reader: PatternReader, country: str, raw: Any) -> Country:
+def _country(reader: ExpressionReader, country: str, raw: Any) -> Country:
     place = f"countries {country}"
     reader.only(raw, place, _COUNTRY)
     try:
@@ -323,7 +323,7 @@ def _country(reader: PatternReader, country: str, raw: Any) -> Country:
 
 
 def _expressions(
-    reader: PatternReader, raw: Mapping[str, Any]
+    reader: ExpressionReader, raw: Mapping[str, Any]
 ) -> Iterable[tuple[Sign, Expression]]:
     allowed = (Sign.LOW, Sign.CONTEXT, Sign.RELIEF, Sign.DENIAL, Sign.YES)
     for name, value in raw.items():

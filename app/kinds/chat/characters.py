@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, compiled
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import DirectAddress, address, mention
 
 CHARACTERS_FILE = "characters.json"
@@ -65,7 +65,7 @@ class Character(NamedTuple):
 
 def load_characters(folder: Path, calls: tuple[str, ...]) -> tuple[Character, ...]:
     """Read and check a deck's `characters.json`; `calls` are words that call somebody. Raises DeckError."""
-    reader = PatternReader(folder, CHARACTERS_FILE)
+    reader = ExpressionReader(folder, CHARACTERS_FILE)
     found: dict[str, Character] = {}
     for number, raw in enumerate(reader.items(reader.value, ""), 1):
         character = _load_character(reader, raw, f"character {number}", calls)
@@ -78,7 +78,7 @@ def load_characters(folder: Path, calls: tuple[str, ...]) -> tuple[Character, ..
 
 
 def _load_character(
-    reader: PatternReader, raw: Any, place: str, calls: tuple[str, ...]
+    reader: ExpressionReader, raw: Any, place: str, calls: tuple[str, ...]
 ) -> Character:
     reader.only(raw, place, MEMBERS)
     name = reader.member(raw, "name", str, place)

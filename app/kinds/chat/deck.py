@@ -1,4 +1,4 @@
-"""Decks of patterns: characters, the intents of messages to them, and their lines.
+"""Decks of characters: characters, the intents of messages to them, and their lines.
 
 A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
 
@@ -33,7 +33,7 @@ from app.kinds.chat.characters import Character, load_characters
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, TONES_FILE, load_classifier
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.expressions import Expression
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.hearing import load_hearing
 from app.kinds.chat.intents import Intent, load_intents
 from app.kinds.chat.lines import (
@@ -89,7 +89,7 @@ class TimeOfDay(NamedTuple):
         return hour >= self.start or hour < self.end
 
 
-class PatternRules(NamedTuple):
+class LineRules(NamedTuple):
     """The limits of the gate, see `app.kinds.chat.gate`.
 
     `characters` is the least and greatest length of a line; `script` is "ja" or another one.
@@ -142,8 +142,8 @@ class Importance(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PatternDeck:
-    """A deck of patterns, ready for use. Made by `load_pattern_deck`."""
+class CharacterDeck:
+    """A deck of characters, ready for use. Made by `load_character_deck`."""
 
     id: str
     name: str
@@ -155,7 +155,7 @@ class PatternDeck:
     time_words: tuple[tuple[Expression, frozenset[str]], ...]
     moods: Mapping[str, frozenset[str]]
     greetings: Mapping[str, Expression]
-    rules: PatternRules
+    rules: LineRules
     importance: Importance
     context: Expression | None
     vary: str
@@ -251,9 +251,9 @@ class PatternDeck:
                     yield character, intent, line
 
 
-def load_pattern_deck(folder: Path) -> PatternDeck:
-    """Read and check a deck of patterns. Raises DeckError."""
-    reader = PatternReader(folder, DECK_FILE)
+def load_character_deck(folder: Path) -> CharacterDeck:
+    """Read and check a deck of characters. Raises DeckError."""
+    reader = ExpressionReader(folder, DECK_FILE)
     root = reader.value
     reader.only(root, "", MEMBERS)
     deck_id = reader.member(root, "id", str, "")
@@ -274,7 +274,7 @@ def load_pattern_deck(folder: Path) -> PatternDeck:
         for character, own in intent.lines.items():
             lines[character][intent.id] = own
     talks = _load_talks(folder, lines, names, hours, by_example)
-    return PatternDeck(
+    return CharacterDeck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
         language=reader.language(root).id,
@@ -326,7 +326,9 @@ def _load_talks(
     }
 
 
-def _load_moods(reader: PatternReader, root: Any, intents: set[str]) -> dict[str, frozenset[str]]:
+def _load_moods(
+    reader: ExpressionReader, root: Any, intents: set[str]
+) -> dict[str, frozenset[str]]:
     moods = root.get("moods", {})
     return {
         mood: reader.known(reader.strings(value, f"moods {mood}"), intents, f"moods {mood}")
@@ -334,7 +336,7 @@ def _load_moods(reader: PatternReader, root: Any, intents: set[str]) -> dict[str
     }
 
 
-def _load_times(reader: PatternReader, root: Any) -> tuple[TimeOfDay, ...]:
+def _load_times(reader: ExpressionReader, root: Any) -> tuple[TimeOfDay, ...]:
     times = []
     for number, raw in enumerate(reader.items(root.get("times", []), "times"), 1):
         place = f"times {number}"
@@ -346,7 +348,7 @@ def _load_times(reader: PatternReader, root: Any) -> tuple[TimeOfDay, ...]:
 
 
 def _load_time_words(
-    reader: PatternReader, root: Any, times: set[str]
+    reader: ExpressionReader, root: Any, times: set[str]
 ) -> tuple[tuple[Expression, frozenset[str]], ...]:
     words = reader.member(root, "time_words", dict, "") if "time_words" in root else {}
     return tuple(
@@ -358,12 +360,12 @@ def _load_time_words(
     )
 
 
-def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
+def _load_rules(reader: ExpressionReader, root: Any) -> LineRules:
     answer = root.get("answer", {})
-    reader.only(answer, "answer", PatternRules._fields, "rule")
+    reader.only(answer, "answer", LineRules._fields, "rule")
     values: dict[str, Any] = {}
     for name, value in answer.items():
-        default = getattr(PatternRules(), name)
+        default = getattr(LineRules(), name)
         if isinstance(default, float):
             values[name] = float(value)
         elif isinstance(default, str):
@@ -375,13 +377,13 @@ def _load_rules(reader: PatternReader, root: Any) -> PatternRules:
             values[name] = (int(least), int(most))
         else:
             values[name] = reader.strings(value, f"answer {name}")
-    return PatternRules(**values)
+    return LineRules(**values)
 
 
 _IMPORTANCE = ("threshold", "weights", "playful", "feelings", "long")
 
 
-def _load_importance(reader: PatternReader, root: Any, intents: set[str]) -> Importance:
+def _load_importance(reader: ExpressionReader, root: Any, intents: set[str]) -> Importance:
     raw = root.get("importance", {})
     reader.only(raw, "importance", _IMPORTANCE)
     weights = raw.get("weights", {})

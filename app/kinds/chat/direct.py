@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.lines import KIND
 
 EITHER, SUM, REMAINDER, SAY = (f"{KIND}{name}" for name in ("either", "sum", "remainder", "say"))
@@ -49,7 +49,7 @@ class Sum(NamedTuple):
 class Direct:
     """Reads such requests. Every text is one that `Hearing.text` gives."""
 
-    def __init__(self, reader: PatternReader, raw: Mapping[str, Any]) -> None:
+    def __init__(self, reader: ExpressionReader, raw: Mapping[str, Any]) -> None:
         reader.known(raw, _MEMBERS, "direct")
         either, say, sums = (raw.get(name, {}) for name in ("either", "say", "sum"))
         self._either, self._not_either = _found(reader, either, "either")
@@ -156,7 +156,7 @@ def _whole(text: str) -> int:
 
 
 def _found(
-    reader: PatternReader, raw: Mapping[str, Any], place: str
+    reader: ExpressionReader, raw: Mapping[str, Any], place: str
 ) -> tuple[Expression | None, Expression | None]:
     reader.known(raw, ("expressions", "not"), f"direct {place}")
     found = reader.any_of(raw.get("expressions", []), f"direct {place}")

@@ -7,12 +7,12 @@ what it says. The words are data of the deck (`backchannel` and `polite` of its 
 
 from __future__ import annotations
 
-from app.kinds.chat.deck import PatternRules
+from app.kinds.chat.deck import LineRules
 from app.kinds.chat.gate import parts
 from app.kinds.chat.message import normalise
 
 
-def says_nothing(text: str, said: str, rules: PatternRules) -> str:
+def says_nothing(text: str, said: str, rules: LineRules) -> str:
     """Why a reply to `said` says nothing: backchannel, politeness or repeats; empty if it does not."""
     words = sorted((*rules.backchannel, *rules.polite), key=len, reverse=True)
     known = normalise(said) if rules.script == "ja" else parts(said)

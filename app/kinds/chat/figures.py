@@ -1,4 +1,4 @@
-"""Figures of a deck of patterns, the same in `/stats` and in `precompute stats`.
+"""Figures of a deck of characters, the same in `/stats` and in `precompute stats`.
 
 What answers would have cost with the strong model is an estimate: from the characters that it would
 have read and written, a number of tokens for each, and the price of the day.
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.lines import FALLBACK
 from app.ledger.tally import DaySum
 from app.providers import CloudModels, ModelName
@@ -33,7 +33,7 @@ def price_table(settings: Settings) -> PriceTable:
     return table._replace(free=table.free | {"openai"}) if url and is_local(url) else table
 
 
-def space(deck: PatternDeck) -> dict[str, Any]:
+def space(deck: CharacterDeck) -> dict[str, Any]:
     """The sizes of a deck."""
     # Counted without a look at each line: that would copy most of what the workers share.
     pools = [deck.lines[character.id] for character in deck.characters]
@@ -46,7 +46,7 @@ def space(deck: PatternDeck) -> dict[str, Any]:
     }
 
 
-def layers(deck: PatternDeck, rows: Sequence[DaySum]) -> dict[str, Any]:
+def layers(deck: CharacterDeck, rows: Sequence[DaySum]) -> dict[str, Any]:
     """The shares of the tiers as counted, and, for each plan in the deck, as planned."""
     answers: Counter[str] = Counter()
     for row in rows:
@@ -79,7 +79,7 @@ def _compared(plan: Mapping[str, Any], answers: Counter[str], total: int) -> dic
 
 
 def cost(
-    deck: PatternDeck, rows: Sequence[DaySum], prices: PriceTable, cloud: CloudModels, today: str
+    deck: CharacterDeck, rows: Sequence[DaySum], prices: PriceTable, cloud: CloudModels, today: str
 ) -> dict[str, Any]:
     """USD spent, and what the strong model alone would have cost; both also for 30 days.
 
@@ -106,7 +106,7 @@ def cost(
 
 
 def _baseline(
-    deck: PatternDeck, rows: Iterable[DaySum], prices: PriceTable, strong: ModelName
+    deck: CharacterDeck, rows: Iterable[DaySum], prices: PriceTable, strong: ModelName
 ) -> float | None:
     each = TOKENS_A_CHARACTER.get(deck.language, TOKENS_A_LETTER)
     total = 0.0

@@ -15,8 +15,8 @@ from app.kinds.reading import Reader
 MEMORY = 1 << 18
 
 
-class PatternReader(Reader):
-    """Reads one file of a deck of patterns. All methods raise DeckError."""
+class ExpressionReader(Reader):
+    """Reads one file of a deck of characters. All methods raise DeckError."""
 
     def known(self, values: Iterable[str], known: Iterable[str], place: str) -> frozenset[str]:
         """Names that must be among the known ones."""

@@ -1,4 +1,4 @@
-"""The gate of a deck of patterns: the rules for lines that nobody has vetted.
+"""The gate of a deck of characters: the rules for lines that nobody has vetted.
 
 The same rules judge cooked lines, replies of models, and cloud answers before they are learned. A
 line is refused, and counted in `/stats` under this name, for:
@@ -30,13 +30,13 @@ from typing import Any
 
 from app.kinds.cards.gate import UNPRINTABLE, foreign_han
 from app.kinds.chat.characters import Character
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
 from app.kinds.language import not_in
 from app.kinds.refusal import Refusal
-from app.providers.reply import cleaned_text
+from app.providers.model_json import cleaned_text
 from app.store.key import Query
 
 TEXT = "text"
@@ -120,7 +120,7 @@ Rule = Callable[[Spoken], Refusal | None]
 class ChatGate:
     """The rules of one deck. `examine` and `refusals` take a stored response, `judge` a line."""
 
-    deck: PatternDeck
+    deck: CharacterDeck
 
     @cached_property
     def familiar(self) -> frozenset[str]:

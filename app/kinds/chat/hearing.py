@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from app.kinds.chat.answers import Answers
 from app.kinds.chat.direct import Direct
 from app.kinds.chat.expressions import Expression, any_of
-from app.kinds.chat.files import MEMORY, PatternReader
+from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.message_kinds import MessageKinds
@@ -69,7 +69,7 @@ class Subject(NamedTuple):
 class Hearing:
     """Reads the messages of conversations. Made by `load_hearing`."""
 
-    def __init__(self, reader: PatternReader, intents: Iterable[str]) -> None:
+    def __init__(self, reader: ExpressionReader, intents: Iterable[str]) -> None:
         root, known = reader.value, tuple(intents)
         reader.known(root, _MEMBERS, "")
         self._you: str = root.get("you", "you")
@@ -183,10 +183,10 @@ def load_hearing(folder: Path, intents: Iterable[str]) -> Hearing | None:
     """Read and check a deck's `conversation.json`; None if there is none. Raises DeckError."""
     if not (folder / CONVERSATION_FILE).exists():
         return None
-    return Hearing(PatternReader(folder, CONVERSATION_FILE), intents)
+    return Hearing(ExpressionReader(folder, CONVERSATION_FILE), intents)
 
 
-def _subject(reader: PatternReader, raw: Any, intents: Iterable[str]) -> Subject:
+def _subject(reader: ExpressionReader, raw: Any, intents: Iterable[str]) -> Subject:
     what = reader.member(raw, "what", str, "told")
     place = f"told {what}"
     reader.known(raw, _TOLD, place)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample
 from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, compiled
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import Asides, asides
 
 INTENTS_FILE = "intents.json"
@@ -123,7 +123,7 @@ class _Expressions:
     """Compiles expressions with the fragments and shared vetoes of their file."""
 
     def __init__(
-        self, reader: PatternReader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]
+        self, reader: ExpressionReader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]
     ):
         self.prefilter = Prefilter()
         self._reader = reader
@@ -196,7 +196,7 @@ class _Expressions:
 
 def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
     """Read and check a deck's `intents.json`, and add those by example. Raises DeckError."""
-    reader = PatternReader(folder, INTENTS_FILE)
+    reader = ExpressionReader(folder, INTENTS_FILE)
     root = reader.value
     reader.only(root, "", FILE_MEMBERS)
     expressions = _Expressions(reader, root.get("fragments", {}), root.get("vetoes", {}))
@@ -239,7 +239,7 @@ def _bare(one: ByExample) -> Intent:
     )
 
 
-def _load_asides(reader: PatternReader, raw: Any, expressions: _Expressions) -> Asides | None:
+def _load_asides(reader: ExpressionReader, raw: Any, expressions: _Expressions) -> Asides | None:
     if raw is None:
         return None
     head, tail, before = (
@@ -252,7 +252,9 @@ def _load_asides(reader: PatternReader, raw: Any, expressions: _Expressions) -> 
         raise reader.fail("asides", str(error)) from None
 
 
-def _load_intent(reader: PatternReader, raw: Any, place: str, expressions: _Expressions) -> Intent:
+def _load_intent(
+    reader: ExpressionReader, raw: Any, place: str, expressions: _Expressions
+) -> Intent:
     intent_id = reader.member(raw, "id", str, place)
     place = f"intent {intent_id}"
     reader.only(raw, place, MEMBERS)

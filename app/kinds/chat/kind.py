@@ -1,10 +1,10 @@
-"""Decks of patterns as a kind of deck."""
+"""Decks of characters as a kind of deck."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.kind import Served, Server, Serving
 
@@ -14,13 +14,13 @@ class Chat:
 
     room = "chat"
 
-    def load(self, folder: Path) -> PatternDeck:
-        return load_pattern_deck(folder)
+    def load(self, folder: Path) -> CharacterDeck:
+        return load_character_deck(folder)
 
-    def gate(self, deck: PatternDeck) -> ChatGate:
+    def gate(self, deck: CharacterDeck) -> ChatGate:
         return ChatGate(deck)
 
-    def prepare(self, deck: PatternDeck) -> Server:
+    def prepare(self, deck: CharacterDeck) -> Server:
         """The deck is all that workers share."""
         # Only what serves needs it.
         from app.kinds.chat.service import ServedChat

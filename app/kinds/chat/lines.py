@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from app.kinds.chat.care import POOLS, Care, Step
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.nouns import BEFORE
 from app.normal_form import nfc
 
@@ -98,7 +98,7 @@ def filled(text: str, words: Mapping[str, str]) -> str:
 Pools = dict[str, tuple[Line, ...]]
 
 
-class LineReader(PatternReader):
+class LineReader(ExpressionReader):
     """Reads lines in a file. `times` are the ids of the times of day."""
 
     def __init__(self, folder: Path, name: str, times: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ import re
 from typing import Any, NamedTuple
 
 from app.kinds.chat.expressions import Expression, Prefilter
-from app.kinds.chat.files import MEMORY, PatternReader
+from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND
 from app.kinds.chat.nouns import Nouns, captured
 
@@ -64,7 +64,7 @@ class MessageKind(NamedTuple):
 class MessageKinds:
     """Finds the kinds of messages, given as `Hearing.text` gives them."""
 
-    def __init__(self, reader: PatternReader, raw: list[Any], nouns: Nouns) -> None:
+    def __init__(self, reader: ExpressionReader, raw: list[Any], nouns: Nouns) -> None:
         self._possible = Prefilter()
         self.all = tuple(_kind(reader, one, self._possible) for one in raw)
         self._possible.finish()
@@ -106,7 +106,7 @@ def sentences_of(text: str) -> tuple[str, ...]:
     return tuple(one.rstrip("。.") for one in _SENTENCE.findall(text)[-_SENTENCES:]) or (text,)
 
 
-def _kind(reader: PatternReader, raw: Any, prefilter: Prefilter) -> MessageKind:
+def _kind(reader: ExpressionReader, raw: Any, prefilter: Prefilter) -> MessageKind:
     name = reader.member(raw, "id", str, "kinds")
     place = f"kinds {name}"
     reader.known(raw, _MEMBERS, place)

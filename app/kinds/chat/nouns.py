@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.kinds.chat.expressions import Expression
-from app.kinds.chat.files import PatternReader
+from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.memory import NOUN_BYTES
 
 ECHO, QUOTE = "echo", "quote"
@@ -40,7 +40,7 @@ _ECHO = ("before", "called", "head", "tail", "shape")
 class Nouns:
     """Finds nouns in messages as `Hearing.text` gives them."""
 
-    def __init__(self, reader: PatternReader, nouns: Mapping[str, Any], echo: Any) -> None:
+    def __init__(self, reader: ExpressionReader, nouns: Mapping[str, Any], echo: Any) -> None:
         reader.known(nouns, _MEMBERS, "nouns")
         found = ((name, reader.any_of(value, f"nouns {name}")) for name, value in nouns.items())
         self._known = {name: expression for name, expression in found if expression}

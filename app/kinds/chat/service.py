@@ -1,6 +1,6 @@
-"""A deck of patterns as a worker serves it: its ladder, conversations and counts.
+"""A deck of characters as a worker serves it: its ladder, conversations and counts.
 
-`ServedChat` is for a deck of patterns what `app.kinds.cards.service.ServedCards` is for a deck of cards.
+`ServedChat` is for a deck of characters what `app.kinds.cards.service.ServedCards` is for a deck of cards.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from app.kinds.cards.figures import store
 from app.kinds.chat import care, figures, rotation
 from app.kinds.chat import memory as talked
 from app.kinds.chat.care import CareMemory, Step
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.heard import Heard
-from app.kinds.chat.tiers import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
+from app.kinds.chat.models import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
 from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt, why
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
 from app.kinds.kind import Serving
@@ -58,11 +58,11 @@ def local_now() -> datetime.datetime:
 
 
 class ServedChat:
-    """One deck of patterns as it is served. `local` gives local time."""
+    """One deck of characters as it is served. `local` gives local time."""
 
     def __init__(
         self,
-        deck: PatternDeck,
+        deck: CharacterDeck,
         serving: Serving,
         local: Callable[[], datetime.datetime] = local_now,
     ) -> None:

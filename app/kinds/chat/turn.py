@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from app.kinds.chat.care import Step
 from app.kinds.chat.characters import Character
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.heard import Heard
 from app.kinds.chat.lines import NAME_SLOT, Moment
 from app.kinds.chat.message import normalise
@@ -35,7 +35,7 @@ class Turn:
     reply, refused ones too.
     """
 
-    deck: PatternDeck
+    deck: CharacterDeck
     character: Character
     messages: tuple[Mapping[str, str], ...]
     conversation: str

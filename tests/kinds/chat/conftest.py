@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import (
     Gemini,
@@ -24,15 +24,15 @@ _COUNT = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def deck() -> PatternDeck:
+def deck() -> CharacterDeck:
     """The Japanese deck in the box."""
-    return load_pattern_deck(kit.DECK)
+    return load_character_deck(kit.DECK)
 
 
 @pytest.fixture(scope="session")
-def english() -> PatternDeck:
+def english() -> CharacterDeck:
     """The English one."""
-    return load_pattern_deck(kit.ENGLISH)
+    return load_character_deck(kit.ENGLISH)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.kinds.chat.care import Sign
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.recognition import main_hit
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
@@ -27,7 +27,7 @@ def blind_rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (BLIND / name).read_text().splitlines()]
 
 
-def test_no_answer_is_given_to_an_opposite(deck: PatternDeck) -> None:
+def test_no_answer_is_given_to_an_opposite(deck: CharacterDeck) -> None:
     """Of 200 pairs that mean different things none shares a learned answer, with any character."""
     false = lost = different = 0
     for row in blind_rows("pairs.jsonl"):
@@ -52,7 +52,7 @@ def label_intents() -> list[tuple[re.Pattern[str], list[str | None]]]:
 
 
 @pytest.mark.long
-def test_single_messages_are_read(deck: PatternDeck) -> None:
+def test_single_messages_are_read(deck: CharacterDeck) -> None:
     """Counts how messages of strangers are read: those with an intent of ours, and those with none.
 
     The set knows no intents by example. They are narrower, so that what they find is counted apart.
@@ -83,7 +83,7 @@ def test_single_messages_are_read(deck: PatternDeck) -> None:
 @pytest.mark.parametrize(
     ("name", "most"), [("danger.jsonl", 0.1), ("danger4.jsonl", 0.2), ("danger6.jsonl", 0.1)]
 )
-def test_danger_in_messages_of_strangers(deck: PatternDeck, name: str, most: float) -> None:
+def test_danger_in_messages_of_strangers(deck: CharacterDeck, name: str, most: float) -> None:
     """Counts what is missed, and what is taken for grave; where a person is unsure, asking is right."""
     rows = blind_rows(name)
     found = [(row, outcome(deck, row)) for row in rows]
@@ -97,7 +97,7 @@ def test_danger_in_messages_of_strangers(deck: PatternDeck, name: str, most: flo
     assert taken <= 0.05 * len(other)
 
 
-def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> None:
+def test_everyday_conversations_are_not_taken_for_danger(deck: CharacterDeck) -> None:
     """In 36 conversations of fans without danger, hardly one is asked about plainly, and few gently."""
     turns = [
         turn
@@ -117,7 +117,7 @@ def test_everyday_conversations_are_not_taken_for_danger(deck: PatternDeck) -> N
 
 
 @pytest.mark.long
-def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: PatternDeck) -> None:
+def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: CharacterDeck) -> None:
     """Of messages that were written after the reading, few are asked about, and most of these gently."""
     names = (f"conversations{number}.jsonl" for number in (4, 5, 6, 7))
     texts = [turn for name in names for row in blind_rows(name) for turn in row["turns"]]

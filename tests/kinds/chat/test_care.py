@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from app.errors import DeckError
 from app.kinds.chat.care import FOLLOWING, CareMemory, Plan, Sign, Step, step
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.recognition import LONGEST, IntentReader
 from precompute.review.chat import check_care
@@ -46,7 +46,7 @@ def talk(
 
 @pytest.mark.parametrize("character", ["botan", "kasho", "yuri"])
 def test_each_careful_answer_says_everything(
-    plain: kit.Server, deck: PatternDeck, character: str
+    plain: kit.Server, deck: CharacterDeck, character: str
 ) -> None:
     """After a grave message each answer asks for somebody near, says that she is an AI, names who to call."""
     answers = talk(plain, f"c-{character}", "もう死にたい", *ORDINARY, character=character)
@@ -150,7 +150,7 @@ def test_a_doubtful_message_is_asked_about(plain: kit.Server) -> None:
     ],
 )
 def test_what_only_the_classifier_finds_is_asked_about_gently_first(
-    deck: PatternDeck, plain: kit.Server, after: str, steps: list[str | None]
+    deck: CharacterDeck, plain: kit.Server, after: str, steps: list[str | None]
 ) -> None:
     """A veiled message gets a kind question without numbers; a yes, or the same again, the plain one."""
     veiled = next(text for text in VEILED if deck.signs(text) == {Sign.UNEASY})
@@ -191,7 +191,7 @@ def test_a_doubt_that_the_classifier_does_not_share_is_asked_about_gently(
     ],
 )
 def test_other_dangers_have_answers_of_their_own(
-    deck: PatternDeck, plain: kit.Server, text: str, intent: str, number: str
+    deck: CharacterDeck, plain: kit.Server, text: str, intent: str, number: str
 ) -> None:
     """Violence, and somebody else who wants to die, are not asked about as the user's own wish."""
     answer = talk(plain, text, text)[0]
@@ -200,7 +200,7 @@ def test_other_dangers_have_answers_of_their_own(
         assert any(number in line.text for line in deck.lines[character.id][intent])
 
 
-def test_who_names_a_reason_and_her_own_wish_is_not_passed_over(deck: PatternDeck) -> None:
+def test_who_names_a_reason_and_her_own_wish_is_not_passed_over(deck: CharacterDeck) -> None:
     """Somebody else as the reason of a wish to die does not make it somebody else's wish."""
     who = ("友達", "母", "父", "彼氏", "彼女", "妹", "上司", "先生", "親", "夫")
     reasons = (
@@ -217,7 +217,7 @@ def test_who_names_a_reason_and_her_own_wish_is_not_passed_over(deck: PatternDec
     assert [text for text in texts if not deck.signs(text) & danger] == []
 
 
-def test_models_cannot_leave_out_whom_to_call(deck: PatternDeck) -> None:
+def test_models_cannot_leave_out_whom_to_call(deck: CharacterDeck) -> None:
     """What a model writes for such dangers must say what our own lines say: a number, or whom to tell."""
     for name in ("emergency", "violence", "other_in_danger"):
         must = deck.intent_by_id[name].must
@@ -268,7 +268,7 @@ def test_a_misunderstanding_ends(
     assert [a.get("care") for a in answers] == steps
 
 
-def test_dangerous_words_of_every_day_are_answered_as_usual(deck: PatternDeck) -> None:
+def test_dangerous_words_of_every_day_are_answered_as_usual(deck: CharacterDeck) -> None:
     """Hair is cut, medicine taken and data lost without a helpline, after a low word as well."""
     assert deck.care
     rows = json.loads((kit.DATA / "everyday.json").read_text())
@@ -326,7 +326,7 @@ def test_english_has_the_same(plain: kit.Server) -> None:
     assert plain.say("what's the point", deck="harbour")["care"] == "in_doubt"
 
 
-def test_a_sign_by_sign_message_is_read(deck: PatternDeck) -> None:
+def test_a_sign_by_sign_message_is_read(deck: CharacterDeck) -> None:
     """Signs set apart, in a line or with marks between, are read as the word they make."""
     for text in ("死 に た い", "死.に.た.い", "消・え・た・い", "死　に　た　い"):
         assert Sign.GRAVE in deck.signs(text), text
@@ -353,7 +353,7 @@ def test_care_is_never_lost_at_once(told: list[set[Sign]]) -> None:
     assert step(memory, frozenset(), plan)[1] is None
 
 
-def test_every_step_has_its_lines(deck: PatternDeck, english: PatternDeck) -> None:
+def test_every_step_has_its_lines(deck: CharacterDeck, english: CharacterDeck) -> None:
     """Each careful answer is made of lines that stand in the deck, eight or more of each."""
     for of in (deck, english):
         for character, wanted in itertools.product(of.characters, Step):
@@ -375,12 +375,12 @@ def test_all_characters_ask_gently_or_none(tmp_path: Path) -> None:
     del lines["yuri"]["uneasy"]
     (folder / "lines.json").write_text(json.dumps(lines))
     with pytest.raises(DeckError, match="yuri: member 'uneasy' is missing"):
-        load_pattern_deck(folder)
+        load_character_deck(folder)
 
 
 def test_old_or_missing_numbers_are_warned_of(tmp_path: Path) -> None:
     """`precompute check` warns of a deck without numbers, with none shown, and of a check a year ago."""
-    fresh = load_pattern_deck(kit.DECK)
+    fresh = load_character_deck(kit.DECK)
     checked = fresh.care.shown[0].checked if fresh.care else FOREVER
     assert not list(check_care(fresh, checked + datetime.timedelta(365)))
     assert [f.error for f in check_care(fresh, checked + datetime.timedelta(366))] == [False]
@@ -389,14 +389,14 @@ def test_old_or_missing_numbers_are_warned_of(tmp_path: Path) -> None:
     care = json.loads((folder / "care.json").read_text())
     care["countries"]["JP"]["contacts"] = []
     (folder / "care.json").write_text(json.dumps(care))
-    assert "nobody" in str(next(iter(check_care(load_pattern_deck(folder), checked))))
+    assert "nobody" in str(next(iter(check_care(load_character_deck(folder), checked))))
     (folder / "care.json").unlink()
     lines = json.loads((folder / "lines.json").read_text())
     for pools in lines.values():
         for pool in ("staying", "relief", "easing", "near", "call", "if_so", "uneasy"):
             del pools[pool]
     (folder / "lines.json").write_text(json.dumps(lines))
-    assert "care.json" in str(next(iter(check_care(load_pattern_deck(folder), checked))))
+    assert "care.json" in str(next(iter(check_care(load_character_deck(folder), checked))))
 
 
 @pytest.mark.parametrize(
@@ -418,12 +418,12 @@ def test_a_wrong_care_file_is_blamed(tmp_path: Path, change: tuple[str, str], to
     assert change[0] in text
     (folder / "care.json").write_text(text.replace(*change, 1))
     with pytest.raises(DeckError) as caught:
-        load_pattern_deck(folder)
+        load_character_deck(folder)
     assert "care.json" in str(caught.value)
     assert told in str(caught.value)
 
 
-def test_a_hint_only_makes_her_ask(deck: PatternDeck) -> None:
+def test_a_hint_only_makes_her_ask(deck: CharacterDeck) -> None:
     """What only the model finds is never grave, needs a word of danger, and yields to the vetoes."""
     classifier = copy.copy(deck.reader.classifier)
     assert classifier

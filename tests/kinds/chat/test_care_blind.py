@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from app.kinds.chat.care import CareMemory, Step, step
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.kit import interval
 
@@ -24,7 +24,7 @@ def rows(name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (kit.DATA / name).read_text().splitlines()]
 
 
-def outcome(deck: PatternDeck, row: dict[str, object]) -> str:
+def outcome(deck: CharacterDeck, row: dict[str, object]) -> str:
     """How the message is answered: grave, asked, careful (because of what was before), or none."""
     assert deck.care
     memory, answered = CareMemory(), None
@@ -40,7 +40,7 @@ def outcome(deck: PatternDeck, row: dict[str, object]) -> str:
 
 
 @pytest.mark.long
-def test_danger_is_read_on_blind_sets(deck: PatternDeck) -> None:
+def test_danger_is_read_on_blind_sets(deck: CharacterDeck) -> None:
     """Prints what is missed (neither grave, asked nor careful) and what is false (taken for grave)."""
     found = {name: [(row, outcome(deck, row)) for row in rows(name)] for name in (GRAVE, OTHER)}
     for name, answered in found.items():
@@ -54,7 +54,7 @@ def test_danger_is_read_on_blind_sets(deck: PatternDeck) -> None:
     assert len(grave) == len(other) == 150
 
 
-def test_danger_is_read_on_our_own_set(deck: PatternDeck) -> None:
+def test_danger_is_read_on_our_own_set(deck: CharacterDeck) -> None:
     """The set that the expressions were written with stays read: it says nothing about other messages."""
     found = [(bool(row["grave"]), outcome(deck, row)) for row in rows("grave-own.jsonl")]
     grave = [result for is_grave, result in found if is_grave]
@@ -63,7 +63,7 @@ def test_danger_is_read_on_our_own_set(deck: PatternDeck) -> None:
     assert len(other) - other.count("none") <= 0.03 * len(other)
 
 
-def test_danger_is_read_in_messages_left_out_of_learning(deck: PatternDeck) -> None:
+def test_danger_is_read_in_messages_left_out_of_learning(deck: CharacterDeck) -> None:
     """Of messages by the writer of the examples, not learned from, most are noticed, few taken for grave."""
     found = [(bool(row["grave"]), outcome(deck, row)) for row in rows("danger-held-out.jsonl")]
     grave = [result for is_grave, result in found if is_grave]

@@ -20,7 +20,7 @@ from app.kinds.chat.classifier import (
     packed,
     unpacked,
 )
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.message import normalise
 from app.kinds.chat.recognition import main_hit
 from precompute.learn import classifier as learning
@@ -38,13 +38,13 @@ LIMITS = {
 }
 
 
-def main_of(deck: PatternDeck, text: str) -> tuple[str | None, bool]:
+def main_of(deck: CharacterDeck, text: str) -> tuple[str | None, bool]:
     """The main intent of a message, and whether the classifier found it."""
     hit = main_hit(deck.recognise(text))
     return (hit.intent.id, hit.learned) if hit else (None, False)
 
 
-def test_the_classifier_belongs_to_the_examples(deck: PatternDeck) -> None:
+def test_the_classifier_belongs_to_the_examples(deck: CharacterDeck) -> None:
     """Who changes an example learns the classifier again, with the command that docs/chat.md names."""
     tones = deck.talks["botan"].tones
     for classifier in (deck.reader.classifier, deck.reader.by_example, tones):
@@ -69,7 +69,7 @@ def test_what_is_likely_needs_less() -> None:
     assert learned.best("x", likely={"glad", "low"}) == ("glad", False)
 
 
-def test_every_tone_has_examples_and_lines(deck: PatternDeck) -> None:
+def test_every_tone_has_examples_and_lines(deck: CharacterDeck) -> None:
     """Of each tone there are 150 messages at least, and each character has eight lines for it."""
     tones = deck.talks["botan"].tones
     assert tones
@@ -80,7 +80,7 @@ def test_every_tone_has_examples_and_lines(deck: PatternDeck) -> None:
             assert len(deck.lines[character.id][f"tone_{tone}"]) >= 8, (character.id, tone)
 
 
-def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
+def test_there_are_thousands_of_examples(deck: CharacterDeck) -> None:
     """Every intent that an expression can miss has 200 examples at least, all together 15,000."""
     rows = learning.examples(kit.DECK)
     assert len(rows) >= 15_000
@@ -92,7 +92,7 @@ def test_there_are_thousands_of_examples(deck: PatternDeck) -> None:
         assert sum(row.name == name for row in rows) >= 100, name
 
 
-def test_alone_it_reads_most_of_what_it_has_not_seen(deck: PatternDeck) -> None:
+def test_alone_it_reads_most_of_what_it_has_not_seen(deck: CharacterDeck) -> None:
     """Without expressions, four in five of the held-out messages are read right, and none in thirty wrong."""
     assert deck.reader.classifier
     rows = utterances("utterances.held_out.jsonl")
@@ -123,7 +123,7 @@ def test_alone_it_reads_most_of_what_it_has_not_seen(deck: PatternDeck) -> None:
         ("ごめんね", "sorry"),
     ],
 )
-def test_content_decides(deck: PatternDeck, text: str, intent: str) -> None:
+def test_content_decides(deck: CharacterDeck, text: str, intent: str) -> None:
     """An interjection, a backchannel or laughter is answered only if the message says nothing else."""
     assert main_of(deck, text)[0] == intent
 
@@ -135,7 +135,7 @@ def test_content_decides(deck: PatternDeck, text: str, intent: str) -> None:
     "content", ["財布が見当たらない", "切手の裏に地図が印刷してある", "カーテンを緑に変えた"]
 )
 def test_an_aside_changes_nothing_of_the_content(
-    deck: PatternDeck, aside: str, content: str
+    deck: CharacterDeck, aside: str, content: str
 ) -> None:
     """Content is read as if it stood alone, and where it is not understood the aside is not answered."""
     alone = main_of(deck, content)[0]
@@ -143,7 +143,7 @@ def test_an_aside_changes_nothing_of_the_content(
         assert main_of(deck, text)[0] == alone, text
 
 
-def test_expressions_win(deck: PatternDeck) -> None:
+def test_expressions_win(deck: CharacterDeck) -> None:
     """What an expression finds in the deck's own examples is never replaced by the classifier's guess."""
     said = json.loads((kit.DECK / "said.json").read_text())
     texts = [text for intent in said.values() for text in intent["said"]]
@@ -151,7 +151,7 @@ def test_expressions_win(deck: PatternDeck) -> None:
     assert by_rules >= 0.97 * len(texts)
 
 
-def test_a_deck_without_a_classifier_is_read_by_expressions(english: PatternDeck) -> None:
+def test_a_deck_without_a_classifier_is_read_by_expressions(english: CharacterDeck) -> None:
     """The classifier is data of a deck that may be missing."""
     assert english.reader.classifier is None
     assert main_hit(english.recognise("Well, I am so tired today"))
@@ -189,7 +189,7 @@ def test_a_damaged_classifier_is_refused(
     assert told in str(caught.value)
 
 
-def test_it_is_small(deck: PatternDeck) -> None:
+def test_it_is_small(deck: CharacterDeck) -> None:
     """The files have less than 400 KB and 1.3 MB; in memory they have less than 1 MB and 4 MB."""
     limits = [
         (CLASSIFIER_FILE, deck.reader.classifier, 400_000, 1_000_000),
@@ -213,7 +213,7 @@ def test_weights_in_lanes_are_the_same_weights() -> None:
             assert one.scores(text)[0] == pytest.approx(model.scores(text)[number], abs=1.3)
 
 
-def test_an_intent_by_example_is_found_in_other_words(deck: PatternDeck) -> None:
+def test_an_intent_by_example_is_found_in_other_words(deck: CharacterDeck) -> None:
     """Of messages that no example has, most are read as the narrow intent that they mean."""
     wanted = {
         "お昼は社食でカツカレー食べてきた": "lunch_eaten",
@@ -252,7 +252,7 @@ def test_a_faulty_intent_by_example_is_refused(
     content = {"blocks": {}, "intents": [{**intent, **change}]}
     (folder / INTENTS_FOLDER / "some.json").write_text(json.dumps(content))
     with pytest.raises(DeckError) as caught:
-        load_pattern_deck(folder)
+        load_character_deck(folder)
     assert told in str(caught.value)
 
 
@@ -262,19 +262,19 @@ def test_a_file_of_intents_is_read_as_a_whole(tmp_path: Path) -> None:
     shutil.copytree(kit.DECK, folder, ignore=shutil.ignore_patterns(BY_EXAMPLE_FILE))
     (folder / INTENTS_FOLDER / "some.json").write_text('{"more": [], "intents": []}')
     with pytest.raises(DeckError) as caught:
-        load_pattern_deck(folder)
+        load_character_deck(folder)
     assert "some.json: no such member: 'more'" in str(caught.value)
 
 
 @pytest.mark.long
-def test_the_command_makes_it_again(tmp_path: Path, deck: PatternDeck) -> None:
+def test_the_command_makes_it_again(tmp_path: Path, deck: CharacterDeck) -> None:
     """Learning again gives a classifier that reads 99 of 100 examples as the one in the deck does."""
     folder = tmp_path / "deck"
     shutil.copytree(kit.DECK, folder)
     (folder / CLASSIFIER_FILE).unlink()
     result = CliRunner().invoke(learning.main, [str(folder)])
     assert result.exit_code == 0, result.output
-    again, kept = load_pattern_deck(folder).reader.classifier, deck.reader.classifier
+    again, kept = load_character_deck(folder).reader.classifier, deck.reader.classifier
     assert again
     assert kept
     texts = [normalise(row.text) for row in learning.examples(folder)[::20]]

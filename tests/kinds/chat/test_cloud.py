@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini
 
@@ -38,7 +38,7 @@ def test_importance_decides_the_model(cloud: kit.Server, gemini: Gemini) -> None
 
 
 def test_the_model_is_told_by_what_it_is_judged(
-    cloud: kit.Server, gemini: Gemini, deck: PatternDeck
+    cloud: kit.Server, gemini: Gemini, deck: CharacterDeck
 ) -> None:
     """With the persona it gets the expressions of the character's voice."""
     ask(cloud, "クジラはなにを食べるの")

@@ -15,7 +15,7 @@ import pytest
 from app.errors import DeckError
 from app.kinds.chat import memory as memories
 from app.kinds.chat.classifier import BUCKETS, Runs, packed
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.message import normalise
 from precompute.review.chat import check
 from tests.kinds.chat import kit
@@ -471,7 +471,7 @@ def test_she_says_after_the_user_what_she_would_say(small: kit.Server) -> None:
     ],
 )
 def test_in_japanese_two_things_are_told_apart(
-    deck: PatternDeck, text: str, things: tuple[str, ...]
+    deck: CharacterDeck, text: str, things: tuple[str, ...]
 ) -> None:
     """A choice of taste names both; grave choices, people and facts are none."""
     assert deck.talks["botan"].hearing.direct.things(normalise(text)) == things
@@ -495,7 +495,7 @@ def test_in_japanese_two_things_are_told_apart(
         ("一二三と数えて", None),
     ],
 )
-def test_in_japanese_sums_are_read(deck: PatternDeck, text: str, result: str | None) -> None:
+def test_in_japanese_sums_are_read(deck: CharacterDeck, text: str, result: str | None) -> None:
     """In half and full width, with words for the signs, in kanji; dates and telephone numbers are none."""
     found = deck.talks["botan"].hearing.direct.sum(normalise(text))
     assert (found.result if found else None) == result
@@ -516,7 +516,7 @@ def test_in_japanese_sums_are_read(deck: PatternDeck, text: str, result: str | N
     ],
 )
 def test_in_japanese_she_says_after_the_user(
-    deck: PatternDeck, text: str, said: str | None
+    deck: CharacterDeck, text: str, said: str | None
 ) -> None:
     """Only who asks her to, and nothing rude, tender or binding."""
     assert deck.talks["botan"].hearing.direct.said(normalise(text)) == said
@@ -557,7 +557,7 @@ def test_in_japanese_she_says_after_the_user(
         ("隣の子が休み時間に本読んでる", "remark"),
     ],
 )
-def test_kinds_of_questions_and_requests(deck: PatternDeck, text: str, kind: str) -> None:
+def test_kinds_of_questions_and_requests(deck: CharacterDeck, text: str, kind: str) -> None:
     """A question is known by what it asks for, whatever it is about."""
     found, _ = deck.talks["botan"].hearing.kinds.asked_in(normalise(text))
     assert found is not None
@@ -716,7 +716,7 @@ def test_she_understands_the_answers_to_what_she_asks(
 ) -> None:
     """In a talk of twelve turns each answer to a question of hers gets one of that question's lines."""
     says = TALKS[deck]
-    topics = load_pattern_deck(kit.ROOT / "data" / "decks" / deck).talks[character].topics
+    topics = load_character_deck(kit.ROOT / "data" / "decks" / deck).talks[character].topics
     about, asks = {"deck": deck, "character": character, "conversation": f"twelve {character}"}, ""
     asked = []
     for _ in range(12):
@@ -791,7 +791,7 @@ def test_a_wrong_file_is_blamed(
 ) -> None:
     """An error names the file and what is wrong in it."""
     with pytest.raises(DeckError) as caught:
-        load_pattern_deck(small_deck(tmp_path, change))
+        load_character_deck(small_deck(tmp_path, change))
     assert told in str(caught.value)
 
 
@@ -813,8 +813,10 @@ def test_what_a_conversation_lacks_is_found(
     tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str
 ) -> None:
     """`precompute check` names what is missing or leads in circles; the deck as it is lacks nothing."""
-    faulty = {str(found) for found in check(load_pattern_deck(small_deck(tmp_path / "a", change)))}
-    whole = {str(found) for found in check(load_pattern_deck(small_deck(tmp_path / "b")))}
+    faulty = {
+        str(found) for found in check(load_character_deck(small_deck(tmp_path / "a", change)))
+    }
+    whole = {str(found) for found in check(load_character_deck(small_deck(tmp_path / "b")))}
     assert any(told in found for found in faulty - whole)
     assert not any("error" in found for found in whole)
 
@@ -831,7 +833,7 @@ def test_what_a_conversation_lacks_is_found(
     ],
 )
 def test_only_who_asks_whether_she_likes_it_hears_that(
-    deck: PatternDeck, text: str, kind: str
+    deck: CharacterDeck, text: str, kind: str
 ) -> None:
     """「大好き」 answers whether she likes or has a thing, and no other question about it."""
     assert deck.talks["botan"].hearing.asked(normalise(text)) == kind

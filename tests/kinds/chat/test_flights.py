@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.kinds.chat import figures
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.ledger.tally import DaySum
 from app.settings import Settings
 from tests.kinds.chat import kit
@@ -206,7 +206,7 @@ def test_prices_of_the_documents_own_plan_are_in_the_table() -> None:
     assert {model.model for model in cloud} <= set(table["models"])
 
 
-def test_a_model_without_a_price_is_named(deck: PatternDeck) -> None:
+def test_a_model_without_a_price_is_named(deck: CharacterDeck) -> None:
     """What it writes counts as nothing in the bill, and the figures say so; its baseline is not known."""
     models = "openai:gpt-4o-mini-2024-07-18,openai:unheard-of"
     settings = Settings.read({"TSUKURIOKI_CLOUD": models})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from tests.kinds.chat import kit
 from tests.making import wait_for
 
@@ -36,7 +36,7 @@ def test_stored_lines_are_streamed_too(plain: kit.Server) -> None:
 
 
 def test_no_line_twice_in_a_row_and_all_before_any_repeats(
-    plain: kit.Server, deck: PatternDeck
+    plain: kit.Server, deck: CharacterDeck
 ) -> None:
     """Over two workers a conversation hears every line that fits before it hears one again.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.decks import prepare_all
 from app.kinds.kind import Server
 from app.settings import TABLE, Settings
@@ -46,9 +46,9 @@ SETTINGS = {"TSUKURIOKI_LINE_SECRET": SECRET, "TSUKURIOKI_LINE_TOKEN": TOKEN}
 
 
 @cache
-def deck_in_the_box() -> PatternDeck:
+def deck_in_the_box() -> CharacterDeck:
     """The Japanese deck."""
-    return load_pattern_deck(kit.DECK)
+    return load_character_deck(kit.DECK)
 
 
 @pytest.fixture(scope="module")
@@ -508,7 +508,7 @@ def test_a_conversation_is_answered_in_its_order() -> None:
     assert all(numbers == sorted(numbers) for numbers in ran.values())
 
 
-def test_who_is_called(deck: PatternDeck, english: PatternDeck) -> None:
+def test_who_is_called(deck: CharacterDeck, english: CharacterDeck) -> None:
     """Names at the ends of a message call; the same letters within another word do not."""
     botan, kasho = deck.character_by_id["botan"], deck.character_by_id["kasho"]
     hobb = english.characters[0]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.errors import ProviderError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.empty import says_nothing
 from app.providers.lazy import LazyModel
 from app.providers.ollama import knock
@@ -187,7 +187,7 @@ def test_a_reply_that_says_nothing_is_left_to_the_cloud(ollama: Ollama, tmp_path
             assert server.say(UNKNOWN, character="botan")["tier"] == "local"
 
 
-def test_hardly_a_vetted_line_says_nothing(deck: PatternDeck, english: PatternDeck) -> None:
+def test_hardly_a_vetted_line_says_nothing(deck: CharacterDeck, english: CharacterDeck) -> None:
     """The measure takes at most one in a thousand lines that people wrote for an empty one.
 
     One may be: 「そっか…。そうだよね…」 is a vetted answer where somebody only wants to be heard.

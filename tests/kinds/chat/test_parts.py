@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.errors import DeckError, SettingError
 from app.kinds.chat import rotation
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.nouns import BEFORE
 from app.kinds.chat.things import THING
@@ -103,7 +103,7 @@ def test_prices_are_of_a_day(tmp_path: Path) -> None:
         load_prices(tmp_path / "p")
 
 
-def test_every_vetted_line_passes_the_deck(deck: PatternDeck, english: PatternDeck) -> None:
+def test_every_vetted_line_passes_the_deck(deck: CharacterDeck, english: CharacterDeck) -> None:
     """At least eight lines for each character and intent, three for others (two of what is said before them), in voice, none twice.
 
     Four for each intent by example, of which there are ten times as many.
@@ -130,7 +130,7 @@ def test_every_vetted_line_passes_the_deck(deck: PatternDeck, english: PatternDe
     assert len(deck.intents) >= 12
 
 
-def test_the_gate_lets_vetted_lines_through(deck: PatternDeck) -> None:
+def test_the_gate_lets_vetted_lines_through(deck: CharacterDeck) -> None:
     """A gate that refuses what people have vetted is too strict: hardly any is, had a model said it."""
     gate = ChatGate(deck)
     refused = []
@@ -165,7 +165,7 @@ def test_the_gate_lets_vetted_lines_through(deck: PatternDeck) -> None:
     ],
 )
 def test_each_fault_has_its_check(
-    deck: PatternDeck, text: str, facts: dict[str, object], check: str
+    deck: CharacterDeck, text: str, facts: dict[str, object], check: str
 ) -> None:
     """A line with one fault is refused by the check of that name."""
     gate = ChatGate(deck)
@@ -178,7 +178,7 @@ def test_each_fault_has_its_check(
     assert refusal.check == check
 
 
-def test_a_line_goes_by_the_clock(deck: PatternDeck) -> None:
+def test_a_line_goes_by_the_clock(deck: CharacterDeck) -> None:
     """Time of day, weekday and season are those of the server's place."""
     late = deck.moment(datetime.datetime(2026, 12, 20, 23, 30, tzinfo=datetime.UTC))
     assert (late.time, late.weekday, late.season) == ("late", "sun", "winter")
@@ -211,12 +211,12 @@ def test_a_wrong_deck_is_blamed_by_file_and_place(
     assert change[0] in text
     (folder / file).write_text(text.replace(*change, 1))
     with pytest.raises(DeckError) as caught:
-        load_pattern_deck(folder)
+        load_character_deck(folder)
     assert file in str(caught.value)
     assert told in str(caught.value)
 
 
-def test_characters_can_be_told_by_their_lines(deck: PatternDeck) -> None:
+def test_characters_can_be_told_by_their_lines(deck: CharacterDeck) -> None:
     """No character's vetted line would pass for another's: the voices do not overlap much."""
     gate = ChatGate(deck)
     passing = 0

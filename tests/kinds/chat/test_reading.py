@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.message import address, normalise, spelling
 from app.kinds.chat.recognition import main_hit
 from precompute.review.chat import measure
@@ -28,7 +28,7 @@ def pairs(path: Path) -> list[tuple[str, str]]:
     return [(pair[0], pair[1]) for pair in json.loads(path.read_text())]
 
 
-def test_300_utterances_are_answered(plain: kit.Server, deck: PatternDeck) -> None:
+def test_300_utterances_are_answered(plain: kit.Server, deck: CharacterDeck) -> None:
     """Of 300 utterances all are answered, nine in ten by rules with the right intent, the rest in character.
 
     An intent by example may be found in place of the broader one that the set knows.
@@ -48,7 +48,7 @@ def test_300_utterances_are_answered(plain: kit.Server, deck: PatternDeck) -> No
     assert narrower <= 30
 
 
-def test_utterances_that_nobody_tuned_on(deck: PatternDeck) -> None:
+def test_utterances_that_nobody_tuned_on(deck: CharacterDeck) -> None:
     """On utterances that the expressions had not met when they were written, nine in ten are read right."""
     rows = utterances("utterances.held_out.jsonl")
     found = [(text, wanted, main_hit(deck.recognise(text))) for text, wanted in rows]
@@ -62,7 +62,7 @@ def test_utterances_that_nobody_tuned_on(deck: PatternDeck) -> None:
 
 
 @pytest.mark.parametrize("folder", [kit.DECK, kit.ENGLISH])
-def test_precision_and_recall(folder: Path, deck: PatternDeck, english: PatternDeck) -> None:
+def test_precision_and_recall(folder: Path, deck: CharacterDeck, english: CharacterDeck) -> None:
     """Each intent is recognised in what is said, and not in what is not (30 each in the Japanese deck)."""
     of = deck if folder == kit.DECK else english
     said = json.loads((folder / "said.json").read_text())
@@ -74,7 +74,7 @@ def test_precision_and_recall(folder: Path, deck: PatternDeck, english: PatternD
         assert min(precision, recall) >= 0.9
 
 
-def test_treacherous_pairs_are_not_one_message(deck: PatternDeck, english: PatternDeck) -> None:
+def test_treacherous_pairs_are_not_one_message(deck: CharacterDeck, english: CharacterDeck) -> None:
     """Pairs that differ by a negation, a question, a name or a time never share a learned answer."""
     found = [(deck, pair) for pair in pairs(kit.DATA / "treacherous.json")]
     found += [(english, pair) for pair in pairs(kit.DATA / "treacherous.en.json")]
@@ -85,7 +85,9 @@ def test_treacherous_pairs_are_not_one_message(deck: PatternDeck, english: Patte
             assert len(keys) == 2, (one, other)
 
 
-def test_spellings_of_one_message_share_its_answer(deck: PatternDeck, english: PatternDeck) -> None:
+def test_spellings_of_one_message_share_its_answer(
+    deck: CharacterDeck, english: CharacterDeck
+) -> None:
     """Width, case, elongation, marks and emoji do not make another message."""
     found = [(deck, pair) for pair in pairs(kit.DATA / "same.json")]
     found += [(english, pair) for pair in pairs(kit.DATA / "same.en.json")]
@@ -94,7 +96,7 @@ def test_spellings_of_one_message_share_its_answer(deck: PatternDeck, english: P
         assert len(keys) == 1, (one, other)
 
 
-def test_a_name_is_part_of_a_message_unless_it_only_calls(deck: PatternDeck) -> None:
+def test_a_name_is_part_of_a_message_unless_it_only_calls(deck: CharacterDeck) -> None:
     """「牡丹、元気？」 calls her; 「ユリ好き」 said to 牡丹 is about another."""
     botan = deck.character_by_id["botan"]
     same = {

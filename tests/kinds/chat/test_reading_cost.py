@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.expressions import ExpressionError, compiled, translated
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
@@ -41,7 +41,7 @@ def generated(count: int, seed: int) -> Iterator[str]:
         yield text[: length - 1] + rng.choice(SIGNS)[0]
 
 
-def cost(deck: PatternDeck, message: str) -> float:
+def cost(deck: CharacterDeck, message: str) -> float:
     """Processor seconds for all that is done with a message before anybody answers."""
     begun = time.process_time()
     main_hit(deck.recognise(message))
@@ -64,12 +64,12 @@ ATTACKS = (
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_message_that_once_took_a_worker_down_is_cheap(deck: PatternDeck, attack: str) -> None:
+def test_a_message_that_once_took_a_worker_down_is_cheap(deck: CharacterDeck, attack: str) -> None:
     """Messages made of what two parts of an expression can both match cost as little as others."""
     assert cost(deck, attack) < BOUND
 
 
-def test_no_message_is_dear(deck: PatternDeck, english: PatternDeck) -> None:
+def test_no_message_is_dear(deck: CharacterDeck, english: CharacterDeck) -> None:
     """600 generated messages of up to 4,000 signs cost no more than any message may."""
     for message in generated(300, 1):
         assert cost(deck, message) < BOUND, message[:80]
@@ -77,7 +77,7 @@ def test_no_message_is_dear(deck: PatternDeck, english: PatternDeck) -> None:
 
 
 @pytest.mark.long
-def test_what_is_left_out_finds_nothing(deck: PatternDeck, english: PatternDeck) -> None:
+def test_what_is_left_out_finds_nothing(deck: CharacterDeck, english: CharacterDeck) -> None:
     """An expression that the prefilter leaves out of the search would not have found anything."""
     for searched in (deck, english):
         with_one = [intent for intent in searched.intents if intent.expression]
@@ -95,7 +95,7 @@ def test_what_is_left_out_finds_nothing(deck: PatternDeck, english: PatternDeck)
 
 
 @pytest.mark.long
-def test_no_message_of_very_many_is_dear(deck: PatternDeck) -> None:
+def test_no_message_of_very_many_is_dear(deck: CharacterDeck) -> None:
     """100,000 generated messages of 60 signs, and 5,000 of up to 4,000."""
     for number, message in enumerate(generated(100_000, 2)):
         text = message if number % 20 == 0 else message[:60]

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ProviderRetryError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.turn import Reply, Turn
 from app.kinds.engine import Engine, Judges
 from app.kinds.ladder import Delta, Discard
@@ -100,7 +100,7 @@ def test_whole_characters_lose_and_add_nothing(text: str, rng: Random) -> None:
 
 
 def test_she_says_something_while_a_model_is_slow(
-    local: kit.Server, ollama: Ollama, deck: PatternDeck
+    local: kit.Server, ollama: Ollama, deck: CharacterDeck
 ) -> None:
     """A line of her own is shown once, before the first piece, and is no part of the answer."""
     ollama.fault = "hang"
@@ -170,7 +170,7 @@ def test_whatever_a_model_and_a_gate_do_the_tier_ends(
 class _Broken:
     """A deck that is served by a tier that fails after some events."""
 
-    def __init__(self, deck: PatternDeck, before: Iterable[Delta | Discard], error: Exception):
+    def __init__(self, deck: CharacterDeck, before: Iterable[Delta | Discard], error: Exception):
         self.deck = deck
         self._before = before
         self._error = error
@@ -186,7 +186,7 @@ class _Broken:
 )
 @pytest.mark.parametrize("before", [[], [Delta("")], [Delta("あ"), Discard("local")]])
 def test_whatever_raises_the_stream_says_so(
-    deck: PatternDeck, before: list[Delta | Discard], error: Exception
+    deck: CharacterDeck, before: list[Delta | Discard], error: Exception
 ) -> None:
     """A fault anywhere behind the route is an `error` event, with a sentence for the user."""
     broken = cast("Any", _Broken(deck, before, error))

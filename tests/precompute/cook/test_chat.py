@@ -17,7 +17,7 @@ from functools import lru_cache
 import pytest
 
 from app.errors import OperatorError
-from app.kinds.chat.deck import PatternDeck, load_pattern_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.store.entry import Entry
 from app.store.index import Index
@@ -34,8 +34,8 @@ _WANTED = re.compile(r"^(?:id \d+ is said by (?P<who>\w+); )?id (?P<id>\d+): .*?
 
 
 @lru_cache(maxsize=1)
-def chat_deck() -> PatternDeck:
-    return load_pattern_deck(DATA / "decks" / "chat")
+def chat_deck() -> CharacterDeck:
+    return load_character_deck(DATA / "decks" / "chat")
 
 
 @lru_cache(maxsize=1)

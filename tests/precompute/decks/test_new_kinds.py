@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN
 from app.kinds.decks import load_folder
@@ -118,7 +118,7 @@ def test_the_page_of_a_chat_has_every_word_in_every_language() -> None:
     assert page_words("ko")["people"] == page_words("en")["people"]
 
 
-def talk(deck: PatternDeck, folder: Path, *messages: str) -> list[Any]:
+def talk(deck: CharacterDeck, folder: Path, *messages: str) -> list[Any]:
     """A conversation."""
     known = Settings.read({"TSUKURIOKI_DATA": str(folder)})
     return list(replies(known, deck, None, "test", messages))
@@ -164,7 +164,7 @@ def test_an_expression_with_branches_is_each_of_them(tmp_path: Path) -> None:
     intent["expressions"] += ["{{HEAD}} (?:nix|[|]nox)", "{{HEAD}} wug|\\|?blick", "{{HEAD}} dax"]
     write_json(folder / "intents.json", root)
     deck = load_folder(folder)
-    assert isinstance(deck, PatternDeck)
+    assert isinstance(deck, CharacterDeck)
     for text, wanted in {
         "zub wug": True, "blick": True, "zub nix": True, "zub dax": True, "zub |nox": True,
         "wug": False, "nix": False, "dax": False, "|nox": False,
@@ -192,7 +192,7 @@ def test_each_question_about_a_thing_gets_its_line(tmp_path: Path, language: str
         folder / "things.json", {character: [{"id": "lamp", "words": ["lamp"], "lines": own}]}
     )
     deck = load_folder(folder)
-    assert isinstance(deck, PatternDeck)
+    assert isinstance(deck, CharacterDeck)
     for kind, question in ASKED[language].items():
         assert talk(deck, tmp_path, question)[0].pools == (f"thing:lamp.{kind}",), question
 
@@ -228,7 +228,7 @@ def test_intents_by_example_of_a_new_character_are_learned(tmp_path: Path) -> No
     assert f"python -m precompute.learn.classifier {folder}" in told
     assert "by_example.json: 122 examples" in learn(folder)
     deck = load_folder(folder)
-    assert isinstance(deck, PatternDeck)
+    assert isinstance(deck, CharacterDeck)
     assert [hit.intent.id for hit in deck.recognise("we drove to the beach")] == ["been_to_sea"]
     assert said(deck) == []
     write_json(path, {"intents": [sea | {"said": [*sea["said"], "i swam in the sea"]}]})
@@ -306,7 +306,7 @@ def test_a_model_is_told_what_the_gate_will_refuse(tmp_path: Path, language: str
             intent |= {"must": "hel+o|はろー", "must_not": "good ?bye"}
     write_json(folder / "intents.json", root)
     deck = load_folder(folder)
-    assert isinstance(deck, PatternDeck)
+    assert isinstance(deck, CharacterDeck)
     prompt = LinesWriter(deck, NamedModel("gemini", "")).prompt([Task(query)])
     told = f"{prompt.fixed}\n{prompt.asked}"
     wanted = [*voice["allowed_endings"], *voice["forbidden"], "hel+o|はろー", "good ?bye"]

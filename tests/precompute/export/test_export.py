@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from app.errors import DeckError, PlanError
-from app.kinds.chat.deck import load_pattern_deck
+from app.kinds.chat.deck import load_character_deck
 from app.kinds.chat.message import spelling
 from app.settings import Settings
 from app.store.entry import Entry
@@ -27,7 +27,7 @@ from precompute.export.anonymise import Anonymiser
 from precompute.export.checker import check_file
 from precompute.export.circumstances import augmented as augment
 from precompute.export.circumstances import circumstances
-from precompute.export.forms import FORMS
+from precompute.export.formats import FORMS
 from precompute.export.material import RowOptions, StoredAnswers, material_of
 from tests.kit import poem_deck
 from tests.making import DECKS, write_json
@@ -166,7 +166,7 @@ def augmented(request: pytest.FixtureRequest, box: Place) -> tuple[str, list[lis
 
 def test_nothing_that_was_said_stands_on_both_sides(augmented: tuple[str, list[list[Any]]]) -> None:
     """No message, in no spelling that is read as the same, and no line is both learned and held out."""
-    deck = load_pattern_deck(DECKS / augmented[0])
+    deck = load_character_deck(DECKS / augmented[0])
 
     def spelt(message: dict[str, str]) -> tuple[str, str]:
         text = message["content"]
@@ -183,7 +183,7 @@ def test_nothing_that_was_said_stands_on_both_sides(augmented: tuple[str, list[l
 
 def test_lines_come_after_what_was_said_before(augmented: tuple[str, list[list[Any]]]) -> None:
     """Conversations have one to three exchanges; the character reads their answers as we meant them."""
-    deck = load_pattern_deck(DECKS / augmented[0])
+    deck = load_character_deck(DECKS / augmented[0])
     rows = [row for side in augmented[1] for row in side if "augmented" not in row["metadata"]]
     exchanges = Counter(len(row["messages"]) // 2 for row in rows)
     assert set(exchanges) == {1, 2, 3}
@@ -261,7 +261,7 @@ def test_faults_of_circumstances_name_them(tmp_path: Path, fault: str) -> None:
     texts = json.loads((DECKS / "harbour" / "training.json").read_bytes())
     texts["scenarios"]["emotions"]["happy"] = value
     write_json(tmp_path / "training.json", texts)
-    deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
+    deck = replace(load_character_deck(DECKS / "harbour"), folder=tmp_path)
     with pytest.raises(DeckError, match=f"emotions: happy: .*{re.escape(said)}"):
         circumstances(deck)
 
@@ -269,7 +269,7 @@ def test_faults_of_circumstances_name_them(tmp_path: Path, fault: str) -> None:
 def test_whatever_stands_in_training_json_is_read_or_named(tmp_path: Path) -> None:
     """Changed and missing members: rows are made, or one sentence names the file and the member."""
     shutil.copytree(DECKS / "harbour", tmp_path, dirs_exist_ok=True)
-    deck = replace(load_pattern_deck(DECKS / "harbour"), folder=tmp_path)
+    deck = replace(load_character_deck(DECKS / "harbour"), folder=tmp_path)
     whole = json.loads((tmp_path / "training.json").read_bytes())
     stored = StoredAnswers(Settings.read({"TSUKURIOKI_DATA": str(tmp_path / "data")}), deck.id)
     rng, faults = random.Random(17), list[str]()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from precompute.export.forms import FORMS
+from precompute.export.formats import FORMS
 from tests.precompute.export.kit import Place, other, poems
 
 NEEDED = ("datasets", "tokenizers", "transformers", "trl")

@@ -20,7 +20,7 @@ from app.store.entry import unseal
 from app.store.index import Index
 from precompute.cook.cards import BUILDS
 from precompute.cook.options import BuildContext, BuildOptions
-from precompute.pieces.kept import pieces_path
+from precompute.pieces.store import pieces_path
 from precompute.plan.strategies import plan_sampled
 from tests.cook import Answer
 from tests.kit import POEM, Booth, FakeClock

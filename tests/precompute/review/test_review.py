@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from app.errors import PromptMissError
-from app.kinds.chat.deck import PatternDeck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import TEXT
 from app.kinds.decks import load_all
 from app.kinds.prompts.deck import PromptDeck
@@ -423,7 +423,7 @@ def leave_answers(command: Precompute, deck: str) -> None:
     """Five answers of a model in the ledger of an event, one of which the gate refuses."""
     ledger = Ledger(Path(str(command.settings["TSUKURIOKI_DATA"])) / "ledger", deck)
     found = load_all(DECKS)[deck]
-    if isinstance(found, PatternDeck):
+    if isinstance(found, CharacterDeck):
         texts = [
             f"The log has {n} gulls in it, and one opinion." for n in ("two", "ten", "six", "no")
         ]
