@@ -103,10 +103,10 @@ class RsgiApplication:
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         app = create_app(settings, service).wsgi_app
-        self._flask = InThreads(app, THREADS, settings.proxies)
+        self._flask = InThreads(app, THREADS, settings.proxies, settings.request_seconds)
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
         # their own, so that other requests do not wait for them.
-        self._slow = InThreads(app, SLOW_THREADS, settings.proxies)
+        self._slow = InThreads(app, SLOW_THREADS, settings.proxies, settings.request_seconds)
         self._slow_paths = set(service.slow_paths())
         # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None

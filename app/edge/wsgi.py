@@ -34,17 +34,21 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 class Places:
     """Admits a number of requests at a time; waiting clients take turns.
 
-    (In order of arrival, one request of a client would wait for 5,000 of another client.)
+    (In order of arrival, one request of a client would wait for 5,000 of another client.) No client has
+    more than three quarters of the places: its requests may wait for minutes, for a model or for
+    somebody who does not read, and others' must not wait with them.
     """
 
     def __init__(self, places: int) -> None:
         self._free = places
+        self._each = max(1, places * 3 // 4)
+        self._held: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def take(self, client: str) -> None:
         """Wait until a request of `client` is admitted."""
-        if self._free:
-            self._free -= 1
+        if self._may_enter(client):
+            self._enter(client)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
@@ -52,29 +56,50 @@ class Places:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self.give()
+                self.give(client)
             raise
 
-    def give(self) -> None:
-        """End a request, and admit one of the client whose turn it is."""
-        while self._waiting:
-            client, turns = next(iter(self._waiting.items()))
-            del self._waiting[client]
-            turn = turns.popleft()
-            if turns:
-                self._waiting[client] = turns
-            if not turn.done():
-                turn.set_result(None)
-                return
+    def _may_enter(self, client: str) -> bool:
+        return self._free > 0 and self._held.get(client, 0) < self._each
+
+    def _enter(self, client: str) -> None:
+        self._free -= 1
+        self._held[client] = self._held.get(client, 0) + 1
+
+    def give(self, client: str) -> None:
+        """End a request of `client`, and admit one of the client whose turn it is."""
         self._free += 1
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+        # Only one can be admitted, for that place; most often it is the first.
+        for other in list(self._waiting):
+            if self._may_enter(other) and self._admitted(other):
+                return
+
+    def _admitted(self, client: str) -> bool:
+        """Admit a request that waits; returns whether one does."""
+        turns = self._waiting.pop(client)
+        while turns:
+            turn = turns.popleft()
+            if not turn.done():
+                self._enter(client)
+                turn.set_result(None)
+                break
+        else:
+            return False
+        if turns:
+            self._waiting[client] = turns
+        return True
 
 
 class _Place:
     """A place that was taken, to be given back once. `leave` may be called in any thread, and twice."""
 
-    def __init__(self, places: Places, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, places: Places, client: str) -> None:
         self._places: Places | None = places
-        self._loop = loop
+        self._client = client
+        self._loop = asyncio.get_running_loop()
 
     def leave(self) -> None:
         """Give the place back soon."""
@@ -83,15 +108,19 @@ class _Place:
     def _leave(self) -> None:
         places, self._places = self._places, None
         if places:
-            places.give()
+            places.give(self._client)
 
 
 class InThreads:
-    """Answers requests by a WSGI application in threads. `proxies` is TSUKURIOKI_PROXIES."""
+    """Answers requests by a WSGI application in threads.
 
-    def __init__(self, app: Wsgi, threads: int, proxies: int) -> None:
+    `proxies` is TSUKURIOKI_PROXIES. A client has `seconds` to take the next part of a stream.
+    """
+
+    def __init__(self, app: Wsgi, threads: int, proxies: int, seconds: float) -> None:
         self._app = app
         self._proxies = proxies
+        self._seconds = seconds
         self._threads = ThreadPoolExecutor(threads, "answer")
         self._places = Places(threads)
         self._long = Places(READ_AT_ONCE)
@@ -99,24 +128,25 @@ class InThreads:
     async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
         """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
         environ = wsgi_environ(scope, body)
+        client = self._client(environ)
         if len(body) <= MAX_BODY:
-            await self._in_thread(environ, protocol)
+            await self._in_thread(environ, protocol, client)
             return
-        await self._long.take(self._client(environ))
-        place = _Place(self._long, asyncio.get_running_loop())
+        await self._long.take(client)
+        place = _Place(self._long, client)
         environ[WAITS] = place.leave
         try:
-            await self._in_thread(environ, protocol)
+            await self._in_thread(environ, protocol, client)
         finally:
             place.leave()
 
-    async def _in_thread(self, environ: Environ, protocol: HTTPProtocol) -> None:
+    async def _in_thread(self, environ: Environ, protocol: HTTPProtocol, client: str) -> None:
         loop = asyncio.get_running_loop()
-        await self._places.take(self._client(environ))
+        await self._places.take(client)
         try:
             await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
         finally:
-            self._places.give()
+            self._places.give(client)
 
     def _client(self, environ: Environ) -> str:
         forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
@@ -155,7 +185,13 @@ class InThreads:
         transport: Transport = protocol.response_stream(begun.status, begun.headers)
         for part in parts:
             if part:
-                asyncio.run_coroutine_threadsafe(_sent(transport, part), loop).result()
+                sent = asyncio.run_coroutine_threadsafe(_sent(transport, part), loop)
+                try:
+                    sent.result(self._seconds)
+                except TimeoutError:
+                    # Whoever reads nothing gets no more; the connection is closed.
+                    sent.cancel()
+                    return
 
 
 def trim_heap() -> None:

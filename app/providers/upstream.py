@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -13,9 +14,13 @@ from app.providers import transport
 from app.providers.faults import plain
 from app.providers.secret import Secret
 
-BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+TOO_MANY, BAD_GATEWAY, GATEWAY_TIMEOUT = 429, 502, 504
 # Headers of an error by which clients' libraries decide when to ask again.
 _PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
+# Bytes of a reply, and of all replies that are held at a time until everybody has them.
+MOST_REPLY, MOST_HELD = 32 << 20, 64 << 20
+# Lists and objects in a whole reply, which take up to 40 times its bytes when they are parsed.
+_MOST_BRACKETS = 1 << 18
 # Bytes of a service's error that are passed on.
 _MOST_ERROR = 1 << 16
 
@@ -26,6 +31,49 @@ class ServiceAddress(NamedTuple):
     url: str
     key: Secret
     header: tuple[str, str]
+
+
+class Holding:
+    """The bytes of replies that are held at a time, in all threads."""
+
+    def __init__(self, most: int = MOST_HELD) -> None:
+        self._free = most
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Hold more; returns whether there is room."""
+        with self._lock:
+            if size > self._free:
+                return False
+            self._free -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Hold less."""
+        with self._lock:
+            self._free += size
+
+
+class Received:
+    """How much of one reply has come."""
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """Note that a part has come. Raises UpstreamError: 502 for too long a reply, 429 without room."""
+        if self._size + size > MOST_REPLY:
+            raise UpstreamError(BAD_GATEWAY, f"the reply is over {MOST_REPLY >> 20} MiB")
+        if not self._holding.take(size):
+            detail = "too many long replies are being received; ask again in a second"
+            raise UpstreamError(TOO_MANY, detail, headers=(("retry-after", "1"),))
+        self._size += size
+
+    def drop(self) -> None:
+        """Note that nobody wants the reply any more."""
+        size, self._size = self._size, 0
+        self._holding.give(size)
 
 
 class Upstream:
@@ -57,25 +105,31 @@ class Upstream:
         except ProviderStopError as error:
             raise UpstreamError(BAD_GATEWAY, str(error)) from None
 
-    def ask(self, path: str, body: bytes) -> Any:
+    def ask(self, path: str, body: bytes, received: Received) -> Any:
         """The reply, a JSON value. Raises UpstreamError."""
-        with self._faults():
-            response = self._client.post(self._url + path, content=body)
-        self._check(response.status_code, response.headers, response.content)
+        with (
+            self._faults(),
+            self._client.stream("POST", self._url + path, content=body) as response,
+        ):
+            content = b"".join(_counted(response.iter_bytes(), received))
+        self._check(response.status_code, response.headers, content)
+        if content.count(b"[") + content.count(b"{") > _MOST_BRACKETS:
+            raise UpstreamError(BAD_GATEWAY, f"the reply of {self._url} has too many parts")
         try:
-            return orjson.loads(response.content)
+            return orjson.loads(content)
         except orjson.JSONDecodeError:
             raise UpstreamError(BAD_GATEWAY, f"the reply of {self._url} is not JSON") from None
 
-    def stream(self, path: str, body: bytes) -> Iterator[bytes]:
+    def stream(self, path: str, body: bytes, received: Received) -> Iterator[bytes]:
         """The bytes of a streamed reply as they come. Raises UpstreamError, perhaps after some."""
         with (
             self._faults(),
             self._client.stream("POST", self._url + path, content=body) as response,
         ):
             if response.status_code != 200:
-                self._check(response.status_code, response.headers, response.read())
-            yield from response.iter_bytes()
+                content = b"".join(_counted(response.iter_bytes(), received))
+                self._check(response.status_code, response.headers, content)
+            yield from _counted(response.iter_bytes(), received)
 
     def _check(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         if status == 200:
@@ -106,3 +160,9 @@ class Upstream:
     def close(self) -> None:
         """Close connections."""
         self._client.close()
+
+
+def _counted(parts: Iterator[bytes], received: Received) -> Iterator[bytes]:
+    for part in parts:
+        received.add(len(part))
+        yield part

@@ -63,7 +63,8 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
     A log that does not exist is empty.
     """
     try:
-        file = open_file(path, "rb")
+        # A line can be megabytes long, and each read gives other threads their turn.
+        file = open_file(path, "rb", _BLOCK)
     except FileNotFoundError:
         return
     with file:

@@ -7,7 +7,7 @@ import random
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +16,23 @@ from typing import Any
 import httpx
 import pytest
 
+from app.edge.serving import SLOW_THREADS
 from app.edge.wsgi import READ_AT_ONCE, InThreads, Places
 from app.web.dialects import WAITS
 from app.web.service import MAX_BODY
 from tests.conftest import Serve
+from tests.kinds.prompts.kit import upstream
 from tests.loops import run
-from tests.making import PATIENCE
+from tests.making import PATIENCE, wait_for
+
+
+def request_of(size: int) -> tuple[Any, SimpleNamespace, bytes]:
+    """A request with a body of a size, as granian gives it: scope, protocol and body."""
+    scope = SimpleNamespace(
+        method="POST", path="/v1/chat/completions", query_string="", authority=None, scheme="http",
+        http_version="1.1", server="127.0.0.1:80", client="127.0.0.1:1", headers={},
+    )  # fmt: skip
+    return scope, SimpleNamespace(response_bytes=lambda status, headers, body: None), bytes(size)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -38,7 +49,7 @@ def test_clients_are_let_in_by_turns(seed: int) -> None:
         assert inside[0] <= 3
         await asyncio.sleep(0)
         inside[0] -= 1
-        places.give()
+        places.give(client)
 
     async def crowd() -> None:
         tasks = [asyncio.create_task(ask("many")) for _ in range(500)]
@@ -56,10 +67,34 @@ def test_clients_are_let_in_by_turns(seed: int) -> None:
     assert all(name in let_in[:16] for name in ("one", "two", "three"))
 
     async def all_free() -> None:
-        for _ in range(3):
-            await asyncio.wait_for(places.take("after"), 5)
+        for number in range(3):
+            await asyncio.wait_for(places.take(f"after {number}"), 5)
 
     run(all_free())
+
+
+@pytest.mark.parametrize("places", [1, 2, 8, 64])
+def test_no_client_has_all_places(places: int) -> None:
+    """However many requests of a client wait and stay, others are let in, and none is left behind."""
+
+    async def crowd() -> None:
+        here = Places(places)
+        many = [asyncio.create_task(here.take("many")) for _ in range(3 * places)]
+        await asyncio.sleep(0)
+        inside = sum(task.done() for task in many)
+        assert inside == max(1, places * 3 // 4)
+        others = [asyncio.create_task(here.take(f"other {n}")) for n in range(places - inside)]
+        await asyncio.sleep(0)
+        assert all(task.done() for task in others)
+        for number in range(places - inside):
+            here.give(f"other {number}")
+        for _ in many:
+            here.give("many")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert all(task.done() for task in many)
+
+    run(crowd())
 
 
 def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path) -> None:
@@ -81,6 +116,56 @@ def test_one_client_does_not_stand_before_another(serve: Serve, poem_alone: Path
         assert len(answered) < asked - 50
         for wire in many:
             assert wire.recv(12) == b"HTTP/1.1 200"
+
+
+def test_one_clients_waiting_requests_leave_others_their_places(serve: Serve) -> None:
+    """While an upstream hangs in all that one client may ask at a time, others are answered."""
+    replies = threading.Event()
+    with upstream() as model, ExitStack() as stack:
+        model.before = lambda: replies.wait(PATIENCE)
+        stack.callback(replies.set)
+        server = serve(TSUKURIOKI_MODE="record", TSUKURIOKI_WORKERS=1, OPENAI_BASE_URL=model.url)
+        url = httpx.URL(server.url)
+        for number in range(70):
+            wire = stack.enter_context(socket.create_connection((url.host, url.port)))
+            body = b'{"model":"m","messages":[{"role":"user","content":"%d"}]}' % number
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+            wire.sendall(head.encode() + b"\r\n\r\n" + body)
+        wait_for(lambda: len(model.requests) >= SLOW_THREADS * 3 // 4, "the upstream to be asked")
+        other = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=other, base_url=server.url, timeout=PATIENCE) as client:
+            said = {"messages": [{"role": "user", "content": "hello"}]}
+            assert client.post("/api/chat", json=said).status_code == 200
+        assert len(model.requests) == SLOW_THREADS * 3 // 4
+
+
+def test_a_stream_that_nobody_reads_ends() -> None:
+    """A client that takes nothing of a stream loses it, and its thread is free for the next request."""
+    closed: list[bool] = []
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.append(True)
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [])
+        return endless()
+
+    async def stuck(part: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def crowd() -> None:
+        threads: Any = InThreads(app, 1, 0, 0.05)
+        scope, answered, body = request_of(9)
+        answered.response_stream = lambda status, headers: SimpleNamespace(send_bytes=stuck)
+        for _ in range(2):
+            await asyncio.wait_for(threads(scope, answered, body), PATIENCE)
+
+    run(crowd())
+    assert closed == [True, True]
 
 
 def test_few_long_bodies_are_read_at_a_time() -> None:
@@ -106,22 +191,14 @@ def test_few_long_bodies_are_read_at_a_time() -> None:
         assert all_wait.wait(PATIENCE)
         return [b""]
 
-    def asked(size: int) -> tuple[Any, SimpleNamespace, bytes]:
-        scope = SimpleNamespace(
-            method="POST", path="/v1/chat/completions", query_string="", authority=None, scheme="http",
-            http_version="1.1", server="127.0.0.1:80", client="127.0.0.1:1", headers={},
-        )  # fmt: skip
-        answered = SimpleNamespace(response_bytes=lambda status, headers, body: None)
-        return scope, answered, bytes(size)
-
     async def crowd() -> None:
-        threads: Any = InThreads(app, 40, 0)
-        long = [asyncio.create_task(threads(*asked(MAX_BODY + 1))) for _ in range(30)]
-        await asyncio.wait_for(threads(*asked(9)), PATIENCE)
+        threads: Any = InThreads(app, 40, 0, PATIENCE)
+        long = [asyncio.create_task(threads(*request_of(MAX_BODY + 1))) for _ in range(30)]
+        await asyncio.wait_for(threads(*request_of(9)), PATIENCE)
         await asyncio.wait_for(asyncio.gather(*long), PATIENCE)
         # All places are free again.
-        for _ in range(READ_AT_ONCE):
-            await asyncio.wait_for(threads._long.take("after"), PATIENCE)
+        for number in range(READ_AT_ONCE):
+            await asyncio.wait_for(threads._long.take(f"after {number}"), PATIENCE)
 
     run(crowd())
     assert most <= READ_AT_ONCE

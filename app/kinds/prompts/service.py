@@ -41,7 +41,7 @@ from app.ledger.state import KeyedValues
 from app.providers.flights import Flights, Work
 from app.providers.secret import Secret
 from app.providers.transport import is_local, origin
-from app.providers.upstream import BAD_GATEWAY, ServiceAddress, Upstream
+from app.providers.upstream import BAD_GATEWAY, Holding, Received, ServiceAddress, Upstream
 from app.settings import Settings
 from app.store.entry import Entry, Usage
 from app.store.holder import IndexHolder
@@ -116,6 +116,7 @@ class ServedPrompts:
         )
         folder = recordings_folder(settings.ledger)
         self._flights = Flights[Chunk, Reply]()
+        self._holding = Holding()
         self._lock_file = folder / f"{deck.id}.flights"
         self._nearest = Nearest(log_path(settings.store, deck.id), log_path(folder, deck.id))
         self._ledger = Ledger(settings.ledger, deck.id)
@@ -265,16 +266,20 @@ class ServedPrompts:
 
         `before` is the number of recordings when the request came.
         """
-        end, _ = yield from self._flights.share(
-            query.key, lambda: Work(self._asked_alone(query, asked, before))
-        )
+
+        def begin() -> Work[Chunk, Reply]:
+            # Held until the last who waits has all of it, however slowly a client reads.
+            received = Received(self._holding)
+            return Work(self._asked_alone(query, asked, before, received), received.drop)
+
+        end, _ = yield from self._flights.share(query.key, begin)
         if isinstance(end, Exception):
             raise end
         # It cannot be None, because the upstream's limit of time is the only one.
         return cast("Reply", end)
 
     def _asked_alone(
-        self, query: Query, asked: Asked, before: int
+        self, query: Query, asked: Asked, before: int, received: Received
     ) -> Generator[Chunk, None, Reply]:
         with alone(self._lock_file, query.key):
             count = self._replies.count(query.key)
@@ -284,23 +289,23 @@ class ServedPrompts:
                 yield from newest.chunks()
                 return newest
             try:
-                reply = yield from self._from_upstream(asked)
+                reply = yield from self._from_upstream(asked, received)
             except UpstreamError as error:
                 self._counters.passed(self.deck.id, ASKED, "fault", f"upstream {error.status}")
                 raise
             return replace(reply, not_kept=self._keep(query, asked, reply))
 
-    def _from_upstream(self, asked: Asked) -> Generator[Chunk, None, Reply]:
+    def _from_upstream(self, asked: Asked, received: Received) -> Generator[Chunk, None, Reply]:
         upstream = self._upstream(asked.dialect)
         if not asked.stream:
-            reply = asked.reader().whole(upstream.ask(asked.path, asked.body))
+            reply = asked.reader().whole(upstream.ask(asked.path, asked.body, received))
             # For requests for a stream, which may share it.
             yield from reply.chunks()
             return reply
         begun = self._timer()
         reader = asked.reader()
         pace: list[Chunk] = []
-        for data in upstream.stream(asked.path, asked.body):
+        for data in upstream.stream(asked.path, asked.body, received):
             at = round((self._timer() - begun) * 1000, 1)
             for chunk in reader.feed(data):
                 pace.append(chunk._replace(at=at))

@@ -19,6 +19,7 @@ from app.kinds.prompts.recordings import Recordings, recordings_folder
 from app.kinds.prompts.reply import Choice, Chunk, Reply, Tokens
 from app.kinds.prompts.service import ServedPrompts
 from app.ledger.misses import read_ledger
+from app.providers.upstream import Holding
 from app.store.entry import Entry
 from app.store.holder import bring_up
 from app.store.log import LogWriter, Record, log_path, read_log
@@ -34,7 +35,7 @@ from tests.kinds.prompts.kit import (
     text_of,
     upstream,
 )
-from tests.making import wait_for
+from tests.making import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -408,3 +409,56 @@ def test_the_server_itself_is_no_upstream(tmp_path: Path) -> None:
     )
     with pytest.raises(UpstreamError, match="this server itself"):
         worker.answer(asked("hello"))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_is_too_long_is_refused(
+    tmp_path: Path, model: Upstream, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """What an upstream sends beyond a bound is not read: a 502, and nothing is kept or held."""
+    monkeypatch.setattr("app.providers.upstream.MOST_REPLY", 2000)
+    worker = recording(tmp_path, model)
+    model.say = lambda number: ["x" * 500] * (10 if number == 1 else 2)
+    with pytest.raises(UpstreamError, match="MiB") as refused:
+        text_of(worker, asked("long", stream=stream))
+    assert refused.value.status == 502
+    assert kept(tmp_path) == []
+    assert text_of(worker, asked("long", stream=stream)) == "x" * 1000
+
+
+def test_a_reply_of_too_many_parts_is_refused(
+    tmp_path: Path, model: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply that would take many times its length of memory is a 502."""
+    monkeypatch.setattr("app.providers.upstream._MOST_BRACKETS", 20)
+    model.say = lambda number: ["[" * 30]
+    with pytest.raises(UpstreamError, match="too many parts"):
+        text_of(recording(tmp_path, model), asked("brackets"))
+
+
+def test_replies_that_nobody_takes_are_bounded_together(tmp_path: Path, model: Upstream) -> None:
+    """While slow readers hold as many bytes as may be held, a further reply is a 429; their end gives room."""
+    worker = recording(tmp_path, model)
+    worker._holding = Holding(5000)
+    model.say = lambda number: ["x" * 1000] * 3
+    slow = worker.answer(asked("slow", stream=True))
+    next(slow.events)
+    wait_for(lambda: worker._holding._free < 2500, "the whole reply")
+    with pytest.raises(UpstreamError) as refused:
+        text_of(worker, asked("other"))
+    assert (refused.value.status, refused.value.headers) == (429, (("retry-after", "1"),))
+    slow.events.close()
+    assert worker._holding._free == 5000
+    assert text_of(worker, asked("other")) == "x" * 3000
+
+
+def test_the_event_loop_waits_for_no_recording(tmp_path: Path, model: Upstream) -> None:
+    """Whether a kept reply is still right is known while another thread reads long recordings."""
+    worker = recording(tmp_path, model)
+    text_of(worker, asked("one"))
+    before = worker.state()
+    recordings = worker._replies.recordings
+    with recordings._lock, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(worker.state).result(PATIENCE) == before
+    text_of(worker, asked("two"))
+    assert worker.state() != before
