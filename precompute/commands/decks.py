@@ -50,7 +50,11 @@ from precompute.review.kinds import review_of
 @click.option(
     "--hand", type=click.IntRange(1, MOST_CARDS), help="How many cards a hand has; for cards."
 )
-@click.option("--title", default="", help="The name that people see, by default from NAME.")
+@click.option(
+    "--title",
+    default="",
+    help="The name that people see, by default from NAME; of a character, also what she is called.",
+)
 @click.option(
     "--from",
     "source",

@@ -18,7 +18,9 @@ import orjson
 from app.errors import PlanError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, default_rules
 from app.kinds.cards.words import WORDS_FILE, known_words
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.expressions import literal
+from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.message import normalise
 from app.kinds.decks import KINDS, load_folder
 from app.kinds.kind import AnyDeck
@@ -79,9 +81,23 @@ def new_deck(decks: Path, wanted: NewDeck) -> AnyDeck:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        load_folder(made)
+        deck = load_folder(made)
+        if isinstance(deck, CharacterDeck):
+            _check_called(deck)
         made.rename(target)
     return load_folder(target)
+
+
+def _check_called(deck: CharacterDeck) -> None:
+    """Raise PlanError if the lines of a new character in which her name stands break her rules."""
+    gate = ChatGate(deck)
+    for character, _, line in deck.all_lines():
+        for refusal in gate.vetted(character, line.text) if character.name in line.text else ():
+            raise PlanError(
+                f"--title {character.name!r}: what she is called stands in her lines, and then "
+                f"breaks a rule of theirs ({refusal}); take a shorter or plainer name, and put "
+                f"what the pages show into deck.json, name, afterwards"
+            )
 
 
 def _files(wanted: NewDeck) -> dict[str, bytes]:

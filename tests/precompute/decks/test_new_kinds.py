@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.errors import PlanError
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN
@@ -63,9 +64,32 @@ def test_a_new_deck_has_no_fault(tmp_path: Path, kind: str, language: str) -> No
 def test_any_name_can_be_given(
     tmp_path_factory: pytest.TempPathFactory, kind: str, name: str
 ) -> None:
-    """Quotation marks, backslashes, brackets and signs of expressions break no file."""
-    deck = made(tmp_path_factory.mktemp("decks"), kind, "en", name)
-    assert deck.name == name
+    """Quotation marks, backslashes, brackets and signs of expressions break no file; a character's name
+    that breaks the rules of the lines in which it stands is refused, and nothing is made."""
+    decks = tmp_path_factory.mktemp("decks")
+    deck, told = None, ""
+    try:
+        deck = made(decks, kind, "en", name)
+    except PlanError as error:
+        told = str(error)
+    if deck:
+        assert deck.name == name
+        assert not [fault for fault in said(deck) if fault.startswith("error")]
+    else:
+        assert kind == CHAT
+        assert "what she is called stands in her lines" in told
+        assert not list(decks.iterdir())
+
+
+@pytest.mark.parametrize("language", languages())
+@pytest.mark.parametrize("name", ["Wow!", "The Guide of the Small Museum of Things Nobody Wanted"])
+def test_a_name_that_her_lines_cannot_have_is_refused(
+    tmp_path: Path, language: str, name: str
+) -> None:
+    """A sign that her voice does not have, or a name too long for a line, says so in one sentence."""
+    with pytest.raises(PlanError, match=r"^--title .*(voice|length).*shorter or plainer"):
+        made(tmp_path, CHAT, language, name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", [CHAT, PROMPTS])
