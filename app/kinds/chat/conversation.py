@@ -33,8 +33,6 @@ from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
 # Messages of a row that nothing answered, after which topics are offered.
 _OFFERED_AFTER = 2
-# Characters of a message beyond which its noun may not be the point.
-_TELLING = 30
 # The length of a message from which a question in it is about something of the user's own.
 _AT_LENGTH = 20
 # Questions in a row that follow from one another.
@@ -88,8 +86,7 @@ class Talk:
         again, last = memory.last, _hash(said)
         memory = self.remembering.told_in(memory._replace(last=last), text, intents)
         memory = memory._replace(name=as_written(memory.name, said))
-        noun = hearing.nouns.within(text) if len(text) <= _TELLING else ""
-        quoted = hearing.nouns.quoted(sentences_of(text)[-1])
+        noun, quoted = hearing.nouns.echoed(text, sentences_of(text)[-1])
         heard = Heard(memory, self.remembering.open(memory), noun=noun, quoted=quoted)
         if main in hearing.greetings:
             return self._greeted(heard, text)

@@ -13,6 +13,7 @@ quote the message (「俺は断然たこ焼き」 「「断然たこ焼き」か
     before      the pools of such lines; all that begin so, if a name ends in an underscore
     head, tail  what is taken away from the last sentence, and `shape` what may be quoted of the rest
     called      nouns → what is said for them: 妹 → 妹さん
+    not         what a message has of which nothing is said again: sad news
 
 The words for it are lines with the slot `it`, in the pools `quote` and `echo`; a character without lines in one of
 them does not do it.
@@ -34,7 +35,9 @@ BEFORE = (ECHO, QUOTE)
 SHORT = 24
 _ROUNDS = 4
 _MEMBERS = ("head", "tail", "shape", "within", "apart", "reject")
-_ECHO = ("before", "called", "head", "tail", "shape")
+_ECHO = ("before", "called", "head", "tail", "shape", "not")
+# Characters of a message beyond which its noun may not be the point.
+_TELLING = 30
 
 
 class Nouns:
@@ -67,6 +70,13 @@ class Nouns:
     def sure(self, noun: str) -> str:
         """A noun, empty if it is too long or none."""
         return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
+
+    def echoed(self, text: str, last: str) -> tuple[str, str]:
+        """The noun of a message and what can be quoted of its last sentence; empty what is not said again."""
+        sad = self._quoted.get("not")
+        if sad and sad.search(text):
+            return "", ""
+        return self.within(text) if len(text) <= _TELLING else "", self.quoted(last)
 
     def quoted(self, sentence: str) -> str:
         """What of a sentence can be quoted: its words without what leads to them.

@@ -143,6 +143,7 @@ CONVERSATION = {
         "head": ["^here "],
         "tail": [r"[.!]+$"],
         "shape": ["^[a-z ]{4,20}$"],
+        "not": ["sunk"],
     },
     "expects": {
         "food": {"noun": True, "words": ["fish and chips"], "said": ["^i had"]},
@@ -320,9 +321,10 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
     [
         ("here is the boat", "The ship. So it is."),
         ("here stands a thing", "Ah, stands a thing. So it is."),
-        # Not of a question, nor what the gate refuses, nor what is too long to be the point.
+        # Not of a question or of sad news, nor what the gate refuses, nor what is too long to be the point.
         ("here stands it?", "So it is."),
         ("here all is rude", "So it is."),
+        ("here the boat is sunk", "So it is."),
         ("here, after many long years away, is the boat", "So it is."),
     ],
 )
