@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -40,6 +42,10 @@ from app.web.service import MAX_BODY, Service
 
 # Seconds in which running requests must finish when the server is stopped.
 STOP_WITHIN = 5
+log = logging.getLogger(__name__)
+
+# Seconds before workers are started again that ended again and again.
+_PAUSE = 0.5
 # Bytes of a request's first line and headers.
 MAX_HEAD = 64 * 1024
 # Open connections of a worker; further ones wait to be accepted.
@@ -65,7 +71,29 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
     _raise_open_files()
     # macOS would start workers by "spawn", which shares no memory and cannot take over `load`.
     multiprocessing.set_start_method("fork", force=True)
-    server = Granian(
+
+    def load() -> Any:
+        return RsgiApplication(settings, service())
+
+    while True:
+        server = _server(settings)
+        try:
+            server.serve(target_loader=load, wrap_loader=False)
+        except SystemExit:
+            if server.interrupt_signal:
+                raise
+        if server.interrupt_signal:
+            return
+        # It gives up if a worker ends twice within 5.5 seconds. All that the workers need was checked
+        # before: they were killed, most likely for the memory that something took.
+        log.warning("workers ended again and again; starting new ones")
+        time.sleep(_PAUSE)
+        if server.interrupt_signal:
+            return
+
+
+def _server(settings: Settings) -> Any:
+    return Granian(
         "tsukurioki",
         address=settings.host,
         port=settings.port,
@@ -85,11 +113,6 @@ def serve(settings: Settings, service: Callable[[], Service]) -> None:
         respawn_interval=0.1,
         workers_kill_timeout=STOP_WITHIN,
     )
-
-    def load() -> Any:
-        return RsgiApplication(settings, service())
-
-    server.serve(target_loader=load, wrap_loader=False)
 
 
 def _raise_open_files() -> None:

@@ -15,7 +15,7 @@ import psutil
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from tests.conftest import Serve
-from tests.making import Precompute, Server, wait_for
+from tests.making import PATIENCE, Precompute, Server, wait_for
 
 
 def workers(server: Server) -> list[psutil.Process]:
@@ -88,6 +88,20 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(
         )
         wait_for(lambda: _answers(server), "an answer")
     assert counted(server) == given
+
+
+def test_workers_that_are_killed_again_and_again_are_replaced(serve: Serve) -> None:
+    """Each worker that is seen is killed, six in a row: the server still answers, and ends by a signal."""
+    server = serve(TSUKURIOKI_WORKERS=2)
+    killed: set[int] = set()
+    for _ in range(6):
+        wait_for(lambda: any(p.pid not in killed for p in workers(server)), "another worker")
+        pid = next(p.pid for p in workers(server) if p.pid not in killed)
+        killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: _answers(server), "an answer")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(PATIENCE) == 0
 
 
 def _answers(server: Server) -> bool:
