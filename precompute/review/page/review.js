@@ -57,12 +57,13 @@ function layFilter() {
   document.querySelector("#keys").replaceChildren(...Object.entries(words.keys).flatMap(([key, what]) => [make("kbd", {}, key), ` ${what}  `]));
 }
 
+const written = (number) => number.toLocaleString(document.documentElement.lang);
 const label = (name) => state.words.labels[name] ?? name;
 
 function showCounts() {
   const { words, counts } = state;
-  const parts = Object.entries(counts.status).filter(([, count]) => count).map(([name, count]) => `${words[name]} ${count}`);
-  document.querySelector("#counts").textContent = `${state.total} ${words.shown} · ${parts.join(" · ")}`;
+  const parts = Object.entries(counts.status).filter(([, count]) => count).map(([name, count]) => `${words[name]} ${written(count)}`);
+  document.querySelector("#counts").textContent = `${written(state.total)} ${words.shown} · ${parts.join(" · ")}`;
   offer("source", Object.keys(counts.source));
   offer("check", state.rows.filter((row) => row.check).map((row) => row.check.split(":")[0]));
 }
@@ -78,9 +79,9 @@ function article(row) {
   const { words } = state;
   const asked = make("dl.asked", {}, ...row.asked.flatMap(([name, text]) => [make("dt", {}, label(name)), make("dd", {}, text)]));
   const texts = make("div.texts", {}, ...Object.values(row.texts).map((text) => make("p.text", {}, text)));
-  const about = [words[row.status], `${row.length} ${words.characters}`, row.source, row.model];
+  const about = [words[row.status], `${written(row.length)} ${words.characters}`, row.source, row.model];
   if (row.writer !== row.source) about.push(`${words.from} ${row.writer}`);
-  if (row.votes[0] || row.votes[1]) about.push(`▲${row.votes[0]} ▼${row.votes[1]}`);
+  if (row.votes[0] || row.votes[1]) about.push(`▲${written(row.votes[0])} ▼${written(row.votes[1])}`);
   if (row.decision?.note) about.push(`“${row.decision.note}”`);
   if (row.decision?.forced) about.push(`${words.forced} ${row.decision.forced}`);
   const foot = make("p.about", {}, about.join(" · "));
