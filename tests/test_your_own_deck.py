@@ -17,7 +17,7 @@ from app.kinds.cards.deck import RULE_MEANINGS, Rules
 from app.kinds.cards.loading import load_deck
 from app.kinds.chat import deck as chat
 from demo.standins import stand_ins
-from precompute.decks.new import NewDeck
+from precompute.decks.new import NewDeck, new_deck
 from precompute.review.cards import check
 from tests import kit
 from tests.cook import Cook
@@ -27,7 +27,8 @@ from tools import deck_tables
 
 DOCS = REPO / "docs"
 ASKED = re.compile(
-    r"^\[(?P<id>[^\]]+)\]\n  idea: (?P<idea>.+)\n.*\n.*\n  phrases: (?P<phrases>.+)$", re.MULTILINE
+    r"^\[(?P<id>[^\]]+)\]\n  (?:idea|idée) ?: (?P<idea>.+)\n.*\n.*\n  (?:phrases|tournures) ?: .+$",
+    re.MULTILINE,
 )
 SUBJECTS = [
     "The guard",
@@ -77,7 +78,8 @@ class Curator:
     def reply(self, prompt: str) -> str:
         """Answers of 200 to 400 characters, each with a title of the list."""
         self.prompts.append(prompt)
-        titles = prompt.split("TITLES\n", 1)[1].split("\n\n", 1)[0].splitlines()
+        titles = re.split(r"^TIT(?:L|R)ES\n", prompt, maxsplit=1, flags=re.MULTILINE)[1]
+        titles = titles.split("\n\n", 1)[0].splitlines()
         answers = [
             {
                 "id": asked["id"],
@@ -244,6 +246,27 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
     assert set(tiers) <= {"exact", "same_hand", "template"}
     assert "The Small Museum" in page
     assert not re.search("[ぁ-んァ-ヶ一-龥]", page)
+
+
+def test_a_model_that_answers_in_english_fills_no_french_deck(tmp_path: Path) -> None:
+    """A build keeps none of its answers, says by which check, and asks again in French."""
+    new_deck(tmp_path / "decks", NewDeck("puces", "fr", 3))
+    with StandIn(kit.poem_deck()) as server:
+        curator = Curator()
+        server.cook = cast("Cook", curator)
+        run = Precompute(
+            {
+                "TSUKURIOKI_DATA": tmp_path / "data",
+                "TSUKURIOKI_DECKS": tmp_path / "decks",
+                "GEMINI_API_KEY": KEY,
+                "TSUKURIOKI_GEMINI_BASE_URL": server.url,
+            }
+        )
+        built = run("build", "--deck", "puces", "--n", "2", status=2)
+    assert "language" in built.stdout + built.stderr
+    assert "Il n’était pas en français" in curator.prompts[-1]
+    stats = run("stats", "--deck", "puces", "--json").stdout
+    assert json.loads(stats)["store"]["entries"] == 0
 
 
 def _play(client: httpx.Client) -> str:
