@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 
 from app.errors import DeckError
-from app.kinds.language import JAPANESE, LANGUAGES, Language, nearest
+from app.kinds.language import JAPANESE, LANGUAGES, Language
 
 DECK_FILE = "deck.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -22,6 +23,12 @@ _KINDS: Mapping[type[Any], str] = {
     list: "a list",
     dict: "an object",
 }
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word that is most like one that is not known; empty if none is like it."""
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def shorten(text: str, limit: int = 60) -> str:

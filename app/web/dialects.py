@@ -176,11 +176,9 @@ def answer(
     headers = _headers(given.about)
     if wire.stream and not given.ready:
         waits()
-        response = Response(_streamed(codec, given.events, wire, stamp), content_type=mime)
         # Keeps nginx from buffering the stream.
-        response.headers["X-Accel-Buffering"] = "no"
-        response.headers.extend(headers)
-        return response
+        headers += [("Content-Type", mime), ("X-Accel-Buffering", "no")]
+        return Response(_streamed(codec, given.events, wire, stamp), headers=headers)
     if wire.stream:
         # At once: each chunk that is sent by itself costs a thread some 50 µs.
         whole = b"".join(_streamed(codec, given.events, wire, stamp))
@@ -190,17 +188,10 @@ def answer(
         if reply.not_kept:
             headers.append((UNKEPT, reply.not_kept))
     headers.insert(0, ("Content-Type", mime))
-    if (
-        served
-        and given.fixed
-        and (keep := current_service().keep_replay)
-        and not request.query_string
-    ):
-        keep(
-            request.path,
-            sent.body,
-            ReplayedResponse(served, given.about.tier, state, tuple(headers), whole),
-        )
+    keep = current_service().keep_replay
+    if keep and served and given.fixed and not request.query_string:
+        replayed = ReplayedResponse(served, given.about.tier, state, tuple(headers), whole)
+        keep(request.path, body, replayed)
     return Response(whole, headers=headers)
 
 

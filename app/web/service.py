@@ -27,9 +27,9 @@ from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.service import ServedChat, rate_limit
 from app.kinds.decks import kind_of, load_all, prepare_all
 from app.kinds.kind import Server, Serving
-from app.kinds.language import nearest
 from app.kinds.loaded_models import LoadedModels
 from app.kinds.prompts.service import ServedPrompts
+from app.kinds.reading import nearest
 from app.kinds.served_models import ServedModels
 from app.ledger.counters import Counters
 from app.ledger.rate import RateLimit

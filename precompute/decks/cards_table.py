@@ -23,8 +23,7 @@ import orjson
 from app.errors import DeckError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE
 from app.kinds.cards.written import WRITTEN_FILE
-from app.kinds.language import nearest
-from app.kinds.reading import json_lines
+from app.kinds.reading import json_lines, nearest
 from precompute.decks.sheets import Table
 
 CARDS, TITLES, ANSWERS = "cards", "titles", "answers"

@@ -20,8 +20,9 @@ from app.kinds.cards.prompts import (
     load_variety,
     prompts_folder,
 )
-from app.kinds.language import ANY, likely, nearest
-from app.kinds.reading import text_of
+from app.kinds.detection import likely
+from app.kinds.language import ANY
+from app.kinds.reading import nearest, text_of
 from precompute.review.check import Finding
 
 # The greatest length of a title that the flyer sets in a size that is read from a distance.

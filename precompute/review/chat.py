@@ -20,8 +20,7 @@ from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.nouns import BEFORE
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
-from app.kinds.language import nearest
-from app.kinds.reading import Reader
+from app.kinds.reading import Reader, nearest
 from app.ledger.misses import read_ledger
 from app.ledger.state import State
 from app.ledger.tally import Tally

@@ -15,7 +15,8 @@ from functools import cached_property, lru_cache
 
 from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
-from app.kinds.language import ANY, JAPANESE, Language, declined, foreign_letter, not_in, own_letter
+from app.kinds.detection import declined, not_in
+from app.kinds.language import ANY, JAPANESE, Language, foreign_letter, own_letter
 from app.kinds.refusal import Refusal
 from app.normal_form import nfc, nfkc
 from app.store.key import Query

@@ -17,7 +17,8 @@ from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
 from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces
 from app.kinds.cards.texts import Texts
-from app.kinds.language import ANY, JAPANESE, never_not_in, own_letter
+from app.kinds.detection import never_not_in
+from app.kinds.language import ANY, JAPANESE, own_letter
 
 # Stands for an ending; no word that the gate looks for contains it.
 _HOLE = "〓"

@@ -26,7 +26,7 @@ from app.kinds.cards.prompts import (
     rule_values,
     rules_fingerprint,
 )
-from app.kinds.language import declined
+from app.kinds.detection import declined
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
 from app.providers.model_json import UnreadableError, answers_in, read_object

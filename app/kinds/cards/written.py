@@ -21,8 +21,7 @@ import xxhash
 from app.errors import DeckError, RequestError
 from app.kinds.cards.composing import BREAK
 from app.kinds.cards.deck import Deck
-from app.kinds.language import nearest
-from app.kinds.reading import json_lines
+from app.kinds.reading import json_lines, nearest
 from app.kinds.refusal import REVIEWER
 from app.kinds.tasks import Author, Draft, Drafts, Provider, Task
 from app.store.key import Query

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.kinds.chat.expressions import Expression, ExpressionError, compiled, either
-from app.kinds.language import nearest
-from app.kinds.reading import Reader
+from app.kinds.reading import Reader, nearest
 
 # Bytes for the automata of an expression for short texts. With RE2's usual room each worker grew by 7 MB
 # under messages of all kinds; short texts are searched no slower with this.

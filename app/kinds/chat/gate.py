@@ -34,7 +34,7 @@ from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
-from app.kinds.language import not_in
+from app.kinds.detection import not_in
 from app.kinds.refusal import Refusal
 from app.providers.model_json import cleaned_text
 from app.store.key import Query

@@ -1,9 +1,9 @@
-"""What came of reading one message of a conversation, and what a reply must tell its memory."""
+"""What came of reading one message of a conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from app.kinds.chat.answers import TopicAnswer
 from app.kinds.chat.memory import Memory
@@ -45,19 +45,3 @@ class Heard(NamedTuple):
     def says_more(self) -> bool:
         """Whether more than a topic of hers follows."""
         return bool(self.then) and not self.then.endswith(f".{OPENER}")
-
-
-class Said(Protocol):
-    """A reply, as far as a conversation remembers it: lines of `pools`, the last of which `asks`."""
-
-    @property
-    def text(self) -> str:
-        """What she says."""
-
-    @property
-    def pools(self) -> tuple[str, ...]:
-        """The names of the pools."""
-
-    @property
-    def asks(self) -> str:
-        """The id of the topic that she asks about, empty if none."""

@@ -6,11 +6,11 @@ second message after it, when she would otherwise not know what to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from app.kinds.chat.by_example import ByExample
-from app.kinds.chat.heard import OFFERS, Heard, Said
+from app.kinds.chat.heard import OFFERS, Heard
 from app.kinds.chat.hearing import OFFER, Hearing
 from app.kinds.chat.lines import RECALL, TOLD, Pools
 from app.kinds.chat.memory import MOST_TOLD, Memory, Told
@@ -59,9 +59,10 @@ class Remembering:
         name = self._hearing.name(text) or memory.name
         return memory._replace(name=name, told=tuple(told.values())[-MOST_TOLD:])
 
-    def after(self, heard: Heard, reply: Said, *, fallback: bool) -> Memory:
-        """The memory after a reply."""
-        pools, asks = reply.pools, reply.asks
+    def after(
+        self, heard: Heard, text: str, pools: Sequence[str], asks: str, *, fallback: bool
+    ) -> Memory:
+        """The memory after a reply of lines of `pools`, which asks about the topic `asks`, if any."""
         memory, asked = heard.memory, self._topics.get(asks)
         listened = bool(heard.tone) or (heard.kind is not None and heard.kind.listens)
         listened = listened or any(pool in self._narrow for pool in pools)
@@ -74,7 +75,7 @@ class Remembering:
             fallbacks=memory.fallbacks + (not listened) if fallback else 0,
             offers=(offered[0].key, offered[1].key) if offered else (0, 0),
             offered=memory.offered or bool(offered),
-            things=self._active(heard, reply.text),
+            things=self._active(heard, text),
             told=tuple(
                 one._replace(recalled=one.recalled or self._recalls.get(one.what) in pools)
                 for one in memory.told

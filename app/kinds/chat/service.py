@@ -215,7 +215,9 @@ class ServedChat:
             return
         heard = turn.heard or Heard(talked.unpacked(self._talks.read(self._talk_key(turn))))
         fallback = reply.tier == FallbackTier.name
-        after = turn.talk.remembering.after(heard, reply, fallback=fallback)
+        after = turn.talk.remembering.after(
+            heard, reply.text, reply.pools, reply.asks, fallback=fallback
+        )
 
         def change(row: bytearray) -> None:
             row[:] = after.packed()

@@ -17,7 +17,8 @@ from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.proof import always_framed
 from app.kinds.cards.template import FrameTemplate
-from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES, declined, not_in
+from app.kinds.detection import declined, not_in
+from app.kinds.language import ENGLISH, JAPANESE, LANGUAGES
 from precompute.cook.near_copy import LIMIT, likeness, sketch
 from precompute.decks.new import TEMPLATES, NewDeck, new_deck
 from tests.making import DECKS, REPO, museum
