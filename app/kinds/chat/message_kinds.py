@@ -97,7 +97,10 @@ class MessageKinds:
     def noun_of(self, kind: MessageKind | None, text: str) -> str:
         """The noun of a message of a kind, empty if none is sure."""
         if kind and kind.found.groups:
-            return self._nouns.short(captured(kind.found.search(text)))
+            # The kind can be that of one sentence.
+            matches = (kind.found.search(part) for part in (text, *sentences_of(text)))
+            found = next((match for match in matches if match), None)
+            return self._nouns.short(captured(found)) if found else ""
         return self._nouns.short(text) or self._nouns.within(text)
 
 

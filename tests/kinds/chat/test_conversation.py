@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import zlib
@@ -17,6 +18,7 @@ from app.kinds.chat import memory as memories
 from app.kinds.chat.classifier import BUCKETS, Runs, packed
 from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.message import normalise
+from precompute.learn import classifier as learning
 from precompute.review.chat import check
 from tests.kinds.chat import kit
 
@@ -564,6 +566,19 @@ def test_kinds_of_questions_and_requests(deck: CharacterDeck, text: str, kind: s
     found, _ = deck.talks["botan"].hearing.kinds.asked_in(normalise(text))
     assert found is not None
     assert found.id == kind
+
+
+def test_a_message_is_answered_whose_kind_is_that_of_one_sentence(deck: CharacterDeck) -> None:
+    """A noun is looked for in the sentence that has the kind, whatever stands before or after it."""
+    kinds = deck.talks["botan"].hearing.kinds
+    # An expression that matches at the beginning of a text finds nothing after another sentence.
+    said = ("だから帰れないんだよ", "違う、最後の一杯の話", "カレーじゃなくてうどん")
+    others = [normalise(row.text) for row in learning.examples(deck.folder)[::500]]
+    for kind in (kind for kind in kinds.all if kind.found.groups):
+        assert any(kind.found.search(text) for text in said), kind.id
+        for text, other in itertools.product(said, others):
+            for both in (f"{text}。{other}", f"{other}。{text}"):
+                assert isinstance(kinds.noun_of(kind, both), str)
 
 
 def test_a_menu_comes_once(small: kit.Server) -> None:
