@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from app.ledger.trouble import Trouble
+from app.store.lock import locked
 from app.store.plain import descriptor, open_file
 
 # Bytes of a journal, for both files together: some 80,000 misses. Older ones would hardly change
@@ -71,15 +72,19 @@ class Journal:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._reopen()
-        status = os.fstat(self._file)
-        if status.st_size >= self._half:
-            # If another worker has renamed it already, the path is a new file.
-            if status.st_ino == self._path.stat().st_ino:
-                self._path.replace(self._aside)
-            self._reopen()
+        if self._is_half_full():
+            # Another worker may be doing the same, or have done it.
+            with locked(self._folder):
+                self._reopen()
+                if self._is_half_full():
+                    self._path.replace(self._aside)
+                    self._reopen()
         # Look at the size again early enough for the limit to hold if up to 16 workers write.
         room = self._half - os.fstat(self._file).st_size
         self._left = max(1, room // (16 * _LINE))
+
+    def _is_half_full(self) -> bool:
+        return os.fstat(self._file).st_size >= self._half
 
     def _reopen(self) -> None:
         if self._file >= 0:

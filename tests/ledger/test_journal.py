@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def test_bounded(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= limit + (64 << 10)
     numbers = [line["number"] for line in read_journal(tmp_path, "deck")]
     assert numbers == list(range(numbers[0], 3000))
+
+
+def test_workers_that_turn_a_journal_at_once_lose_nothing(tmp_path: Path) -> None:
+    """However many workers find a journal half full at once, each line is written, and what is set aside
+    was half full."""
+    limit = 8 << 10
+    # Each is a worker's own.
+    journals = [Journal(tmp_path, "deck", limit) for _ in range(8)]
+
+    def write(journal: Journal) -> list[bool]:
+        return [journal.append({"number": number, "text": "x" * 200}) for number in range(800)]
+
+    with ThreadPoolExecutor(len(journals)) as pool:
+        written = [done for each in pool.map(write, journals) for done in each]
+    assert written == [True] * (len(journals) * 800)
+    assert journal_path(tmp_path, "deck.1").stat().st_size >= limit // 2
 
 
 def test_a_reader_follows(tmp_path: Path) -> None:
