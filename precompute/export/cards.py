@@ -25,7 +25,7 @@ from precompute.export.material import (
     system_text,
     training_texts,
 )
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 
 def material(deck: Deck, options: RowOptions) -> CardsMaterial:
@@ -58,7 +58,7 @@ class CardsMaterial:
             if (query, SOURCE) not in known:
                 yield self._row(query, response, origin, 0)
 
-    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
+    def prompt(self, query: Query) -> tuple[Message, ...]:
         """System text, and the play with title candidates."""
         return self._prompt(query, "")
 
@@ -75,17 +75,14 @@ class CardsMaterial:
         return Row(
             f"{query.key}#{variant}",
             self.group(query),
-            (
-                *self._prompt(query, response["title"]),
-                ConversationMessage(ASSISTANT, self.text(response)),
-            ),
+            (*self._prompt(query, response["title"]), Message(ASSISTANT, self.text(response))),
             query,
             response,
             origin,
             {"topics": sorted({self._deck.card_by_id[card].category for card in cards})},
         )
 
-    def _prompt(self, query: Query, title: str) -> tuple[ConversationMessage, ...]:
+    def _prompt(self, query: Query, title: str) -> tuple[Message, ...]:
         pairs = [
             fill(
                 self._pair,
@@ -95,7 +92,7 @@ class CardsMaterial:
         ]
         titles = self._titles(query, title)
         asked = fill(self._user, {"pairs": "\n".join(pairs), "titles": "\n".join(titles)})
-        return ConversationMessage(SYSTEM, self._system), ConversationMessage(USER, asked)
+        return Message(SYSTEM, self._system), Message(USER, asked)
 
     def _titles(self, query: Query, title: str) -> list[str]:
         """Title candidates in random order, the answer's own among them."""

@@ -33,7 +33,7 @@ from precompute.export.material import (
     system_text,
     training_texts,
 )
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 # The source of the deck's own lines.
 LINE = "line"
@@ -81,14 +81,12 @@ class ChatMaterial:
             else:
                 left_out["no character, intent or message of this deck"] += 1
 
-    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
+    def prompt(self, query: Query) -> tuple[Message, ...]:
         """The persona, and a message of the query's intent, or the query's message."""
         picks = dict(query.picks)
         character = self._deck.character_by_id[picks["character"]]
         when = {"time": (picks.get("time", ""),), **self._mood(picks.get("intent", ""))}
-        return self._system_turn(character, "", when), ConversationMessage(
-            USER, self._message(query)
-        )
+        return self._system_turn(character, "", when), Message(USER, self._message(query))
 
     def group(self, query: Query) -> str:
         """The answers to one message, however it is spelt, are a group."""
@@ -140,8 +138,8 @@ class ChatMaterial:
         when = {**(when_of(turns) or {}), **({"mood": (mood,)} if mood else {})}
         messages = [self._system_turn(character, user, when)]
         for one in turns:
-            messages.append(ConversationMessage(USER, one.said))
-            messages.append(ConversationMessage(ASSISTANT, one.text.replace(NAME_SLOT, user)))
+            messages.append(Message(USER, one.said))
+            messages.append(Message(ASSISTANT, one.text.replace(NAME_SLOT, user)))
         return Row(
             name,
             group,
@@ -164,7 +162,7 @@ class ChatMaterial:
         return Row(
             f"{entry.key}#{entry.variant}",
             self.group(entry.query),
-            (*turns, ConversationMessage(ASSISTANT, self.text(entry.response))),
+            (*turns, Message(ASSISTANT, self.text(entry.response))),
             entry.query,
             entry.response,
             origin,
@@ -185,7 +183,7 @@ class ChatMaterial:
 
     def _system_turn(
         self, character: Character, user: str, when: Mapping[str, Sequence[str]]
-    ) -> ConversationMessage:
+    ) -> Message:
         # A deck need not say the mood, nor the user's name.
         texts = {what: self._texts.get(what, {}) for what in when}
         notes = [texts[what].get(allowed[0], "") for what, allowed in when.items()]
@@ -193,7 +191,7 @@ class ChatMaterial:
         system = fill(self._system, values)
         if user and user not in system:
             system += fill(self._texts.get("user", ""), {"user": user})
-        return ConversationMessage(SYSTEM, "".join([system, *notes]))
+        return Message(SYSTEM, "".join([system, *notes]))
 
     def _about(self, character: Character, topics: Sequence[str], mood: str) -> dict[str, Any]:
         return {

@@ -29,7 +29,7 @@ from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.vetted import one_after_another
 from app.kinds.kind import AnyDeck
 from precompute.export.material import TRAINING_FILE, training_texts
-from precompute.export.rows import ASSISTANT, SYSTEM, ConversationMessage, Row
+from precompute.export.rows import ASSISTANT, SYSTEM, Message, Row
 
 # The lists, and the member of a row's metadata that names what of a list is added to it.
 CIRCUMSTANCES: Mapping[str, str] = {
@@ -185,11 +185,7 @@ def _last(row: Row) -> tuple[str, str]:
 
 def _under(row: Row, number: int, one: Circumstance, answer: str) -> Row:
     system, *said = row.turns[:-1]
-    turns = (
-        ConversationMessage(SYSTEM, system.content + one.text),
-        *said,
-        ConversationMessage(ASSISTANT, answer),
-    )
+    turns = (Message(SYSTEM, system.content + one.text), *said, Message(ASSISTANT, answer))
     return replace(
         row,
         id=f"{row.id}/augmented/{number}",

@@ -30,7 +30,7 @@ from precompute.export.material import (
     training_texts,
 )
 from precompute.export.pairs import known_pairs
-from precompute.export.rows import SYSTEM, USER, ConversationMessage, Origin, Pair, Row
+from precompute.export.rows import SYSTEM, USER, Message, Origin, Pair, Row
 from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, side, split
 from precompute.export.verdicts import Comparison, compare
@@ -139,7 +139,7 @@ def _anonymous(row: Row, anonymiser: Anonymiser) -> Row:
     if row.vetted:
         return row
     turns = tuple(
-        ConversationMessage(
+        Message(
             turn.role, turn.content if turn.role == SYSTEM else anonymiser(turn.content, row.id)
         )
         for turn in row.turns
@@ -217,7 +217,7 @@ def _judged(
 ) -> Iterator[Pair]:
     """Pairs from a round robin over the answers to one query, ranked by their shares of wins."""
     text = training_texts(context.deck.folder, {"compare": str})["compare"]
-    by_query: dict[tuple[str, Sequence[ConversationMessage]], list[Row]] = {}
+    by_query: dict[tuple[str, Sequence[Message]], list[Row]] = {}
     for row in rows:
         # What was said before belongs to what is answered.
         by_query.setdefault((row.query.key, row.earlier), []).append(row)

@@ -27,7 +27,7 @@ from typing import Any
 
 import orjson
 
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Pair, Row
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Pair, Row
 
 # File names without their ending → content.
 Files = dict[str, bytes]
@@ -49,7 +49,7 @@ class Format:
     pairs: bool = False
 
 
-def _messages(turns: Iterable[ConversationMessage]) -> list[dict[str, str]]:
+def _messages(turns: Iterable[Message]) -> list[dict[str, str]]:
     return [turn.message() for turn in turns]
 
 
@@ -130,8 +130,8 @@ def _ranked(pair: Pair) -> dict[str, Any]:
     return {
         "messages": _messages(t for t in pair.prompt if t.role != SYSTEM),
         "system": "\n".join(t.content for t in pair.prompt if t.role == SYSTEM),
-        "chosen": ConversationMessage(ASSISTANT, pair.chosen).message(),
-        "rejected": ConversationMessage(ASSISTANT, pair.rejected).message(),
+        "chosen": Message(ASSISTANT, pair.chosen).message(),
+        "rejected": Message(ASSISTANT, pair.rejected).message(),
         "metadata": pair.metadata(),
     }
 
@@ -166,8 +166,8 @@ def _dpo(side: str, pairs: Sequence[Pair]) -> Files:
     records = (
         {
             "prompt": _messages(pair.prompt),
-            "chosen": [ConversationMessage(ASSISTANT, pair.chosen).message()],
-            "rejected": [ConversationMessage(ASSISTANT, pair.rejected).message()],
+            "chosen": [Message(ASSISTANT, pair.chosen).message()],
+            "rejected": [Message(ASSISTANT, pair.rejected).message()],
             "metadata": pair.metadata(),
         }
         for pair in pairs
@@ -181,8 +181,8 @@ def _kto(side: str, pairs: Sequence[Pair]) -> Files:
 
 def _labelled(pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Each answer once, labelled by whether it was chosen more often than rejected; no ties."""
-    balance: Counter[tuple[tuple[ConversationMessage, ...], str]] = Counter()
-    about: dict[tuple[tuple[ConversationMessage, ...], str], Pair] = {}
+    balance: Counter[tuple[tuple[Message, ...], str]] = Counter()
+    about: dict[tuple[tuple[Message, ...], str], Pair] = {}
     for pair in pairs:
         for text, won in ((pair.chosen, 1), (pair.rejected, -1)):
             balance[pair.prompt, text] += won
@@ -191,7 +191,7 @@ def _labelled(pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
         if won:
             yield {
                 "prompt": _messages(prompt),
-                "completion": [ConversationMessage(ASSISTANT, text).message()],
+                "completion": [Message(ASSISTANT, text).message()],
                 "label": won > 0,
                 "metadata": about[prompt, text].metadata(),
             }

@@ -27,7 +27,7 @@ from app.store.entry import Entry
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
 from app.store.sources import EDITED
-from precompute.export.rows import ConversationMessage, Origin, Row
+from precompute.export.rows import Message, Origin, Row
 
 TRAINING_FILE = "training.json"
 # Types of members of the file, in words.
@@ -63,7 +63,7 @@ class Material(Protocol):
     def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The rows of a deck, in a fixed order; `left_out` counts what makes none, by reason."""
 
-    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
+    def prompt(self, query: Query) -> tuple[Message, ...]:
         """The turns before an answer to a query. Raises KeyError if the deck lacks its ids."""
 
     def group(self, query: Query) -> str:

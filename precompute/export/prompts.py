@@ -12,7 +12,7 @@ from app.kinds.prompts.request import PromptRequest
 from app.store.key import Query
 from precompute.cook.prompts import can_cook, request_of
 from precompute.export.material import RowOptions, StoredAnswers
-from precompute.export.rows import ASSISTANT, ConversationMessage, Row
+from precompute.export.rows import ASSISTANT, Message, Row
 
 
 def material(deck: PromptDeck, options: RowOptions) -> PromptMaterial:
@@ -34,20 +34,18 @@ class PromptMaterial:
             yield Row(
                 f"{entry.key}#{entry.variant}",
                 entry.key,
-                (*self.prompt(entry.query), ConversationMessage(ASSISTANT, texts[0])),
+                (*self.prompt(entry.query), Message(ASSISTANT, texts[0])),
                 entry.query,
                 entry.response,
                 stored.origin(entry),
             )
 
-    def prompt(self, query: Query) -> tuple[ConversationMessage, ...]:
+    def prompt(self, query: Query) -> tuple[Message, ...]:
         """The messages of a prompt. Raises KeyError if the query is none."""
         request = request_of(query)
         if request is None:
             raise KeyError(query.key)
-        return tuple(
-            ConversationMessage(message.role, message.text) for message in request.messages
-        )
+        return tuple(Message(message.role, message.text) for message in request.messages)
 
     def group(self, query: Query) -> str:
         """The replies to one prompt are a group."""

@@ -11,7 +11,7 @@ from app.store.key import Query
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
 
-class ConversationMessage(NamedTuple):
+class Message(NamedTuple):
     """One message of a conversation; `role` is one of system, user and assistant."""
 
     role: str
@@ -59,7 +59,7 @@ class Row:
 
     id: str
     group: str
-    turns: tuple[ConversationMessage, ...]
+    turns: tuple[Message, ...]
     query: Query
     response: Mapping[str, str]
     origin: Origin
@@ -67,12 +67,12 @@ class Row:
     vetted: bool = False
 
     @property
-    def prompt(self) -> tuple[ConversationMessage, ...]:
+    def prompt(self) -> tuple[Message, ...]:
         """All turns but the last."""
         return self.turns[:-1]
 
     @property
-    def earlier(self) -> tuple[ConversationMessage, ...]:
+    def earlier(self) -> tuple[Message, ...]:
         """What was said before the last message."""
         return tuple(turn for turn in self.turns[:-2] if turn.role != SYSTEM)
 
@@ -96,7 +96,7 @@ class Pair:
 
     id: str
     group: str
-    prompt: tuple[ConversationMessage, ...]
+    prompt: tuple[Message, ...]
     chosen: str
     rejected: str
     because: str

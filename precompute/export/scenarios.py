@@ -26,7 +26,7 @@ from precompute.cook.options import BuildContext, BuildOptions
 from precompute.export.circumstances import CIRCUMSTANCES, circumstances
 from precompute.export.material import TRAINING_FILE, fill, licence_of, training_texts
 from precompute.export.questions import Question, ask
-from precompute.export.rows import ASSISTANT, SYSTEM, USER, ConversationMessage, Origin, Row
+from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -158,13 +158,13 @@ def _readable(reply: str) -> str | None:
     )
 
 
-def _turns(reply: str) -> list[ConversationMessage]:
+def _turns(reply: str) -> list[Message]:
     messages = read_object(reply)["messages"]
-    return [ConversationMessage(str(m["role"]), str(m["content"]).strip()) for m in messages]
+    return [Message(str(m["role"]), str(m["content"]).strip()) for m in messages]
 
 
 def _refused(
-    deck: CharacterDeck, gate: ChatGate, character: Character, turns: Sequence[ConversationMessage]
+    deck: CharacterDeck, gate: ChatGate, character: Character, turns: Sequence[Message]
 ) -> str:
     """The check that refuses one of her lines; empty if none does."""
     for said, answer in zip(turns[::2], turns[1::2], strict=True):
@@ -176,17 +176,13 @@ def _refused(
 
 
 def _row(
-    deck: CharacterDeck,
-    scenario: Scenario,
-    turns: Sequence[ConversationMessage],
-    number: int,
-    origin: Origin,
+    deck: CharacterDeck, scenario: Scenario, turns: Sequence[Message], number: int, origin: Origin
 ) -> Row:
     said = turns[-2].content
     return Row(
         f"{scenario.character.id}/scenario/{number}",
         f"scenario/{scenario.situation}",
-        (ConversationMessage(SYSTEM, scenario.system), *turns),
+        (Message(SYSTEM, scenario.system), *turns),
         deck.message_query(scenario.character, said),
         {"text": turns[-1].content},
         origin,

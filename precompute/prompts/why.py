@@ -21,7 +21,6 @@ from app.kinds.prompts.service import MISSED, NOT_KEPT
 from app.kinds.reading import text_of
 from app.ledger.misses import read_ledger
 from app.settings import Settings
-from app.store.entry import Entry
 from app.store.index import Index
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
@@ -110,7 +109,8 @@ def _nearest(settings: Settings, deck: PromptDeck, canonical: str) -> dict[str, 
     like = Nearest(*logs).find(canonical)
     if like is None:
         return {"nearest": None}
-    entry = next(found for path in logs for found in _entries(path) if found.key == like.key)
+    items = (item for path in logs for item in read_log(path) if isinstance(item, Record))
+    entry = next(item.entry for item in items if item.entry.key == like.key)
     asked, recorded = fields_of(canonical), fields_of(entry.query.picks[0][1])
     near = deck.near is not None and like.may_answer and 1 - like.distance >= deck.near
     differences = {
@@ -124,10 +124,6 @@ def _nearest(settings: Settings, deck: PromptDeck, canonical: str) -> dict[str, 
         "distance": round(like.distance, 3),
         "differs in": differences,
     }
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    return (item.entry for item in read_log(path) if isinstance(item, Record))
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:

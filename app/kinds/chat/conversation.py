@@ -11,23 +11,20 @@ says openly what the character is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import xxhash
 
 from app.kinds.chat.answers import TopicAnswer
-from app.kinds.chat.by_example import ByExample
 from app.kinds.chat.classifier import Classifier
 from app.kinds.chat.direct import EITHER, REMAINDER, SAY, SUM
 from app.kinds.chat.heard import IT, OFFERS, OTHER_THING, Heard
-from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY, Hearing
-from app.kinds.chat.lines import Pools
+from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY
 from app.kinds.chat.memory import Memory
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import MessageKind, sentences_of
 from app.kinds.chat.nouns import ECHO, QUOTE
 from app.kinds.chat.remembering import Remembering, as_written
-from app.kinds.chat.things import Things
 from app.kinds.chat.tone import STORY, Tones
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 
@@ -50,22 +47,14 @@ class Talk:
     A method whose docstring begins with "With" returns the Heard that it is given with that added.
     """
 
-    def __init__(
-        self,
-        hearing: Hearing,
-        topics: Mapping[str, Topic],
-        things: Things,
-        pools: Pools,
-        tones: Classifier | None,
-        narrow: Mapping[str, ByExample],
-    ) -> None:
-        self.hearing = hearing
-        self.things = things
-        self.topics = topics
+    def __init__(self, remembering: Remembering, tones: Classifier | None) -> None:
+        self.hearing = remembering.hearing
+        self.things = remembering.things
+        self.topics = remembering.topics
         self.tones = tones
-        self.remembering = Remembering(hearing, topics, things, pools, narrow)
-        self._tones = Tones(hearing, tones) if tones else None
-        self._narrow = narrow
+        self.remembering = remembering
+        self._tones = Tones(self.hearing, tones) if tones else None
+        self._narrow = remembering.narrow
 
     def hear(
         self,
@@ -83,7 +72,7 @@ class Talk:
         the tone of the message counts more. The same seed and messages give the same topics.
         """
         hearing, main = self.hearing, intents[0] if intents else ""
-        again, last = memory.last, _hash(said)
+        again, last = memory.last, xxhash.xxh3_64_intdigest(normalise(said).encode())
         memory = self.remembering.told_in(memory._replace(last=last), text, intents)
         memory = memory._replace(name=as_written(memory.name, said))
         noun, quoted = hearing.nouns.echoed(text, sentences_of(text)[-1])
@@ -356,7 +345,3 @@ class Talk:
             return heard._replace(then=recall, then_words={IT: it})
         unused = self.remembering.unused(heard.memory, seed)
         return heard._replace(then=unused[0].pool(OPENER)) if unused else heard
-
-
-def _hash(said: str) -> int:
-    return xxhash.xxh3_64_intdigest(normalise(said).encode())

@@ -49,6 +49,7 @@ from app.kinds.chat.lines import (
 )
 from app.kinds.chat.message import normalise, spelling
 from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
+from app.kinds.chat.remembering import Remembering
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
 from app.kinds.reading import DECK_FILE, ID_PATTERN
@@ -321,7 +322,9 @@ def _load_talks(
     if not hearing:
         return {}
     return {
-        character: Talk(hearing, own, things[character], lines[character], tones, by_example)
+        character: Talk(
+            Remembering(hearing, own, things[character], lines[character], by_example), tones
+        )
         for character, own in topics.items()
     }
 

@@ -35,11 +35,11 @@ class Remembering:
         pools: Pools,
         narrow: Mapping[str, ByExample],
     ) -> None:
-        self._hearing = hearing
-        self._topics = topics
-        self._things = things
+        self.hearing = hearing
+        self.topics = topics
+        self.things = things
         self._pools = pools
-        self._narrow = narrow
+        self.narrow = narrow
         self._by_number = {topic.key: topic for topic in topics.values()}
         self._places = {name: place % 64 for place, name in enumerate(topics)}
         told = [subject.what for subject in hearing.subjects]
@@ -50,24 +50,24 @@ class Remembering:
         """The memory after a message of the user's, with what the user told in it."""
         memory = memory._replace(turn=memory.turn + 1)
         told = {one.what: one for one in memory.told}
-        for what, it in self._hearing.told(text, frozenset(intents)):
+        for what, it in self.hearing.told(text, frozenset(intents)):
             key = number(what)
             if key not in told:
                 told[key] = Told(key, memory.turn, False, it)
             elif it and not told[key].it:
                 told[key] = told[key]._replace(it=it)
-        name = self._hearing.name(text) or memory.name
+        name = self.hearing.name(text) or memory.name
         return memory._replace(name=name, told=tuple(told.values())[-MOST_TOLD:])
 
     def after(
         self, heard: Heard, text: str, pools: Sequence[str], asks: str, *, fallback: bool
     ) -> Memory:
         """The memory after a reply of lines of `pools`, which asks about the topic `asks`, if any."""
-        memory, asked = heard.memory, self._topics.get(asks)
+        memory, asked = heard.memory, self.topics.get(asks)
         listened = bool(heard.tone) or (heard.kind is not None and heard.kind.listens)
-        listened = listened or any(pool in self._narrow for pool in pools)
+        listened = listened or any(pool in self.narrow for pool in pools)
         words = [heard.words[slot] for slot in OFFERS] if OFFER in pools else []
-        offered = [next(t for t in self._topics.values() if t.offer == word) for word in words]
+        offered = [next(t for t in self.topics.values() if t.offer == word) for word in words]
         for topic in offered:
             memory = self.with_used(memory, topic)
         return self._asked(memory, asked)._replace(
@@ -93,7 +93,7 @@ class Remembering:
                 memory = self.told_in(memory, text, ())
             else:
                 asked = next((asks for end, asks in self._asking() if text.endswith(end)), "")
-                memory = self._asked(memory, self._topics.get(asked))
+                memory = self._asked(memory, self.topics.get(asked))
                 memory = memory._replace(things=self._active(Heard(memory), text))
         return memory
 
@@ -117,7 +117,7 @@ class Remembering:
     def _active(self, heard: Heard, text: str) -> tuple[int, int]:
         """The numbers of the things that a line of hers is about: the one asked for, those named."""
         keys = [heard.thing.key] if heard.thing else []
-        named = [thing.key for thing in self._things.named(text) if thing.key not in keys]
+        named = [thing.key for thing in self.things.named(text) if thing.key not in keys]
         one, two, *_ = *keys, *named, 0, 0
         return one, two
 
@@ -131,13 +131,13 @@ class Remembering:
 
     def unused(self, memory: Memory, seed: str) -> list[Topic]:
         """The topics that she can open in this conversation, in its order."""
-        topics = list(self._topics.values())
+        topics = list(self.topics.values())
         Random(seed).shuffle(topics)
         return [topic for topic in topics if topic.opens and self.is_fresh(memory, topic.id)]
 
     def is_fresh(self, memory: Memory, topic: str) -> bool:
         """Whether a topic is new; one that nothing opens, as "and then?", is never used up."""
-        return not self._topics[topic].opens or not memory.used >> self._places[topic] & 1
+        return not self.topics[topic].opens or not memory.used >> self._places[topic] & 1
 
     def just_told(self, memory: Memory) -> tuple[str, str] | None:
         """The pool that answers what the last message told, and its noun."""
@@ -156,7 +156,7 @@ class Remembering:
 
     def told(self, memory: Memory) -> dict[str, str]:
         """What is remembered: what was told, with its noun."""
-        names = {number(subject.what): subject.what for subject in self._hearing.subjects}
+        names = {number(subject.what): subject.what for subject in self.hearing.subjects}
         return {names[one.what]: one.it for one in memory.told if one.what in names}
 
 

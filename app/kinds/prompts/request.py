@@ -129,7 +129,10 @@ class PromptRequest:
             operation=value["operation"],
             model=value.get("model", ""),
             messages=tuple(_message_from_json(one) for one in value.get("messages", ())),
-            tools=tuple(_tool_from_json(one) for one in value.get("tools", ())),
+            tools=tuple(
+                Tool(one["name"], one.get("description", ""), one.get("parameters"))
+                for one in value.get("tools", ())
+            ),
             tool_choice=value.get("tool_choice"),
             format=value.get("format"),
             options=value.get("options", {}),
@@ -164,10 +167,6 @@ def _message_from_json(value: Mapping[str, Any]) -> Message:
 def _tool_to_json(tool: Tool) -> dict[str, Any]:
     members = {"description": tool.description, "parameters": tool.parameters}
     return {"name": tool.name, **_filled(members)}
-
-
-def _tool_from_json(value: Mapping[str, Any]) -> Tool:
-    return Tool(value["name"], value.get("description", ""), value.get("parameters"))
 
 
 def calls_to_json(calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
