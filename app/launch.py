@@ -23,5 +23,9 @@ def run(program: str, module: str, advice: str) -> int:
             raise
         sys.stderr.write(f"{program}: {error}; {advice}\n")
         return 2
+    except KeyboardInterrupt:
+        # While the modules are loaded, which takes a second or more on a busy machine.
+        sys.stderr.write(f"{program}: stopped before it had begun\n")
+        return 130
     status: int = main(sys.argv[1:])
     return status

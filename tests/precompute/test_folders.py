@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from precompute.cli import main
-from tests.making import DECKS, REPO, environment
+from tests.making import DECKS, PATIENCE, REPO, environment
 
 NOBODY = 65534
 FOLDERS = ("TSUKURIOKI_DATA", "TSUKURIOKI_DECKS", "TSUKURIOKI_STORE", "TSUKURIOKI_LEDGER")
@@ -180,3 +180,23 @@ def test_a_library_that_is_not_there_is_one_sentence(
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith(f"{'tsukurioki' if room == 'app' else room}: {told}")
     assert step in done.stderr
+
+
+@pytest.mark.parametrize(("room", "program"), [("precompute", "precompute"), ("app", "tsukurioki")])
+def test_ctrl_c_while_modules_are_loaded_is_one_sentence(
+    room: str, program: str, tmp_path: Path
+) -> None:
+    """Who changes his mind at once gets a line and status 130, no traceback of an import."""
+    fake = tmp_path / "lmdb"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", room],
+        cwd=REPO,
+        env=environment(TSUKURIOKI_DATA=tmp_path, PYTHONPATH=tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, f"{program}: stopped before it had begun\n")
