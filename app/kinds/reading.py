@@ -98,6 +98,24 @@ class Reader:
             raise self.fail("language", f"{fault}{nearest(str(name), LANGUAGES)}")
         return LANGUAGES[name]
 
+    def object(self, value: Any, place: str) -> dict[str, Any]:
+        """A value that must be an object."""
+        if not isinstance(value, dict):
+            raise self.fail(place, f"expected an object, not {shorten(repr(value))}")
+        return value
+
+    def number(self, value: Any, place: str) -> float:
+        """A value that must be a number."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.fail(place, f"expected a number, not {shorten(repr(value))}")
+        return float(value)
+
+    def whole(self, value: Any, place: str) -> int:
+        """A value that must be a whole number."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.fail(place, f"expected a whole number, not {shorten(repr(value))}")
+        return value
+
     def items(self, value: Any, place: str) -> list[Any]:
         """A value that must be a list."""
         if not isinstance(value, list):

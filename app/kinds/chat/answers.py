@@ -64,12 +64,12 @@ class Answers:
     def __init__(
         self, reader: ExpressionReader, root: Any, question: Expression | None, nouns: Nouns
     ) -> None:
-        raw = root.get("answers", {})
+        raw = reader.part(root, "answers")
         reader.known(raw, _MEMBERS, "answers")
         self._known = {name: reader.any_of(value, name) for name, value in raw.items()}
         self._question = question
         self._nouns = nouns
-        self.expects = _expectations(reader, root.get("expects", {}))
+        self.expects = _expectations(reader, reader.part(root, "expects"))
 
     def to(self, topic: Topic, text: str) -> TopicAnswer | None:
         """How a text answers the question of a topic, None if it does not."""
@@ -176,7 +176,7 @@ def _expectations(reader: ExpressionReader, raw: Mapping[str, Any]) -> dict[str,
     expected = {}
     for name, value in raw.items():
         place = f"expects {name}"
-        reader.known(value, ("words", "noun", "any", "said"), place)
+        reader.known(reader.object(value, place), ("words", "noun", "any", "said"), place)
         words = reader.strings(value.get("words", []), f"{place} words")
         texts = [w[1:-1] if w[:1] == w[-1:] == "/" else literal(normalise(w)) for w in words]
         found = any_of(texts, by_line=True, memory=MEMORY) if texts else None

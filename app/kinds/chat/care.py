@@ -279,7 +279,7 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
         if country not in countries:
             raise reader.fail("shown", f"there is no country {country!r}")
     return Care(
-        plan=_plan(reader, root.get("plan", {})),
+        plan=_plan(reader, reader.part(root, "plan")),
         low=low,
         shown=tuple(_country(reader, country, countries[country]) for country in shown),
         expressions=tuple(_expressions(reader, reader.member(root, "signs", dict, ""))),
@@ -289,8 +289,10 @@ def load_care(folder: Path, intents: frozenset[str], *, japanese: bool) -> Care 
 
 def _plan(reader: ExpressionReader, raw: Mapping[str, Any]) -> Plan:
     reader.only(raw, "plan", Plan._fields)
+    for name, value in raw.items():
+        (reader.number if name == "hours" else reader.whole)(value, f"plan {name}")
     plan = Plan(**raw)
-    if not all(isinstance(value, int | float) and 1 <= value <= 255 for value in plan):
+    if not all(1 <= value <= 255 for value in plan):
         raise reader.fail("plan", "expected numbers from 1 to 255")
     return plan
 

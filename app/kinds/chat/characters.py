@@ -85,7 +85,7 @@ def _load_character(
     voice = reader.member(raw, "voice", dict, place)
     reader.only(voice, f"{place} voice", _VOICE)
     names = reader.strings(raw.get("names", [name]), f"{place} names")
-    leads = raw.get("leads", {})
+    leads = reader.part(raw, "leads")
     return Character(
         id=reader.member(raw, "id", str, place),
         name=name,

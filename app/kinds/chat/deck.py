@@ -287,7 +287,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         moods=_load_moods(reader, root, names),
         greetings={
             name: reader.expression(str(expression), f"greetings {name}")
-            for name, expression in root.get("greetings", {}).items()
+            for name, expression in reader.part(root, "greetings").items()
         },
         rules=rules,
         importance=_load_importance(reader, root, names),
@@ -332,7 +332,7 @@ def _load_talks(
 def _load_moods(
     reader: ExpressionReader, root: Any, intents: set[str]
 ) -> dict[str, frozenset[str]]:
-    moods = root.get("moods", {})
+    moods = reader.part(root, "moods")
     return {
         mood: reader.known(reader.strings(value, f"moods {mood}"), intents, f"moods {mood}")
         for mood, value in moods.items()
@@ -364,20 +364,19 @@ def _load_time_words(
 
 
 def _load_rules(reader: ExpressionReader, root: Any) -> LineRules:
-    answer = root.get("answer", {})
+    answer = reader.part(root, "answer")
     reader.only(answer, "answer", LineRules._fields, "rule")
     values: dict[str, Any] = {}
     for name, value in answer.items():
         default = getattr(LineRules(), name)
         if isinstance(default, float):
-            values[name] = float(value)
+            values[name] = reader.number(value, f"answer {name}")
         elif isinstance(default, str):
             values[name] = reader.member(answer, name, str, "answer")
         elif name == "promises":
             values[name] = reader.any(reader.strings(value, f"answer {name}"), f"answer {name}")
         elif name == "characters":
-            least, most = reader.items(value, "answer characters")
-            values[name] = (int(least), int(most))
+            values[name] = reader.range(value, "answer characters")
         else:
             values[name] = reader.strings(value, f"answer {name}")
     return LineRules(**values)
@@ -387,17 +386,18 @@ _IMPORTANCE = ("threshold", "weights", "playful", "feelings", "long")
 
 
 def _load_importance(reader: ExpressionReader, root: Any, intents: set[str]) -> Importance:
-    raw = root.get("importance", {})
+    raw = reader.part(root, "importance")
     reader.only(raw, "importance", _IMPORTANCE)
-    weights = raw.get("weights", {})
-    if not all(isinstance(weight, int | float) for weight in weights.values()):
-        raise reader.fail("importance weights", "expected signal → number")
+    weights = reader.object(raw.get("weights", {}), "importance weights")
     return Importance(
-        threshold=float(raw.get("threshold", 0.7)),
-        weights=weights,
+        threshold=reader.number(raw.get("threshold", 0.7), "importance threshold"),
+        weights={
+            name: reader.number(weight, f"importance weights {name}")
+            for name, weight in weights.items()
+        },
         playful=reader.expressions(raw.get("playful", []), "importance playful"),
         feelings=reader.known(
             reader.strings(raw.get("feelings", []), "importance"), intents, "importance"
         ),
-        long=int(raw.get("long", 60)),
+        long=reader.whole(raw.get("long", 60), "importance long"),
     )

@@ -51,7 +51,7 @@ class Direct:
 
     def __init__(self, reader: ExpressionReader, raw: Mapping[str, Any]) -> None:
         reader.known(raw, _MEMBERS, "direct")
-        either, say, sums = (raw.get(name, {}) for name in ("either", "say", "sum"))
+        either, say, sums = (reader.part(raw, name) for name in ("either", "say", "sum"))
         self._either, self._not_either = _found(reader, either, "either")
         self._say, self._not_say = _found(reader, say, "say")
         reader.known(sums, (*_SIGNS, "asked"), "direct sum")

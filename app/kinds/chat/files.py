@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.kinds.chat.expressions import Expression, ExpressionError, compiled, either
-from app.kinds.reading import Reader, nearest
+from app.kinds.reading import Reader, nearest, shorten
 
 # Bytes for the automata of an expression for short texts. With RE2's usual room each worker grew by 7 MB
 # under messages of all kinds; short texts are searched no slower with this.
@@ -17,9 +17,16 @@ MEMORY = 1 << 18
 class ExpressionReader(Reader):
     """Reads one file of a deck of characters. All methods raise DeckError."""
 
+    def part(self, root: Any, name: str) -> dict[str, Any]:
+        """A member of an object that must be an object itself; empty if it is missing."""
+        return self.object(self.object(root, name).get(name, {}), name)
+
     def known(self, values: Iterable[str], known: Iterable[str], place: str) -> frozenset[str]:
         """Names that must be among the known ones."""
-        found, names = frozenset(values), sorted(map(str, known))
+        listed = list(values) if isinstance(values, Iterable) else [values]
+        if isinstance(values, str) or not all(isinstance(value, str) for value in listed):
+            raise self.fail(place, f"expected names, not {shorten(repr(values))}")
+        found, names = frozenset(listed), sorted(map(str, known))
         if strange := found.difference(names):
             first = min(strange)
             hint = nearest(first, names) or f"; known: {', '.join(names)}"

@@ -70,39 +70,41 @@ class Hearing:
     """Reads the messages of conversations. Made by `load_hearing`."""
 
     def __init__(self, reader: ExpressionReader, intents: Iterable[str]) -> None:
-        root, known = reader.value, tuple(intents)
+        root, known = reader.object(reader.value, ""), tuple(intents)
         reader.known(root, _MEMBERS, "")
-        self._you: str = root.get("you", "you")
+        self._you = str(root.get("you", "you"))
         self.strong, self.weak, self.opens, self.greetings, self.light = (
             reader.known(root.get(name, []), known, name) for name in _INTENTS
         )
         self.gives_way = {
             intent: frozenset(reader.strings(tones, f"gives_way {intent}"))
-            for intent, tones in root.get("gives_way", {}).items()
+            for intent, tones in reader.part(root, "gives_way").items()
         }
         reader.known(self.gives_way, known, "gives_way")
-        feelings = root.get("feelings", {})
+        feelings = reader.part(root, "feelings")
         self.feelings = {
             tone: feeling
             for feeling in feelings
             for tone in reader.strings(feelings[feeling], f"feelings {feeling}")
         }
-        asked = root.get("asked", {})
+        asked = reader.part(root, "asked")
         reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
         self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
-        self.nouns = Nouns(reader, root.get("nouns", {}), root.get(ECHO, {}))
+        self.nouns = Nouns(reader, reader.part(root, "nouns"), reader.part(root, ECHO))
         self._question = reader.any_of(root.get("question", []), "question")
         self.answers = Answers(reader, root, self._question, self.nouns)
-        self.subjects = tuple(_subject(reader, raw, known) for raw in root.get("told", []))
+        self.subjects = tuple(
+            _subject(reader, raw, known) for raw in reader.items(root.get("told", []), "told")
+        )
         # One search for all of them: most messages tell nothing.
         told = (subject.found.pattern for subject in self.subjects if subject.found)
         self._tells = any_of(told, memory=MEMORY)
         self._telling = frozenset().union(*(subject.intents for subject in self.subjects))
-        self.kinds = MessageKinds(reader, root.get("kinds", []), self.nouns)
-        self.direct = Direct(reader, root.get("direct", {}))
-        name = root.get("name", {})
+        self.kinds = MessageKinds(reader, reader.items(root.get("kinds", []), "kinds"), self.nouns)
+        self.direct = Direct(reader, reader.part(root, "direct"))
+        name = reader.part(root, "name")
         self._name = reader.any_of(name.get("expressions", []), "name")
-        self.greets: str = name.get("intent", "")
+        self.greets = str(name.get("intent", ""))
         reader.known([self.greets] if name else [], known, "name intent")
 
     @property

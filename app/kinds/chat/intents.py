@@ -190,7 +190,8 @@ class _Expressions:
         if name not in self._fragments or depth > 8:
             raise self._reader.fail(place, f"there is no fragment {name}, or it holds itself")
         if name not in self._whole:
-            self._whole[name] = self._expand(self._fragments[name], place, depth + 1)
+            text = self._reader.member(self._fragments, name, str, "fragments")
+            self._whole[name] = self._expand(text, place, depth + 1)
         return self._whole[name]
 
 
@@ -199,7 +200,11 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
     reader = ExpressionReader(folder, INTENTS_FILE)
     root = reader.value
     reader.only(root, "", FILE_MEMBERS)
-    expressions = _Expressions(reader, root.get("fragments", {}), root.get("vetoes", {}))
+    expressions = _Expressions(
+        reader,
+        reader.part(root, "fragments"),
+        reader.part(root, "vetoes"),
+    )
     found: dict[str, Intent] = {}
     for number, raw in enumerate(reader.member(root, "intents", list, ""), 1):
         intent = _load_intent(reader, raw, f"intent {number}", expressions)
@@ -261,8 +266,8 @@ def _load_intent(
     return Intent(
         id=intent_id,
         name=str(raw.get("name", intent_id)),
-        weight=float(raw.get("weight", 1)),
-        priority=int(raw.get("priority", 0)),
+        weight=reader.number(raw.get("weight", 1), f"{place} weight"),
+        priority=reader.whole(raw.get("priority", 0), f"{place} priority"),
         grave=bool(raw.get("grave", False)),
         doubt=bool(raw.get("doubt", False)),
         aside=bool(raw.get("aside", False)),

@@ -123,7 +123,7 @@ class LineReader(ExpressionReader):
         # Nearly all lines are a text without slots.
         if len(raw) > 1:
             self.known(raw, ("text", "when", "asks"), place)
-            fits = self._fits(raw.get("when", {}), place)
+            fits = self._fits(self.object(raw.get("when", {}), f"{place} when"), place)
             line = replace(line, when=fits or _ALWAYS, asks=str(raw.get("asks", "")))
         if "{" in line.text:
             self.known(line.slots, SLOTS, f"{place}: {line.text}")
@@ -149,11 +149,12 @@ def load_lines(
     needed = {FALLBACK, *((*POOLS, Step.CRISIS, Step.DOUBT) if care else ())}
     lines: dict[str, Pools] = {}
     characters = list(characters)
-    reader.known(reader.value, characters, "")
-    if care and any(isinstance(own, dict) and Step.UNEASY in own for own in reader.value.values()):
+    root = reader.object(reader.value, "")
+    reader.known(root, characters, "")
+    if care and any(isinstance(own, dict) and Step.UNEASY in own for own in root.values()):
         needed.add(Step.UNEASY)
     for character in characters:
-        own = reader.member(reader.value, character, dict, "")
+        own = reader.member(root, character, dict, "")
         free = {pool for pool in own if pool.startswith(FREE)}
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`

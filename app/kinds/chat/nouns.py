@@ -51,7 +51,7 @@ class Nouns:
         parts = {name: reader.any_of(echo.get(name, []), f"{ECHO} {name}") for name in _ECHO[2:]}
         self._quoted = {name: expression for name, expression in parts.items() if expression}
         self.before = tuple(reader.strings(echo.get("before", []), f"{ECHO} before"))
-        self._called = {noun: str(called) for noun, called in echo.get("called", {}).items()}
+        self._called = {noun: str(called) for noun, called in reader.part(echo, "called").items()}
 
     def short(self, text: str) -> str:
         """The noun that is all of a short answer, empty if that is not sure."""

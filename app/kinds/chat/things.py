@@ -67,10 +67,11 @@ def load_things(folder: Path, lines: Mapping[str, Pools], times: set[str]) -> Ma
     if not (folder / THINGS_FILE).exists():
         return dict.fromkeys(lines, Things())
     reader = LineReader(folder, THINGS_FILE, times)
+    root = reader.object(reader.value, "")
     things: dict[str, Things] = {}
     for character, pools in lines.items():
         found: dict[str, Thing] = {}
-        for raw in reader.items(reader.value.get(character, []), character):
+        for raw in reader.items(root.get(character, []), character):
             name = reader.member(raw, "id", str, character)
             place = f"{character} {name}"
             reader.only(raw, place, _MEMBERS)

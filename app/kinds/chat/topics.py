@@ -86,10 +86,11 @@ def load_topics(
     if not (folder / TOPICS_FILE).exists():
         return {character: {} for character in lines}
     reader = LineReader(folder, TOPICS_FILE, times)
+    root = reader.object(reader.value, "")
     topics: dict[str, dict[str, Topic]] = {}
     for character, pools in lines.items():
         topics[character] = {}
-        for raw in reader.items(reader.value.get(character, []), character):
+        for raw in reader.items(root.get(character, []), character):
             topic, own = _load_topic(reader, raw, character, tuple(expects))
             if topic.id in topics[character]:
                 raise reader.fail(f"{character} {topic.id}", "the id stands twice")
