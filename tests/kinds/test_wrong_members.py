@@ -17,12 +17,12 @@ from precompute.decks.new import NewDeck, new_deck
 from precompute.review.kinds import review_of
 from tests.making import REPO
 
-WRONG: tuple[Any, ...] = (None, True, -1, 10**18, "", " ", "(", [], {}, [None], {"x": None})
+WRONG: tuple[Any, ...] = (None, True, -1, 0, 10**18, "", " ", "(", [], {}, [None], {"x": None})
 # Contents that are no JSON at all.
 RUINED = (b"", b"\x00" * 10, b"[" * 5000, bytes(range(256)), "{}".encode("utf-16"), b'{"id": "x')
 KINDS = ("cards", "chat", "prompts")
 # Replaced members of a file, of some hundred, that are tried each time; all with `-m long`.
-SOME = 25
+SOME = 10
 
 
 @pytest.fixture(scope="module")

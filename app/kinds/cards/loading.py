@@ -162,6 +162,8 @@ def _load_rules(reader: Reader, root: Any, language: Language) -> Rules:
             values[name] = _scripts(reader, value)
         elif isinstance(getattr(defaults, name), int):
             values[name] = reader.member(answer, name, int, "answer")
+            if value < 1:
+                raise reader.fail(place, f"expected at least 1, not {value}")
         elif name in ("characters", "words", "paragraphs"):
             values[name] = reader.range(value, place)
         else:

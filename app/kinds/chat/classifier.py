@@ -235,6 +235,8 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
     weights, rest = _array("b", rest, starts[-1])
     if rest or len(weights) != starts[-1] or len(content["bias"]) != len(content["classes"]):
         raise ValueError("its parts have not one size")
+    if not all(isinstance(name, str) for name in content["classes"]):
+        raise ValueError("a class is no name")
     return Classifier(
         content["classes"],
         content["bias"],
