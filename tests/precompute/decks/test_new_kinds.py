@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import PlanError
@@ -59,6 +59,7 @@ def test_a_new_deck_has_no_fault(tmp_path: Path, kind: str, language: str) -> No
 
 
 @pytest.mark.parametrize("kind", [CHAT, PROMPTS])
+@example(name="\ufa45")
 @given(name=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8))
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_name_can_be_given(
