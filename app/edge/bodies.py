@@ -23,7 +23,7 @@ _LATE = "the body is late"
 
 
 class NoRoomError(Exception):
-    """The worker holds as much of long bodies as it may."""
+    """The worker holds as much as it may; the message says of what."""
 
 
 class Held:
@@ -36,7 +36,7 @@ class Held:
     def take(self, size: int) -> None:
         """Hold more. Raises NoRoomError."""
         if self._bodies.held + size > MOST_HELD:
-            raise NoRoomError
+            raise NoRoomError("too many long bodies are being received")
         self._bodies.held += size
         self._size += size
 

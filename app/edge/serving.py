@@ -195,8 +195,8 @@ class RsgiApplication:
         except TimeoutError:
             detail = f"a request must be sent within {self._bodies.seconds:g} s"
             self._refuse(scope, protocol, HTTPStatus.REQUEST_TIMEOUT, detail)
-        except NoRoomError:
-            detail = "too many long bodies are being received; ask again in a second"
+        except NoRoomError as error:
+            detail = f"{error}; ask again in a second"
             self._refuse(scope, protocol, HTTPStatus.TOO_MANY_REQUESTS, detail)
         except ProtocolClosed:
             # The body was incomplete or not HTTP, or the client is gone.

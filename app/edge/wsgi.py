@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]
 from werkzeug.wsgi import FileWrapper
 
+from app.edge.bodies import NoRoomError
 from app.web.access import client_address
 from app.web.dialects import WAITS
 from app.web.service import MAX_BODY
@@ -25,6 +26,9 @@ from app.web.service import MAX_BODY
 # Bodies longer than MAX_BODY that a worker reads at a time. It computes for up to seconds for each, with
 # many times its length of memory: more at once would take no less time, but all that the worker has.
 READ_AT_ONCE = 2
+
+# Requests of one client that may wait for a place; each holds its body.
+MOST_WAITING = 512
 
 Transport = Any
 Environ = dict[str, Any]
@@ -46,18 +50,35 @@ class Places:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def take(self, client: str) -> None:
-        """Wait until a request of `client` is admitted."""
-        if self._may_enter(client):
-            self._enter(client)
+        """Wait until a request of `client` is admitted. Raises NoRoomError."""
+        if self.take_at_once(client):
             return
+        if len(self._waiting.get(client, ())) >= MOST_WAITING:
+            raise NoRoomError("too many requests of this client wait for their turn")
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():
+            if turn.cancelled():
+                self._drop(client, turn)
+            else:
                 self.give(client)
             raise
+
+    def _drop(self, client: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(client, deque())
+        if turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[client]
+
+    def take_at_once(self, client: str) -> bool:
+        """Admit a request of `client` if there is a place for it; returns whether there is."""
+        if not self._may_enter(client):
+            return False
+        self._enter(client)
+        return True
 
     def _may_enter(self, client: str) -> bool:
         return self._free > 0 and self._held.get(client, 0) < self._each
@@ -126,13 +147,13 @@ class InThreads:
         self._long = Places(READ_AT_ONCE)
 
     async def __call__(self, scope: Scope, protocol: HTTPProtocol, body: bytes) -> None:
-        """Answer. Raises ProtocolClosed if the client goes away meanwhile."""
+        """Answer. Raises ProtocolClosed if the client goes away meanwhile, and NoRoomError."""
         environ = wsgi_environ(scope, body)
         client = self._client(environ)
         if len(body) <= MAX_BODY:
             await self._in_thread(environ, protocol, client)
             return
-        await self._long.take(client)
+        await _taken(self._long, client, protocol)
         place = _Place(self._long, client)
         environ[WAITS] = place.leave
         try:
@@ -142,7 +163,7 @@ class InThreads:
 
     async def _in_thread(self, environ: Environ, protocol: HTTPProtocol, client: str) -> None:
         loop = asyncio.get_running_loop()
-        await self._places.take(client)
+        await _taken(self._places, client, protocol)
         try:
             await loop.run_in_executor(self._threads, self._answer, environ, protocol, loop)
         finally:
@@ -202,6 +223,30 @@ def trim_heap() -> None:
     # Not every C library has it.
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _taken(places: Places, client: str, protocol: HTTPProtocol) -> None:
+    """Wait for a place. Raises ProtocolClosed if the client goes away: nobody wants an answer then, for
+    which a service may have to be paid.
+    """
+    if places.take_at_once(client):
+        return
+    turn = asyncio.ensure_future(places.take(client))
+    # Granian's type stub lacks it.
+    left = asyncio.ensure_future(protocol.client_disconnect())
+    try:
+        await asyncio.wait((turn, left), return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        if turn.done() and not turn.exception():
+            places.give(client)
+        turn.cancel()
+        raise
+    finally:
+        left.cancel()
+    if not turn.done():
+        turn.cancel()
+        raise ProtocolClosed
+    turn.result()
 
 
 async def _sent(transport: Transport, part: bytes) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
+from app.edge.bodies import NoRoomError
 from app.edge.serving import SLOW_THREADS
-from app.edge.wsgi import READ_AT_ONCE, InThreads, Places
+from app.edge.wsgi import MOST_WAITING, READ_AT_ONCE, InThreads, Places
 from app.web.dialects import WAITS
 from app.web.service import MAX_BODY
 from tests.conftest import Serve
@@ -32,7 +34,10 @@ def request_of(size: int) -> tuple[Any, SimpleNamespace, bytes]:
         method="POST", path="/v1/chat/completions", query_string="", authority=None, scheme="http",
         http_version="1.1", server="127.0.0.1:80", client="127.0.0.1:1", headers={},
     )  # fmt: skip
-    return scope, SimpleNamespace(response_bytes=lambda status, headers, body: None), bytes(size)
+    protocol = SimpleNamespace(
+        response_bytes=lambda status, headers, body: None, client_disconnect=asyncio.Event().wait
+    )
+    return scope, protocol, bytes(size)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -137,6 +142,45 @@ def test_one_clients_waiting_requests_leave_others_their_places(serve: Serve) ->
             said = {"messages": [{"role": "user", "content": "hello"}]}
             assert client.post("/api/chat", json=said).status_code == 200
         assert len(model.requests) == SLOW_THREADS * 3 // 4
+
+
+def test_clients_that_leave_do_not_wait_and_a_crowd_is_refused() -> None:
+    """A request whose client leaves while it waits is never begun; of one client only so many may wait,
+    those who left not counted, and another client's requests are still taken."""
+    go_on, begun = threading.Event(), list[str]()
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        begun.append(environ["REMOTE_ADDR"])
+        start("200 OK", [("content-length", "0")])
+        assert go_on.wait(PATIENCE)
+        return [b""]
+
+    async def crowd() -> None:
+        threads: Any = InThreads(app, 2, 0, PATIENCE)
+
+        def ask(client: str) -> tuple[asyncio.Task[None], asyncio.Event]:
+            scope, protocol, body = request_of(9)
+            scope.client, left = f"{client}:1", asyncio.Event()
+            protocol.client_disconnect = left.wait
+            return asyncio.create_task(threads(scope, protocol, body)), left
+
+        held, _ = ask("127.0.0.1")
+        for _ in range(2):
+            waiting = [ask("127.0.0.1") for _ in range(MOST_WAITING)]
+            await asyncio.sleep(0)
+            with pytest.raises(NoRoomError):
+                await asyncio.wait_for(ask("127.0.0.1")[0], PATIENCE)
+            for _, left in waiting:
+                left.set()
+            await asyncio.wait_for(asyncio.wait([task for task, _ in waiting]), PATIENCE)
+            assert all(isinstance(task.exception(), ProtocolClosed) for task, _ in waiting)
+        other, _ = ask("127.0.0.2")
+        last, _ = ask("127.0.0.1")
+        go_on.set()
+        await asyncio.wait_for(asyncio.gather(held, other, last), PATIENCE)
+
+    run(crowd())
+    assert sorted(begun) == ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
 
 
 def test_a_stream_that_nobody_reads_ends() -> None:
