@@ -222,22 +222,29 @@ def _reply(reader: ReplyReader, headers: Mapping[str, str], raw: bytes) -> Reply
     return reader.end()
 
 
+# Columns of llm's table of responses: those of every version, and those with texts.
+_NEEDED = ("id", "model", "prompt", "response")
+_TEXTS = ("model", "prompt", "response", "system", "options_json")
+
+
 def llm(files: Sequence[Path]) -> Iterator[ImportedReply | LeftOut]:
     """The responses in a logs.db of llm; those before them in a conversation are their history."""
     for path in files:
         try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
                 file.row_factory = sqlite3.Row
                 rows = [dict(row) for row in file.execute("SELECT * FROM responses ORDER BY id")]
                 others = _with_more(file)
         except sqlite3.Error as error:
             raise PlanError(f"{path}: is no database of llm: {error}") from None
+        if rows and (lacking := [name for name in _NEEDED if name not in rows[0]]):
+            raise PlanError(f"{path}: is no database of llm: responses have no {lacking[0]}")
         histories: dict[str, list[Message]] = {}
         for row in rows:
             history = histories.setdefault(row.get("conversation_id") or row["id"], [])
             yield _response(row, history, others)
-            history.append(Message.of("user", row["prompt"] or ""))
-            history.append(Message.of("assistant", row["response"] or ""))
+            history.append(Message.of("user", str(row["prompt"] or "")))
+            history.append(Message.of("assistant", str(row["response"] or "")))
 
 
 def _with_more(file: sqlite3.Connection) -> frozenset[str]:
@@ -256,16 +263,22 @@ def _response(
 ) -> ImportedReply | LeftOut:
     if row["id"] in others or row.get("schema_id"):
         return LeftOut("a response with attachments, tools or a schema")
+    # SQLite lets any column hold anything.
+    if not all(isinstance(row.get(name) or "", str) for name in _TEXTS) or not row["model"]:
+        return LeftOut("a response that cannot be read")
     try:
-        given = orjson.loads(row["options_json"] or "{}")
+        given = orjson.loads(row.get("options_json") or "{}")
     except orjson.JSONDecodeError:
+        return LeftOut("a response that cannot be read")
+    if not isinstance(given, dict):
         return LeftOut("a response that cannot be read")
     if given.keys() - OPTIONS.keys():
         return LeftOut(f"options that are not known: {', '.join(sorted(given))}")
     system = [Message.of("system", row["system"])] if row.get("system") else []
     messages = (*system, *history, Message.of("user", row["prompt"] or ""))
     request = PromptRequest("chat", row["model"], messages, options=given)
-    tokens = Tokens(row.get("input_tokens") or 0, row.get("output_tokens") or 0)
+    counts = (row.get(name) for name in ("input_tokens", "output_tokens"))
+    tokens = Tokens(*(count if isinstance(count, int) else 0 for count in counts))
     reply = Reply((Choice(row["response"] or ""),), row["model"], tokens)
     return ImportedReply(request, reply, "llm", str(row.get("datetime_utc") or "")[:19])
 

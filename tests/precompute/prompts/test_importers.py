@@ -172,6 +172,50 @@ CREATE TABLE prompt_attachments (response_id TEXT, attachment_id TEXT);
 """
 
 
+LLM_ROW = {
+    "id": "1", "model": "m-1", "prompt": "Hi", "system": "Be brief.", "options_json": "{}",
+    "response": "Hello.", "conversation_id": "c", "datetime_utc": "2026-01-01T00:00:00",
+    "input_tokens": 1, "output_tokens": 1, "schema_id": None,
+}  # fmt: skip
+CELLS = (None, 5, 1.5, b"\xff\xfe", "", "[]", "null", '{"temperature": []}')
+
+
+def _database(name: str, rows: list[dict[str, Any]]) -> None:
+    """A database of llm whose columns are those of the first row, of no type."""
+    with closing(sqlite3.connect(name)) as file, file:
+        file.execute(f"CREATE TABLE responses ({', '.join(rows[0])})")
+        for row in rows:
+            values = ", ".join("?" * len(row))
+            file.execute(f"INSERT INTO responses VALUES ({values})", list(row.values()))
+
+
+def test_any_cell_of_a_database_of_llm_is_read_or_left_out(take: Take) -> None:
+    """SQLite lets a column hold anything: a bad row costs itself alone, whatever the file is called."""
+    odd = [{**LLM_ROW, column: cell} for column in LLM_ROW for cell in CELLS]
+    rows = [
+        {**row, "prompt": row["prompt"] and f"{row['prompt']} {n}"} for n, row in enumerate(odd)
+    ]
+    bad = [{**LLM_ROW, "prompt": cell} for cell in (5, 1.5, b"\xff")]
+    _database("a?b#c %41.db", [LLM_ROW, *bad, *rows])
+    out, err = take("import", "--from", "llm", "a?b#c %41.db")
+    assert int(out.split()[0]) > len(rows) / 2
+    assert "a response that cannot be read" in err
+
+
+@pytest.mark.parametrize("column", LLM_ROW)
+def test_a_database_that_lacks_a_column_is_read_or_named(take: Take, column: str) -> None:
+    """Other versions of llm have fewer columns; without those that matter it is one sentence."""
+    _database("logs.db", [{name: cell for name, cell in LLM_ROW.items() if name != column}])
+    needed = column in ("id", "model", "prompt", "response")
+    out, err = take("import", "--from", "llm", "logs.db", status=2 if needed else 0)
+    if needed:
+        (line,) = err.splitlines()
+        assert line.startswith("precompute: logs.db: is no database of llm: ")
+        assert line.endswith(column)
+    else:
+        assert "1 replies taken" in out
+
+
 def test_the_database_of_llm(take: Take) -> None:
     """A conversation's turns are the history of the next; options are in the key."""
     rows = [
