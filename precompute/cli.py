@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OperatorError as error:
         return _wrong(str(error))
     except OSError as error:
-        return _wrong(f"{error.filename or 'file'}: {error.strerror or error}")
+        return _wrong(_of_system(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("precompute: stopped; what was cooked is kept, run the same again", err=True)
         return INTERRUPTED
@@ -96,6 +97,19 @@ def _check_encoding(words: Sequence[str]) -> None:
             raise PlanError(
                 f"{word!r} is not UTF-8; write it, or rename the file, in UTF-8"
             ) from None
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, by the file if it is known: a full disk names none."""
+    if isinstance(error, shutil.Error):
+        _, target, why = error.args[0][0]
+        return f"{target}: cannot be copied: {why}"
+    if error.filename:
+        return f"{error.filename}: {error.strerror or error}"
+    return (
+        f"a file cannot be written: {error.strerror or error}; make room on the disk, or see that "
+        "the folders may be written, then run the same again"
+    )
 
 
 def _wrong(message: str) -> int:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.errors import DeckError, PlanError
+from app.errors import DeckError, PlanError, StoreWriteError
 from app.kinds.reading import text_of
 from precompute.commands.common import needs_extra
 
@@ -54,11 +54,22 @@ def write_tables(target: Path, tables: Mapping[str, Table]) -> list[Path]:
     if kind == XLSX:
         return [_write_workbook(target, tables)]
     for path, table in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = io.StringIO()
         csv.writer(text, lineterminator="\r\n").writerows(table)
-        path.write_bytes(text.getvalue().encode("utf-8-sig"))
+        _write(path, text.getvalue().encode("utf-8-sig"))
     return list(files)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file or none: half a table looks like a table. Raises StoreWriteError."""
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(data)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _csv(path: Path) -> Table:
@@ -117,6 +128,7 @@ def _write_workbook(path: Path, tables: Mapping[str, Table]) -> Path:
                 cell.data_type = "s"
                 cells.append(cell)
             sheet.append(cells)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book.save(path)
+    saved = io.BytesIO()
+    book.save(saved)
+    _write(path, saved.getvalue())
     return path

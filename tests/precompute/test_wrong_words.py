@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -294,6 +295,34 @@ def test_an_option_that_would_be_ignored_is_refused(words: str, told: str, made:
     assert on_disk() == before
 
 
+# They start processes of their own, or end before they write.
+WRITE_NOTHING = ("record", "replay", "preview", "train")
+
+
+@pytest.mark.parametrize("name", [name for name in RIGHT if name not in WRITE_NOTHING])
+def test_no_room_on_the_disk_costs_nothing(name: str, made: Path, tmp_path: Path) -> None:
+    """No file can be written: one line that says so, no table in half, and all that was there is there."""
+    clean = tmp_path / "clean"
+    shutil.copytree(made, clean, symlinks=True)
+    before = on_disk()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        said = run([*name.split(), *RIGHT[name].split()])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    after = on_disk()
+    assert {path for path in before if after.get(path) != before[path]} == set()
+    assert not {path for path in after.keys() - before.keys() if path.endswith(".csv")}
+    assert said.status in ANY
+    if said.status == 2:
+        lines = [line for line in said.err if not line.startswith("provider: ")]
+        assert len(lines) == 1, said
+        assert "precompute: file:" not in lines[0]
+        assert len(lines[0]) < 500, said
+    restore(made, clean)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "euc-jp", "utf-8"])
 def test_a_terminal_of_another_encoding_stops_no_command(encoding: str, made: Path) -> None:
     """What cannot be shown is shown as an escape, what cannot be read as a mark: no traceback."""
@@ -316,6 +345,13 @@ def test_a_terminal_of_another_encoding_stops_no_command(encoding: str, made: Pa
 def test_every_command_has_its_row() -> None:
     """A new command is tried as soon as it has words with which it is right."""
     assert set(RIGHT) == set(COMMANDS)
+
+
+def restore(folder: Path, clean: Path) -> None:
+    """Make a folder what its copy is."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    shutil.copytree(clean, folder, symlinks=True, dirs_exist_ok=True)
 
 
 def _changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
@@ -342,6 +378,4 @@ def test_a_slip_is_one_line_and_costs_nothing(name: str, made: Path, tmp_path: P
             assert _changed(before, after) == set(), told
         assert before.keys() <= after.keys(), told
         if after != before:
-            for path in made.iterdir():
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            shutil.copytree(clean, made, symlinks=True, dirs_exist_ok=True)
+            restore(made, clean)
