@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from app.errors import SettingError
 from app.providers import CloudModels, ModelName
@@ -56,6 +57,18 @@ def _setting(
 
 
 def _text(name: str, value: str) -> str:
+    return value
+
+
+def _address(name: str, value: str) -> str:
+    """An address as client libraries take it, with or without a scheme; they raise for what is none."""
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        unreadable = parts.port == 0 or not value.isprintable() or " " in value
+    except ValueError:
+        unreadable = True
+    if unreadable:
+        raise SettingError(name, value, "an address, as http://127.0.0.1:11434")
     return value
 
 
@@ -208,12 +221,12 @@ class Settings:
     gemini_api_key: Secret = _setting("GEMINI_API_KEY", "", "the key for Gemini; if it is set, a build uses Gemini", _secret)
     google_api_key: Secret = _setting("GOOGLE_API_KEY", "", "another name for the same key; GEMINI_API_KEY comes first", _secret)
     gemini_model: str = _setting("TSUKURIOKI_GEMINI_MODEL", "gemini-3.5-flash-lite", "the model of gemini and gemini-legacy, while cooking", _text, travels=True)
-    gemini_base_url: str = _setting("TSUKURIOKI_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "the address of Gemini", _text)
-    ollama_host: str = _setting("OLLAMA_HOST", "http://127.0.0.1:11434", "the address of Ollama", _text)
+    gemini_base_url: str = _setting("TSUKURIOKI_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "the address of Gemini", _address)
+    ollama_host: str = _setting("OLLAMA_HOST", "http://127.0.0.1:11434", "the address of Ollama", _address)
     ollama_model: str = _setting("TSUKURIOKI_OLLAMA_MODEL", "qwen2.5:0.5b", "the model of ollama", _text, travels=True)
     ollama_free_mb: int = _setting("TSUKURIOKI_OLLAMA_FREE_MB", "600", "MiB of memory that must be available before a model is loaded on this machine", _whole(0, 1_000_000))
     openai_api_key: Secret = _setting("OPENAI_API_KEY", "", "the key for an OpenAI-compatible server; local ones need none", _secret)
-    openai_base_url: str = _setting("OPENAI_BASE_URL", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _text)
+    openai_base_url: str = _setting("OPENAI_BASE_URL", "", "the address of the OpenAI-compatible server, with its /v1; OpenAI itself if only a key is set", _address)
     cloud: CloudModels = _setting("TSUKURIOKI_CLOUD", "gemini:gemini-3.5-flash-lite,gemini:gemini-3.8-flash", "the models of the tier cloud: one for plays and ordinary messages and, after a comma, one for important messages, with which costs are compared. gemini:MODEL, or openai:MODEL for any OpenAI-compatible server", _cloud, travels=True)
     timeout: float = _setting("TSUKURIOKI_TIMEOUT", "120", "seconds for one reply of a provider, while cooking", _seconds)
     chat_deck: str = _setting("TSUKURIOKI_CHAT_DECK", "", "the deck of `/chat` and `POST /api/chat`; if empty, the first of characters in TSUKURIOKI_DECKS_SHOWN, else `chat`, else the first", _text, travels=True)
@@ -226,7 +239,7 @@ class Settings:
     line_secret: Secret = _setting("TSUKURIOKI_LINE_SECRET", "", "the channel secret of a LINE bot; with it and the token, the chat deck answers at POST /line/webhook", _secret)
     line_token: Secret = _setting("TSUKURIOKI_LINE_TOKEN", "", "the channel access token of the LINE bot", _secret)
     line_character: str = _setting("TSUKURIOKI_LINE_CHARACTER", "", "the id of the character who answers at LINE; if empty, the first, and then whoever is called by name", _text, travels=True)
-    line_base_url: str = _setting("TSUKURIOKI_LINE_BASE_URL", "https://api.line.me", "the address of LINE's API", _text)
+    line_base_url: str = _setting("TSUKURIOKI_LINE_BASE_URL", "https://api.line.me", "the address of LINE's API", _address)
     # fmt: on
 
     @property

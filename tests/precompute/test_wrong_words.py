@@ -295,6 +295,22 @@ def test_an_option_that_would_be_ignored_is_refused(words: str, told: str, made:
     assert on_disk() == before
 
 
+ADDRESSES = ("TSUKURIOKI_GEMINI_BASE_URL", "OLLAMA_HOST", "OPENAI_BASE_URL", "TSUKURIOKI_LINE_BASE_URL")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("value", ["http://[", "http://h:port", "h:99999", "http://h\n", "a b"])
+def test_an_address_that_is_none_is_a_sentence(
+    name: str, value: str, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Client libraries raise for it as soon as they are loaded: every command names the setting first."""
+    monkeypatch.setenv(name, value)
+    for words in ("models list", "stats", "build --n 1 --provider ollama --model m"):
+        said = run(words.split())
+        assert (said.status, said.out, len(said.err)) == (2, "", 1), said
+        assert said.err[0].startswith(f"precompute: {name}="), said
+
+
 # They start processes of their own, or end before they write.
 WRITE_NOTHING = ("record", "replay", "preview", "train")
 
