@@ -7,6 +7,10 @@ like danger), and `say` is one message or a pattern of many:
 `(a|b)` is either, `(a|b)?` may be missing, `{X}` is the block X, a line `{"block": "X", "say": "a|b"}`.
 Each pattern gives some dozens of messages, in which every alternative occurs equally often.
 
+A deck without examples of its own may tell danger from all else, and nothing more, by a classifier that was learned
+for its language: `python -m precompute.learn.classifier data/decks/harbour --danger FILE` writes it to a file, from the deck's
+messages and those of `--also data/danger/en.jsonl`.
+
 Needs the extra `learn` (scikit-learn); serving does not. `--folds` learns on a part of the messages
 of `said.json` and counts on the others, from which the limits were chosen.
 """
@@ -113,6 +117,24 @@ LEARNING = {
 }
 
 
+# Of danger alone, from fewer messages: what expressions find counts as much as without it, and it only adds.
+DANGER_ALONE = Learning(
+    {
+        "sure": 0.0,
+        "lead": 1.0,
+        "contradicts": 2.0,
+        "danger": -1.0,
+        "certain": 0.5,
+        "plainly": 2.5,
+        "grave": -99.0,
+        "harmless": -99.0,
+    },
+    Runs(),
+    1_000_000,
+    0.4,
+)
+
+
 class Example(NamedTuple):
     """A message and its class; `written` if it is no pattern's."""
 
@@ -211,6 +233,15 @@ def examples(folder: Path) -> list[Example]:
         for intent in Reader(path.parent, path.name).value["intents"]:
             found += [Example(text, HARMLESS) for text in intent["said"]]
     return found
+
+
+def dangers(folder: Path, more: Path | None = None) -> list[Example]:
+    """The examples of a deck and of a file as `danger.jsonl`: danger, and all else."""
+    names = {DANGER: DANGER, HARMLESS: HARMLESS}
+    found = [row._replace(name=names.get(row.name, NONE)) for row in examples(folder)]
+    found += [Example(row.text, HARMLESS, row.written) for row in tones(folder)]
+    rows = read_rows(more) if more else []
+    return found + [Example(r["text"], DANGER if r["grave"] else HARMLESS, True) for r in rows]
 
 
 def narrow(folder: Path) -> list[Example]:
@@ -368,10 +399,26 @@ class _Wrong(click.ClickException):
 @click.option(
     "--folds", "parts", type=click.IntRange(2, 20), help="Count on parts left out; write nothing."
 )
-def main(folder: Path, parts: int | None) -> None:
+@click.option(
+    "--danger",
+    "alone",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write only a classifier of danger, there.",
+)
+@click.option(
+    "--also",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="For --danger: a file of further messages, as danger.jsonl.",
+)
+def main(folder: Path, parts: int | None, alone: Path | None, also: Path | None) -> None:
     """Write the deck's classifiers: of intents; of intents by example and of tones if it has any."""
+    if also and not alone:
+        raise _Wrong("--also goes with --danger")
     try:
-        _learn(folder, parts)
+        if alone:
+            _write(alone, dangers(folder, also), DANGER_ALONE, "")
+        else:
+            _learn(folder, parts)
     except OperatorError as error:
         raise _Wrong(str(error)) from None
 
@@ -390,13 +437,15 @@ def _learn(folder: Path, parts: int | None) -> None:
             for line in folds(rows, parts, learning):
                 click.echo(line)
         elif rows:
-            content = packed(
-                *trained(rows, learning), learning.limits, learning.runs, checksum(folder)
-            )
-            text = json.dumps(content, ensure_ascii=False)
-            (folder / name).write_text(text + "\n")
-            classes, size = len(content["classes"]), len(text) / 1000
-            click.echo(f"{name}: {len(rows):,} examples, {classes} classes, {size:.0f} KB")
+            _write(folder / name, rows, learning, checksum(folder))
+
+
+def _write(path: Path, rows: Sequence[Example], learning: Learning, learned_from: str) -> None:
+    content = packed(*trained(rows, learning), learning.limits, learning.runs, learned_from)
+    text = json.dumps(content, ensure_ascii=False)
+    path.write_text(text + "\n")
+    classes, size = len(content["classes"]), len(text) / 1000
+    click.echo(f"{path.name}: {len(rows):,} examples, {classes} classes, {size:.0f} KB")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ from app.kinds.chat.classifier import (
 from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.message import normalise
 from app.kinds.chat.recognition import main_hit
+from precompute.decks.new import TEMPLATES
 from precompute.learn import classifier as learning
 from tests.kinds.chat import kit
 from tests.kinds.chat.test_reading import utterances
+from tests.making import REPO
 
 LIMITS = {
     "sure": 0.0,
@@ -279,4 +281,26 @@ def test_the_command_makes_it_again(tmp_path: Path, deck: CharacterDeck) -> None
     assert kept
     texts = [normalise(row.text) for row in learning.examples(folder)[::20]]
     same = sum(again.guess(text) == kept.guess(text) for text in texts)
+    assert same >= 0.99 * len(texts)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_the_command_makes_the_classifiers_of_danger_again(tmp_path: Path, language: str) -> None:
+    """`--danger` gives a classifier that finds danger as the one of new characters does, and needs --also only there."""
+    folder = TEMPLATES / "chat" / language
+    of = kit.ENGLISH if language == "en" else folder
+    also = REPO / "data" / "danger" / f"{language}.jsonl"
+    arguments = [str(of), "--also", str(also)]
+    result = CliRunner().invoke(learning.main, arguments)
+    assert result.exit_code == 2
+    assert "--also goes with --danger" in result.output
+    result = CliRunner().invoke(
+        learning.main, [*arguments, "--danger", str(tmp_path / "made.json")]
+    )
+    assert result.exit_code == 0, result.output
+    again = unpacked(json.loads((tmp_path / "made.json").read_text()))
+    kept = unpacked(json.loads((folder / CLASSIFIER_FILE).read_text()))
+    texts = [normalise(json.loads(line)["text"]) for line in also.read_text().splitlines()]
+    same = sum((again.danger_of(text) > 0) == (kept.danger_of(text) > 0) for text in texts)
     assert same >= 0.99 * len(texts)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import PlanError
+from app.kinds.chat.care import Sign
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN
@@ -177,6 +178,27 @@ def test_danger_of_a_new_character(tmp_path: Path, language: str, missed: int, t
     assert counts[1]["grave passed"] <= missed
     assert counts[1]["others grave"] + counts[1]["others other"] <= taken
     assert counts[1].total() == 120
+
+
+@pytest.mark.parametrize(("language", "missed"), [("en", 36), ("fr", 48)])
+def test_what_is_said_otherwise_is_found_by_a_classifier(
+    tmp_path: Path, language: str, missed: int
+) -> None:
+    """Of 300 messages left out of its learning most grave ones are noticed, and few of the treacherous others."""
+    deck = made(tmp_path, CHAT, language)
+    told: Counter[str] = Counter()
+    for row in map(orjson.loads, (SETS / f"held_out_{language}.jsonl").read_bytes().splitlines()):
+        seen = bool(deck.signs(row["text"]) & {Sign.GRAVE, Sign.DOUBT, Sign.UNEASY})
+        told[f"{'grave' if row['grave'] else 'others'} {'noticed' if seen else 'passed'}"] += 1
+    print(language, dict(told))  # noqa: T201
+    assert told.total() == 300
+    assert told["grave passed"] <= missed
+    assert told["others noticed"] <= 30
+    everyday = (SETS / f"everyday_{language}.jsonl").read_bytes().splitlines()
+    signs = [deck.signs(orjson.loads(line)["text"]) for line in everyday]
+    assert len(signs) == 180
+    assert not any(found & {Sign.GRAVE, Sign.DOUBT} for found in signs)
+    assert sum(Sign.UNEASY in found for found in signs) <= 9
 
 
 def test_an_expression_with_branches_is_each_of_them(tmp_path: Path) -> None:
