@@ -8,6 +8,7 @@ host, so that no other name can be made to resolve to it (DNS rebinding).
 from __future__ import annotations
 
 import hmac
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import app
 from app.errors import (
     ChangedTextError,
     OperatorError,
+    PlanError,
     RefusedTextError,
     StoreWriteError,
     TsukuriokiError,
@@ -147,8 +149,17 @@ def _add_errors(site: flask.Flask) -> None:
 
 
 def listen(site: flask.Flask, port: int) -> BaseWSGIServer:
-    """A server of the page on this machine; port 0 is any that is free. Raises OSError."""
-    return make_server(HOST, port, site, threaded=True, request_handler=_Quiet)
+    """A server of the page on this machine; port 0 is any that is free. Raises PlanError if it is taken."""
+    try:
+        # Bound here: Werkzeug ends the process if the port is taken.
+        bound = socket.create_server((HOST, port))
+    except OSError as error:
+        raise PlanError(f"port {port}: {error.strerror}; name another with --port") from None
+    with bound:
+        number = bound.getsockname()[1]
+        return make_server(
+            HOST, number, site, threaded=True, request_handler=_Quiet, fd=bound.fileno()
+        )
 
 
 def _json(value: object) -> Response:

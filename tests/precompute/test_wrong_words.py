@@ -311,6 +311,15 @@ def test_an_address_that_is_none_is_a_sentence(
         assert said.err[0].startswith(f"precompute: {name}="), said
 
 
+@pytest.mark.parametrize("words", ["preview --port", "review --no-open --port"])
+def test_a_port_that_is_taken_is_a_sentence(words: str, made: Path) -> None:
+    """A second page on the same port: what is wrong and which option names another."""
+    said = run([*words.split(), os.environ["PORT_TAKEN"]])
+    assert (said.status, len(said.err)) == (2, 1), said
+    assert said.err[0].startswith(f"precompute: port {os.environ['PORT_TAKEN']}: ")
+    assert "--port" in said.err[0]
+
+
 # They start processes of their own, or end before they write.
 WRITE_NOTHING = ("record", "replay", "preview", "train")
 
