@@ -114,9 +114,18 @@ class Server:
 class Stream:
     """Server-sent events, read one by one; closing it is what a browser does that goes away."""
 
-    def __init__(self, server: Server, text: str, wait: float = 30.0, **more: object) -> None:
+    def __init__(
+        self,
+        server: Server,
+        text: str,
+        wait: float = 30.0,
+        source: str = "127.0.0.1",
+        **more: object,
+    ) -> None:
         body = {"messages": [{"role": "user", "content": text}], "stream": True, **more}
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=wait)
+        self._connection = http.client.HTTPConnection(
+            "127.0.0.1", server.port, timeout=wait, source_address=(source, 0)
+        )
         self._connection.request("POST", "/api/chat", json.dumps(body))
         self.response = self._connection.getresponse()
 

@@ -153,10 +153,13 @@ def test_expressions_win(deck: CharacterDeck) -> None:
     assert by_rules >= 0.97 * len(texts)
 
 
-def test_a_deck_without_a_classifier_is_read_by_expressions(english: CharacterDeck) -> None:
+def test_a_deck_without_a_classifier_is_read_by_expressions(tmp_path: Path) -> None:
     """The classifier is data of a deck that may be missing."""
-    assert english.reader.classifier is None
-    assert main_hit(english.recognise("Well, I am so tired today"))
+    without = shutil.ignore_patterns(CLASSIFIER_FILE)
+    folder = shutil.copytree(kit.ENGLISH, tmp_path / "harbour", ignore=without)
+    deck = load_character_deck(folder)
+    assert deck.reader.classifier is None
+    assert main_hit(deck.recognise("Well, I am so tired today"))
 
 
 def test_packing_keeps_what_was_learned() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,9 +88,16 @@ def test_a_fault_is_answered_in_character(
 
 
 def together(server: kit.Server, openai: OpenAI, bodies: list[dict[str, Any]]) -> list[Any]:
-    """The last events of streams that all wait for a model before it answers."""
+    """The last events of streams that all wait for a model before it answers.
+
+    They come from two addresses, because one may not have all places of a server.
+    """
     openai.hold.clear()
-    streams = [kit.Stream(server, **body) for body in bodies]
+    sources = itertools.cycle(("127.0.0.1", "127.0.0.2"))
+    streams = [
+        kit.Stream(server, source=source, **body)
+        for body, source in zip(bodies, sources, strict=False)
+    ]
     for stream in streams:
         stream.await_model()
     openai.hold.set()
