@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,6 @@ from precompute.commands.common import (
     read_settings,
     refuse_beside,
 )
-from precompute.commands.decks import COMMANDS as DECK_COMMANDS
-from precompute.commands.event import COMMANDS as EVENT_COMMANDS
-from precompute.commands.models import models
-from precompute.commands.prompts import COMMANDS as PROMPT_COMMANDS
-from precompute.commands.publish import publish as publish_static
-from precompute.commands.review import COMMANDS as REVIEW_COMMANDS
-from precompute.commands.talk import talk
-from precompute.commands.training import evaluate, export, train
 from precompute.commands.types import SEED, Amount, GivenPath, WrittenFile, whole
 from precompute.cook import progress
 from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
@@ -121,26 +114,55 @@ def _wrong(message: str) -> int:
     return 2
 
 
-@click.group()
+class Commands(click.Group):
+    """Imports the module of a command when it is asked for: all of them take a quarter of a short run."""
+
+    def load(self) -> None:
+        """Import all commands."""
+        for name in _MODULES:
+            self._import(name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name; a name that is not known is compared with all names."""
+        if cmd_name in _MODULES:
+            self._import(cmd_name)
+        elif cmd_name not in self.commands:
+            self.load()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        self.load()
+        return super().list_commands(ctx)
+
+    def _import(self, name: str) -> None:
+        if name not in self.commands:
+            module = import_module(f"precompute.commands.{_MODULES[name]}")
+            self.add_command(next(one for one in module.COMMANDS if one.name == name))
+
+
+# Where the commands are that are not below.
+_MODULES = {
+    name: module
+    for module, names in {
+        "decks": ("new-deck", "cards", "preview"),
+        "event": ("bundle", "verify", "unpack", "rollback"),
+        "models": ("models",),
+        "prompts": ("why", "record", "replay", "import", "prompts"),
+        "publish": ("publish",),
+        "review": ("review", "compact"),
+        "talk": ("talk",),
+        "training": ("export", "train", "evaluate"),
+    }.items()
+    for name in names
+}
+
+
+@click.group(cls=Commands)
 def cli() -> None:
     """Cook language-model answers before an event."""
     if note := unknown_settings(os.environ):
         click.echo(f"precompute: {note}", err=True)
-
-
-for command in (
-    export,
-    train,
-    evaluate,
-    models,
-    talk,
-    publish_static,
-    *PROMPT_COMMANDS,
-    *DECK_COMMANDS,
-    *EVENT_COMMANDS,
-    *REVIEW_COMMANDS,
-):
-    cli.add_command(command)
 
 
 @cli.command()

@@ -98,3 +98,6 @@ def unload(name: str) -> int:
 def fit(memory_mb: int | None) -> int:
     """Say which known models fit this machine's memory beside the server."""
     return fit_models(memory_mb, Console())
+
+
+COMMANDS = (models,)

@@ -59,3 +59,6 @@ def _scheme(address: str) -> str | None:
         return urlsplit(address).scheme
     except ValueError:
         return None
+
+
+COMMANDS = (publish,)

@@ -38,3 +38,6 @@ def _lines() -> Iterator[str]:
         if not line:
             return
         yield line
+
+
+COMMANDS = (talk,)

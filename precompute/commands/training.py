@@ -253,3 +253,10 @@ def evaluate(
     options = EvaluateOptions(data, who or "", folder, rows, pages)
     with needs_extra("train"):
         return run_evaluation(options, candidate, judged, context)
+
+
+COMMANDS = (
+    export,
+    train,
+    evaluate,
+)

@@ -109,6 +109,7 @@ def test_every_setting_and_command_is_known(
     cook = next(value for name, value in steps if name == "RUN" and "precompute" in value)
     words = cook.partition(" && ")[0].split()
     assert words[0] == "precompute"
+    cli.load()
     options = {option for param in cli.commands[words[1]].params for option in param.opts}
     assert {word for word in words if word.startswith("--")} <= options
 

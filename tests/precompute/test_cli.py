@@ -128,6 +128,7 @@ def test_without_a_command_help_is_shown(run: Run) -> None:
 
 def test_help_tells_every_command_and_option(run: Run) -> None:
     """Each command and each of its options says what it is for."""
+    cli.load()
     assert set(cli.commands) >= {"build", "stats", "rehearse", "check"}
     assert all(name in run("--help").out for name in cli.commands)
     for name, command in cli.commands.items():

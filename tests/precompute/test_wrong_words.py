@@ -114,6 +114,7 @@ def leaves(
         yield " ".join(words), command
 
 
+cli.load()
 COMMANDS = dict(leaves(cli))
 
 
