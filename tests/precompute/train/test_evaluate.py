@@ -21,13 +21,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def data(place: Place) -> Path:
-    """The chat's lines, some held out."""
-    return place.export("trl", deck="chat")
+    """The lines of a small deck, some held out."""
+    return place.export("trl", deck="harbour")
 
 
 def test_the_store_itself_is_measured(place: Place, data: Path) -> None:
     """The held-out answers are the reference: all of them pass what the deck itself wrote."""
-    done = place.run("evaluate", "--deck", "chat", "--data", data, "--provider", "store")
+    done = place.run("evaluate", "--deck", "harbour", "--data", data, "--provider", "store")
     assert done.returncode == 0, done.stderr
     assert row(done.stdout, "near copies of the training data").startswith("0%")
     assert int(row(done.stdout, "in the character's voice").split("%")[0]) >= 90
@@ -39,15 +39,15 @@ def test_a_model_is_measured_and_compared(place: Place, data: Path, tmp_path: Pa
     answers = {row["completion"][0]["content"] for row in lines(data / "validation.jsonl")}
 
     def reply(prompt: str) -> str:
-        if "■ A" not in prompt:
+        if "\n\nA:\n" not in prompt:
             return line
-        first = prompt.split("■ A\n")[1].split("\n\n", maxsplit=1)[0]
+        first = prompt.split("\n\nA:\n")[1].split("\n\n", maxsplit=1)[0]
         return json.dumps({"why": "so", "winner": "A" if first in answers else "B"})
 
     pages = tmp_path / "pages.html"
     with a_model(reply) as model:
         arguments = (
-            "evaluate", "--deck", "chat", "--data", data, "--provider", "openai", "--n", 12,
+            "evaluate", "--deck", "harbour", "--data", data, "--provider", "openai", "--n", 12,
             "--judge", "openai", "--questionnaire", pages,
         )  # fmt: skip
         done = place.run(*arguments, OPENAI_BASE_URL=model.url)
