@@ -200,11 +200,24 @@ def check_examples(deck: CharacterDeck) -> Iterator[Finding]:
 def _check_said(deck: CharacterDeck) -> Iterator[Finding]:
     """Messages for an intent that the deck does not have."""
     known = [intent.id for intent in deck.intents]
-    path = deck.folder / SAID_FILE
-    for name in Reader(deck.folder, SAID_FILE).value if path.exists() else ():
+    for name in _said(deck):
         if name not in known:
             where = f"{deck.id}: {SAID_FILE}"
             yield Finding(where, f"there is no intent {name!r}{nearest(name, known)}", error=False)
+
+
+def _said(deck: CharacterDeck) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The messages of `said.json` for and against each intent; none without the file. Raises DeckError."""
+    if not (deck.folder / SAID_FILE).exists():
+        return {}
+    reader = Reader(deck.folder, SAID_FILE)
+    return {
+        name: (
+            reader.strings(reader.member(of, "said", list, name), name),
+            reader.strings(reader.member(of, "not_said", list, name), name),
+        )
+        for name, of in reader.member({"": reader.value}, "", dict, "").items()
+    }
 
 
 def measure(deck: CharacterDeck) -> dict[str, tuple[float, float, list[str]]]:
@@ -212,15 +225,13 @@ def measure(deck: CharacterDeck) -> dict[str, tuple[float, float, list[str]]]:
 
     An intent by example in its place is narrower, not wrong.
     """
-    if not (deck.folder / SAID_FILE).exists():
-        return {}
-    said = Reader(deck.folder, SAID_FILE).value
+    said = _said(deck)
     narrow = {intent.id for intent in deck.intents if intent.narrow}
     found = {}
     for intent in deck.intents:
         if intent.id not in said:
             continue
-        yes, no = said[intent.id]["said"], said[intent.id]["not_said"]
+        yes, no = said[intent.id]
 
         def has(text: str, *names: str) -> bool:
             return any(hit.intent.id in names for hit in deck.recognise(text))
@@ -229,7 +240,8 @@ def measure(deck: CharacterDeck) -> dict[str, tuple[float, float, list[str]]]:
         taken = [t for t in no if has(t, intent.id)]
         right = len(yes) - len(missed)
         precision = right / (right + len(taken)) if right + len(taken) else 1.0
-        found[intent.id] = (precision, right / len(yes), missed + taken)
+        recall = right / len(yes) if yes else 1.0
+        found[intent.id] = (precision, recall, missed + taken)
     return found
 
 

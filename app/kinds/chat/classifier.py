@@ -233,19 +233,20 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
     starts = array("I", [0, *itertools.accumulate(counts)])
     names, rest = _array("H", rest, starts[-1])
     weights, rest = _array("b", rest, starts[-1])
-    if rest or len(weights) != starts[-1] or len(content["bias"]) != len(content["classes"]):
+    classes, bias = content["classes"], [float(value) for value in content["bias"]]
+    if rest or len(weights) != starts[-1] or len(bias) != len(classes):
         raise ValueError("its parts have not one size")
-    if not all(isinstance(name, str) for name in content["classes"]):
-        raise ValueError("a class is no name")
+    if not all(isinstance(name, str) for name in classes) or max(names, default=0) >= len(classes):
+        raise ValueError("its classes are no names, or too few")
     return Classifier(
-        content["classes"],
-        content["bias"],
+        list(classes),
+        bias,
         float(content["scale"]),
         starts,
         Cells(names, weights),
-        content["limits"],
-        Runs(*map(tuple, content["runs"])),
-        content["examples"],
+        {name: float(limit) for name, limit in dict(content["limits"]).items()},
+        Runs(*(tuple(int(length) for length in lengths) for lengths in content["runs"])),
+        str(content["examples"]),
     )
 
 
