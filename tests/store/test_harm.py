@@ -215,7 +215,7 @@ def test_a_running_server_is_not_harmed(
         assert server.process.poll() is None
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(24, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_a_harmed_index_stops_no_command(
     precompute: Precompute, poem_alone: Path, count: int
 ) -> None:

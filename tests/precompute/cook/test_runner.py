@@ -103,7 +103,7 @@ def kill_often(booth: Booth, stand_in: StandIn, kills: int, arguments: tuple[str
 
 
 @pytest.mark.parametrize(
-    ("kills", "wanted"), [(10, 100), pytest.param(50, 1000, marks=pytest.mark.long)]
+    ("kills", "wanted"), [(10, 100), pytest.param(30, 500, marks=pytest.mark.long)]
 )
 def test_a_killed_build_loses_nothing_and_pays_nothing_twice(
     kills: int, wanted: int, booth: Booth, stand_in: StandIn
