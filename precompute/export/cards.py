@@ -13,11 +13,14 @@ from random import Random
 import orjson
 
 from app.kinds.cards.deck import Deck
+from app.kinds.cards.gate import FIELDS
 from app.kinds.cards.prompts import rule_values
 from app.kinds.cards.writer import TITLE_CANDIDATES
 from app.kinds.cards.written import SOURCE, written_answers
+from app.providers.model_json import UnreadableError, read_object
 from app.store.key import Query
 from precompute.export.material import (
+    Material,
     RowOptions,
     StoredAnswers,
     fill,
@@ -28,7 +31,7 @@ from precompute.export.material import (
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 
-def material(deck: Deck, options: RowOptions) -> CardsMaterial:
+def material(deck: Deck, options: RowOptions) -> Material:
     """The material of a deck. Raises DeckError."""
     return CardsMaterial(deck, options)
 
@@ -69,6 +72,14 @@ class CardsMaterial:
     def text(self, response: Mapping[str, str]) -> str:
         """The JSON object that the game expects."""
         return orjson.dumps({"title": response["title"], "poem": response["poem"]}).decode()
+
+    def read(self, answer: str) -> Mapping[str, str]:
+        """What a model wrote, as a response that the gate can judge; empty if it is unreadable."""
+        try:
+            found = read_object(answer)
+        except UnreadableError:
+            return {}
+        return {name: str(found.get(name, "")) for name in FIELDS}
 
     def _row(self, query: Query, response: Mapping[str, str], origin: Origin, variant: int) -> Row:
         cards = [card for card, _ in query.picks]

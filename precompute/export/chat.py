@@ -26,6 +26,7 @@ from app.store.entry import Entry
 from app.store.key import Query
 from precompute.export.exchanges import Conversation, Exchanges, Sides, when_of
 from precompute.export.material import (
+    Material,
     RowOptions,
     StoredAnswers,
     fill,
@@ -42,7 +43,7 @@ _NEUTRAL = ["neutral"]
 _TIMES = ("time", "weekday", "season")
 
 
-def material(deck: CharacterDeck, options: RowOptions) -> ChatMaterial:
+def material(deck: CharacterDeck, options: RowOptions) -> Material:
     """The material of a deck. Raises DeckError."""
     return ChatMaterial(deck, options)
 

@@ -11,11 +11,11 @@ from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import PromptRequest
 from app.store.key import Query
 from precompute.cook.prompts import can_cook, request_of
-from precompute.export.material import RowOptions, StoredAnswers
+from precompute.export.material import Material, RowOptions, StoredAnswers
 from precompute.export.rows import ASSISTANT, Message, Row
 
 
-def material(deck: PromptDeck, options: RowOptions) -> PromptMaterial:
+def material(deck: PromptDeck, options: RowOptions) -> Material:
     """The material of a deck, which needs no `training.json`: the prompts have all words."""
     return PromptMaterial()
 

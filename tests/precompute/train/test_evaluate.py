@@ -33,6 +33,18 @@ def test_the_store_itself_is_measured(place: Place, data: Path) -> None:
     assert int(row(done.stdout, "in the character's voice").split("%")[0]) >= 90
 
 
+def test_poems_are_measured_too(place: Place) -> None:
+    """What was written for a deck of cards passes its gate; what is no JSON is of no shape."""
+    out = place.export("trl", deck="poem")
+    rows = lines(out / "validation.jsonl")
+    rows[0]["completion"][0]["content"] = "no JSON at all"
+    (out / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    asked = ("evaluate", "--deck", "poem", "--data", out, "--provider", "store", "--n", 10)
+    done = place.run(*asked)
+    assert done.returncode == 0, done.stderr
+    assert row(done.stdout, "pass the gate") == "90% (refused by shape 1)"
+
+
 def test_a_model_is_measured_and_compared(place: Place, data: Path, tmp_path: Path) -> None:
     """A model that recites one learned line copies; a judge that prefers the reference says stop."""
     line: str = lines(data / "train.jsonl")[0]["completion"][0]["content"]
