@@ -34,10 +34,10 @@ from app.edge.bodies import Bodies, Held, NoRoomError
 from app.edge.fastpath import FastPath
 from app.edge.wsgi import InThreads, lower, trim_heap
 from app.settings import Settings
-from app.web.app import SECURITY_HEADERS, create_app, problem_body
+from app.web.app import SECURITY_HEADERS, create_app
 from app.web.dialects import GOOGLE, MAX_PROMPT_BODY, codec_of, is_prompt_path
 from app.web.line import MAX_DELIVERY, WEBHOOK
-from app.web.sentences import SENTENCE, language_for, sentence_in
+from app.web.problems import PROBLEM, SENTENCE, language_for, problem_body, sentence_in
 from app.web.service import MAX_BODY, Service
 
 # Seconds in which running requests must finish when the server is stopped.
@@ -213,7 +213,7 @@ class RsgiApplication:
         if codec:
             mime, body = "application/json", orjson.dumps(codec.render_error(status, detail))
         else:
-            mime = "application/problem+json"
+            mime = PROBLEM
             wanted = language_for(scope.headers.get("accept-language"), self._language)
             body = problem_body(status, status.phrase, detail, sentence_in(wanted, SENTENCE))
         headers = [("content-type", mime), *lower(SECURITY_HEADERS)]

@@ -35,7 +35,6 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from app.errors import RequestError
 from app.settings import Settings
-from app.web.sentences import SENTENCE
 
 ANY = "*"
 # DNS allows names of 253 characters, and a port adds six.
@@ -86,12 +85,10 @@ class Access:
         if status := self._host_status(host):
             return _bad_host() if status == 400 else _other_host(host)
         if method not in _SAFE and self._cross_origin(host, origin, site):
-            return RequestError(
-                403,
-                "Cross-origin request",
-                "a page of another origin sent this; TSUKURIOKI_CORS_ORIGINS names those that may",
-                SENTENCE,
+            detail = (
+                "a page of another origin sent this; TSUKURIOKI_CORS_ORIGINS names those that may"
             )
+            return RequestError(403, "Cross-origin request", detail)
         return None
 
     def refusal_wsgi(self, environ: Mapping[str, Any]) -> RequestError | None:
@@ -219,9 +216,9 @@ def _is_address(host: str) -> bool:
 
 
 def _bad_host() -> RequestError:
-    return RequestError(400, "Bad host", "a request names its host in one Host header", SENTENCE)
+    return RequestError(400, "Bad host", "a request names its host in one Host header")
 
 
 def _other_host(host: str) -> RequestError:
     detail = f"this server is not {host!r}; TSUKURIOKI_HOSTS lists the names that it answers to"
-    return RequestError(421, "Unknown host", detail, SENTENCE)
+    return RequestError(421, "Unknown host", detail)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import flask
 import orjson
@@ -21,6 +20,7 @@ from app.kinds.prompts.dialects import openai
 from app.ledger.votes import DOWN, UP
 from app.settings import Settings
 from app.web.access import client_address
+from app.web.bodies import bad_request, json_object, json_response
 from app.web.booth import booth
 from app.web.chat import chat_api
 from app.web.collect import collect_api
@@ -30,22 +30,13 @@ from app.web.line import line_api
 from app.web.models import Models
 from app.web.ollama import ollama_api
 from app.web.openai import openai_api
-from app.web.sentences import SENTENCE, language_for, sentence_in
-from app.web.service import (
-    MAX_BODY,
-    MAX_VISITOR,
-    Service,
-    current_service,
-    json_object,
-    stored_answer,
-)
+from app.web.problems import PROBLEM, SENTENCE, language_for, problem_body, sentence_in
+from app.web.service import MAX_BODY, MAX_VISITOR, Service, current_service, stored_answer
 from app.web.site import Site
 
 BALLOT = "X-Tsukurioki-Ballot"
 # The headers of ours that pages of other origins may read.
 EXPOSED = ", ".join((BALLOT, TIER, KEY, DISTANCE))
-JSON = "application/json"
-PROBLEM = "application/problem+json"
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -101,18 +92,14 @@ def _admit() -> None:
         # Werkzeug decodes it later, and does not turn the error into a response.
         request.query_string.decode()
     except UnicodeDecodeError:
-        raise RequestError(400, "Bad query", "the query is not UTF-8", SENTENCE) from None
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, content_type=JSON)
+        raise RequestError(400, "Bad query", "the query is not UTF-8") from None
 
 
 @api.post("/api/generate-poem")
 def generate_poem() -> Response:
     """An answer to a play of the game's client: whole card objects, or only their ids."""
     service = current_service()
-    body = _body()
+    body = json_object()
     return _answer(service, service.served(service.settings.deck), GAME, body)
 
 
@@ -121,11 +108,11 @@ def answer(deck: str) -> Response:
     """An answer to a play of ids."""
     service = current_service()
     served = service.served(deck)
-    return _answer(service, served, HAND, _body())
+    return _answer(service, served, HAND, json_object())
 
 
 def _answer(service: Service, served: ServedCards, form: PlayForm, body: object) -> Response:
-    response = _json(served.answer(*form.read(served.deck, body)).body)
+    response = json_response(served.answer(*form.read(served.deck, body)).body)
     response.headers[BALLOT] = service.ballots.of_body(served.deck.id, response.data)
     return response
 
@@ -134,8 +121,7 @@ def _answer(service: Service, served: ServedCards, form: PlayForm, body: object)
 def answer_by_key(key: str) -> Response:
     """A stored answer. A better one may replace it, so that caches must revalidate its ETag."""
     variant = request.args.get("variant", "0")
-    if not _KEY.fullmatch(key):
-        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    _check_key(key)
     # Few digits only: int() raises for thousands of them.
     number = int(variant) if re.fullmatch(r"[0-9]{1,6}", variant) else None
     service = current_service()
@@ -148,32 +134,34 @@ def answer_by_key(key: str) -> Response:
     return _cached(found.body)
 
 
+def _check_key(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case")
+
+
 @api.post("/api/answers/<key>/feedback")
 def feedback(key: str) -> Response:
     """A player's vote on an answer of the game's deck, or of the one that the body names."""
     service = current_service()
-    body = _body()
-    if not _KEY.fullmatch(key):
-        raise RequestError(400, "Bad key", "a key is 32 hex digits in lower case", SENTENCE)
+    body = json_object()
+    _check_key(key)
     vote = body.get("vote")
     if vote not in (UP, DOWN):
-        raise RequestError(400, "Bad vote", "'vote' is up or down", SENTENCE)
+        raise RequestError(400, "Bad vote", "'vote' is up or down")
     deck = body.get("deck", service.settings.deck)
     if not isinstance(deck, str):
-        raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
+        raise bad_request("'deck' must be a text")
     variant = read_variant(body.get("variant", 0))
     visitor = body.get("visitor", "")
     if not isinstance(visitor, str) or len(visitor) > MAX_VISITOR:
-        detail = f"'visitor' must be a text of at most {MAX_VISITOR} characters"
-        raise RequestError(400, "Bad request", detail, SENTENCE)
+        raise bad_request(f"'visitor' must be a text of at most {MAX_VISITOR} characters")
     voter = client_address(request.environ), visitor
     service.vote(service.served(deck), key, variant, vote, body.get("ballot"), voter)
     return Response(status=204)
 
 
 def _cached(body: bytes) -> Response:
-    response = _json(body)
-    response.headers["Cache-Control"] = "no-cache"
+    response = json_response(body, cache="no-cache")
     response.set_etag(xxhash.xxh3_64_hexdigest(body))
     response.make_conditional(request)
     return response
@@ -193,21 +181,18 @@ def dealt_hand(deck: str) -> Response:
     served = service.served(deck)
     mode = request.args.get("mode")
     if mode not in (None, "stocked", "random"):
-        raise RequestError(400, "Bad mode", "'mode' is stocked or random", SENTENCE)
+        raise RequestError(400, "Bad mode", "'mode' is stocked or random")
     dealt, cards = served.deal(mode)
-    body = {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}
-    response = _json(orjson.dumps(body))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(
+        {"deck": deck, "mode": dealt, "cards": [card.raw for card in cards]}, cache="no-store"
+    )
 
 
 @api.get("/api/decks/<deck>/stock")
 def stock(deck: str) -> Response:
     """Which cards lead to a stocked hand, together with the chosen ones (`card`, repeated)."""
     chosen = request.args.getlist("card")
-    response = _json(orjson.dumps(current_service().served(deck).stock(chosen)))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(current_service().served(deck).stock(chosen), cache="no-store")
 
 
 @api.get("/stats")
@@ -223,9 +208,7 @@ def figures() -> Response:
         **({"line": service.line.figures()} if service.line else {}),
         "decks": {deck: served.figures() for deck, served in service.decks.items()},
     }
-    response = _json(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(orjson.dumps(whole, option=orjson.OPT_INDENT_2), cache="no-store")
 
 
 @api.get("/metrics")
@@ -248,30 +231,12 @@ def health() -> Response:
     """Whether the server works, and which decks have an index."""
     service = current_service()
     decks = {deck: served.health() for deck, served in service.decks.items()}
-    return _json(orjson.dumps({"status": "ok", "decks": decks}))
+    return json_response({"status": "ok", "decks": decks})
 
 
-def _body() -> dict[str, Any]:
-    return json_object(request.get_data(cache=False))
-
-
-def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
-    """A problem document (RFC 9457); `sentence` is what a player reads."""
-    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    return orjson.dumps(
-        {
-            "type": f"tag:tsukurioki,2026:{slug}",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "error": sentence,
-        }
-    )
-
-
-def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
+def _problem(status: int, title: str, detail: str, sentence: str | None = None) -> Response:
     language = language_for(request.headers.get("Accept-Language"), current_service().language)
-    body = problem_body(status, title, detail, sentence_in(language, sentence))
+    body = problem_body(status, title, detail, sentence_in(language, sentence or SENTENCE))
     response = Response(body, status, content_type=PROBLEM)
     response.headers["Content-Language"] = language
     response.headers.add("Vary", "Accept-Language")
@@ -281,7 +246,7 @@ def _problem(status: int, title: str, detail: str, sentence: str) -> Response:
 def _on_request_error(error: RequestError) -> Response:
     if codec := codec_of_request():
         return error_response(codec, error)
-    response = _problem(error.status, error.title, error.detail, error.sentence or SENTENCE)
+    response = _problem(error.status, error.title, error.detail, error.sentence)
     for name, value in error.headers:
         response.headers[name] = value
     return response
@@ -299,7 +264,7 @@ def _on_http_error(error: HTTPException) -> Response:
             detail = f"{request.path[:80]} is not served; docs/protocols.md says what is"
         response = error_response(codec, RequestError(status, title, detail))
     else:
-        response = _problem(status, title, detail, SENTENCE)
+        response = _problem(status, title, detail)
     for name, value in error.get_headers():
         if name.lower() in ("allow", "location", "retry-after"):
             response.headers[name] = value
@@ -310,7 +275,7 @@ def _finish(response: Response) -> Response:
     service = current_service()
     if response.status_code == HTTPStatus.PRECONDITION_FAILED and response.mimetype != PROBLEM:
         # Werkzeug sets this status for a failed condition but leaves the body.
-        response = _problem(412, "Precondition Failed", "this is not what If-Match named", SENTENCE)
+        response = _problem(412, "Precondition Failed", "this is not what If-Match named")
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
     if response.mimetype == "text/html" and not service.settings.site:

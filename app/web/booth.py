@@ -26,9 +26,9 @@ from app.kinds.chat.deck import CharacterDeck
 from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
+from app.web.bodies import json_body, json_response
 from app.web.chat import choice_of as chat_choice
-from app.web.sentences import SENTENCE
-from app.web.service import Service, current_service, parse_json
+from app.web.service import Service, current_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,9 +166,7 @@ def flyers() -> Response:
     hung = _wall().flyers(served.deck.id)
     known = (flyer for flyer in hung if _still_legal(served.deck, flyer.query))
     shown = [body for flyer in known if (body := _shown(ladder, flyer))]
-    response = Response(orjson.dumps({"flyers": shown}), content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response({"flyers": shown}, cache="no-store")
 
 
 def _still_legal(deck: Deck, query: Query) -> bool:
@@ -197,8 +195,7 @@ def _shown(ladder: CardLadder, flyer: Flyer) -> dict[str, Any] | None:
 @booth.post("/api/wall")
 def hang() -> Response:
     """Hang a finished play, given by its ids, on the wall of its deck."""
-    body = parse_json(request.get_data(cache=False))
-    query, variant = HUNG.read(_served().deck, body)
+    query, variant = HUNG.read(_served().deck, json_body())
     _wall().hang(Flyer(query, variant, current_service().now()))
     return Response(status=204)
 
@@ -215,5 +212,5 @@ def clear() -> Response:
 @for_host
 def take_down(key: str) -> Response:
     if not _wall().remove(key):
-        raise RequestError(404, "No such flyer", "no flyer on the wall has this id", SENTENCE)
+        raise RequestError(404, "No such flyer", "no flyer on the wall has this id")
     return Response(status=204)

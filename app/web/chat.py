@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 import flask
 import orjson
 from flask import Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import RequestError, TsukuriokiError
 from app.kinds.cards.pages import bare_page, common_words
@@ -27,9 +26,10 @@ from app.kinds.chat.turn import Reply, Turn
 from app.kinds.ladder import Delta, Discard
 from app.kinds.language import LANGUAGES
 from app.web import ollama
-from app.web.access import client_address, on_this_machine, too_many
-from app.web.sentences import SENTENCE
-from app.web.service import MAX_BODY, Service, current_service, parse_json
+from app.web.access import on_this_machine
+from app.web.bodies import bad_request, json_object, json_response
+from app.web.problems import SENTENCE
+from app.web.service import Service, current_service
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,9 @@ chat_api = flask.Blueprint("chat", __name__)
 def _admitted() -> tuple[Service, dict[str, Any]]:
     """The service and the JSON object of a request that may be answered. Raises RequestError."""
     service = current_service()
-    admit(service)
-    raw = request.get_data(cache=False)
-    if len(raw) > MAX_BODY:
-        raise RequestEntityTooLarge
-    body = parse_json(raw)
-    if not isinstance(body, dict):
-        raise _bad("expected a JSON object")
-    return service, body
+    service.limit_chats(request.environ)
+    service.access.demand_token(request.environ)
+    return service, json_object()
 
 
 @chat_api.post("/api/chat")
@@ -72,9 +67,7 @@ def chat() -> Response:
         return _streamed(service, served, turn)
     *_, reply = served.answer(turn)
     assert isinstance(reply, Reply)
-    response = Response(orjson.dumps(reply_json(turn, reply)), content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(reply_json(turn, reply), cache="no-store")
 
 
 @chat_api.post("/api/chat/reset")
@@ -83,7 +76,7 @@ def reset() -> Response:
     service, body = _admitted()
     conversation = _text(body, "conversation", MAX_ID)
     if conversation is None:
-        raise _bad("'conversation' is missing")
+        raise bad_request("'conversation' is missing")
     service.chat(_text(body, "deck", MAX_ID)).reset_care(conversation)
     return Response(status=204, headers={"Cache-Control": "no-store"})
 
@@ -135,15 +128,6 @@ def page_words(language: str) -> Mapping[str, str]:
     return {**common_words([language])[language], **words.get(language, words["en"])}
 
 
-def admit(service: Service) -> None:
-    """Raise RequestError if a client chats too fast (429) or lacks the token (401)."""
-    environ = request.environ
-    wait = service.rate_limit.wait(client_address(environ)) if service.rate_limit else 0.0
-    if wait > 0:
-        raise too_many("Too many messages", max(1, math.ceil(wait)))
-    service.access.demand_token(environ)
-
-
 def _demand_host(service: Service, turn: Turn) -> None:
     """Raise RequestError (403) if somebody asks why who is not at this machine and has no token.
 
@@ -151,11 +135,7 @@ def _demand_host(service: Service, turn: Turn) -> None:
     """
     if turn.explain and not (service.settings.token or on_this_machine(request.environ)):
         detail = "'why' is for the host: ask on this machine, or set TSUKURIOKI_TOKEN and send it"
-        raise RequestError(403, "For the host", detail, SENTENCE)
-
-
-def _bad(detail: str) -> RequestError:
-    return RequestError(400, "Bad request", detail, SENTENCE)
+        raise RequestError(403, "For the host", detail)
 
 
 def _text(body: Mapping[str, Any], name: str, most: int) -> str | None:
@@ -163,14 +143,14 @@ def _text(body: Mapping[str, Any], name: str, most: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or len(value) > most:
-        raise _bad(f"{name!r} must be a text of 1 to {most} characters")
+        raise bad_request(f"{name!r} must be a text of 1 to {most} characters")
     return value.strip()
 
 
 def _switch(body: Mapping[str, Any], name: str) -> bool:
     value = body.get(name, False)
     if not isinstance(value, bool):
-        raise _bad(f"{name!r} must be true or false")
+        raise bad_request(f"{name!r} must be true or false")
     return value
 
 
@@ -178,7 +158,7 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
     """Parse a request. Raises RequestError (400), which says what is wrong."""
     name = _text(body, "name", MAX_NAME) or ""
     if not name.isprintable() or any(sign in name for sign in "{}<>"):
-        raise _bad("'name' must be a plain name")
+        raise bad_request("'name' must be a plain name")
     turn = Turn(
         deck=served.deck,
         character=served.deck.known_character(_text(body, "character", MAX_ID)),
@@ -193,19 +173,21 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
 
 def _messages(value: Any) -> tuple[Mapping[str, str], ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
-        raise _bad(f"'messages' must be a list of 1 to {MAX_MESSAGES}")
+        raise bad_request(f"'messages' must be a list of 1 to {MAX_MESSAGES}")
     messages = tuple(_message(item, number) for number, item in enumerate(value, 1))
     if messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
-        raise _bad("the last message must be the user's, and not empty")
+        raise bad_request("the last message must be the user's, and not empty")
     return messages
 
 
 def _message(item: Any, number: int) -> Mapping[str, str]:
     if not isinstance(item, dict) or item.get("role") not in ("user", "assistant"):
-        raise _bad(f"message {number}: expected role user or assistant, and content")
+        raise bad_request(f"message {number}: expected role user or assistant, and content")
     content = item.get("content")
     if not isinstance(content, str) or len(content) > MAX_MESSAGE:
-        raise _bad(f"message {number}: content must be a text of at most {MAX_MESSAGE} characters")
+        raise bad_request(
+            f"message {number}: content must be a text of at most {MAX_MESSAGE} characters"
+        )
     # Lone surrogates, which JSON allows, could not be sent to a model.
     plain = content.encode("utf-8", "replace").decode("utf-8")
     return {"role": item["role"], "content": plain}

@@ -24,8 +24,8 @@ from app.kinds.cards.plays import HAND, Play
 from app.kinds.cards.service import ServedCards
 from app.ledger.votes import DOWN, UP
 from app.web.access import client_address
-from app.web.sentences import SENTENCE
-from app.web.service import MAX_VISITOR, Service, current_service, json_object
+from app.web.bodies import bad_request, json_object, json_response
+from app.web.service import MAX_VISITOR, Service, current_service
 
 # A device sends no more at once; further ones are refused before any is counted.
 MOST_ITEMS = 50
@@ -71,9 +71,9 @@ class _Collector(NamedTuple):
 def collect() -> Response:
     """Count what a device collected: `done` are the ids that it need not send again."""
     service = current_service()
-    body = json_object(request.get_data(cache=False))
+    body = json_object()
     if not isinstance(body.get("deck"), str):
-        raise RequestError(400, "Bad request", "'deck' must be a text", SENTENCE)
+        raise bad_request("'deck' must be a text")
     collector = _Collector(service, service.served(body["deck"]), client_address(request.environ))
     done, wait = [], 0
     for item in _items(body):
@@ -81,17 +81,14 @@ def collect() -> Response:
             wait = max(wait, delay)
         else:
             done.append(item["id"])
-    return Response(orjson.dumps({"done": done, "wait": wait}), content_type="application/json")
+    return json_response({"done": done, "wait": wait})
 
 
 def _items(body: dict[str, Any]) -> list[dict[str, Any]]:
     items = body.get("items")
     if not isinstance(items, list) or len(items) > MOST_ITEMS:
-        raise RequestError(
-            400, "Bad request", f"'items' must be a list of at most {MOST_ITEMS}", SENTENCE
-        )
+        raise bad_request(f"'items' must be a list of at most {MOST_ITEMS}")
     for item in items:
         if not isinstance(item, dict) or not _ID.fullmatch(str(item.get("id"))):
-            detail = "each of 'items' needs an 'id' of 32 hex digits"
-            raise RequestError(400, "Bad request", detail, SENTENCE)
+            raise bad_request("each of 'items' needs an 'id' of 32 hex digits")
     return items

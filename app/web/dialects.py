@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from types import ModuleType
@@ -19,9 +18,10 @@ from app.kinds.prompts.dialects import gemini, ollama, openai
 from app.kinds.prompts.dialects.wire import Stamp, Wire, deepest
 from app.kinds.prompts.reply import NEAR, About, Asked, Chunk, Reply, ReplyReader
 from app.kinds.prompts.request import PromptRequest
-from app.web.access import client_address, too_many
-from app.web.models import ListedModel, Models
-from app.web.service import ReplayedResponse, current_service, parse_json
+from app.web.access import client_address
+from app.web.bodies import json_response, parse_json
+from app.web.models import Models
+from app.web.service import ReplayedResponse, current_service
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
 MAX_PROMPT_BODY = 20 << 20
@@ -116,14 +116,6 @@ def admit() -> None:
     current_service().access.demand_token(environ)
 
 
-def limit_chats(model: ListedModel) -> None:
-    """Raise RequestError (429) if a client chats too fast."""
-    rate = current_service().rate_limit
-    wait = rate.wait(client_address(request.environ)) if rate and model.chats else 0.0
-    if wait > 0:
-        raise too_many("Too many messages", max(1, math.ceil(wait)))
-
-
 def limit_text(asked: PromptRequest) -> None:
     """Raise RequestError (413) if a request has too much text."""
     if asked.length > MOST_TEXT:
@@ -162,7 +154,8 @@ def answer(
     """
     limit_text(asked)
     model = models().find(asked.model)
-    limit_chats(model)
+    if model.chats:
+        current_service().limit_chats(request.environ)
     conversation = request.headers.get(CONVERSATION, "")[:MAX_ID]
     if not conversation and not model.chats:
         conversation = client_address(request.environ)
@@ -210,10 +203,6 @@ def _streamed(codec: Codec, events: Events, wire: Wire, stamp: Stamp) -> Iterato
         yield codec.render_stream_error(str(error), wire)
     finally:
         events.close()
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, content_type="application/json")
 
 
 def error_response(codec: Codec, error: RequestError | UpstreamError) -> Response:

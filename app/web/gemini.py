@@ -11,7 +11,8 @@ from app.errors import RequestError
 from app.kinds.prompts.dialects import gemini as codec
 from app.kinds.prompts.request import PromptRequest
 from app.providers.tokens import estimate_tokens
-from app.web.dialects import admit, answer, json_response, limit_text, models, read_body
+from app.web.bodies import json_response
+from app.web.dialects import admit, answer, limit_text, models, read_body
 
 gemini_api = flask.Blueprint("gemini", __name__)
 

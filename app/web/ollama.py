@@ -11,7 +11,8 @@ from app.errors import RequestError
 from app.kinds.prompts.dialects import ollama as codec
 from app.kinds.prompts.dialects.wire import Members, Stamp, Wire
 from app.kinds.prompts.request import PromptRequest
-from app.web.dialects import admit, answer, json_response, models, now, read_body, started
+from app.web.bodies import json_response
+from app.web.dialects import admit, answer, models, now, read_body, started
 
 LINES = "application/x-ndjson"
 # The version of Ollama whose API this is.

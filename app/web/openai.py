@@ -12,12 +12,12 @@ from app.kinds.prompts.dialects.openai import completions as completion
 from app.kinds.prompts.dialects.openai import embeddings as embedding
 from app.kinds.prompts.dialects.openai import responses as response
 from app.web import gemini
+from app.web.bodies import json_response
 from app.web.dialects import (
     Codec,
     admit,
     answer,
     is_gemini,
-    json_response,
     models,
     read_body,
     started,

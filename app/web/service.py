@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import flask
 import orjson
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import DeckError, RequestError, SettingError
 from app.kinds.cards.deck import Deck
@@ -37,9 +36,9 @@ from app.ledger.state import State
 from app.ledger.votes import Ballots, ballot_secret
 from app.settings import Settings
 from app.store.holder import IndexHolder, IndexState
-from app.web.access import Access, too_many
+from app.web.access import Access, client_address, too_many
 from app.web.line_bot import LineBot
-from app.web.sentences import JAPANESE, SENTENCE
+from app.web.problems import JAPANESE
 
 # How long the ids of what devices collected are remembered, in minutes, and how many.
 COLLECTED_MINUTES, COLLECTED = 30 * 24 * 60, 1 << 16
@@ -264,6 +263,12 @@ class Service:
             raise RequestError(404, "Unknown deck", detail)
         return self.chats[wanted]
 
+    def limit_chats(self, environ: Mapping[str, Any]) -> None:
+        """Count a message of a request's client. Raises RequestError (429) if it chats too fast."""
+        limit = self.rate_limit
+        if limit and (wait := math.ceil(limit.wait(client_address(environ)))):
+            raise too_many("Too many messages", wait)
+
     def vote(
         self,
         served: ServedCards,
@@ -280,12 +285,8 @@ class Service:
         """
         deck = served.deck.id
         if not self.ballots.fits(ballot, deck, key, variant):
-            raise RequestError(
-                400,
-                "Bad ballot",
-                "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on",
-                SENTENCE,
-            )
+            detail = "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on"
+            raise RequestError(400, "Bad ballot", detail)
         if wait := math.ceil(self.vote_rate.wait(voter[0])):
             raise too_many("Too many votes", wait)
         self.count_vote(served, key, variant, vote, voter)
@@ -299,7 +300,7 @@ class Service:
         if self.vote_once.wait(f"{address} {visitor} {ballot}"):
             return
         stored = stored_answer(self, bytes.fromhex(key), variant)
-        created = str(parse_json(stored.body).get("created", "")) if stored else ""
+        created = str(orjson.loads(stored.body).get("created", "")) if stored else ""
         served.votes.vote(key, variant, vote, self.now(), created)
 
 
@@ -330,23 +331,3 @@ def stored_answer(service: Service, key: bytes, variant: int) -> StoredAnswer | 
         if body is not None:
             return StoredAnswer(body, deck, holder, state)
     return None
-
-
-def parse_json(raw: bytes) -> Any:
-    """The JSON of a request's body. Raises RequestError (400)."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(
-            400, "Bad JSON", f"the body is not JSON: {error.msg}", "うまく読み取れませんでした。"
-        ) from None
-
-
-def json_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a request's body. Raises RequestError (400), RequestEntityTooLarge."""
-    if len(raw) > MAX_BODY:
-        raise RequestEntityTooLarge
-    value = parse_json(raw)
-    if not isinstance(value, dict):
-        raise RequestError(400, "Bad request", "expected a JSON object", SENTENCE)
-    return value

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from app.settings import Settings
 from app.web.app import create_app
-from app.web.sentences import language_for, sentence_in, translations
+from app.web.problems import language_for, sentence_in, translations
 from precompute.decks.new import NewDeck, new_deck
 from tests.making import REPO
 

@@ -1,4 +1,4 @@
-"""What a person reads in a problem document, in the client's language.
+"""Problem documents (RFC 9457), and what a person reads in them, in the client's language.
 
 Errors are raised with their Japanese sentence, which clients of the first game expect.
 `sentences.json` has the others: language → Japanese sentence → sentence, with {number} for a number.
@@ -15,8 +15,24 @@ import orjson
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
+PROBLEM = "application/problem+json"
 JAPANESE = "ja"
+# For errors that have no sentence of their own.
 SENTENCE = "うまく受け取れませんでした。"
+
+
+def problem_body(status: int, title: str, detail: str, sentence: str) -> bytes:
+    """A problem document; `sentence` is what a player reads."""
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return orjson.dumps(
+        {
+            "type": f"tag:tsukurioki,2026:{slug}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "error": sentence,
+        }
+    )
 
 
 @lru_cache(maxsize=1)
