@@ -23,6 +23,7 @@ from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY
 from app.kinds.chat.memory import Memory
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import MessageKind, sentences_of
+from app.kinds.chat.noun_groups import NounGroups
 from app.kinds.chat.nouns import ECHO, QUOTE
 from app.kinds.chat.remembering import Remembering, as_written
 from app.kinds.chat.tone import STORY, Tones
@@ -47,13 +48,16 @@ class Talk:
     A method whose docstring begins with "With" returns the Heard that it is given with that added.
     """
 
-    def __init__(self, remembering: Remembering, tones: Classifier | None) -> None:
+    def __init__(
+        self, remembering: Remembering, tones: Classifier | None, noun_groups: NounGroups
+    ) -> None:
         self.hearing = remembering.hearing
         self.things = remembering.things
         self.topics = remembering.topics
         self.tones = tones
         self.remembering = remembering
         self._tones = Tones(self.hearing, tones) if tones else None
+        self._noun_groups = noun_groups
         self._narrow = remembering.narrow
 
     def hear(
@@ -313,6 +317,10 @@ class Talk:
             # What is asked comes after the answer to what was told beside it.
             asked = kind.lines if kind and kind.questions else ""
             return heard._replace(last=(*heard.toned, *own), then=asked)
+        speaks = kind and kind.speaks and not self.hearing.nouns.sad(text)
+        if speaks and (found := self._noun_groups.found(text)):
+            noun = self.hearing.nouns.called(found.noun)
+            return heard._replace(last=(found.pool, *own), words={IT: noun}, noun=noun, quoted="")
         if kind and kind.listens:
             return heard
         if memory.fallbacks >= _OFFERED_AFTER:

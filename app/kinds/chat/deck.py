@@ -8,6 +8,7 @@ A deck is a folder whose `deck.json` says `"kind": "pattern"`. Its files:
     lines.json        character → intent → vetted lines, see `app.kinds.chat.lines`
     topics.json       optional: what a character asks, and lines for each kind of answer
     things.json       optional: what a character can be asked about, see `app.kinds.chat.things`
+    noun_groups.json  optional: nouns with lines about them, see `app.kinds.chat.noun_groups`
     conversation.json optional: how answers, nouns and kinds of messages are recognised
     care.json         who can be called by somebody in danger; see `app.kinds.chat.care`
     classifier.json   optional: what the classifier has learned from examples.jsonl
@@ -48,6 +49,7 @@ from app.kinds.chat.lines import (
     load_lines,
 )
 from app.kinds.chat.message import normalise, spelling
+from app.kinds.chat.noun_groups import load_noun_groups
 from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
 from app.kinds.chat.remembering import Remembering
 from app.kinds.chat.things import load_things
@@ -313,17 +315,20 @@ def _load_talks(
     hours: set[str],
     by_example: Mapping[str, ByExample],
 ) -> dict[str, Talk]:
-    """The conversations of each character; adds the pools of topics and things to `lines`."""
+    """The conversations of each character; adds the pools of topics, things and nouns to `lines`."""
     hearing = load_hearing(folder, intents)
     known = set.intersection(*({pool.removeprefix(TONE) for pool in own} for own in lines.values()))
     tones = load_classifier(folder, TONES_FILE, known)
     topics = load_topics(folder, lines, hearing.answers.expects if hearing else (), hours)
     things = load_things(folder, lines, hours)
+    noun_groups = load_noun_groups(folder, lines, hours)
     if not hearing:
         return {}
     return {
         character: Talk(
-            Remembering(hearing, own, things[character], lines[character], by_example), tones
+            Remembering(hearing, own, things[character], lines[character], by_example),
+            tones,
+            noun_groups,
         )
         for character, own in topics.items()
     }

@@ -13,6 +13,7 @@ Each kind has an `id` and `expressions`; the first that matches counts. It can a
     follows    they can go on about a thing without naming it
     asks       they ask or request something of any message, and are answered besides what else it says
     vague      the tone (see `app.kinds.chat.tone`) answers before them
+    speaks     they are answered by a line about what they speak of, see `app.kinds.chat.noun_groups`
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from app.kinds.chat.nouns import Nouns, captured
 
 # A sentence with its closing marks, and how many of them at the end of a message are read one by one.
 _SENTENCE, _SENTENCES = re.compile(r"[^!?。…\s](?:[^!?。….]|\.(?! |$))*[!?。….]*"), 3
-_FLAGS = ("listens", "answers", "about_her", "fact", "follows", "noun", "asks", "vague")
+_FLAGS = ("listens", "answers", "about_her", "fact", "follows", "noun", "asks", "vague", "speaks")
 _MEMBERS = ("id", "expressions", "not", "least", "lines", *_FLAGS)
 
 
@@ -48,6 +49,7 @@ class MessageKind(NamedTuple):
     noun: bool
     asks: bool
     vague: bool
+    speaks: bool
 
     @property
     def questions(self) -> bool:

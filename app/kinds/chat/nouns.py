@@ -73,10 +73,14 @@ class Nouns:
 
     def echoed(self, text: str, last: str) -> tuple[str, str]:
         """The noun of a message and what can be quoted of its last sentence; empty what is not said again."""
-        sad = self._quoted.get("not")
-        if sad and sad.search(text):
+        if self.sad(text):
             return "", ""
         return self.within(text) if len(text) <= _TELLING else "", self.quoted(last)
+
+    def sad(self, text: str) -> bool:
+        """Whether a message has news of which nothing is said again."""
+        sad = self._quoted.get("not")
+        return bool(sad and sad.search(text))
 
     def quoted(self, sentence: str) -> str:
         """What of a sentence can be quoted: its words without what leads to them.

@@ -115,6 +115,13 @@ THINGS: list[Any] = [
     },
     {"id": "stair", "words": ["stair"], "shy": True, "lines": {"plain": ["The third one creaks."]}},
 ]
+NOUN_GROUPS = {
+    "beast": {
+        "words": ["seal", "gull", "boat", "whale"],
+        "lines": {"hobb": ["{it}, wet and loud.", "Wet and loud."]},
+    },
+    "rest": {"words": ["cork"], "lines": {}},
+}
 CONVERSATION = {
     "you": "you",
     "strong": ["hello"],
@@ -168,6 +175,14 @@ CONVERSATION = {
         {"id": "counsel", "asks": True, "listens": True, "expressions": ["^should i .*\\?"]},
         {"id": "boast", "lines": "nod", "listens": True, "expressions": ["^i won"]},
         {"id": "place", "listens": True, "expressions": ["^here"]},
+        {
+            "id": "seen",
+            "lines": "nod",
+            "listens": True,
+            "vague": True,
+            "speaks": True,
+            "expressions": ["^lo "],
+        },
         {"id": "fact", "fact": True, "lines": "fallback_question", "expressions": ["capital"]},
         {"id": "question", "about_her": True, "follows": True, "expressions": [r"\?$"]},
         {
@@ -204,6 +219,7 @@ def small_deck(folder: Path, change: Callable[[dict[str, Any]], None] = lambda f
         "lines.json": {"hobb": {**LINES, "die": ["I am here with you."]}},
         "topics.json": {"hobb": TOPICS},
         "things.json": {"hobb": THINGS},
+        "noun_groups.json": NOUN_GROUPS,
         "conversation.json": CONVERSATION,
         "tones.json": TONES,
     }
@@ -335,6 +351,26 @@ def test_a_line_that_fits_much_is_said_after_words_of_the_message(
 ) -> None:
     """The noun of a short message, or else its last sentence if that is short, comes before such a line."""
     assert talk(small, said, conversation=said[:20]) == [answer]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("lo a seal and a gull", "gull, wet and loud."),
+        ("lo a seal. I slept", "seal, wet and loud."),
+        ("lo the boat", "ship, wet and loud."),
+        ("lo a seal! alas, it was low", "Hard luck."),
+        # Not what is only a part of a word, nor a group that she has no lines for, nor sad news.
+        ("lo sealing wax", "Quite so."),
+        ("lo a cork", "Quite so."),
+        ("lo a seal is sunk", "Quite so."),
+    ],
+)
+def test_a_message_that_nothing_answers_is_answered_by_what_it_speaks_of(
+    small: kit.Server, said: str, answer: str
+) -> None:
+    """The last known noun of the last sentence that has one decides, if she has lines about its group."""
+    assert talk(small, said, conversation=said) == [answer]
 
 
 def test_what_was_told_comes_up_once_later(small: kit.Server) -> None:
@@ -801,6 +837,13 @@ BACK = ("topics.json", "hobb", 1, "answers", "no")
         (_with(["Ah."], "things.json", "hobb", 0, "lines", "whence"), "whence"),
         (_without("things.json", "hobb", 0, "lines", "plain"), "plain"),
         (_with("lamp", "things.json", "hobb", 1, "id"), "once"),
+        (
+            _with(["gull"], "noun_groups.json", "rest", "words"),
+            "'gull' is in the group 'beast' too",
+        ),
+        (_with(["A {noun}."], "noun_groups.json", "beast", "lines", "hobb"), "noun"),
+        (_with([], "noun_groups.json", "beast", "lines", "nobody"), "nobody"),
+        (_with("gull", "noun_groups.json", "beast", "words"), "words"),
     ],
 )
 def test_a_wrong_file_is_blamed(
