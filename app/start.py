@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import socket
 import sys
 from collections.abc import Sequence
 
-from app.edge.serving import serve
+from app.edge.serving import RsgiApplication, serve
 from app.errors import OperatorError, SettingError
 from app.kinds.decks import load_all, prepare_all
-from app.ledger.votes import ballot_secret
 from app.settings import Settings, bundled_notes, unknown_settings
 from app.store.holder import bring_up
 from app.web.service import Service, utc_now
@@ -30,16 +28,13 @@ def main(arguments: Sequence[str] = ()) -> int:
         settings = Settings.read(os.environ)
         for note in bundled_notes(os.environ):
             print(f"tsukurioki: {note}", file=sys.stderr)
-        # Before a Service is made, which opens the indexes: LMDB allows a process to open a file
-        # once only.
         decks = load_all(settings.decks)
         for deck in decks.values():
             for note in bring_up(settings.store_options, deck):
                 print(f"tsukurioki: {note}", file=sys.stderr)
-        servers = prepare_all(decks)
-        secret = ballot_secret(settings.ledger)
-        # Made and dropped, so that a fault is reported once and not by every worker.
-        Service(settings, servers=servers, secret=secret)
+        # Before the fork, so that workers share its memory and a fault is reported once.
+        service = Service(settings, servers=prepare_all(decks), run=f"{utc_now()} {os.getpid()}")
+        application = RsgiApplication(settings, service)
         _check_port(settings.host, settings.port)
     except OperatorError as error:
         print(f"tsukurioki: {error}", file=sys.stderr)
@@ -48,10 +43,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(f"tsukurioki: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
-    run = f"{utc_now()} {os.getpid()}"
-    # What is made before the fork is shared by the workers.
-    make = functools.partial(Service, settings, servers=servers, run=run, secret=secret)
-    serve(settings, make)
+    serve(settings, application)
     return 0
 
 

@@ -19,7 +19,6 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -61,24 +60,20 @@ BACKLOG = 1024
 SLOW_THREADS = 64
 
 
-def serve(settings: Settings, service: Callable[[], Service]) -> None:
-    """Serve until a signal; each worker calls `service`."""
+def serve(settings: Settings, application: RsgiApplication) -> None:
+    """Serve until a signal, by worker processes that are forks of this one."""
     # Keep the garbage collector from writing to the memory that forked workers share. (It would take
     # a twentieth of the start to find a quarter of a megabyte to free.)
     gc.freeze()
     gc.enable()
     trim_heap()
     _raise_open_files()
-    # macOS would start workers by "spawn", which shares no memory and cannot take over `load`.
+    # macOS would start workers by "spawn", which shares no memory and cannot take over the application.
     multiprocessing.set_start_method("fork", force=True)
-
-    def load() -> Any:
-        return RsgiApplication(settings, service())
-
     while True:
         server = _server(settings)
         try:
-            server.serve(target_loader=load, wrap_loader=False)
+            server.serve(target_loader=lambda: application, wrap_loader=False)
         except SystemExit:
             if server.interrupt_signal:
                 raise
@@ -122,7 +117,7 @@ def _raise_open_files() -> None:
 
 
 class RsgiApplication:
-    """The RSGI application of a worker. Without `fast`, Flask answers all requests."""
+    """The RSGI application, made before workers are forked. Without `fast`, Flask answers all requests."""
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         app = create_app(settings, service).wsgi_app
@@ -138,7 +133,6 @@ class RsgiApplication:
         self._stopping = service.stopping
         self._flushing: asyncio.Future[None] | None = None
         self._bodies = Bodies(settings.request_seconds)
-        self._parent = os.getppid()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called in a worker before it serves."""
@@ -149,6 +143,7 @@ class RsgiApplication:
             # descriptor that Python writes to for any handler.
             signal.signal(number, lambda *_: self._stopping.set())
         self._bodies.loop = loop
+        self._parent = os.getppid()
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:

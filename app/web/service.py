@@ -1,19 +1,19 @@
-"""The state of a worker: decks, their indexes and ladders, counters and ledgers.
+"""What a worker serves with: decks, their indexes and ladders, counters and ledgers.
 
-Each worker has one `Service`; Flask's routes find it in `app.extensions["tsukurioki"]`.
+It is made before workers are forked, so that they share its memory: nothing in it opens a connection
+or starts a thread before it is used. Flask's routes find it in `app.extensions["tsukurioki"]`.
 """
 
 from __future__ import annotations
 
 import datetime
 import math
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, NamedTuple
 
 import flask
@@ -79,8 +79,7 @@ class Service:
     """Everything that a worker needs to answer. Raises OperatorError if something is wrong.
 
     `clock` and `timer` give seconds, `now` UTC in ISO 8601, `wall_clock` seconds of the wall clock.
-    `run` names the run of the server, `secret` is for ballots. `servers` are the decks by id,
-    prepared before the fork, if they were.
+    `run` names the run of the server. `servers` are the decks by id, prepared for serving.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class Service:
         now: Callable[[], str] = utc_now,
         wall_clock: Callable[[], float] = time.time,
         run: str = "",
-        secret: bytes = b"",
         rng: Random | None = None,
         servers: Mapping[str, Server] | None = None,
     ) -> None:
@@ -100,7 +98,7 @@ class Service:
         self.access = Access(settings, clock=clock)
         self.state = State(settings.ledger, wall_clock)
         self.counters = Counters(self.state, run)
-        self.ballots = Ballots(secret or ballot_secret(settings.ledger))
+        self.ballots = Ballots(ballot_secret(settings.ledger))
         # Votes from one address, and one vote for each visitor and answer, over all workers.
         self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
         self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
@@ -112,7 +110,8 @@ class Service:
         self.timer = timer
         # Set when the worker is being stopped, so that streams end with an event that says so.
         self.stopping = threading.Event()
-        serving = self._serving(clock, rng or Random(secrets.randbits(64)), run)
+        # One without a state, because workers that are forks of a process would share it.
+        serving = self._serving(clock, rng or SystemRandom(), run)
         servers = servers or prepare_all(load_all(settings.decks))
         # A key is looked up in their order if the request names no deck.
         self.decks = {deck: serve(serving) for deck, serve in servers.items()}
