@@ -106,10 +106,11 @@ class Classifier:
         # The cells of bucket b are those from starts[b] to starts[b + 1].
         self._starts = starts
         self._cells = cells
+        # A bucket has at most one cell for each class.
+        sizes = map(operator.sub, starts[1:], starts) if len(self.classes) >= _FREQUENT else ()
         self._frequent = {
             bucket: self._lanes(starts[bucket], starts[bucket + 1])
-            for bucket, size in enumerate(map(operator.sub, starts[1:], starts))
-            if size >= _FREQUENT
+            for bucket in itertools.compress(itertools.count(), map(_FREQUENT.__le__, sizes))
         }
 
     def scores(self, text: str) -> list[float]:
@@ -230,7 +231,7 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
     """The classifier of what `packed` made. Raises KeyError, TypeError, ValueError or zlib.error."""
     whole = zlib.decompress(base64.b64decode(content["cells"]))
     counts, rest = _array("H", whole, BUCKETS)
-    starts = array("I", [0, *itertools.accumulate(counts)])
+    starts = array("I", itertools.accumulate(counts, initial=0))
     names, rest = _array("H", rest, starts[-1])
     weights, rest = _array("b", rest, starts[-1])
     classes, bias = content["classes"], [float(value) for value in content["bias"]]

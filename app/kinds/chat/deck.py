@@ -264,7 +264,11 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
     times = _load_times(reader, root)
     hours = {time.id for time in times}
-    by_example = load_by_example(folder, hours)
+    # The examples are for learning: 3 MB that a server does not need.
+    by_example = {
+        name: intent._replace(said=(), not_said=())
+        for name, intent in load_by_example(folder, hours).items()
+    }
     intents = load_intents(folder, by_example.values())
     calls = reader.strings(root.get("calls", []), "calls")
     characters = load_characters(folder, calls)

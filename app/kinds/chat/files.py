@@ -26,9 +26,9 @@ class ExpressionReader(Reader):
         listed = list(values) if isinstance(values, Iterable) else [values]
         if isinstance(values, str) or not all(isinstance(value, str) for value in listed):
             raise self.fail(place, f"expected names, not {shorten(repr(values))}")
-        found, names = frozenset(listed), sorted(map(str, known))
-        if strange := found.difference(names):
-            first = min(strange)
+        found = frozenset(listed)
+        if strange := found.difference(known):
+            first, names = min(strange), sorted(map(str, known))
             hint = nearest(first, names) or f"; known: {', '.join(names)}"
             raise self.fail(place, f"unknown {first!r}{hint}")
         return found

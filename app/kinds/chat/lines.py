@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -118,13 +118,15 @@ class LineReader(ExpressionReader):
 
     def _line(self, raw: Any, place: str) -> Line:
         if isinstance(raw, str):
-            raw = {"text": raw}
-        line = Line(nfc(self.member(raw, "text", str, place)))
-        # Nearly all lines are a text without slots.
-        if len(raw) > 1:
+            # Nearly all are.
+            if not raw.strip():
+                raise self.fail(place, "'text' is empty")
+            line = Line(nfc(raw))
+        else:
+            text = nfc(self.member(raw, "text", str, place))
             self.known(raw, ("text", "when", "asks"), place)
             fits = self._fits(self.object(raw.get("when", {}), f"{place} when"), place)
-            line = replace(line, when=fits or _ALWAYS, asks=str(raw.get("asks", "")))
+            line = Line(text, fits or _ALWAYS, str(raw.get("asks", "")))
         if "{" in line.text:
             self.known(line.slots, SLOTS, f"{place}: {line.text}")
         return line
