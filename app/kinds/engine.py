@@ -103,7 +103,7 @@ class Engine(NamedTuple):
 
     def refused_before(self, tier: str, key: Hashable) -> bool:
         """Whether the gate refused the reply to a request a short time ago, as noted."""
-        check = self.replies.refusal(key)
+        check = self.replies.refused.get(key)
         if check:
             self.note(tier, "gate", check)
         return check is not None
@@ -111,7 +111,7 @@ class Engine(NamedTuple):
     def refuse(self, tier: str, key: Hashable, check: str) -> None:
         """Note that the gate refused a reply, so that it is not asked for again at once."""
         self.note(tier, "gate", check)
-        self.replies.refuse(key, check)
+        self.replies.refused.put(key, check)
 
     def _whole(
         self,

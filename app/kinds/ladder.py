@@ -16,6 +16,19 @@ AnswerT = TypeVar("AnswerT")
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
+ReturnT = TypeVar("ReturnT")
+
+
+def returned(generator: Generator[object, None, ReturnT]) -> ReturnT:
+    """What a generator returns when it has ended; what it yields is dropped."""
+    try:
+        while True:
+            next(generator)
+    except StopIteration as stop:
+        value: ReturnT = stop.value
+        return value
+
+
 class Delta(NamedTuple):
     """A chunk of a model's answer; empty while the model is waited for."""
 
@@ -69,16 +82,7 @@ class Ladder(Generic[RequestT, AnswerT]):
 
     def answer(self, request: RequestT) -> AnswerT | None:
         """The answer, once it is complete; None if no tier has one."""
-        for tier in self.tiers:
-            chunks = tier.reply(request)
-            try:
-                while True:
-                    next(chunks)
-            except StopIteration as stop:
-                if stop.value is not None:
-                    found: AnswerT = stop.value
-                    return found
-        return None
+        return returned(self.climb(request))
 
     def quick(self) -> Ladder[RequestT, AnswerT]:
         """A ladder of the tiers that ask no model."""

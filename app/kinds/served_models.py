@@ -11,12 +11,13 @@ from app.errors import ProviderStopError
 from app.kinds.engine import Engine, Noter
 from app.providers import ModelName, transport
 from app.providers.gemini import Gemini
-from app.providers.guards import Breaker, OneAtATime, SomeAtATime, available_memory
+from app.providers.guards import Breaker, SomeAtATime, available_memory
 from app.providers.lazy import LazyModel
 from app.providers.ollama import Ollama, knock
 from app.providers.openai import OPENAI, OpenAICompatible
 from app.providers.relay import ChatModel, ReplyLimit, SharedReplies
 from app.settings import Settings
+from app.store.lock import FileLock
 
 log = logging.getLogger(__name__)
 # Failures in a row after which a model is not asked, and for how many seconds: visitors do not wait
@@ -57,7 +58,7 @@ class ServedModels:
         self._memory = memory
         self._guards = {
             # What costs nothing is not shared: to wait for a model that hangs helps nobody.
-            Ollama.name: self._made(OneAtATime(folder / "local.lock"), 0.0),
+            Ollama.name: self._made(FileLock(folder / "local.lock"), 0.0),
             Gemini.name: self._made(SomeAtATime(CLOUD_AT_ONCE), REMEMBER_REFUSED),
             OpenAICompatible.name: self._made(SomeAtATime(CLOUD_AT_ONCE), REMEMBER_REFUSED),
         }

@@ -4,26 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
-
-from app.store.lock import FileLock
 
 MIB = 1 << 20
-
-
-class OneAtATime:
-    """Allows one reply at a time over all workers, with a lock in the file at `path`."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
-
-    def take(self) -> bool:
-        """Begin a reply; returns False if another one is being written."""
-        return self._lock.take()
-
-    def give(self) -> None:
-        """End a reply."""
-        self._lock.give()
 
 
 class SomeAtATime:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from app.errors import ModelFaultError, ProviderError
 from app.providers.flights import Flights, Work
+from app.recent import Recent
 from app.store.entry import Usage
 
 log = logging.getLogger(__name__)
@@ -117,23 +117,8 @@ class SharedReplies:
         self._flights = Flights[str, Finish]("")
         self._remember = remember
         self._clock = clock
-        self._refused: OrderedDict[Hashable, tuple[float, str]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def refuse(self, key: Hashable, check: str) -> None:
-        """Remember that the gate refused the reply to a request, by which check."""
-        if not self._remember:
-            return
-        with self._lock:
-            self._refused[key] = self._clock() + self._remember, check
-            self._refused.move_to_end(key)
-            if len(self._refused) > _REFUSED:
-                self._refused.popitem(last=False)
-
-    def refusal(self, key: Hashable) -> str | None:
-        """The check that refused the reply to this request a short time ago; None if none did."""
-        until, check = self._refused.get(key, (0.0, ""))
-        return check if self._clock() < until else None
+        # By request, the check of the gate that refused the reply to it.
+        self.refused = Recent[Hashable, str](_REFUSED, remember, clock)
 
     def relay(
         self, model: ChatModel, ask: Ask, limit: ReplyLimit, key: Hashable

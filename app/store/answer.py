@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.store.key import Query
+
 # Tiers that answer with a whole stored entry.
 WHOLE_TIERS = frozenset({"exact", "same_hand"})
 EXACT_TAIL = b'"tier":"exact"}'
@@ -50,21 +52,14 @@ def same_hand_body(stored: bytes, shared: int) -> bytes:
 
 
 def made_body(
-    response: dict[str, str],
-    *,
-    deck: str,
-    key: str,
-    variant: int,
-    source: str,
-    model: str,
-    tier: str,
+    response: dict[str, str], query: Query, variant: int, *, source: str, model: str, tier: str
 ) -> bytes:
     """The body of an answer that was made for this request and is not stored."""
     return orjson.dumps(
         {
             **response,
-            "deck": deck,
-            "key": key,
+            "deck": query.deck,
+            "key": query.key,
             "variant": variant,
             "source": source,
             "model": model,

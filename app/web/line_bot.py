@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import logging
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -34,6 +34,7 @@ from app.ledger.counters import Counters
 from app.ledger.rate import RateLimit
 from app.ledger.state import KeyedValues, State
 from app.providers.transport import proxy_for
+from app.recent import Recent
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -124,37 +125,6 @@ class Queue:
                     del self._jobs[key]
 
 
-class History:
-    """The last messages of conversations, in memory; those used longest ago are forgotten."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._said: OrderedDict[str, tuple[float, tuple[Mapping[str, str], ...]]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def read(self, conversation: str) -> tuple[Mapping[str, str], ...]:
-        """The messages, oldest first."""
-        used, said = self._said.get(conversation, (0.0, ()))
-        return said if self._clock() - used < FORGET_SECONDS else ()
-
-    def add(self, conversation: str, *messages: Mapping[str, str]) -> None:
-        """Add messages, and drop what is too old or too much."""
-        said = (*self.read(conversation), *messages)[-MESSAGES:]
-        now = self._clock()
-        with self._lock:
-            self._said[conversation] = now, said
-            self._said.move_to_end(conversation)
-            while len(self._said) > CONVERSATIONS or (
-                now - next(iter(self._said.values()))[0] >= FORGET_SECONDS
-            ):
-                self._said.popitem(last=False)
-
-    def forget(self, conversation: str) -> None:
-        """Drop a conversation."""
-        with self._lock:
-            self._said.pop(conversation, None)
-
-
 class LineBot:
     """Answers LINE's events. Raises SettingError and ProviderStopError if it cannot.
 
@@ -183,7 +153,10 @@ class LineBot:
         )
         self._seen = KeyedValues(state, "line events", EVENTS, 1, EVENT_SECONDS)
         self._chosen = KeyedValues(state, "line characters", 4096, 1, CHARACTER_SECONDS)
-        self._history = History(clock)
+        # The last messages of each conversation, oldest first.
+        self._said = Recent[str, tuple[Mapping[str, str], ...]](
+            CONVERSATIONS, FORGET_SECONDS, clock
+        )
         self._queue = Queue(THREADS, WAITING)
         self._line = _Library(settings)
 
@@ -209,7 +182,7 @@ class LineBot:
         kind, source = event.type, event.source
         if kind in ("unsend", "unfollow", "leave") and source:
             # What was taken back, or by whom we are no longer wanted, is not kept.
-            self._history.forget(self._conversation(source))
+            self._said.drop(self._conversation(source))
             self._served.forget(self._conversation(source))
         token = getattr(event, "reply_token", None)
         found = _said(event, (self._only,) if self._only else self._served.deck.characters)
@@ -255,22 +228,23 @@ class LineBot:
 
     def _text(self, heard: LineEvent) -> str:
         served = self._served
+        earlier = self._said.get(heard.conversation) or ()
         said = {"role": "user", "content": heard.text}
         turn = Turn(
             deck=served.deck,
             character=self._character(heard),
-            messages=(*self._history.read(heard.conversation), said),
+            messages=(*earlier, said),
             conversation=heard.conversation,
             name="",
             at=served.local(),
         )
         if heard.text:
             text = self._written(served.with_care(turn), heard.due)
-            earlier = [said]
+            earlier = (*earlier, said)
         else:
             text = served.aside(turn, heard.pool) or served.aside(turn, "fallback")
-            earlier = []
-        self._history.add(heard.conversation, *earlier, {"role": "assistant", "content": text})
+        spoken = (*earlier, {"role": "assistant", "content": text})
+        self._said.put(heard.conversation, spoken[-MESSAGES:])
         return text
 
     def _written(self, turn: Turn, due: float) -> str:

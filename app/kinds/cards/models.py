@@ -7,9 +7,7 @@ reason is noted and the next tier answers.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
-from threading import Lock
 from typing import Any, NamedTuple
 
 from app.kinds.cards.deck import Deck
@@ -21,6 +19,7 @@ from app.kinds.tasks import Task
 from app.providers import Completion, NamedModel, Prompt
 from app.providers.model_json import UnreadableError
 from app.providers.relay import Ask
+from app.recent import Recent
 from app.store.answer import Answer, made_body
 from app.store.key import Query
 
@@ -46,30 +45,6 @@ class ModelSetup(NamedTuple):
     keep: Keeper | None = None
 
 
-class FreshAnswers:
-    """Recent answers by play and variant, so that a repeated play does not ask the model again."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._answers: OrderedDict[tuple[str, int], tuple[float, bytes]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: tuple[str, int]) -> bytes | None:
-        """The body, or None if there is no recent one."""
-        written, body = self._answers.get(key, (0.0, None))
-        return body if body is not None and self._clock() - written < _FRESH else None
-
-    def put(self, key: tuple[str, int], body: bytes) -> bool:
-        """Keep a body, and drop the oldest if there are too many; returns whether it is new."""
-        with self._lock:
-            new = self.get(key) is None
-            self._answers[key] = self._clock(), body
-            self._answers.move_to_end(key)
-            if len(self._answers) > _KEPT:
-                self._answers.popitem(last=False)
-            return new
-
-
 class ModelTier:
     """Poems that a model writes for a play when it is requested."""
 
@@ -80,7 +55,8 @@ class ModelTier:
         self._deck = deck
         self._gate = Gate.of(deck)
         self._setup = setup
-        self._fresh = FreshAnswers(setup.engine.clock)
+        # So that a repeated play does not ask the model again.
+        self._fresh = Recent[tuple[str, int], bytes](_KEPT, _FRESH, setup.engine.clock)
         model = NamedModel(setup.engine.model.name, setup.model)
         self._whole = WholeWriter(deck, model) if setup.whole else None
         self._small = None if setup.whole else SmallWriter(deck, model)
@@ -106,15 +82,8 @@ class ModelTier:
             setup.engine.refuse(self.name, play, refusal.check)
             return None
         source = setup.engine.model.name
-        body = made_body(
-            {name: str(value) for name, value in response.items()},
-            deck=self._deck.id,
-            key=request.query.key,
-            variant=request.variant,
-            source=source,
-            model=setup.model,
-            tier=self.name,
-        )
+        texts = {name: str(value) for name, value in response.items()}
+        body = made_body(texts, *request, source=source, model=setup.model, tier=self.name)
         # Of requests that share a reply, one keeps it.
         if self._fresh.put((request.query.key, request.variant), body) and setup.keep:
             setup.keep(request.query, request.variant, response, source, setup.model)

@@ -19,7 +19,7 @@ from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import CardLadder, CardTier, Makers, at_once, build_ladder
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
-from app.ledger.deals import DealCounter, permuted
+from app.ledger.deals import permuted
 from app.ledger.misses import Ledger, MissCounts
 from app.ledger.votes import VoteBox, VoteCounts
 from app.store.answer import WHOLE_TIERS, Answer
@@ -45,7 +45,8 @@ class ServedCards:
         self.votes = VoteBox(settings.ledger, deck.id)
         self._serving = serving
         self._ledger = Ledger(settings.ledger, deck.id)
-        self._dealt = DealCounter(serving.state, deck.id)
+        # The name under which the state counts the hands dealt from stock.
+        self._dealt = f"dealt {deck.id}"
         self._missed = MissCounts(settings.ledger, deck.id)
         self._voted = VoteCounts(settings.ledger, deck.id)
         self._table: tuple[object, StockTable] | None = None
@@ -107,10 +108,10 @@ class ServedCards:
         For the event loop: the ladder's generators would take as long as finding a stored answer.
         """
         start = self._serving.timer()
-        for source in self._at_once:
-            body = source.answer(query, variant)
+        for tier in self._at_once:
+            body = tier.find(query, variant)
             if body is not None:
-                return self._counted(query, variant, Answer(source.name, body), start)
+                return self._counted(query, variant, Answer(tier.name, body), start)
         return None
 
     def _counted(self, query: Query, variant: int, answer: Answer, start: float) -> Answer:
@@ -133,7 +134,7 @@ class ServedCards:
 
         Raises RequestError (409) if `mode` is stocked and there is no stock.
         """
-        deck, rng = self.deck, self._serving.rng
+        deck, rng, state = self.deck, self._serving.rng, self._serving.state
         index = self.index()
         stock = index.meta().stocked_hands if index else 0
         if mode == "stocked" and not stock:
@@ -146,7 +147,7 @@ class ServedCards:
             )
         if index is None or not stock or mode == "random":
             return "random", deal(deck, rng)
-        cards = index.stocked(permuted(self._dealt.take(stock), stock))
+        cards = index.stocked(permuted(state.take_number(self._dealt, stock), stock))
         if not cards or not all(card in deck.card_by_id for card in cards):
             return "random", deal(deck, rng)
         return "stocked", tuple(deck.card_by_id[card] for card in cards)
@@ -208,7 +209,7 @@ class ServedCards:
     def _deals(self, meta: Meta | None) -> dict[str, Any]:
         """Hands dealt from stock, and hands in stock."""
         stock = meta.stocked_hands if meta else 0
-        dealt = self._dealt.taken(stock) if stock else 0
+        dealt = self._serving.state.taken(self._dealt, stock) if stock else 0
         return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
 
 

@@ -6,7 +6,7 @@ New answers must pass the gate; stored ones passed it when they were cooked.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from app.kinds.cards import composing as compose
 from app.kinds.cards import template
@@ -24,126 +24,88 @@ CardTier = Tier[Play, Answer]
 CardLadder = Ladder[Play, Answer]
 
 
-class Source(Protocol):
-    """Answers without a model."""
-
-    name: str
-
-    def answer(self, query: Query, variant: int) -> bytes | None:
-        """The finished body, or None if there is none."""
+# Gives the finished body of an answer to a play, or None if there is none.
+Finder = Callable[[Query, int], bytes | None]
 
 
 class AtOnce:
-    """The tier of a source that asks no model."""
+    """A tier that asks no model: what `find` gives is the answer."""
 
     slow = False
 
-    def __init__(self, source: Source) -> None:
-        self.name = source.name
-        self.source = source
+    def __init__(self, name: str, find: Finder) -> None:
+        self.name = name
+        self.find = find
 
     def reply(self, request: Play) -> Generator[str, None, Answer | None]:
-        """The source's answer, without pieces."""
-        body = self.source.answer(*request)
+        """The answer, without chunks."""
+        body = self.find(*request)
         return None if body is None else Answer(self.name, body)
         yield  # a generator, as every tier
 
 
-def at_once(ladder: CardLadder) -> Iterator[Source]:
-    """The sources of the tiers before the first that asks a model."""
+def at_once(ladder: CardLadder) -> Iterator[AtOnce]:
+    """The tiers before the first that asks a model."""
     for tier in ladder.tiers:
         if not isinstance(tier, AtOnce):
             return
-        yield tier.source
+        yield tier
 
 
-class ExactTier:
+def exact_tier(index: IndexSource) -> AtOnce:
     """The stored entry of the play itself."""
 
-    name = "exact"
+    def find(query: Query, variant: int) -> bytes | None:
+        now = index()
+        return now.get(query.raw_key, variant) if now else None
 
-    def __init__(self, index: IndexSource) -> None:
-        self._index = index
-
-    def answer(self, query: Query, variant: int) -> bytes | None:
-        """Look the entry up."""
-        index = self._index()
-        return index.get(query.raw_key, variant) if index else None
+    return AtOnce("exact", find)
 
 
-class SameHandTier:
-    """The stored entry of the same cards with the fewest other phrases, within the radius."""
+def same_hand_tier(index: IndexSource, radius: int) -> AtOnce:
+    """The stored entry of the same cards with the fewest other phrases, within the radius.
 
-    name = "same_hand"
+    Further variants are the next nearest ones.
+    """
 
-    def __init__(self, index: IndexSource, radius: int) -> None:
-        self._index = index
-        self._radius = radius
-
-    def answer(self, query: Query, variant: int) -> bytes | None:
-        """Look up the hand's entries, then the nearest one; further variants are the next ones."""
-        index = self._index()
-        if index is None:
+    def find(query: Query, variant: int) -> bytes | None:
+        now = index()
+        if now is None:
             return None
-        near = index.nearest(query.raw_hand_key, query.digests, self._radius)
+        near = now.nearest(query.raw_hand_key, query.digests, radius)
         if len(near) <= variant:
             return None
         differing, key = near[variant]
-        body = index.get(key)
+        body = now.get(key)
         return None if body is None else same_hand_body(body, len(query.picks) - differing)
 
+    return AtOnce("same_hand", find)
 
-class ComposedTier:
-    """A poem assembled from sentences and frames."""
 
-    name = "composed"
+def composed_tier(gate: Gate, composer: Composer) -> AtOnce:
+    """A poem assembled from sentences and frames; judged unless everything is proven to pass."""
+    author = {"source": compose.SOURCE, "model": compose.MODEL, "tier": "composed"}
 
-    def __init__(self, deck: Deck, gate: Gate, composer: Composer) -> None:
-        self._deck = deck
-        self._gate = gate
-        self._composer = composer
-
-    def answer(self, query: Query, variant: int) -> bytes | None:
-        """Compose a poem, and run the gate unless it is proven to pass."""
-        made = self._composer.compose(query, variant)
+    def find(query: Query, variant: int) -> bytes | None:
+        made = composer.compose(query, variant)
         if made is None:
             return None
-        if not self._composer.proven and self._gate.examine(query, made.response) is not None:
+        if not composer.proven and gate.examine(query, made.response) is not None:
             return None
-        return made_body(
-            made.response,
-            deck=self._deck.id,
-            key=query.key,
-            variant=variant,
-            source=compose.SOURCE,
-            model=compose.MODEL,
-            tier=self.name,
-        )
+        return made_body(made.response, query, variant, **author)
+
+    return AtOnce("composed", find)
 
 
-class TemplateTier:
-    """The phrases of the play in a frame."""
+def template_tier(frames: FrameTemplate) -> AtOnce:
+    """The phrases of the play in a frame; `FrameTemplate` runs the gate."""
+    author = {"source": template.SOURCE, "model": template.MODEL, "tier": "template"}
 
-    name = "template"
+    def find(query: Query, variant: int) -> bytes | None:
+        response = frames.frame(query, variant)
+        return None if response is None else made_body(response, query, variant, **author)
 
-    def __init__(self, deck: Deck, template: FrameTemplate) -> None:
-        self._deck = deck
-        self._template = template
-
-    def answer(self, query: Query, variant: int) -> bytes | None:
-        """Frame the phrases; `FrameTemplate` runs the gate."""
-        response = self._template.frame(query, variant)
-        if response is None:
-            return None
-        return made_body(
-            response,
-            deck=self._deck.id,
-            key=query.key,
-            variant=variant,
-            source=template.SOURCE,
-            model=template.MODEL,
-            tier=self.name,
-        )
+    return AtOnce("template", find)
 
 
 class Makers(NamedTuple):
@@ -173,13 +135,12 @@ def build_ladder(
     `makers` are the deck's, if they were made before. `models` make the tiers that ask a model; those
     that it lacks are left out.
     """
-    gate = Gate.of(deck)
-    composer, template = makers or Makers.of(deck)
+    composer, frames = makers or Makers.of(deck)
     tiers: dict[str, Callable[[], CardTier]] = {
-        "exact": lambda: AtOnce(ExactTier(index)),
-        "same_hand": lambda: AtOnce(SameHandTier(index, radius)),
-        **({"composed": lambda: AtOnce(ComposedTier(deck, gate, composer))} if composer else {}),
-        **({"template": lambda: AtOnce(TemplateTier(deck, template))} if template else {}),
+        "exact": lambda: exact_tier(index),
+        "same_hand": lambda: same_hand_tier(index, radius),
+        **({"composed": lambda: composed_tier(Gate.of(deck), composer)} if composer else {}),
+        **({"template": lambda: template_tier(frames)} if frames else {}),
         **(models or {}),
     }
     return Ladder(tiers[name]() for name in names if name in tiers)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
+from app.kinds.ladder import returned
 from app.kinds.prompts.request import PromptRequest, ToolCall, calls_from_json, calls_to_json
 
 Finish = Literal["stop", "length", "tool_calls", "refused"]
@@ -155,12 +156,7 @@ class PromptAnswer:
 
     def whole(self) -> Reply:
         """The reply, once it is complete."""
-        while True:
-            try:
-                next(self.events)
-            except StopIteration as stop:
-                reply: Reply = stop.value
-                return reply
+        return returned(self.events)
 
 
 class ReplyReader(Protocol):

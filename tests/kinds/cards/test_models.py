@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -18,10 +18,10 @@ from app.kinds.cards.loading import load_deck
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.engine import Engine
+from app.kinds.ladder import returned
 from app.ledger.misses import read_ledger
 from app.providers.guards import Breaker, SomeAtATime
 from app.providers.relay import Abort, Ask, Finish, SharedReplies
-from app.store.answer import Answer
 from app.store.key import Query
 from app.store.log import Record, log_path, read_log
 from tests.kinds.chat import kit
@@ -269,17 +269,9 @@ def test_equal_plays_at_once_are_one_request() -> None:
     waiting = [tier.reply(Play(query)) for _ in range(10)]
     assert [next(reply) for reply in waiting] == [""] * 10
     model.go_on.set()
-    ended = {_ended(reply) for reply in waiting}
+    ended = {returned(reply) for reply in waiting}
     assert None not in ended, kept
     assert len(ended) == model.calls == len(kept) == 1
-
-
-def _ended(reply: Generator[str, None, Answer | None]) -> Answer | None:
-    try:
-        while True:
-            next(reply)
-    except StopIteration as stop:
-        return cast("Answer | None", stop.value)
 
 
 def _whole_reply(asked: dict[str, Any], query: Query) -> str:

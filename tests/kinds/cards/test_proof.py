@@ -20,7 +20,7 @@ from app.kinds.cards.gate import Gate
 from app.kinds.cards.pieces import Form, Frame, Pieces, frame_length, split_frame
 from app.kinds.cards.proof import always_framed, always_passes, spanned, texts_pass
 from app.kinds.cards.template import FrameTemplate
-from app.kinds.cards.tiers import ComposedTier
+from app.kinds.cards.tiers import composed_tier
 from tests.making import museum
 
 FINE = ("風はひとつ坂をのぼる。", "窓の外で朝が始まる。", "灯がともる。")
@@ -163,14 +163,14 @@ def test_an_unproven_deck_is_gated(poem: Deck) -> None:
 
     deck = with_frame(poem, spoilt)
     composer, gate = Composer(deck), Gate.of(deck)
-    tier, rng = ComposedTier(deck, gate, composer), Random(3)
+    tier, rng = composed_tier(gate, composer), Random(3)
     refused = 0
     for _ in range(1500):
         query = random_play(deck, rng)
         made = composer.compose(query)
         assert made
         passed = gate.examine(query, made.response) is None
-        assert (tier.answer(query, 0) is not None) == passed
+        assert (tier.find(query, 0) is not None) == passed
         refused += not passed
     assert refused
 

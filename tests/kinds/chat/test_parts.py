@@ -18,8 +18,9 @@ from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.nouns import BEFORE
 from app.kinds.chat.things import THING
-from app.providers.guards import Breaker, OneAtATime
+from app.providers.guards import Breaker
 from app.providers.prices import load_prices
+from app.store.lock import FileLock
 from tests.kinds.chat import kit
 
 
@@ -79,7 +80,7 @@ def test_a_breaker_rests_and_tries_again() -> None:
 
 def test_one_at_a_time_over_workers(tmp_path: Path) -> None:
     """Two who share a file do not hold the place at once."""
-    one, other = OneAtATime(tmp_path / "lock"), OneAtATime(tmp_path / "lock")
+    one, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
     assert one.take()
     assert not one.take()
     assert not other.take()
