@@ -22,6 +22,7 @@ _KINDS: Mapping[type[Any], str] = {
     int: "a whole number",
     list: "a list",
     dict: "an object",
+    bool: "true or false",
 }
 
 
@@ -133,6 +134,25 @@ class Reader:
             raise self.fail(place, f"{name!r} must be {_KINDS[kind]}, not {shorten(repr(found))}")
         if kind is str and not found.strip():
             raise self.fail(place, f"{name!r} is empty")
+        return found
+
+    def given(self, value: Any, name: str, kind: type[Any], default: Any, place: str = "") -> Any:
+        """The same for a member that may be missing."""
+        return self.member(value, name, kind, place) if name in value else default
+
+    def one_of(self, value: Any, known: Iterable[Any], place: str) -> Any:
+        """A value that must be one of the known ones."""
+        names = list(known)
+        if isinstance(value, bool) or value not in names:
+            said = ", ".join(map(str, names))
+            raise self.fail(place, f"expected one of {said}, not {shorten(repr(value))}")
+        return value
+
+    def deck_id(self, root: Any) -> str:
+        """The id of a deck, from the object in its file."""
+        found: str = self.member(root, "id", str, "")
+        if not ID_PATTERN.fullmatch(found):
+            raise self.fail("id", "use 1 to 40 small letters, digits and hyphens")
         return found
 
     def strings(self, value: Any, place: str) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from app.ledger.journal import read_journal
 from app.ledger.state import NAME, State, add_to
 from app.store.answer import WHOLE_TIERS
 
@@ -48,8 +47,6 @@ _SHAPES = {
 FLUSH_EVERY = 1.0
 # The prefix of a run's name in the shared state; to be changed whenever BUCKETS change.
 _RUN = "counters-1 "
-# The journal in which versions before 0.2 kept the counts of ended runs.
-_JOURNAL = "service.counters"
 
 # Numbers by family name followed by the values of its labels.
 Sums = dict[tuple[str, ...], list[int]]
@@ -266,10 +263,6 @@ def kept_sums(ledger: Path, now: Callable[[], float]) -> Sums:
     # State would make its file in a folder that has none.
     state = State(ledger if (ledger / NAME).exists() else None, now)
     total: Sums = {}
-    for line in read_journal(ledger, _JOURNAL):
-        if line.get("edges") == list(BUCKETS):
-            for name, numbers in line["sums"]:
-                add_to(total, tuple(name), numbers)
     for space in state.spaces(_RUN):
         for name, numbers in _sums(state, space).items():
             add_to(total, name, numbers)

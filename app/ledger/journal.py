@@ -14,15 +14,18 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
 from app.ledger.trouble import Trouble
 from app.store.lock import locked
 from app.store.plain import descriptor, open_file
+
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 # Bytes of a journal, for both files together: some 80,000 misses. Older ones would hardly change
 # which plays are the most frequent.
@@ -160,6 +163,31 @@ class JournalReader:
         self._head = head
         self._offset, lines = _read(path, self._offset)
         return False, lines
+
+
+class JournalCounts(Generic[KeyT]):
+    """How often each key occurs in a journal; follows it as it grows. `keys` are those of lines."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        keys: Callable[[Iterable[dict[str, Any]]], Iterable[KeyT]],
+    ) -> None:
+        self._reader = JournalReader(folder, name)
+        self._keys = keys
+        self._counts: Counter[KeyT] = Counter()
+        self._lock = threading.Lock()
+
+    def read(self, summary: Callable[[Counter[KeyT]], dict[str, Any]]) -> dict[str, Any]:
+        """A summary of the counts up to now."""
+        # Two threads that follow the journal at once would count new lines twice.
+        with self._lock:
+            restarted, lines = self._reader.new_lines()
+            if restarted:
+                self._counts.clear()
+            self._counts.update(self._keys(lines))
+            return summary(self._counts)
 
 
 def _head(path: Path) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.ledger.journal import Journal, JournalReader, read_journal
+from app.ledger.journal import Journal, JournalCounts, read_journal
 from app.store.key import Query
 
 
@@ -37,24 +36,16 @@ class MissCounts:
     """How often each play was missed; follows the ledger as it grows."""
 
     def __init__(self, folder: Path, deck: str) -> None:
-        self._reader = JournalReader(folder, deck)
-        self._counts: Counter[tuple[str, ...]] = Counter()
-        self._lock = threading.Lock()
+        self._counts = JournalCounts(folder, deck, missed_plays)
 
     def most_wanted(self, most: int) -> dict[str, Any]:
         """The `miss_summary` up to now."""
-        # Two threads that follow the journal at once would count new lines twice.
-        with self._lock:
-            restarted, lines = self._reader.new_lines()
-            if restarted:
-                self._counts.clear()
-            self._counts.update(counted(lines))
-            return miss_summary(self._counts, most)
+        return self._counts.read(lambda counts: miss_summary(counts, most))
 
 
-def counted(lines: Iterable[dict[str, Any]]) -> Counter[tuple[str, ...]]:
-    """How often each play occurs in the lines of a ledger, by its phrases."""
-    return Counter(phrases for line in lines if (phrases := _phrases(line)))
+def missed_plays(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The plays in the lines of a ledger, by their phrases."""
+    return (phrases for line in lines if (phrases := _phrases(line)))
 
 
 def miss_summary(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:

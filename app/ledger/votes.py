@@ -13,14 +13,13 @@ import os
 import re
 import secrets
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from app.ledger.journal import Journal, JournalReader, read_journal
+from app.ledger.journal import Journal, JournalCounts, read_journal
 from app.store.plain import open_file
 
 log = logging.getLogger(__name__)
@@ -116,25 +115,24 @@ class VoteCounts:
     """The votes on all answers of a deck; follows the journal as it grows."""
 
     def __init__(self, folder: Path, deck: str) -> None:
-        self._reader = JournalReader(folder, _name(deck))
-        self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._counts = JournalCounts(
+            folder, _name(deck), lambda lines: (str(line.get("vote")) for line in lines)
+        )
 
     def totals(self) -> dict[str, Any]:
         """Up votes, down votes, and the share of up votes, None before the first vote."""
-        # Two threads that follow the journal at once would count new lines twice.
-        with self._lock:
-            restarted, lines = self._reader.new_lines()
-            if restarted:
-                self._counts.clear()
-            self._counts.update(str(line.get("vote")) for line in lines)
-        up, down = self._counts[UP], self._counts[DOWN]
-        return {
-            "up": up,
-            "down": down,
-            "of": up + down,
-            "share_up": up / (up + down) if up + down else None,
-        }
+        return self._counts.read(_totals)
+
+
+def _totals(votes: Counter[str]) -> dict[str, Any]:
+    up, down = votes[UP], votes[DOWN]
+    all_votes = up + down
+    return {
+        "up": up,
+        "down": down,
+        "of": all_votes,
+        "share_up": up / all_votes if all_votes else None,
+    }
 
 
 def read_votes(folder: Path, deck: str) -> Iterator[tuple[tuple[str, int, str], str]]:

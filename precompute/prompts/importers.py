@@ -272,7 +272,7 @@ def _response(
         return LeftOut("a response that cannot be read")
     if not isinstance(given, dict):
         return LeftOut("a response that cannot be read")
-    if given.keys() - OPTIONS.keys():
+    if given.keys() - set(OPTIONS):
         return LeftOut(f"options that are not known: {', '.join(sorted(given))}")
     system = [Message.of("system", row["system"])] if row.get("system") else []
     messages = (*system, *history, Message.of("user", row["prompt"] or ""))

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.errors import PlanError
 from app.ledger.counters import Sums, answer_summary, kept_sums, refusals, tier_figures
-from app.ledger.misses import counted, miss_summary, read_ledger
+from app.ledger.misses import miss_summary, missed_plays, read_ledger
 from app.ledger.state import add_to
 from app.ledger.votes import VoteCounts
 
@@ -25,7 +25,7 @@ def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
     misses: Counter[tuple[str, ...]] = Counter()
     sums: Sums = {}
     for ledger in ledgers:
-        misses.update(counted(read_ledger(ledger, deck)))
+        misses.update(missed_plays(read_ledger(ledger, deck)))
         for name, numbers in kept_sums(ledger, time.time).items():
             add_to(sums, name, numbers)
     votes = [VoteCounts(ledger, deck).totals() for ledger in ledgers]

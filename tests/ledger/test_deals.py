@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.deals import DealCounter, permuted
+from app.ledger.deals import permuted
 from app.ledger.state import State
 
 
@@ -27,7 +27,7 @@ def test_rounds_differ() -> None:
 
 def test_the_numbers_follow_each_other_until_the_stock_changes(tmp_path: Path) -> None:
     """Two workers take 0, 1, 2, …; with other stock they begin anew."""
-    workers = [DealCounter(State(tmp_path, time.time), "poem") for _ in range(2)]
-    assert [workers[n % 2].take(7) for n in range(9)] == list(range(9))
-    assert workers[0].taken(7) == 9
-    assert workers[1].take(8) == 0
+    workers = [State(tmp_path, time.time) for _ in range(2)]
+    assert [workers[n % 2].take_number("dealt poem", 7) for n in range(9)] == list(range(9))
+    assert workers[0].taken("dealt poem", 7) == 9
+    assert workers[1].take_number("dealt poem", 8) == 0

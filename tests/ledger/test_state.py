@@ -20,7 +20,6 @@ from random import Random
 import pytest
 
 from app.ledger.counters import Counters, kept_sums
-from app.ledger.deals import DealCounter
 from app.ledger.rate import RateLimit
 from app.ledger.state import NAME, KeyedValues, State
 from app.ledger.tally import Tally, Use
@@ -110,9 +109,9 @@ def test_no_number_is_given_twice(state_of: Callable[[], State]) -> None:
     lock = threading.Lock()
 
     def take() -> None:
-        counter = DealCounter(state_of(), "d")
+        state = state_of()
         for _ in range(50):
-            number = counter.take(7)
+            number = state.take_number("dealt d", 7)
             with lock:
                 taken.append(number)
 
@@ -122,8 +121,8 @@ def test_no_number_is_given_twice(state_of: Callable[[], State]) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(400))
-    assert DealCounter(state_of(), "d").taken(7) == 400
-    assert DealCounter(state_of(), "d").take(9) == 0
+    assert state_of().taken("dealt d", 7) == 400
+    assert state_of().take_number("dealt d", 9) == 0
 
 
 def test_workers_that_begin_a_file_together_share_it(tmp_path: Path, clock: Clock) -> None:
@@ -226,7 +225,7 @@ def use_all(folder: Path, clock: Clock) -> None:
     wall.flyers("d")
     tally.add("2026-01-01", "rules", Use(usd=0.5))
     list(tally.rows())
-    DealCounter(state, "d").take(7)
+    state.take_number("dealt d", 7)
     RateLimit(state, "t", 60, 3).wait("a")
     kept_sums(folder, clock)
     state.close()

@@ -29,7 +29,7 @@ from app.kinds.cards.deck import (
 from app.kinds.cards.pieces import load_forms, load_pieces
 from app.kinds.cards.words import load_words
 from app.kinds.language import ANY, SCRIPTS, Language
-from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader
+from app.kinds.reading import DECK_FILE, Reader
 
 
 def load_deck(folder: Path) -> Deck:
@@ -38,9 +38,7 @@ def load_deck(folder: Path) -> Deck:
     root = reader.value
     reader.only(root, "", MEMBERS)
     hand_size, choose = _load_hand(reader, root)
-    deck_id = reader.member(root, "id", str, "")
-    if not ID_PATTERN.fullmatch(deck_id):
-        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    deck_id = reader.deck_id(root)
     language = reader.language(root)
     cards = _load_cards(folder, language)
     categories = {card.category for card in cards}
@@ -64,7 +62,7 @@ def load_deck(folder: Path) -> Deck:
         folder=folder,
         words=load_words(folder),
         theme=_load_theme(reader, root),
-        written_by=reader.member({"written_by": BY_HAND, **root}, "written_by", str, ""),
+        written_by=reader.given(root, "written_by", str, BY_HAND),
         choose=choose,
     )
 
@@ -78,10 +76,7 @@ def _load_hand(reader: Reader, root: Any) -> tuple[int, bool]:
         raise reader.fail("hand", f"'size' must be from 1 to 12, not {size}")
     if hand.get("distinct", "category") != "category":
         raise reader.fail("hand", "'distinct' can only be 'category'")
-    choose = hand.get("choose", False)
-    if not isinstance(choose, bool):
-        raise reader.fail("hand", f"'choose' must be true or false, not {choose!r}")
-    return size, choose
+    return size, reader.given(hand, "choose", bool, False, "hand")
 
 
 def _load_cards(folder: Path, language: Language) -> tuple[Card, ...]:
@@ -149,8 +144,6 @@ def _load_titles(folder: Path) -> tuple[str, ...]:
 
 def _load_rules(reader: Reader, root: Any, language: Language) -> Rules:
     answer = root.get("answer", {})
-    if not isinstance(answer, dict):
-        raise reader.fail("answer", "expected an object")
     reader.only(answer, "answer", Rules._fields, "rule")
     if "characters" in answer and "words" in answer:
         raise reader.fail("answer", "give the length in 'characters' or in 'words', not in both")
@@ -183,9 +176,7 @@ def _scripts(reader: Reader, value: Any) -> tuple[str, ...]:
 
 
 def _load_groups(reader: Reader, root: Any, categories: set[str]) -> dict[str, tuple[str, ...]]:
-    named = root.get("groups", {})
-    if not isinstance(named, dict):
-        raise reader.fail("groups", "expected an object")
+    named = reader.object(root.get("groups", {}), "groups")
     groups = {name: reader.strings(value, f"groups {name}") for name, value in named.items()}
     if not groups:
         return {category: (category,) for category in sorted(categories)}
@@ -208,9 +199,7 @@ def _load_theme(reader: Reader, root: Any) -> dict[str, str]:
     reader.only(theme, "theme", THEME)
     for name, value in theme.items():
         if choices := THEME_CHOICES.get(name):
-            if value not in choices:
-                fault = f"expected one of {', '.join(choices)}, not {value!r}"
-                raise reader.fail(f"theme {name}", fault)
+            reader.one_of(value, choices, f"theme {name}")
         elif not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
             raise reader.fail(f"theme {name}", f"expected a colour like #1f2322, not {value!r}")
     return dict(theme)

@@ -154,7 +154,7 @@ def load_forms(
         place = f"form {form_id}"
         if any(form_id == form.id for form in forms):
             raise reader.fail(place, "the id stands twice")
-        words = {**reader.member({"categories": {}, **raw}, "categories", dict, place)}
+        words = reader.given(raw, "categories", dict, {}, place)
         if words and (missing := sorted(set(categories) - set(words))):
             raise reader.fail(place, f"'categories' lacks a word for {missing[0]!r}")
         frames = reader.items(raw.get("frames", []), f"{place} frames")

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import xxhash
 
 from app.errors import DeckError
 from app.kinds.cards.deck import Deck
 from app.kinds.language import Language, Writing
-from app.kinds.reading import text_of
+from app.kinds.reading import Reader, text_of
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Refusals
 
@@ -119,14 +118,6 @@ def _named(places: Iterable[str]) -> str:
     return "{" + min(places) + "}"
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises DeckError."""
-    try:
-        return orjson.loads(text_of(path))
-    except orjson.JSONDecodeError as error:
-        raise DeckError(str(path), f"line {error.lineno}", f"not JSON: {error.msg}") from None
-
-
 def rule_values(deck: Deck) -> dict[str, object]:
     """The values of the places that are named after a deck's rules."""
     rules, language = deck.rules, deck.lang
@@ -196,8 +187,8 @@ class Variety:
 
 def load_variety(folder: Path) -> Variety:
     """Read and check `variety.json`. Raises DeckError."""
-    path = folder / "variety.json"
-    value = read_json(path)
+    reader = Reader(folder, "variety.json")
+    value = reader.value
     try:
         variety = Variety(
             tuple((str(name), str(note)) for name, note in value["ideas"]),
@@ -206,19 +197,19 @@ def load_variety(folder: Path) -> Variety:
         )
     except (KeyError, TypeError, ValueError):
         fault = 'expected {"ideas": [[name, note]], "builds": [text], "openings": [text]}'
-        raise DeckError(str(path), "", fault) from None
+        raise reader.fail("", fault) from None
     names = [name for name, _ in variety.ideas]
     if not (names and variety.builds and variety.openings) or len(set(names)) < len(names):
-        raise DeckError(str(path), "", "there must be ideas, each once, builds and openings")
+        raise reader.fail("", "there must be ideas, each once, builds and openings")
     return variety
 
 
 def load_reasons(folder: Path) -> dict[str, str]:
     """Read and check `reasons.json`. Raises DeckError."""
-    path = folder / "reasons.json"
-    value = read_json(path)
+    reader = Reader(folder, "reasons.json")
+    value: Any = reader.value
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise DeckError(str(path), "", "expected an object: check → text")
+        raise reader.fail("", "expected an object: check → text")
     return value
 
 

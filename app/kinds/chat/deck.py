@@ -54,7 +54,7 @@ from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
 from app.kinds.chat.remembering import Remembering
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
-from app.kinds.reading import DECK_FILE, ID_PATTERN
+from app.kinds.reading import DECK_FILE
 from app.store.key import Query
 
 SAID_FILE = "said.json"
@@ -259,9 +259,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
     reader = ExpressionReader(folder, DECK_FILE)
     root = reader.value
     reader.only(root, "", MEMBERS)
-    deck_id = reader.member(root, "id", str, "")
-    if not ID_PATTERN.fullmatch(deck_id):
-        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    deck_id = reader.deck_id(root)
     times = _load_times(reader, root)
     hours = {time.id for time in times}
     # The examples are for learning: 3 MB that a server does not need.
@@ -304,7 +302,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         talks=talks,
         reader=IntentReader(
             intents,
-            reader.member(root, "longest", int, "") if "longest" in root else LONGEST,
+            reader.given(root, "longest", int, LONGEST),
             load_classifier(folder, CLASSIFIER_FILE, names),
             load_classifier(folder, BY_EXAMPLE_FILE, names),
         ),

@@ -21,7 +21,7 @@ prompts are cooked. The deck `recorded` exists without a folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from app.kinds.chat.expressions import ExpressionError, compiled
 from app.kinds.prompts.gate import NO_CHECKS, Checks, validator
 from app.kinds.prompts.key import DEFAULT_RULES, KEY_OPTIONS, OPTIONS, STEPS, KeyRules
 from app.kinds.prompts.template import PromptTemplate, load_template
-from app.kinds.reading import DECK_FILE, ID_PATTERN, Reader, shorten
+from app.kinds.reading import DECK_FILE, Reader, shorten
 from app.settings import PROMPT_MODES
 
 RECORDED = "recorded"
@@ -103,9 +103,7 @@ def load_prompt_deck(folder: Path) -> PromptDeck:
     reader = _Reader(folder, DECK_FILE)
     root = reader.value
     reader.only(root, "", MEMBERS)
-    deck_id = reader.member(root, "id", str, "")
-    if not ID_PATTERN.fullmatch(deck_id):
-        raise reader.fail("id", "use 1 to 40 small letters, digits and hyphens")
+    deck_id = reader.deck_id(root)
     upstreams = reader.inner(root, "upstream", DIALECTS)
     for dialect, url in upstreams.items():
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
@@ -113,18 +111,18 @@ def load_prompt_deck(folder: Path) -> PromptDeck:
     miss = reader.inner(root, "miss", ("status", "keep"))
     return PromptDeck(
         id=deck_id,
-        name=reader.optional(root, "name", str, deck_id),
-        mode=reader.one_of(root, "mode", PROMPT_MODES),
+        name=reader.given(root, "name", str, deck_id),
+        mode=reader.one_of(root.get("mode", PROMPT_MODES[0]), PROMPT_MODES, "mode"),
         models=reader.strings(root.get("models", []), "models"),
         upstreams={dialect: url.rstrip("/") for dialect, url in upstreams.items()},
         rules=_rules(reader, root),
-        answers=reader.one_of(root, "answers", ORDERS),
-        seed=reader.optional(root, "seed", int, 0),
+        answers=reader.one_of(root.get("answers", ORDERS[0]), ORDERS, "answers"),
+        seed=reader.given(root, "seed", int, 0),
         pace=_pace(reader, root.get("pace", "at once")),
         near=reader.share(root, "near"),
         miss=Miss(
-            reader.one_of(miss, "status", MISS_STATUSES, default=404),
-            reader.optional(miss, "keep", bool, default=False),
+            reader.one_of(miss.get("status", 404), MISS_STATUSES, "status"),
+            reader.given(miss, "keep", bool, False, "miss"),
         ),
         checks=_checks(reader, root),
         template=load_template(folder),
@@ -139,21 +137,6 @@ class _Reader(Reader):
         """An object with known members; empty if it is missing."""
         value: dict[str, Any] = root.get(name, {})
         self.only(value, name, known)
-        return value
-
-    def optional(self, root: Any, name: str, kind: type[Any], default: Any) -> Any:
-        """A member of a type, or its default."""
-        value = root.get(name, default)
-        if type(value) is not kind:
-            raise self.fail(name, f"expected {_WORDS[kind]}, not {shorten(repr(value))}")
-        return value
-
-    def one_of(self, root: Any, name: str, known: tuple[Any, ...], default: Any = None) -> Any:
-        """A member that is one of some values; the first is the default."""
-        value = root.get(name, known[0] if default is None else default)
-        if isinstance(value, bool) or value not in known:
-            said = ", ".join(map(str, known))
-            raise self.fail(name, f"expected one of {said}, not {shorten(repr(value))}")
         return value
 
     def share(self, root: Any, name: str) -> float | None:
@@ -177,15 +160,12 @@ class _Reader(Reader):
                 raise self.fail(f"{place} {number}", "matches what is empty")
         return texts
 
-    def among(self, value: Any, place: str, known: Mapping[str, object]) -> tuple[str, ...]:
-        """A list of names out of a table."""
+    def among(self, value: Any, place: str, known: Iterable[str]) -> tuple[str, ...]:
+        """A list of known names."""
         names = self.strings(value, place)
         if strange := [name for name in names if name not in known]:
             raise self.fail(place, f"no such name: {strange[0]!r}; there is {', '.join(known)}")
         return names
-
-
-_WORDS: Mapping[type[Any], str] = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
 def _rules(reader: _Reader, root: Any) -> KeyRules:
@@ -194,7 +174,7 @@ def _rules(reader: _Reader, root: Any) -> KeyRules:
     if "options" in key:
         options = frozenset(reader.among(key["options"], "key: options", OPTIONS))
     return KeyRules(
-        model=reader.optional(key, "model", bool, default=True),
+        model=reader.given(key, "model", bool, True, "key"),
         options=options,
         steps=reader.among(key.get("normalise", []), "key: normalise", STEPS),
         vary=reader.patterns(key.get("vary", []), "key: vary"),

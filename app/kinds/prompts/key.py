@@ -2,7 +2,12 @@
 
 The canonical form of a request is JSON by RFC 8785 (https://www.rfc-editor.org/rfc/rfc8785): sorted
 names, ECMAScript's numbers, no blanks. It has the form of `PromptRequest.to_json`, so that it can be
-read back, and is what the store keeps of a request. `FIELDS` and `OPTIONS` say what is in it and why.
+read back, and is what the store keeps of a request.
+
+All fields of PromptRequest are in it, of media the SHA-256 of their bytes, of options those of
+`KEY_OPTIONS`. Codecs leave out what decides nothing: how the answer is sent (stream, encoding), what is
+new for each request or names who asks (ids, times, user, metadata, headers), and what is for the service
+itself (store, keep_alive). The ids of tool calls are made up anew for each reply: their order is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import re2
@@ -32,65 +37,23 @@ _EXACT = 2**53 - 1
 MARK = "***"
 
 
-class Field(NamedTuple):
-    """Whether something in a client's request belongs to the key by default, and the reason."""
-
-    in_key: bool
-    why: str
-
-
-# What a request has besides options. The first group are fields of PromptRequest; the others are not
-# in it: codecs leave them out.
-FIELDS: Mapping[str, Field] = {
-    "operation": Field(True, "a chat, a completion and an embedding of one text are different answers"),
-    "model": Field(True, "models answer differently; a deck with one model may leave it out"),
-    "messages": Field(True, "every turn and the system text decide the answer"),
-    "tools": Field(True, "a model that may call a tool answers with a call"),
-    "tool_choice": Field(True, "it forces or forbids a call; 'auto' is the same as none"),
-    "format": Field(True, "JSON by a schema is another text"),
-    "inputs": Field(True, "they are what is embedded"),
-    "tool call ids": Field(False, "the service makes them up anew for each reply; their order is kept"),
-    "media bytes": Field(True, "an image decides the answer; its SHA-256 stands for it"),
-    "stream": Field(False, "it only says how the same answer is sent"),
-    "user": Field(False, "it names the client's user, for the service's own purposes"),
-    "metadata": Field(False, "it is for the service's dashboard"),
-    "store": Field(False, "it asks the service to keep the request"),
-    "request ids": Field(False, "they are new for each request"),
-    "timestamps": Field(False, "they are new for each request"),
-    "headers": Field(False, "they name libraries, versions and keys"),
-    "keep_alive": Field(False, "it says how long a model stays loaded"),
-    "encoding_format": Field(False, "it only says how the same numbers are written"),
-    "safety settings": Field(False, "what is blocked is not kept"),
-}  # fmt: skip
-# Options by their canonical names. A deck may name those that belong to its key; these are used if
-# it does not.
-OPTIONS: Mapping[str, Field] = {
-    "temperature": Field(True, "it decides how the text is drawn"),
-    "top_p": Field(True, "it decides how the text is drawn"),
-    "top_k": Field(True, "it decides how the text is drawn"),
-    "min_p": Field(True, "it decides how the text is drawn"),
-    "seed": Field(True, "another seed is asked for to get another text"),
-    "max_tokens": Field(True, "it decides where the text ends"),
-    "stop": Field(True, "it decides where the text ends"),
-    "presence_penalty": Field(True, "it decides how the text is drawn"),
-    "frequency_penalty": Field(True, "it decides how the text is drawn"),
-    "repeat_penalty": Field(True, "it decides how the text is drawn"),
-    "logit_bias": Field(True, "it decides how the text is drawn"),
-    "n": Field(True, "it is the number of choices"),
-    "reasoning": Field(True, "a model that thinks longer answers differently"),
-    "verbosity": Field(True, "it decides the length of the text"),
-    "dimensions": Field(True, "it is the length of an embedding"),
-    "task": Field(True, "embeddings are made for a purpose"),
-    "parallel_tool_calls": Field(True, "it is the number of calls"),
-    "suffix": Field(True, "it is what a completion leads to"),
-    "raw": Field(True, "the model's own template is left out"),
-    "logprobs": Field(False, "they come beside the same text, and are not kept"),
-    "service_tier": Field(False, "it decides how fast the same model answers"),
-    "num_ctx": Field(False, "it is the memory that a server sets aside"),
-    "num_thread": Field(False, "it is how a server shares its processor"),
-    "num_gpu": Field(False, "it is how a server shares its processor"),
-}
-KEY_OPTIONS = frozenset(name for name, field in OPTIONS.items() if field.in_key)
+# Options by their canonical names that are in the key, unless a deck says otherwise.
+KEY_OPTIONS = frozenset(
+    {
+        # How the text is drawn, which text, and where it ends.
+        "temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "stop", "presence_penalty",
+        "frequency_penalty", "repeat_penalty", "logit_bias", "suffix", "raw",
+        # How many answers and calls, how long a model thinks and writes.
+        "n", "parallel_tool_calls", "reasoning", "verbosity",
+        # The length of an embedding, and its purpose.
+        "dimensions", "task",
+    }
+)  # fmt: skip
+# All that a deck may take into its key. Of the others, logprobs come beside the same text and are not
+# kept; the rest decide how fast the same model answers, and with how much memory.
+OPTIONS = (
+    *sorted(KEY_OPTIONS), "logprobs", "service_tier", "num_ctx", "num_thread", "num_gpu",
+)  # fmt: skip
 
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
 _BLANKS = re.compile(r"\s+")
