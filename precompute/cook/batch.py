@@ -31,6 +31,7 @@ from precompute.cook.intake import Intake
 from precompute.cook.kinds import BatchWriter
 from precompute.cook.progress import Show
 from precompute.cook.runner import LONGEST_WAIT, Budget
+from precompute.files import write_whole
 from precompute.plan.strategies import Job
 
 RUNNING, DONE = "running", "done"
@@ -197,15 +198,7 @@ class BatchCook:
         return state
 
     def _save(self, state: _State) -> None:
-        scratch = self._path.with_suffix(".tmp")
-        try:
-            with scratch.open("wb") as file:
-                file.write(orjson.dumps(asdict(state)))
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(self._path)
-        except OSError as error:
-            raise StoreWriteError(f"{self._path}: cannot be written: {error.strerror}") from None
+        write_whole(self._path, orjson.dumps(asdict(state)))
 
     def _forget(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import orjson
-
-from app.errors import StoreWriteError
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Author, Draft, Drafts, Task
 from app.providers.model_json import cleaned_text
@@ -19,9 +16,9 @@ from app.store.entry import Bill, Entry, Usage
 from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
-from app.store.plain import open_file
 from precompute.cook.kinds import Cooking, Judge
 from precompute.cook.report import Report
+from precompute.files import append_lines, json_line
 
 # Entries after which the index is published anew, so that a running server has them too. More often
 # would cost a rewrite of the index each time.
@@ -205,14 +202,5 @@ class Intake:
         self._set_aside([{"fault": fault, "keys": keys, "reply": text, "created": self._stamp()}])
 
     def _set_aside(self, records: Iterable[Mapping[str, object]]) -> None:
-        option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
-        lines = [orjson.dumps(record, option=option) for record in records]
-        if not lines:
-            return
-        try:
-            with open_file(self._refused_path, "ab") as file:
-                file.write(b"".join(lines))
-        except OSError as error:
-            raise StoreWriteError(
-                f"{self._refused_path}: cannot be written: {error.strerror}; what was cooked is safe"
-            ) from None
+        if lines := [json_line(record) for record in records]:
+            append_lines(self._refused_path, lines)

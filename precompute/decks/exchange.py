@@ -23,6 +23,7 @@ from app.kinds.reading import text_of
 from precompute.decks import cards_table as tables
 from precompute.decks.replaced import is_kept, keep
 from precompute.decks.sheets import read_tables, write_tables
+from precompute.files import write_whole
 from precompute.review.cards import check
 
 
@@ -127,6 +128,4 @@ def _parsed(name: str, data: str | bytes) -> object:
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
-        new = folder / f"{name}.new"
-        new.write_bytes(data)
-        new.replace(folder / name)
+        write_whole(folder / name, data)

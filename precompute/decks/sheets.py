@@ -11,9 +11,10 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.errors import DeckError, PlanError, StoreWriteError
+from app.errors import DeckError, PlanError
 from app.kinds.reading import text_of
 from precompute.commands.common import needs_extra
+from precompute.files import write_whole
 
 CSV, XLSX = ".csv", ".xlsx"
 # A table: rows of texts, the first of them the header.
@@ -56,20 +57,8 @@ def write_tables(target: Path, tables: Mapping[str, Table]) -> list[Path]:
     for path, table in files.items():
         text = io.StringIO()
         csv.writer(text, lineterminator="\r\n").writerows(table)
-        _write(path, text.getvalue().encode("utf-8-sig"))
+        write_whole(path, text.getvalue().encode("utf-8-sig"))
     return list(files)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: half a table looks like a table. Raises StoreWriteError."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(data)
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _csv(path: Path) -> Table:
@@ -130,5 +119,5 @@ def _write_workbook(path: Path, tables: Mapping[str, Table]) -> Path:
             sheet.append(cells)
     saved = io.BytesIO()
     book.save(saved)
-    _write(path, saved.getvalue())
+    write_whole(path, saved.getvalue())
     return path

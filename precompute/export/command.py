@@ -34,6 +34,7 @@ from precompute.export.rows import SYSTEM, USER, Message, Origin, Pair, Row
 from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, side, split
 from precompute.export.verdicts import Comparison, compare
+from precompute.files import write_whole
 
 MANIFEST = "manifest.json"
 VERDICTS, SCENARIOS = "verdicts.jsonl", "scenarios.jsonl"
@@ -286,10 +287,7 @@ def _axolotl(form: Format) -> str:
 
 def _write(folder: Path, files: Files) -> None:
     for name, content in files.items():
-        try:
-            (folder / name).write_bytes(content)
-        except OSError as error:
-            raise StoreWriteError(f"{folder / name}: cannot be written: {error.strerror}") from None
+        write_whole(folder / name, content)
 
 
 def _manifest(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 import xxhash
 
-from app.errors import PlanError, StoreWriteError, UnfinishedError
+from app.errors import PlanError, UnfinishedError
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Task
 from app.providers import Completion, Model, Prompt
@@ -31,6 +31,7 @@ from precompute.cook.options import BuildContext, BuildOptions, limiter_of, pric
 from precompute.cook.progress import Show
 from precompute.cook.report import Report
 from precompute.cook.runner import Budget, Runner
+from precompute.files import append_lines, json_line
 from precompute.plan.strategies import Job
 
 # Characters that are kept of a reply.
@@ -93,11 +94,7 @@ class RepliesFile:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append any record, for people to read. Raises StoreWriteError."""
-        try:
-            with self._path.open("ab") as file:
-                file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        except OSError as error:
-            raise StoreWriteError(f"{self._path}: cannot be written: {error.strerror}") from None
+        append_lines(self._path, [json_line(record)])
 
 
 class PlainModel:

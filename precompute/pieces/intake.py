@@ -6,9 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
-from app.errors import StoreWriteError
 from app.kinds.cards.deck import Card
 from app.kinds.cards.gate import Gate
 from app.kinds.refusal import Refusal
@@ -18,6 +15,7 @@ from app.providers.prices import Price
 from app.store.entry import Bill, Usage
 from app.store.log import LogWriter
 from precompute.cook.report import Report
+from precompute.files import append_lines, json_line
 from precompute.pieces.store import TITLE, Kind, PieceStore
 from precompute.pieces.writer import card_of, phrase_names
 
@@ -60,13 +58,7 @@ class PieceIntake:
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
         """Write an unreadable reply to a side file of the pieces."""
         record = {"fault": fault, "reply": cleaned_text(reply)[:20_000]}
-        try:
-            with self._kept.path.with_suffix(".refused.jsonl").open("ab") as file:
-                file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        except OSError as error:
-            raise StoreWriteError(
-                f"{self._kept.path}: cannot be written: {error.strerror}"
-            ) from None
+        append_lines(self._kept.path.with_suffix(".refused.jsonl"), [json_line(record)])
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep the pieces that pass; returns the tasks of cards that still lack pieces."""

@@ -14,10 +14,12 @@ from typing import Any
 
 import orjson
 
-from app.errors import DamagedLineError, PlanError, StoreWriteError
+from app.errors import DamagedLineError, PlanError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.pieces import PIECES_FILE
 from app.store.entry import seal, unseal
+from precompute.decks.replaced import keep
+from precompute.files import append_lines, write_whole
 from precompute.pieces.writer import TITLES, card_jobs
 
 # The id of a phrase and of a form; or an empty text and the name of an ending, or "titles".
@@ -68,13 +70,7 @@ class PieceStore:
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append pieces and sync them to the disk. Raises StoreWriteError."""
-        try:
-            with self.path.open("ab") as file:
-                file.write(b"".join(seal(orjson.dumps(record)) for record in records))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StoreWriteError(f"{self.path}: cannot be written: {error.strerror}") from None
+        append_lines(self.path, [seal(orjson.dumps(record)) for record in records])
         for record in records:
             self._remember(record)
 
@@ -123,7 +119,7 @@ class PieceStore:
 def take(kept: PieceStore) -> Path:
     """Replace a deck's pieces by the cooked ones; returns the path of the file.
 
-    The old file is kept as `….before`. Raises PlanError if some are still lacking.
+    The old file is kept beside it, numbered. Raises PlanError if some are still lacking.
     """
     deck = kept.deck
     assert deck.folder is not None
@@ -133,17 +129,8 @@ def take(kept: PieceStore) -> Path:
             f"{len(lacking)} of the deck's cards lack pieces, the first is {lacking[0]!r}; "
             "run build --pieces again, then --take"
         )
-    return _replace(deck.folder / PIECES_FILE, kept.as_file())
-
-
-def _replace(path: Path, value: object) -> Path:
-    scratch = path.with_suffix(".new")
-    before = path.with_suffix(".json.before")
-    try:
-        scratch.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2))
-        if path.exists() and not before.exists():
-            before.write_bytes(path.read_bytes())
-        scratch.rename(path)
-    except OSError as error:
-        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
+    path = deck.folder / PIECES_FILE
+    if path.exists():
+        keep(path)
+    write_whole(path, orjson.dumps(kept.as_file(), option=orjson.OPT_INDENT_2))
     return path

@@ -30,6 +30,7 @@ from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.kinds.prompts.reply import ASKED
 from app.kinds.reading import DECK_FILE, text_of
 from app.settings import Settings
+from precompute.files import write_whole
 from precompute.learn.recordings import take_deck_in
 from precompute.prompts.isolation import isolate, raise_loopback, tries_to_leave
 
@@ -199,7 +200,4 @@ def write_redactions(settings: Settings, deck: PromptDeck, patterns: Sequence[st
 
 
 def _write_deck(path: Path, root: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.new")
-    scratch.write_bytes(orjson.dumps(root, option=orjson.OPT_INDENT_2))
-    scratch.replace(path)
+    write_whole(path, orjson.dumps(root, option=orjson.OPT_INDENT_2))

@@ -18,6 +18,7 @@ import brotli
 
 from app.errors import PlanError
 from app.store.lock import locked
+from precompute.files import write_whole
 
 FILES = "files"
 EDITION = "edition.json"
@@ -106,12 +107,13 @@ class EditionFolder:
         return True
 
     def _put(self, target: Path, data: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix in _TEXTS:
             # mtime=0: the same contents give the same bytes.
-            _replace(Path(f"{target}.gz"), gzip.compress(data, _GZIP, mtime=0))
-            _replace(Path(f"{target}.br"), brotli.compress(data, quality=_BROTLI))  # type: ignore[no-untyped-call]
-        _replace(target, data)
+            zipped = gzip.compress(data, _GZIP, mtime=0)
+            write_whole(Path(f"{target}.gz"), zipped, sync=False)
+            smaller = brotli.compress(data, quality=_BROTLI)  # type: ignore[no-untyped-call]
+            write_whole(Path(f"{target}.br"), smaller, sync=False)
+        write_whole(target, data, sync=False)
 
     def sweep(self, named: Iterable[str]) -> int:
         """Remove the files under `files/` that are not named; returns how many."""
@@ -126,9 +128,3 @@ class EditionFolder:
                 path.unlink()
                 removed += path.suffix not in _FORMS
         return removed
-
-
-def _replace(target: Path, data: bytes) -> None:
-    scratch = target.with_name(f".{target.name}.new")
-    scratch.write_bytes(data)
-    scratch.replace(target)

@@ -33,6 +33,7 @@ from app.store.key import Query
 from app.store.sources import EDITED
 from precompute.cook.choose import choose
 from precompute.cook.refresh import estimate_all
+from precompute.files import write_whole
 from precompute.plan.covering import covering
 from precompute.rehearse.picture import Curve
 
@@ -297,10 +298,7 @@ def costs(stage: RehearsalDeck, examples: Sequence[Query], entries: int) -> dict
 def keep(store: Path, result: Mapping[str, Any]) -> None:
     """Write the report to the store, for `/stats` to compare with."""
     path = rehearsal_path(store, str(result["deck"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    scratch.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    scratch.replace(path)
+    write_whole(path, orjson.dumps(result, option=orjson.OPT_INDENT_2))
 
 
 def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

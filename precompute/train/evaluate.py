@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.errors import PlanError, StoreWriteError
+from app.errors import PlanError
 from app.kinds.decks import kind_of
-from app.kinds.kind import AnyDeck
 from app.providers import Prompt
 from app.providers.prices import load_prices
 from app.providers.tokens import estimate_tokens
@@ -21,10 +20,11 @@ from app.store.entry import Usage
 from app.store.key import Query
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
-from precompute.export.material import Material, RowOptions, material_of, training_texts
+from precompute.export.material import RowOptions, material_of, training_texts
 from precompute.export.questions import Question, ask
 from precompute.export.rows import SYSTEM
 from precompute.export.verdicts import Comparison, compare
+from precompute.files import write_whole
 from precompute.train.measures import Answered, Measured, load_words, measure
 from precompute.train.needs import PHASES
 from precompute.train.questionnaire import counted, questionnaire
@@ -116,7 +116,7 @@ def evaluate(
     rows += _costs(options, candidate, context, held_out, seconds)
     table(context.out, f"{_name(options, candidate)} on {len(held_out)} held-out rows", rows)
     if options.pages:
-        _write_pages(options.pages, deck, material, answered)
+        write_whole(options.pages, questionnaire(deck, material, answered).encode())
         context.out.print(f"questionnaire: {options.pages}", highlight=False, markup=False)
     return 0
 
@@ -242,15 +242,6 @@ def verdict(share: Share, rows: int) -> str:
     least = next((floor for most, floor in PHASES if rows <= most), PHASES[-1][1])
     word = "go on" if quality >= least else "stop: precomputed answers are the better way"
     return f"{quality:.0%} of the reference's quality, {least:.0%} wanted at {rows:,} rows: {word}"
-
-
-def _write_pages(
-    path: Path, deck: AnyDeck, material: Material, answered: Sequence[Answered]
-) -> None:
-    try:
-        path.write_text(questionnaire(deck, material, answered), encoding="utf-8")
-    except OSError as error:
-        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def count_pages(paths: Sequence[Path], context: BuildContext) -> int:

@@ -86,7 +86,11 @@ def test_what_is_shipped_is_kept_beside_what_replaces_it(booth: Booth, bare: Dec
     old = '{"cards": {}, "phrases": {}}'
     (bare.folder / "pieces.json").write_text(old)
     cook(booth, load_deck(bare.folder), take=True)
-    assert (bare.folder / "pieces.json.before").read_text() == old
+    assert (bare.folder / "pieces.json.before-1").read_text() == old
+    (bare.folder / "pieces.json").write_text(mine := old.replace(" ", ""))
+    cook(booth, load_deck(bare.folder), take=True)
+    assert (bare.folder / "pieces.json.before-1").read_text() == old
+    assert (bare.folder / "pieces.json.before-2").read_text() == mine
 
 
 def test_a_piece_that_the_gate_refuses_is_asked_for_again(
