@@ -8,7 +8,7 @@ from pathlib import Path
 from app.errors import DamagedLineError
 from app.store.decision import REJECTED, REOPENED
 from app.store.entry import Entry
-from app.store.log import Record, read_lines, read_log
+from app.store.log import read_lines, read_records
 
 # How every decision begins in a line: JSON in a text has its quotation marks escaped.
 _MARK = b'"decision":{'
@@ -38,9 +38,8 @@ class InForce:
 def in_force(path: Path, order: Sequence[str]) -> dict[tuple[str, int], Entry]:
     """The entries of a log's texts in force, or the lines that took them away, by key and variant."""
     found = InForce(order)
-    for item in read_log(path):
-        if isinstance(item, Record):
-            found.take(item.entry)
+    for item in read_records(path):
+        found.take(item.entry)
     return found.entries
 
 

@@ -97,6 +97,11 @@ def read_log(path: Path, start: int = 0) -> Iterator[Record | Damage]:
             yield item
 
 
+def read_records(path: Path, start: int = 0) -> Iterator[Record]:
+    """The entries alone."""
+    return (item for item in read_log(path, start) if isinstance(item, Record))
+
+
 def _item(offset: int, line: bytes) -> Record | Damage | None:
     """What a line holds; None for a bill, which is no answer."""
     if not line.endswith(b"\n"):

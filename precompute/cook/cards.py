@@ -18,7 +18,7 @@ from app.kinds.cards.prompts import has_prompts
 from app.kinds.cards.writer import SmallWriter, WholeWriter
 from app.kinds.cards.written import SOURCE as WRITTEN
 from app.kinds.cards.written import WRITTEN_FILE, WrittenFirst, WrittenProvider, written_answers
-from app.kinds.refusal import Refusal
+from app.kinds.language import Language
 from app.kinds.tasks import Draft, Refusals
 from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel
@@ -32,7 +32,7 @@ from app.store.rows import Meta
 from precompute.cook.build import build
 from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, Judge, TableRows
 from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
@@ -43,10 +43,6 @@ from precompute.pieces.cooking import cook_pieces
 from precompute.plan.strategies import STRATEGIES, Job, plan_misses, plan_sampled, plan_stock
 
 _WRITTEN_LINE = f'"source":"{WRITTEN}"'.encode()
-
-
-def cooking(deck: Deck) -> Cooking:
-    return CardsCooking(deck)
 
 
 def _build(options: BuildOptions, context: BuildContext) -> int:
@@ -66,9 +62,10 @@ BUILDS: Mapping[str, Build] = dict.fromkeys(
 )
 
 
-class CardsCooking:
-    """How a deck of cards is cooked; see `Cooking` for the members."""
+class CardsCooking(Cooking):
+    """How a deck of cards is cooked."""
 
+    deck: Deck
     whole_only = False
     quality: Mapping[str, frozenset[str]] = {
         "length kept at the first try": frozenset({"shape", "length"}),
@@ -78,13 +75,8 @@ class CardsCooking:
     voted_on = True
 
     def __init__(self, deck: Deck) -> None:
-        self.deck = deck
-        self._gate = Gate.of(deck)
-
-    @property
-    def in_the_box(self) -> bool:
-        """Whether there are pieces, or answers of the deck's own."""
-        return self.deck.composable or bool(written_answers(self.deck))
+        super().__init__(deck)
+        self.in_the_box = deck.composable or bool(written_answers(deck))
 
     def plan(
         self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
@@ -149,7 +141,7 @@ class CardsCooking:
         """The gate, and the search for near copies of entries in the log."""
         lang, withdrawn = self.deck.lang, withdrawn_answers(store, self.deck)
         with NearCopies(store, self.deck.id, language=lang, withdrawn=withdrawn) as copies:
-            yield CardsJudge(self._gate, copies)
+            yield CardsJudge(Gate.of(self.deck), copies, lang)
 
     def before(
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
@@ -195,10 +187,6 @@ class CardsCooking:
                 f"{len(lines):,} answers that {WRITTEN_FILE} no longer has were withdrawn"
             )
 
-    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal."""
-        return self._gate.examine(query, response)
-
     def fingerprints(self) -> Mapping[str, str]:
         """Those of the composer, written answers and both prompts, as far as there are any."""
         known: dict[str, str] = {}
@@ -221,10 +209,6 @@ class CardsCooking:
             card = self.deck.card_by_id[phrase.card]
             digest.update(f"{card.text}\0{phrase.text}\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:8]
-
-    def can_ask_for(self, query: Query) -> bool:
-        """True: every play can be asked for."""
-        return True
 
     def plan_rows(self, jobs: Sequence[Job]) -> TableRows:
         """The number of hands."""
@@ -260,21 +244,25 @@ def withdrawn_answers(store: Path, deck: Deck) -> dict[tuple[str, int], Entry]:
     return {name: e for name, e in newest.items() if now.get(e.query) != e.response}
 
 
-class CardsJudge:
+cooking = CardsCooking
+
+
+class CardsJudge(Judge):
     """Refuses what the gate refuses, and near copies of accepted poems."""
 
-    def __init__(self, gate: Gate, copies: NearCopies) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, copies: NearCopies, language: Language) -> None:
+        super().__init__(gate)
         self._copies = copies
+        self._language = language
         # Sketches of accepted poems that are not in the log yet, by task.
         self._sketches: dict[tuple[str, int], bytes] = {}
 
     def refusals(self, draft: Draft) -> Refusals:
         """The refusals of the gate; if there are none, of the search for near copies."""
         task = draft.task
-        if self._gate.examine(task.query, draft.response):
-            return self._gate.refusals(task.query, draft.response)
-        packed = sketch(str(draft.response["poem"]), self._gate.deck.lang)
+        if refused := super().refusals(draft):
+            return refused
+        packed = sketch(str(draft.response["poem"]), self._language)
         copy = self._copies.examine(packed, task.name)
         if copy:
             return (copy,)

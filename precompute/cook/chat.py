@@ -25,17 +25,14 @@ from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel, Prompt
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Entry
-from app.store.index_writer import IndexWriter
 from app.store.key import Query
-from app.store.log import LogWriter, Record, log_path, read_log
-from app.store.rows import Meta
+from app.store.log import log_path, read_records
 from precompute.cook.build import build
 from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, Judge, TableRows
 from precompute.cook.numbered import NumberedWriter
 from precompute.cook.options import BuildContext, BuildOptions
-from precompute.cook.progress import Show
 from precompute.cook.report import counts
 from precompute.learn.lines import build_learned, learned_entries, passing
 from precompute.plan.strategies import Job
@@ -76,24 +73,14 @@ BUILDS: Mapping[str, Build] = {
 }
 
 
-def cooking(deck: CharacterDeck) -> Cooking:
-    return LinesCooking(deck)
+class LinesCooking(Cooking):
+    """How a deck of characters is cooked."""
 
-
-class LinesCooking:
-    """How a deck of characters is cooked; see `Cooking` for the members."""
-
-    whole_only = True
-    in_the_box = False
+    deck: CharacterDeck
     quality: Mapping[str, frozenset[str]] = {
         "voice kept at the first try": frozenset({"shape", "voice"})
     }
     subject = "the character"
-    voted_on = False
-
-    def __init__(self, deck: CharacterDeck) -> None:
-        self.deck = deck
-        self._gate = ChatGate(deck)
 
     def plan(
         self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
@@ -115,25 +102,17 @@ class LinesCooking:
     @contextmanager
     def judge(self, store: Path) -> Iterator[LinesJudge]:
         """The gate, and the comparison with lines that were cooked before."""
-        judge = LinesJudge(self.deck, self._gate)
-        for item in read_log(log_path(store, self.deck.id)):
-            if isinstance(item, Record) and not item.entry.gone:
+        judge = LinesJudge(self.deck)
+        for item in read_records(log_path(store, self.deck.id)):
+            if not item.entry.gone:
                 judge.kept([item.entry], item.end)
         yield judge
 
-    def before(
-        self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
-        progress: Show,
-    ) -> None:  # fmt: skip
-        """Do nothing."""
-
     def learned(self, ledger: Path) -> Iterator[Entry]:
         """The cloud's answers, the most frequent messages first."""
-        return passing(self._gate, learned_entries(self.deck, read_ledger(ledger, self.deck.id)))
-
-    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal."""
-        return self._gate.examine(query, response)
+        return passing(
+            ChatGate(self.deck), learned_entries(self.deck, read_ledger(ledger, self.deck.id))
+        )
 
     def fingerprints(self) -> Mapping[str, str]:
         """That of the prompt; learned answers have none."""
@@ -152,9 +131,8 @@ class LinesCooking:
         """The number of lines for each intent."""
         yield "by intent", counts(Counter(dict(job.query.picks)["intent"] for job in jobs))
 
-    def stored_rows(self, meta: Meta) -> TableRows:
-        """None: the coverage of lines is not counted."""
-        return ()
+
+cooking = LinesCooking
 
 
 class LinesWriter(NumberedWriter):
@@ -224,11 +202,11 @@ def _forbidden(rules: LineRules) -> Iterator[str]:
         yield f"No line may promise what an AI cannot do; refused is: {rules.promises.pattern}"
 
 
-class LinesJudge:
+class LinesJudge(Judge):
     """Refuses what the gate refuses, and lines that are like others of the same intent."""
 
-    def __init__(self, deck: CharacterDeck, gate: ChatGate) -> None:
-        self._gate = gate
+    def __init__(self, deck: CharacterDeck) -> None:
+        super().__init__(ChatGate(deck))
         self._copy = deck.rules.copy
         # Accepted lines by character and intent, then by task.
         self._said: defaultdict[tuple[str, str], dict[tuple[str, int], str]] = defaultdict(dict)
@@ -236,8 +214,7 @@ class LinesJudge:
     def refusals(self, draft: Draft) -> Refusals:
         """The refusals of the gate; if there are none, of the comparison with other lines."""
         task = draft.task
-        refused = self._gate.refusals(task.query, draft.response)
-        if refused:
+        if refused := super().refusals(draft):
             return refused
         text = str(draft.response[TEXT])
         said = self._lines_like(task.query)

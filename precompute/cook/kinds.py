@@ -8,6 +8,7 @@ cooked, the prompts, how replies are parsed and which drafts pass.
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from app.kinds.decks import kind_of
-from app.kinds.kind import AnyDeck
+from app.kinds.kind import AnyDeck, AnyGate
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Draft, Drafts, Provider, Refusals, Task
 from app.providers import Completion, Model, Prompt
 from app.store.entry import Entry
-from app.store.index_writer import IndexedDeck, IndexWriter
+from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter
 from app.store.rows import Meta
@@ -32,6 +33,8 @@ from precompute.plan.strategies import Job
 if TYPE_CHECKING:
     from precompute.cook.options import BuildContext, BuildOptions
 
+# The check of an answer whose deck no longer has what it was asked for.
+GONE = "gone"
 TableRows = Iterable[tuple[str, object]]
 
 
@@ -57,78 +60,102 @@ class Cook:
     writer: BatchWriter | None = None
 
 
-class Judge(Protocol):
-    """Decides which drafts become entries. It remembers accepted drafts, to refuse repetitions."""
+class WholeGate(AnyGate, Protocol):
+    """A gate that says everything that is wrong."""
+
+    def refusals(self, query: Query, response: Mapping[str, object]) -> Refusals:
+        """All refusals."""
+
+
+class Judge:
+    """Decides which drafts become entries: those that the gate passes.
+
+    A kind's own judge also remembers accepted drafts, to refuse repetitions.
+    """
+
+    def __init__(self, gate: WholeGate) -> None:
+        self._gate = gate
 
     def refusals(self, draft: Draft) -> Refusals:
         """All refusals of a draft; if there are none, it counts as accepted."""
+        return self._gate.refusals(draft.task.query, draft.response)
 
     def kept(self, entries: Sequence[Entry], end: int) -> None:
         """Note accepted drafts that are now in the log, which ends at byte `end`."""
 
 
-class Cooking(Protocol):
+class Cooking(ABC):
     """How the entries of one deck are cooked.
 
-    `whole_only`: a model is asked for many answers in a request, never for one in two steps.
+    `in_the_box`: entries can be cooked without a model. `whole_only`: a model is asked for many answers in a request, never for one in two steps.
     `quality` names figures of the report, each with the checks that a draft must pass for it.
     `subject` is what an entry's fingerprint holds besides the prompt, as in "a card has changed".
     `voted_on`: people vote on the answers, so that `--refresh disliked` means something.
     """
 
-    whole_only: bool
-    quality: Mapping[str, frozenset[str]]
+    whole_only = True
+    quality: Mapping[str, frozenset[str]] = {}
     subject: str
-    voted_on: bool
+    voted_on = False
 
-    @property
-    def deck(self) -> IndexedDeck:
-        """The deck that is cooked."""
+    def __init__(self, deck: AnyDeck) -> None:
+        self.deck = deck
+        self.in_the_box = False
 
-    @property
-    def in_the_box(self) -> bool:
-        """Whether entries can be cooked without a model."""
-
+    @abstractmethod
     def plan(
         self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
     ) -> Iterator[Job]:
         """The jobs for the options, in the order in which to cook them. Raises PlanError."""
 
+    @abstractmethod
     def cook(self, choice: ProviderChoice, model: Model | None) -> Cook:
         """The provider; if `model` is None, one that asks none. Raises DeckError, PlanError."""
 
+    @abstractmethod
     def judge(self, store: Path) -> AbstractContextManager[Judge]:
         """The judge of a build's drafts. The caller must hold the log's lock."""
 
-    def before(
+    def before(  # noqa: B027  # most kinds have nothing to do
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
-        """Do what must be done before a build asks for anything."""
+        """Do what must be done before a build asks for anything; by default nothing."""
 
     def learned(self, ledger: Path) -> Iterator[Entry]:
         """Answers that models gave at the event, which the gate passes: one at most for each name.
 
         Until a build takes them in, or a reviewer decides about them, they are in the ledger alone.
         """
+        return iter(())
 
-    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal of an entry. Raises KeyError if the deck lacks its ids."""
-
+    @abstractmethod
     def fingerprints(self) -> Mapping[str, str]:
         """Today's fingerprints of prompts and pieces, by the name before their colon."""
 
     def subject_fingerprint(self, query: Query) -> str:
-        """A hash over the texts that a query is about (cards, characters)."""
+        """A hash over the texts that a query is about (cards, characters), if they are not in its key."""
+        return ""
 
     def can_ask_for(self, query: Query) -> bool:
         """Whether a model can be asked for an answer to this query."""
+        return True
 
+    @abstractmethod
     def plan_rows(self, jobs: Sequence[Job]) -> TableRows:
         """Rows about the plan, for a dry run."""
 
     def stored_rows(self, meta: Meta) -> TableRows:
         """Rows about what the store covers, for the end of a build."""
+        return ()
+
+
+def refusal_of(gate: AnyGate, query: Query, response: Mapping[str, object]) -> Refusal | None:
+    """The gate's first refusal; of the check `gone` if the deck no longer has what was asked for."""
+    try:
+        return gate.examine(query, response)
+    except KeyError:
+        return Refusal(GONE)
 
 
 # The options that every build accepts, and those about models that write, by their names in the command.

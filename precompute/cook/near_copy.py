@@ -35,7 +35,7 @@ from app.errors import IndexUnusableError, StoreWriteError
 from app.kinds.language import JAPANESE, Language
 from app.kinds.refusal import Refusal
 from app.store.entry import Entry
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path, read_records
 from app.store.plain import open_file
 from app.store.sealed import empty_copy, environment, private_copy, publish
 
@@ -191,8 +191,8 @@ class NearCopies:
             start = self._offset(txn)
         entries: list[Entry] = []
         end = start
-        for item in read_log(self._log, start):
-            if not isinstance(item, Record) or item.entry.gone:
+        for item in read_records(self._log, start):
+            if item.entry.gone:
                 continue
             entries.append(item.entry)
             end = item.end

@@ -20,12 +20,10 @@ from app.kinds.prompts.key import query_of
 from app.kinds.prompts.reply import Choice, Reply, Tokens
 from app.kinds.prompts.request import PromptRequest, Text
 from app.kinds.prompts.template import TEMPLATE_FILE, PromptTemplate
-from app.kinds.refusal import Refusal
-from app.kinds.tasks import Draft, Refusals, Task
+from app.kinds.tasks import Task
 from app.ledger.misses import read_ledger
 from app.providers import Model, NamedModel, Prompt
 from app.providers.tokens import estimate_tokens
-from app.store.entry import Entry
 from app.store.index_writer import IndexWriter
 from app.store.key import PROMPT, Query
 from app.store.log import LogWriter
@@ -33,7 +31,7 @@ from app.store.rows import Meta
 from precompute.cook.build import build
 from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, TableRows
+from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, Judge, TableRows
 from precompute.cook.numbered import NumberedWriter
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
@@ -66,10 +64,6 @@ BUILDS: Mapping[str, Build] = {
     "stock": Build("a deck of prompts", _ACCEPTED, _stock),
     "misses": Build("a deck of prompts", _ACCEPTED, build),
 }
-
-
-def cooking(deck: PromptDeck) -> Cooking:
-    return PromptsCooking(deck)
 
 
 def request_of(query: Query) -> PromptRequest | None:
@@ -136,18 +130,11 @@ def plan_prompts(deck: PromptDeck, strategy: str, ledger: Path, seed: int) -> It
             yield job
 
 
-class PromptsCooking:
-    """How a deck of prompts is cooked; see `Cooking` for the members."""
+class PromptsCooking(Cooking):
+    """How a deck of prompts is cooked. An entry's key has the whole prompt."""
 
-    whole_only = True
-    in_the_box = False
-    quality: Mapping[str, frozenset[str]] = {}
+    deck: PromptDeck
     subject = "the prompt"
-    voted_on = False
-
-    def __init__(self, deck: PromptDeck) -> None:
-        self.deck = deck
-        self._gate = PromptGate(deck.checks)
 
     def plan(
         self, options: BuildOptions, context: BuildContext, choice: ProviderChoice
@@ -166,35 +153,23 @@ class PromptsCooking:
         return Cook(writer, estimator(most, writer.prompt), writer)
 
     @contextmanager
-    def judge(self, store: Path) -> Iterator[PromptsJudge]:
-        """The gate."""
-        yield PromptsJudge(self._gate)
+    def judge(self, store: Path) -> Iterator[Judge]:
+        """The gate: replies may be alike."""
+        yield Judge(PromptGate(self.deck.checks))
 
     def before(
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
         progress: Show,
     ) -> None:  # fmt: skip
         """Take in what the server has recorded."""
-        taken = take_in(context.settings.ledger, self.deck.id, self._gate, log)
+        taken = take_in(context.settings.ledger, self.deck.id, PromptGate(self.deck.checks), log)
         index.catch_up()
         if taken:
             progress.note(f"{taken:,} recordings were taken in")
 
-    def learned(self, ledger: Path) -> Iterator[Entry]:
-        """None: a recording is replayed from the moment on at which it was made."""
-        return iter(())
-
-    def examine(self, query: Query, response: Mapping[str, object]) -> Refusal | None:
-        """The gate's first refusal."""
-        return self._gate.examine(query, response)
-
     def fingerprints(self) -> Mapping[str, str]:
         """That of our prompt around the application's; recordings have none."""
         return {"prompts": PromptWriter(self.deck, NamedModel("gemini", "")).fingerprint}
-
-    def subject_fingerprint(self, query: Query) -> str:
-        """Empty: the whole prompt is in the key."""
-        return ""
 
     def can_ask_for(self, query: Query) -> bool:
         """Whether a model can be asked for the reply as a text."""
@@ -212,6 +187,9 @@ class PromptsCooking:
         """The size of the matrix, of which `precompute stats` gives the coverage."""
         if self.deck.template:
             yield "the whole matrix", f"{self.deck.template.size:,}"
+
+
+cooking = PromptsCooking
 
 
 class PromptWriter(NumberedWriter):
@@ -263,17 +241,3 @@ def _block(number: int, task: Task) -> str:
     if task.refusals:
         lines.append(f"(your last answer was refused: {', '.join(map(str, task.refusals[-1]))})")
     return "\n".join(lines)
-
-
-class PromptsJudge:
-    """Refuses what the gate refuses."""
-
-    def __init__(self, gate: PromptGate) -> None:
-        self._gate = gate
-
-    def refusals(self, draft: Draft) -> Refusals:
-        """All refusals of the gate."""
-        return self._gate.refusals(draft.task.query, draft.response)
-
-    def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """Do nothing: replies may be alike."""

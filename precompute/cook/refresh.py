@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from app.errors import IndexUnusableError, PlanError
+from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.kinds.refusal import REVIEWER, Refusal
 from app.kinds.tasks import Task
@@ -29,15 +30,15 @@ from app.settings import Settings
 from app.store.entry import Entry
 from app.store.in_force import rejected_texts
 from app.store.index import Index
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path, read_records
 from app.store.sources import EDITED, is_as_good
 from precompute.cook.choose import ProviderChoice, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
-from precompute.cook.kinds import cooking_of
+from precompute.cook.kinds import GONE, cooking_of, refusal_of
 from precompute.plan.strategies import Job
 
 # The states of an entry, by which `--refresh` chooses what to cook again.
-VALID, SERVABLE, REFUSED, GONE = "valid", "servable", "refused", "gone"
+VALID, SERVABLE, REFUSED = "valid", "servable", "refused"
 STALE, DISLIKED, REJECTED = "stale", "disliked", "rejected"
 REFRESH = (STALE, DISLIKED, REJECTED)
 
@@ -60,6 +61,7 @@ class Ageing:
 
     def __init__(self, settings: Settings, deck: AnyDeck) -> None:
         self._cooking = cooking_of(deck)
+        self._gate = kind_of(deck).gate(deck)
         self._fingerprints = self._cooking.fingerprints()
         self._models = {
             name: choose(settings, name).model for name in settings.sources if name in _NAMES
@@ -69,9 +71,8 @@ class Ageing:
         """Whether an entry is valid, servable, refused or gone, and why."""
         if entry.decision and entry.decision.forced:
             return Aged(entry, VALID, "a reviewer set the gate aside")
-        try:
-            refusal = self._cooking.examine(entry.query, entry.response)
-        except KeyError:
+        refusal = refusal_of(self._gate, entry.query, entry.response)
+        if refusal and refusal.check == GONE:
             return Aged(entry, GONE, "the deck no longer has what it was asked for")
         if refusal and not self._cooking.can_ask_for(entry.query):
             return Aged(entry, GONE, "the gate refuses what was learned at an event")
@@ -104,8 +105,8 @@ def served_entries(settings: Settings, deck: AnyDeck) -> Iterator[Entry]:
     """The entries that are served, in the order of the log. Raises IndexUnusableError."""
     index = Index(settings.store, deck.id)
     try:
-        for item in read_log(log_path(settings.store, deck.id)):
-            if isinstance(item, Record) and index.offset(*item.entry.name) == item.start:
+        for item in read_records(log_path(settings.store, deck.id)):
+            if index.offset(*item.entry.name) == item.start:
                 yield item.entry
     finally:
         index.close()
@@ -238,8 +239,8 @@ def _texts_tried(
     settings: Settings, deck: AnyDeck, names: Collection[tuple[str, int]]
 ) -> Counter[tuple[str, int]]:
     """The number of texts in the log for each of some answers."""
-    records = read_log(log_path(settings.store, deck.id)) if names else ()
-    entries = (item.entry for item in records if isinstance(item, Record))
+    records = read_records(log_path(settings.store, deck.id)) if names else ()
+    entries = (item.entry for item in records)
     # A line that decides about a text is not another text.
     return Counter(e.name for e in entries if e.name in names and e.verdict in ("", EDITED))
 

@@ -31,18 +31,14 @@ from precompute.export.material import (
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 
-def material(deck: Deck, options: RowOptions) -> Material:
-    """The material of a deck. Raises DeckError."""
-    return CardsMaterial(deck, options)
-
-
-class CardsMaterial:
+class CardsMaterial(Material):
     """The plays of a deck and their answers as conversations."""
+
+    _deck: Deck
 
     def __init__(self, deck: Deck, options: RowOptions) -> None:
         texts = training_texts(deck.folder, {"system": dict[str, str], "user": str, "pair": str})
-        self._deck = deck
-        self._seed = options.seed
+        super().__init__(deck, options)
         self._system = fill(system_text(deck.folder, texts, options), rule_values(deck))
         self._user: str = texts["user"]
         self._pair: str = texts["pair"]
@@ -114,3 +110,6 @@ class CardsMaterial:
         del chosen[TITLE_CANDIDATES:]
         rng.shuffle(chosen)
         return chosen
+
+
+material = CardsMaterial

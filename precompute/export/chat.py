@@ -43,13 +43,10 @@ _NEUTRAL = ["neutral"]
 _TIMES = ("time", "weekday", "season")
 
 
-def material(deck: CharacterDeck, options: RowOptions) -> Material:
-    """The material of a deck. Raises DeckError."""
-    return ChatMaterial(deck, options)
-
-
-class ChatMaterial:
+class ChatMaterial(Material):
     """The messages to a deck's characters and their answers as conversations."""
+
+    _deck: CharacterDeck
 
     def __init__(self, deck: CharacterDeck, options: RowOptions) -> None:
         texts = training_texts(
@@ -58,8 +55,7 @@ class ChatMaterial:
             {"user": str, "mood": dict[str, str], "answers": dict[str, list[str]]},
         )
         self._system = system_text(deck.folder, texts, options)
-        self._deck = deck
-        self._seed = options.seed
+        super().__init__(deck, options)
         self._texts = texts
         self._names: Sequence[str] = texts["names"]
         self._said = _said(deck)
@@ -201,6 +197,9 @@ class ChatMaterial:
             "emotions": [mood] if mood else _NEUTRAL,
             "affection_level": "friend",
         }
+
+
+material = ChatMaterial
 
 
 def _follows(pool: str) -> bool:

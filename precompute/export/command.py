@@ -17,6 +17,7 @@ from app.errors import PlanError, StoreWriteError
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck, AnyGate
+from precompute.cook.kinds import refusal_of
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
 from precompute.export.anonymise import Anonymiser
@@ -171,19 +172,12 @@ def _allowed(
 ) -> Iterator[Row]:
     for row in rows:
         reason = _source_fault(row.origin, options)
-        if not reason and not row.vetted and _refused(gate, row):
+        if not reason and not row.vetted and refusal_of(gate, row.query, row.response):
             reason = "refused by the gate"
         if reason:
             left_out[reason] += 1
         else:
             yield row
-
-
-def _refused(gate: AnyGate, row: Row) -> bool:
-    try:
-        return gate.examine(row.query, row.response) is not None
-    except KeyError:
-        return True
 
 
 def _permitted(

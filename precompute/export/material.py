@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import orjson
 
@@ -25,7 +26,7 @@ from app.settings import Settings
 from app.store.decision import REJECTED
 from app.store.entry import Entry
 from app.store.key import Query
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path, read_records
 from app.store.sources import EDITED
 from precompute.export.rows import Message, Origin, Row
 
@@ -57,21 +58,30 @@ _LICENCES: Mapping[str, str] = {
 }
 
 
-class Material(Protocol):
-    """What a deck's answers are as conversations."""
+class Material(ABC):
+    """What a deck's answers are as conversations. Making one raises DeckError."""
 
+    def __init__(self, deck: Any, options: RowOptions) -> None:
+        self._deck = deck
+        self._seed = options.seed
+
+    @abstractmethod
     def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The rows of a deck, in a fixed order; `left_out` counts what makes none, by reason."""
 
+    @abstractmethod
     def prompt(self, query: Query) -> tuple[Message, ...]:
         """The turns before an answer to a query. Raises KeyError if the deck lacks its ids."""
 
+    @abstractmethod
     def group(self, query: Query) -> str:
         """The group of the rows that answer a query."""
 
+    @abstractmethod
     def text(self, response: Mapping[str, str]) -> str:
         """An answer as the model is to write it."""
 
+    @abstractmethod
     def read(self, answer: str) -> Mapping[str, str]:
         """What a model wrote, as a response that the gate can judge; empty if it is unreadable."""
 
@@ -151,9 +161,8 @@ class StoredAnswers:
         # By key, oldest first.
         self.by_key: dict[str, list[Entry]] = {}
         self._rejected: list[Entry] = []
-        for item in read_log(log_path(settings.store, deck)):
-            if isinstance(item, Record):
-                self._take(item.entry)
+        for item in read_records(log_path(settings.store, deck)):
+            self._take(item.entry)
         self._votes: dict[tuple[str, int, str], Counter[str]] = {}
         for name, vote in read_votes(settings.ledger, deck):
             self._votes.setdefault(name, Counter())[vote] += 1

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from app.kinds.kind import AnyGate
 from app.store.entry import Entry
 from app.store.sources import EDITED
+from precompute.cook.kinds import refusal_of
 from precompute.export.material import Material, StoredAnswers
 from precompute.export.rows import Pair
 
@@ -23,7 +24,7 @@ def known_pairs(
 ) -> Iterator[Pair]:
     """The pairs in a store and its ledger; `left_out` counts what makes none, by reason."""
     passed = {
-        key: [entry for entry in entries if _passes(gate, entry)]
+        key: [e for e in entries if refusal_of(gate, e.query, e.response) is None]
         for key, entries in stored.by_key.items()
     }
     for entries in passed.values():
@@ -43,13 +44,6 @@ def known_pairs(
             continue
         checks = [str(why).partition(":")[0] for why in record.get("refusals", [])]
         yield _pair(material, stored, best, text, f"refused: {', '.join(checks)}")
-
-
-def _passes(gate: AnyGate, entry: Entry) -> bool:
-    try:
-        return gate.examine(entry.query, entry.response) is None
-    except KeyError:
-        return False
 
 
 def _by_votes(

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.reply import Choice, Reply
 from app.kinds.prompts.request import PromptRequest
 from app.store.key import Query
 from precompute.cook.prompts import can_cook, request_of
-from precompute.export.material import Material, RowOptions, StoredAnswers
+from precompute.export.material import Material, StoredAnswers
 from precompute.export.rows import ASSISTANT, Message, Row
 
 
-def material(deck: PromptDeck, options: RowOptions) -> Material:
-    """The material of a deck, which needs no `training.json`: the prompts have all words."""
-    return PromptMaterial()
+class PromptMaterial(Material):
+    """Chats of texts; what has calls of tools, media or several choices is left out.
 
-
-class PromptMaterial:
-    """Chats of texts; what has calls of tools, media or several choices is left out."""
+    It needs no `training.json`: the prompts have all words.
+    """
 
     def rows(self, stored: StoredAnswers, left_out: Counter[str]) -> Iterator[Row]:
         """The stored replies by key."""
@@ -58,6 +55,9 @@ class PromptMaterial:
     def read(self, answer: str) -> Mapping[str, str]:
         """What a model wrote, as a response that the gate can judge."""
         return {REPLY: Reply((Choice(answer.strip()),)).to_text()}
+
+
+material = PromptMaterial
 
 
 def _is_plain(request: PromptRequest) -> bool:

@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.index_writer import IndexWriter
-from app.store.log import LogWriter, Record, log_path, read_log
+from app.store.log import LogWriter, log_path, read_records
 
 
 def take_in(ledger: Path, deck: str, gate: PromptGate, log: LogWriter) -> int:
@@ -23,13 +23,11 @@ def take_in(ledger: Path, deck: str, gate: PromptGate, log: LogWriter) -> int:
     path = log_path(recordings_folder(ledger), deck)
     fresh: list[Entry] = []
     known: set[tuple[str, int, str, str]] = set()
-    for item in read_log(log.path):
-        if isinstance(item, Record):
-            known |= _names(item.entry)
-    for item in read_log(path):
-        if not isinstance(item, Record) or _names(item.entry) <= known:
-            continue
-        if gate.examine(item.entry.query, item.entry.response) is None:
+    for item in read_records(log.path):
+        known |= _names(item.entry)
+    for item in read_records(path):
+        new = not _names(item.entry) <= known
+        if new and gate.examine(item.entry.query, item.entry.response) is None:
             fresh.append(item.entry)
     if fresh:
         log.append(fresh)

@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from app.settings import Settings
 from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.index_writer import IndexWriter
-from app.store.log import LogWriter, Record, read_log
+from app.store.log import LogWriter, read_records
 from precompute.commands.common import yaml_of
 from precompute.prompts.bodies import read_sent
 
@@ -77,8 +77,7 @@ def take(
     ):
         known = {
             (item.entry.key, item.entry.response.get(REPLY)): item.entry.variant
-            for item in read_log(log.path)
-            if isinstance(item, Record)
+            for item in read_records(log.path)
         }
         variants = Counter(key for key, _ in known)
         fresh: list[Entry] = []
@@ -90,7 +89,7 @@ def take(
                 report.already += 1
                 continue
             known[entry.key, entry.response[REPLY]] = variants[entry.key]
-            fresh.append(_numbered(entry, variants[entry.key]))
+            fresh.append(replace(entry, variant=variants[entry.key]))
             variants[entry.key] += 1
         if fresh:
             log.append(fresh)
@@ -98,13 +97,6 @@ def take(
         index.catch_up()
     publish(settings.store_options, deck.id)
     return report
-
-
-def _numbered(entry: Entry, variant: int) -> Entry:
-    return Entry(
-        entry.key, variant, entry.query, entry.response, entry.source, entry.model,
-        entry.fingerprint, entry.created,
-    )  # fmt: skip
 
 
 def _entry(

@@ -23,7 +23,7 @@ from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.index import Index
 from app.store.key import Query
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path, read_records
 from precompute.prompts.bodies import read_line, read_sent
 
 # Characters of a value that are shown.
@@ -109,8 +109,8 @@ def _nearest(settings: Settings, deck: PromptDeck, canonical: str) -> dict[str, 
     like = Nearest(*logs).find(canonical)
     if like is None:
         return {"nearest": None}
-    items = (item for path in logs for item in read_log(path) if isinstance(item, Record))
-    entry = next(item.entry for item in items if item.entry.key == like.key)
+    entries = (item.entry for path in logs for item in read_records(path))
+    entry = next(entry for entry in entries if entry.key == like.key)
     asked, recorded = fields_of(canonical), fields_of(entry.query.picks[0][1])
     near = deck.near is not None and like.may_answer and 1 - like.distance >= deck.near
     differences = {

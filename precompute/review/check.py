@@ -20,6 +20,7 @@ from app.store.index import Index
 from app.store.log import Record, damaged_lines, log_digest, log_path, read_log
 from app.store.options import StoreOptions
 from app.store.rows import Meta
+from precompute.cook.kinds import GONE, refusal_of
 
 # The greatest number of damaged lines that are listed.
 MOST_LINES = 20
@@ -130,12 +131,8 @@ def check_entries(options: StoreOptions, deck: AnyDeck) -> Iterator[Finding]:
     for entry in in_force(log_path(options.folder, deck.id), options.sources).values():
         if entry.gone or (entry.decision and entry.decision.forced):
             continue
-        try:
-            refusal = gate.examine(entry.query, entry.response)
-        except KeyError:
-            yield Finding(
-                entry.key, "stale: the deck no longer has one of its phrases", error=False
-            )
-            continue
+        refusal = refusal_of(gate, entry.query, entry.response)
         if refusal:
-            yield Finding(entry.key, f"stale: {refusal}", error=False)
+            gone = refusal.check == GONE
+            why = "the deck no longer has one of its phrases" if gone else str(refusal)
+            yield Finding(entry.key, f"stale: {why}", error=False)

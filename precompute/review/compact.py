@@ -20,7 +20,7 @@ from app.store.decision import DELETED
 from app.store.entry import Bill, Entry, Usage, is_bill
 from app.store.in_force import in_force, rejected_texts
 from app.store.index_writer import IndexWriter
-from app.store.log import LogWriter, Record, log_path, read_lines, read_log
+from app.store.log import LogWriter, log_path, read_lines, read_records
 from app.store.options import StoreOptions
 from precompute.cook.near_copy import near_copy_path
 
@@ -111,7 +111,7 @@ def _bills(path: Path, now: dict[Name, Entry]) -> dict[Name, tuple[Usage | None,
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    return (item.entry for item in read_log(path) if isinstance(item, Record))
+    return (item.entry for item in read_records(path))
 
 
 def _compare(old: Path, new: Path, order: Sequence[str]) -> None:

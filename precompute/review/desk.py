@@ -30,10 +30,10 @@ from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.in_force import InForce, rejected_of
 from app.store.index_writer import IndexWriter
-from app.store.log import Record, append_beside, log_path, read_log
+from app.store.log import append_beside, log_path, read_records
 from app.store.sealed import Identity, identity
 from app.store.sources import EDITED
-from precompute.cook.kinds import cooking_of
+from precompute.cook.kinds import GONE, cooking_of, refusal_of
 from precompute.learn.waiting import is_waiting
 from precompute.review.kinds import Shown, review_of
 
@@ -44,8 +44,6 @@ OPEN = "open"
 WAITING = "waiting"
 _DECIDED = (APPROVED, EDITED, REJECTED, DELETED)
 STATUSES = (OPEN, WAITING, *_DECIDED)
-# The check of a text whose deck no longer has what it was asked for.
-GONE = "gone"
 _LONGEST_TEXT, _LONGEST_NOTE = 20_000, 1_000
 
 
@@ -115,12 +113,11 @@ class Desk:
         same = now and self._seen and now[:2] == self._seen[:2] and now.size >= self._end
         if not same:
             self._read_from(now)
-        for item in read_log(self._path, self._end):
-            if isinstance(item, Record):
-                self._force.take(item.entry)
-                self._end = item.end
-                if item.entry.name in self._learned:
-                    self._lines[item.entry.name].append(item.entry)
+        for item in read_records(self._path, self._end):
+            self._force.take(item.entry)
+            self._end = item.end
+            if item.entry.name in self._learned:
+                self._lines[item.entry.name].append(item.entry)
 
     def _waits(self, name: Name) -> bool:
         """Whether a learned answer is neither stored nor rejected."""
@@ -213,15 +210,10 @@ class Desk:
         """The gate's first refusal of a text, None if it passes or there is none."""
         known = self._refusals.get(entry.name)
         if known is None or known[0] is not entry:
-            known = (entry, None if entry.gone else self._examine(entry))
+            gone = entry.gone
+            known = entry, None if gone else refusal_of(self._gate, entry.query, entry.response)
             self._refusals[entry.name] = known
         return known[1]
-
-    def _examine(self, entry: Entry) -> Refusal | None:
-        try:
-            return self._gate.examine(entry.query, entry.response)
-        except KeyError:
-            return Refusal(GONE)
 
     def counts(self) -> dict[str, Counter[str]]:
         """How many texts there are by status, and by source."""
@@ -285,7 +277,7 @@ class Desk:
     def _before(self, edit: Entry) -> Entry | None:
         """The text that was cooked, of which another is an edit; None if there is none."""
         written = edit.decision.written if edit.decision else ""
-        found = (item.entry for item in read_log(self._path) if isinstance(item, Record))
+        found = (item.entry for item in read_records(self._path))
         wanted = (edit.name, edit.writer, written, "")
         return next((e for e in found if (e.name, e.source, e.created, e.verdict) == wanted), None)
 
@@ -329,10 +321,9 @@ class Desk:
         response = self._review.edited(line.response, texts)
         if response == line.response:
             raise PlanError("the text is the same as before; approve it")
-        try:
-            refusal = self._gate.examine(line.query, response)
-        except KeyError:
-            raise PlanError("the deck no longer has what this was asked for") from None
+        refusal = refusal_of(self._gate, line.query, response)
+        if refusal and refusal.check == GONE:
+            raise PlanError("the deck no longer has what this was asked for")
         if refusal and not said.force:
             raise RefusedTextError(refusal)
         before = line.decision

@@ -24,7 +24,7 @@ from app.ledger.misses import read_ledger
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.in_force import in_force
-from app.store.log import Record, log_path, read_log
+from app.store.log import log_path, read_records
 from precompute.cook.prompts import can_cook, request_of
 from precompute.cook.report import counts
 from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
@@ -36,12 +36,12 @@ def stats(
     settings: Settings, deck: PromptDeck, today: str, most: int, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """The figures of a deck, with the `most` frequent misses."""
-    recorded = read_log(log_path(recordings_folder(settings.ledger), deck.id))
+    recorded = read_records(log_path(recordings_folder(settings.ledger), deck.id))
     return {
         "deck": deck.id,
         "mode": settings.mode or deck.mode,
         "store": store(stored(settings, deck, note, needed=False)),
-        "recordings": sum(isinstance(item, Record) for item in recorded),
+        "recordings": sum(1 for _ in recorded),
         "matrix": _matrix(settings, deck, deck.template) if deck.template else None,
         "misses": _misses(settings, deck, most),
     }

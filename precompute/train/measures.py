@@ -25,6 +25,7 @@ from app.errors import DeckError
 from app.kinds.chat.gate import repetition
 from app.kinds.kind import AnyDeck, AnyGate
 from app.store.key import Query
+from precompute.cook.kinds import refusal_of
 from precompute.cook.near_copy import LIMIT, likeness, sketch
 from precompute.export.material import TRAINING_FILE, Material, training_texts
 
@@ -122,10 +123,7 @@ def _refusal(gate: AnyGate, query: Query, response: Mapping[str, Any]) -> str:
     """The name of the check that refuses a response; empty if none does."""
     if not response:
         return "shape"
-    try:
-        refusal = gate.examine(query, response)
-    except KeyError:
-        return "gone"
+    refusal = refusal_of(gate, query, response)
     return refusal.check if refusal else ""
 
 

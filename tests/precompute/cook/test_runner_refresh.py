@@ -18,9 +18,9 @@ from app.providers.prices import Price, load_prices
 from precompute.cook import cache
 from precompute.cook.build import build
 from precompute.cook.choose import ProviderChoice
-from precompute.cook.kinds import Cook, cooking_of
+from precompute.cook.kinds import GONE, Cook, cooking_of
 from precompute.cook.options import BuildOptions
-from precompute.cook.refresh import GONE, REFUSED, SERVABLE, VALID, ages, survey
+from precompute.cook.refresh import REFUSED, SERVABLE, VALID, ages, survey
 from precompute.plan.strategies import plan_stock
 from tests.kit import POEM, Booth, poem_deck
 from tests.standin import StandIn
