@@ -161,6 +161,17 @@ def connection_error(
     return ProviderRetryError(f"{service.name}: {message}", kind=kind, sent=sent, reason=reason)
 
 
+def http_error(service: RemoteService, library: Any, error: Exception) -> ProviderRetryError:
+    """The same for an error of `library` (httpx or httpx2)."""
+    unsent = (ConnectionError, library.ConnectError, library.ConnectTimeout)
+    return connection_error(
+        service,
+        error,
+        timed_out=isinstance(error, library.TimeoutException),
+        sent=not isinstance(error, unsent),
+    )
+
+
 def unreadable(service: RemoteService, reason: str, reply: str = "") -> ProviderRetryError:
     """The error for a reply that cannot be parsed. `reply` is its text, for a person to look at."""
     return ProviderRetryError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +11,14 @@ from app.errors import ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
     RemoteService,
-    connection_error,
     details_of,
+    http_error,
     plain,
     retry_after,
     service_error,
     unreadable,
 )
-from app.providers.relay import Abort, Ask, Finish
+from app.providers.relay import Abort, Ask, Finish, Streams
 from app.providers.secret import Secret
 from app.store.entry import Usage
 
@@ -78,13 +77,11 @@ class Gemini:
         self._types = types
         self._errors = errors
         self._replies = replies
-        self._transport_errors = (httpx2.HTTPError, httpx2.InvalidURL)
-        self._timeout_error = httpx2.TimeoutException
-        self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
-        # The library cannot pass the Abort of a request on: it is kept by thread for `_prepare`.
-        self._streamed = threading.local()
+        self._httpx2 = httpx2
+        self._streams = Streams()
         self._http = httpx2.Client(
-            event_hooks={"request": [self._prepare]}, **transport.options(httpx2, timeout, base_url)
+            event_hooks={"request": [self._streams.prepare]},
+            **transport.options(httpx2, timeout, base_url),
         )
         self.client = genai.Client(
             api_key=key.reveal(),
@@ -111,30 +108,21 @@ class Gemini:
         read = self._replies.read_reply(self._replies.GeminiReply, body, self.service)
         return read.completion(self.model)
 
-    def _prepare(self, request: Any) -> None:
-        abort = getattr(self._streamed, "abort", None)
-        if abort:
-            request.extensions["trace"] = abort.trace
-
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """The chunks of a reply as they are written. Raises ProviderError."""
         check_model(self.service.key, ask.model)
-        self._streamed.abort = abort
         usage, reason, model = Usage(), "", ask.model
         contents: Any = [_content(message) for message in ask.messages]
-        try:
-            with self.faults():
-                for part in self.client.models.generate_content_stream(
-                    model=ask.model, contents=contents, config=self._stream_config(ask)
-                ):
-                    model = part.model_version or model
-                    usage = _stream_usage(part.usage_metadata) or usage
-                    if part.candidates and part.candidates[0].finish_reason:
-                        reason = part.candidates[0].finish_reason.name
-                    if part.text:
-                        yield part.text
-        finally:
-            self._streamed.abort = None
+        with self._streams.begun(ask, abort), self.faults():
+            for part in self.client.models.generate_content_stream(
+                model=ask.model, contents=contents, config=self._stream_config(ask)
+            ):
+                model = part.model_version or model
+                usage = _stream_usage(part.usage_metadata) or usage
+                if part.candidates and part.candidates[0].finish_reason:
+                    reason = part.candidates[0].finish_reason.name
+                if part.text:
+                    yield part.text
         if reason not in ("STOP", "MAX_TOKENS"):
             raise ProviderRetryError(
                 f"Gemini ended with {reason or 'nothing'}", reason="blocked" if reason else "cut"
@@ -142,32 +130,21 @@ class Gemini:
         yield Finish(model, usage, reason == "MAX_TOKENS")
 
     def _stream_config(self, ask: Ask) -> Any:
-        config: dict[str, Any] = {
+        return {
+            **generation_config(ask.model, ask.schema, ask.most_tokens),
             "http_options": {"timeout": round(ask.seconds * 1000)},
             "system_instruction": ask.system or None,
-            "max_output_tokens": ask.most_tokens,
-            "thinking_config": thinking_of(ask.model),
         }
-        if ask.schema:
-            config["response_mime_type"] = "application/json"
-            config["response_schema"] = google_schema(ask.schema)
-        return config
 
     def _config(self, prompt: Prompt) -> Any:
-        thinking = thinking_of(self.model)
         cached = self._cached[1] if self._cached and self._cached[0] == prompt.fixed else None
-        return self._types.GenerateContentConfig(
-            should_return_http_response=True,
-            system_instruction=prompt.fixed if prompt.fixed and not cached else None,
-            cached_content=cached,
-            temperature=TEMPERATURE,
-            max_output_tokens=prompt.most_tokens,
-            response_mime_type="application/json",
-            # A copy: the library writes into what it is given.
-            response_schema=google_schema(prompt.schema),
-            thinking_config=self._types.ThinkingConfig(**thinking) if thinking else None,
-            automatic_function_calling=self._types.AutomaticFunctionCallingConfig(disable=True),
-        )
+        return {
+            **whole_config(self.model, prompt),
+            "should_return_http_response": True,
+            "system_instruction": prompt.fixed if prompt.fixed and not cached else None,
+            "cached_content": cached,
+            "automatic_function_calling": {"disable": True},
+        }
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -184,13 +161,8 @@ class Gemini:
                 details,
                 retry_after(headers),
             ) from None
-        except self._transport_errors as error:
-            raise connection_error(
-                self.service,
-                error,
-                timed_out=isinstance(error, self._timeout_error),
-                sent=not isinstance(error, self._connect_errors),
-            ) from None
+        except (self._httpx2.HTTPError, self._httpx2.InvalidURL) as error:
+            raise http_error(self.service, self._httpx2, error) from None
         except (*self._replies.PARSE_ERRORS, self._errors.UnknownApiResponseError) as error:
             raise unreadable(self.service, type(error).__name__) from None
 
@@ -234,6 +206,25 @@ def _stream_usage(counts: Any) -> Usage | None:
         thoughts=counts.thoughts_token_count or 0,
         cached=counts.cached_content_token_count or 0,
     )
+
+
+def whole_config(model: str, prompt: Prompt) -> dict[str, Any]:
+    """The options of a request for a whole reply."""
+    config = generation_config(model, prompt.schema, prompt.most_tokens)
+    return {"temperature": TEMPERATURE, **config}
+
+
+def generation_config(
+    model: str, schema: Mapping[str, Any] | None, most_tokens: int
+) -> dict[str, Any]:
+    """The options by which a model writes; the schema is a copy, because the library writes into it."""
+    config: dict[str, Any] = {"max_output_tokens": most_tokens}
+    if schema is not None:
+        config["response_mime_type"] = "application/json"
+        config["response_schema"] = google_schema(schema)
+    if thinking := thinking_of(model):
+        config["thinking_config"] = thinking
+    return config
 
 
 def thinking_of(model: str) -> dict[str, Any] | None:

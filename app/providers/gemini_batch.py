@@ -7,13 +7,13 @@ any order and without a key.)
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from app.providers import Completion, Prompt
-from app.providers.gemini import TEMPERATURE, Gemini, google_schema, thinking_of
+from app.providers.gemini import Gemini, whole_config
 from app.providers.replies import read_batch_line
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -30,15 +30,9 @@ class GeminiBatch:
 
     def line(self, key: str, prompt: Prompt) -> bytes:
         """One request as a line of the job's file."""
-        config: dict[str, Any] = {
-            "temperature": TEMPERATURE,
-            "maxOutputTokens": prompt.most_tokens,
-            "responseMimeType": "application/json",
-            "responseSchema": google_schema(prompt.schema),
-        }
-        thinking = thinking_of(self.model)
-        if thinking:
-            config["thinkingConfig"] = {_camel(name): v for name, v in thinking.items()}
+        config = _camel_names(whole_config(self.model, prompt))
+        if "thinkingConfig" in config:
+            config["thinkingConfig"] = _camel_names(config["thinkingConfig"])
         request = {
             "contents": [{"role": "user", "parts": [{"text": prompt.asked}]}],
             "systemInstruction": {"parts": [{"text": prompt.fixed}]},
@@ -91,6 +85,10 @@ class GeminiBatch:
     def cancel(self, name: str) -> None:
         with self._gemini.faults():
             self._gemini.client.batches.cancel(name=name)
+
+
+def _camel_names(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {_camel(name): value for name, value in members.items()}
 
 
 def _camel(name: str) -> str:

@@ -17,15 +17,15 @@ from app.errors import ProviderError, ProviderRetryError, ProviderStopError
 from app.providers import Completion, Prompt, transport
 from app.providers.faults import (
     RemoteService,
-    connection_error,
     details_of,
+    http_error,
     plain,
     retry_after,
     service_error,
     unreadable,
 )
 from app.providers.guards import MIB, available_memory
-from app.providers.relay import Abort, Ask, Finish
+from app.providers.relay import Abort, Ask, Finish, Streams, chat_messages
 from app.providers.secret import Secret
 from app.store.entry import Usage
 
@@ -72,37 +72,27 @@ class Ollama:
         self._free = free_mb * MIB
         self._memory = memory
         self._replies = replies
-        self._http_errors = (ConnectionError, httpx.HTTPError, httpx.InvalidURL)
-        self._connect_errors = (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
-        self._timeout_error = httpx.TimeoutException
+        self._httpx = httpx
         self._response_error = ollama.ResponseError
         self._service = RemoteService(
             "Ollama", _NO_KEY, {404: f"run: ollama pull {model}"}, {404: "missing", 503: "busy"}
         )
         # The library does not return headers, nor a body that it cannot parse: the last response of
-        # each thread is kept here, and so are the time limit and Abort for `_prepare`.
+        # each thread is kept here.
         self._last = threading.local()
+        self._streams = Streams()
         self._client: Any = ollama.Client(
             host=host,
-            event_hooks={"request": [self._prepare], "response": [self._keep]},
+            event_hooks={"request": [self._streams.prepare], "response": [self._keep]},
             **transport.options(httpx, timeout, host),
         )
 
     def _keep(self, response: Any) -> None:
         self._last.response = response
 
-    def _prepare(self, request: Any) -> None:
-        streamed = getattr(self._last, "streamed", None)
-        if streamed:
-            seconds, abort = streamed
-            request.extensions["trace"] = abort.trace
-            request.extensions["timeout"] = {**request.extensions["timeout"], "read": seconds}
-
     def complete(self, prompt: Prompt) -> Completion:
         """The reply to one request. Raises ProviderRetryError and ProviderStopError."""
-        messages = [{"role": "user", "content": prompt.asked}]
-        if prompt.fixed:
-            messages.insert(0, {"role": "system", "content": prompt.fixed})
+        messages = chat_messages(prompt.fixed, [{"role": "user", "content": prompt.asked}])
         with self._faults():
             self._guard(self.model)
         self._last.response = None
@@ -128,26 +118,21 @@ class Ollama:
 
     def stream(self, ask: Ask, abort: Abort) -> Generator[str | Finish, None, None]:
         """The chunks of a reply as they are written. Raises ProviderError."""
-        self._last.streamed = ask.seconds, abort
-        system = [{"role": "system", "content": ask.system}] if ask.system else []
-        try:
-            with self._faults():
-                self._guard(ask.model)
-                parts = self._client.chat(
-                    model=ask.model,
-                    messages=[*system, *ask.messages],
-                    stream=True,
-                    format=ask.schema,
-                    options={"num_predict": ask.most_tokens, "temperature": 0.7},
-                )
-                for part in parts:
-                    if part.message.content:
-                        yield part.message.content
-                    if part.done:
-                        yield _finish(part, ask.model)
-                        return
-        finally:
-            self._last.streamed = None
+        with self._streams.begun(ask, abort), self._faults():
+            self._guard(ask.model)
+            parts = self._client.chat(
+                model=ask.model,
+                messages=chat_messages(ask.system, ask.messages),
+                stream=True,
+                format=ask.schema,
+                options={"num_predict": ask.most_tokens, "temperature": 0.7},
+            )
+            for part in parts:
+                if part.message.content:
+                    yield part.message.content
+                if part.done:
+                    yield _finish(part, ask.model)
+                    return
 
     def loaded(self) -> list[Loaded]:
         """The models in memory. Raises ProviderError."""
@@ -177,10 +162,8 @@ class Ollama:
             yield
         except self._response_error as error:
             raise self._service_error(error) from None
-        except self._http_errors as error:
-            timed_out = isinstance(error, self._timeout_error)
-            sent = not isinstance(error, self._connect_errors)
-            raise connection_error(self._service, error, timed_out=timed_out, sent=sent) from None
+        except (ConnectionError, self._httpx.HTTPError, self._httpx.InvalidURL) as error:
+            raise http_error(self._service, self._httpx, error) from None
         except self._replies.PARSE_ERRORS as error:
             raise unreadable(self._service, type(error).__name__) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -18,7 +17,7 @@ from app.providers.faults import (
     service_error,
     unreadable,
 )
-from app.providers.relay import Abort, Ask, Finish
+from app.providers.relay import Abort, Ask, Finish, Streams, chat_messages
 from app.providers.secret import Secret
 from app.providers.tokens import estimate_tokens
 from app.store.entry import Usage
@@ -63,8 +62,7 @@ class OpenAICompatible:
         self._base_url = base_url or OPENAI
         self.model = model
         self._service = self._described(key)
-        # The library cannot pass the Abort of a request on: it is kept by thread for `_prepare`.
-        self._streamed = threading.local()
+        self._streams = Streams()
         # Not every server accepts the option that asks for the tokens of a streamed reply.
         self._asks_usage = True
         self._client = openai.OpenAI(
@@ -72,7 +70,10 @@ class OpenAICompatible:
             base_url=self._base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=self._http_client(httpx2, timeout),
+            http_client=httpx2.Client(
+                event_hooks={"request": [self._streams.prepare]},
+                **transport.options(httpx2, timeout, self._base_url),
+            ),
         )
         if not model:
             try:
@@ -82,10 +83,6 @@ class OpenAICompatible:
                 raise
             self._service = self._described(key)
 
-    def _http_client(self, httpx2: Any, timeout: float) -> Any:
-        options = transport.options(httpx2, timeout, self._base_url)
-        return httpx2.Client(event_hooks={"request": [self._prepare]}, **options)
-
     def _described(self, key: Secret) -> RemoteService:
         wanted = f"asked for {self.model!r}" if self.model else "it lists none at this address"
         steps = {
@@ -94,11 +91,6 @@ class OpenAICompatible:
             404: f"name a model that the server has with --model; {wanted}",
         }
         return RemoteService(self._base_url, key, steps, _REASONS)
-
-    def _prepare(self, request: Any) -> None:
-        abort = getattr(self._streamed, "abort", None)
-        if abort:
-            request.extensions["trace"] = abort.trace
 
     def _first_model(self) -> str:
         try:
@@ -139,15 +131,12 @@ class OpenAICompatible:
         return read.completion(self.model)
 
     def _ask(self, prompt: Prompt, form: str) -> Any:
-        messages: list[Any] = [{"role": "user", "content": prompt.asked}]
-        if prompt.fixed:
-            messages.insert(0, {"role": "system", "content": prompt.fixed})
         wanted: dict[str, Any] = {"type": form}
         if form == _SCHEMA:
             wanted["json_schema"] = {"name": "answers", "schema": deepcopy(dict(prompt.schema))}
         return self._client.chat.completions.with_raw_response.create(
             model=self.model,
-            messages=messages,
+            messages=chat_messages(prompt.fixed, [{"role": "user", "content": prompt.asked}]),
             max_tokens=prompt.most_tokens,
             temperature=0.9,
             response_format=self._library.omit if form == _FREE else wanted,  # type: ignore[arg-type]
@@ -158,21 +147,18 @@ class OpenAICompatible:
 
         If the server does not say how many tokens it used, they are estimated.
         """
-        self._streamed.abort = abort
         usage, reason, model, text = None, "", ask.model or self.model, ""
-        try:
-            with self._faults(), self._opened(ask, model) as parts:
-                for part in parts:
-                    model = part.model or model
-                    usage = self._usage(part) or usage
-                    if not part.choices:
-                        continue
-                    reason = part.choices[0].finish_reason or reason
-                    if chunk := part.choices[0].delta.content:
-                        text += chunk
-                        yield chunk
-        finally:
-            self._streamed.abort = None
+        streamed = self._streams.begun(ask, abort)
+        with streamed, self._faults(), self._opened(ask, model) as parts:
+            for part in parts:
+                model = part.model or model
+                usage = self._usage(part) or usage
+                if not part.choices:
+                    continue
+                reason = part.choices[0].finish_reason or reason
+                if chunk := part.choices[0].delta.content:
+                    text += chunk
+                    yield chunk
         if reason not in ("stop", "length"):
             raise ProviderRetryError(
                 f"{self._base_url} ended with {reason or 'nothing'}",
@@ -190,7 +176,7 @@ class OpenAICompatible:
         try:
             return self._client.chat.completions.create(
                 model=model,
-                messages=_messages(ask),
+                messages=chat_messages(ask.system, ask.messages),
                 max_tokens=ask.most_tokens,
                 stream=True,
                 timeout=ask.seconds,
@@ -243,11 +229,6 @@ class OpenAICompatible:
 
     def close(self) -> None:
         self._client.close()
-
-
-def _messages(ask: Ask) -> Any:
-    system = [{"role": "system", "content": ask.system}] if ask.system else []
-    return [*system, *ask.messages]
 
 
 def _estimated(ask: Ask, text: str) -> Usage:

@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -85,6 +85,34 @@ class Abort:
             found = info["return_value"].get_extra_info("socket")
             if found is not None:
                 self.watch(found)
+
+
+class Streams:
+    """The streamed request of each thread: client libraries cannot hand its Abort to the request."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    @contextmanager
+    def begun(self, ask: Ask, abort: Abort) -> Iterator[None]:
+        """Requests of this thread are for this reply."""
+        self._own.asked = ask.seconds, abort
+        try:
+            yield
+        finally:
+            self._own.asked = None
+
+    def prepare(self, request: Any) -> None:
+        """A hook of the HTTP client, called for each request before it is sent."""
+        if asked := getattr(self._own, "asked", None):
+            seconds, abort = asked
+            request.extensions["trace"] = abort.trace
+            request.extensions["timeout"] = {**request.extensions["timeout"], "read": seconds}
+
+
+def chat_messages(system: str, messages: Iterable[Mapping[str, str]]) -> list[Any]:
+    """The messages of a request to OpenAI or Ollama, which have the system text as the first."""
+    return [*([{"role": "system", "content": system}] if system else []), *messages]
 
 
 class ChatModel(Protocol):

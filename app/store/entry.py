@@ -116,8 +116,7 @@ class Entry:
 
     def to_line(self) -> bytes:
         """The entry as a line of the log, line break included."""
-        usage = self.usage
-        record = {
+        record: dict[str, Any] = {
             "key": self.key,
             "variant": self.variant,
             "query": self.query.to_json(),
@@ -125,14 +124,8 @@ class Entry:
             "source": self.source,
             "model": self.model,
             "fingerprint": self.fingerprint,
-            "usage": None
-            if usage is None
-            else {
-                "prompt": usage.prompt,
-                "output": usage.output,
-                "thoughts": usage.thoughts,
-                "cached": usage.cached,
-            },
+            # orjson writes a dataclass as an object.
+            "usage": self.usage,
             "cost_usd": self.cost_usd,
             "created": self.created,
         }
