@@ -98,6 +98,17 @@ def test_arrows_point_one_way(path: Path) -> None:
             assert within(name, allowed), name
 
 
+KINDS = {f"app.kinds.{path.parent.name}" for path in (REPO / "app" / "kinds").glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=ids(ROOMS))
+def test_a_kind_knows_no_other(path: Path) -> None:
+    """What two kinds of deck need is in app.kinds itself, so that each kind can be taken out."""
+    own = next((kind for kind in KINDS if within(module_name(path), {kind})), None)
+    for name in imported(path) if own else ():
+        assert not within(name, KINDS - {own or ""}), name
+
+
 @pytest.mark.parametrize("path", ROOMS, ids=ids(ROOMS))
 def test_a_room_uses_few_libraries(path: Path) -> None:
     """A room imports the standard library and what it is built on."""

@@ -1,4 +1,4 @@
-"""Which language a text is in, and whether it is a sentence with which a model declines."""
+"""Which language a text is in, what cannot be printed, and sentences with which a model declines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from app.normal_form import nfc
 
 # A part of a word between apostrophes and hyphens, as l and été of l’été.
 _PART = re.compile(r"[^\W\d_]+")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Controls, lone surrogates, private use, invisible marks, the replacement character.
+UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufffd"
+    r"\ud800-\udfff\ue000-\uf8ff]"
+)
 # How models of today decline, at the beginning of a paragraph. In every language, because a model
 # that declines often answers in another language than the deck's.
 _DECLINED = (
@@ -114,3 +120,24 @@ def _parts(text: str) -> list[str]:
 
 def _share(language: Language, text: str, letters: int) -> float:
     return len(own_letter(language.id).findall(text)) / letters
+
+
+def foreign_han(text: str) -> str:
+    """The Chinese characters in a text that are not used in Japanese.
+
+    Those in use are in Windows code page 932, simplified characters are not. A table of our own
+    would be less complete, and the codec takes a microsecond.
+    """
+    try:
+        text.encode("cp932")
+    except UnicodeEncodeError:
+        return "".join(dict.fromkeys(c for c in _HAN.findall(text) if not _in_cp932(c)))
+    return ""
+
+
+def _in_cp932(character: str) -> bool:
+    try:
+        character.encode("cp932")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -133,6 +133,43 @@ def entry_at(log: Path, offset: int) -> Entry:
         return Entry.from_line(file.readline())
 
 
+class LogFollower:
+    """Reads a log as it grows; of a long one, the last `most` bytes at first.
+
+    For one thread at a time.
+    """
+
+    def __init__(self, path: Path, most: int = 1 << 62) -> None:
+        self._path = path
+        self._most = most
+        self._file: tuple[int, int] | None = None
+        self._end = 0
+
+    def news(self) -> tuple[bool, Iterator[tuple[int, Entry]]]:
+        """Whether the log is another one than before, and its entries since, each with its offset.
+
+        If it is, all its entries. Damaged lines and bills are left out.
+        """
+        try:
+            status = self._path.stat()
+        except OSError:
+            return False, iter(())
+        file, size = (status.st_dev, status.st_ino), status.st_size
+        another = file != self._file or size < self._end
+        if another:
+            self._file, self._end = file, max(0, size - self._most)
+        return another, self._entries() if size > self._end else iter(())
+
+    def _entries(self) -> Iterator[tuple[int, Entry]]:
+        for offset, line in read_lines(self._path, self._end):
+            if not line.endswith(b"\n"):
+                return
+            self._end = offset + len(line)
+            # Where reading began in the middle of a line, the first is damaged.
+            with contextlib.suppress(DamagedLineError):
+                yield offset, Entry.from_line(line)
+
+
 @contextlib.contextmanager
 def appending(store: Path, deck: str) -> Iterator[None]:
     """Wait until nobody appends to a log or publishes its index, and then be the only one."""

@@ -8,7 +8,7 @@ import click
 import orjson
 
 from app.errors import PlanError
-from app.kinds.chat.expressions import ExpressionError, compiled
+from app.kinds.expressions import ExpressionError, compiled
 from app.kinds.prompts.deck import RECORDED, PromptDeck
 from app.settings import Settings
 from precompute.commands.common import deck_of, environment, json_option, read_settings

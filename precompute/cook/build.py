@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.errors import PlanError, UnfinishedError
-from app.kinds.cards.figures import store
+from app.kinds.figures import store
 from app.kinds.tasks import Task
 from app.providers import Model
 from app.providers.prices import Price, load_prices

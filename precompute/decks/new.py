@@ -19,10 +19,10 @@ from app.errors import PlanError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, default_rules
 from app.kinds.cards.words import WORDS_FILE, known_words
 from app.kinds.chat.deck import CharacterDeck
-from app.kinds.chat.expressions import literal
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.message import normalise
 from app.kinds.decks import KINDS, load_folder
+from app.kinds.expressions import literal
 from app.kinds.kind import AnyDeck
 from app.kinds.language import LANGUAGES
 from app.kinds.reading import DECK_FILE, ID_PATTERN

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from app.errors import DeckError, PlanError
 from app.kinds.chat.deck import CharacterDeck
-from app.kinds.chat.expressions import Expression, ExpressionError, compiled
 from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import RECALL, Line, filled
 from app.kinds.chat.vetted import one_after_another
+from app.kinds.expressions import Expression, ExpressionError, compiled
 from app.kinds.kind import AnyDeck
 from precompute.export.material import TRAINING_FILE, training_texts
 from precompute.export.rows import ASSISTANT, SYSTEM, Message, Row

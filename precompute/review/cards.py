@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
-from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
+from app.kinds.cards.figures import coverage, money, read_rehearsal, space
 from app.kinds.cards.gate import FIELDS, Gate, leak_in
 from app.kinds.cards.pieces import PIECES_FILE, own_pieces
 from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
+from app.kinds.figures import store
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
 from app.ledger.misses import MissCounts
 from app.ledger.votes import VoteCounts

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.kinds.cards.figures import store
 from app.kinds.chat import figures as chat_figures
 from app.kinds.chat.by_example import INTENTS_FOLDER, load_by_example
 from app.kinds.chat.care import CARE_FILE, STALE_DAYS, Step
@@ -20,6 +19,7 @@ from app.kinds.chat.lines import ASIDES, FALLBACK, Line
 from app.kinds.chat.nouns import BEFORE
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
+from app.kinds.figures import store
 from app.kinds.reading import Reader, nearest
 from app.ledger.misses import read_ledger
 from app.ledger.state import State

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from app.errors import DeckError
-from app.kinds.cards.figures import store
+from app.kinds.figures import store
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY
 from app.kinds.prompts.recordings import recordings_folder

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
-from app.kinds.detection import declined, not_in
+from app.kinds.detection import UNPRINTABLE, declined, foreign_han, not_in
 from app.kinds.language import ANY, JAPANESE, Language, foreign_letter, own_letter
 from app.kinds.refusal import Refusal
 from app.normal_form import nfc, nfkc
@@ -25,13 +25,7 @@ FIELDS = ("title", "poem")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
-# Controls, lone surrogates, private use, invisible marks, the replacement character.
-UNPRINTABLE = re.compile(
-    r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufffd"
-    r"\ud800-\udfff\ue000-\uf8ff]"
-)
 _DIGITS = re.compile(r"\d+")
 
 
@@ -276,27 +270,6 @@ def _longest_run(phrase: str, text: str, length: int) -> str:
         return ""
     runs = (phrase[i : i + length] for i in range(len(phrase) - length + 1))
     return next((run for run in runs if run in text), "")
-
-
-def foreign_han(text: str) -> str:
-    """The Chinese characters in a text that are not used in Japanese.
-
-    Those in use are in Windows code page 932, simplified characters are not. A table of our own
-    would be less complete, and the codec takes a microsecond.
-    """
-    try:
-        text.encode("cp932")
-    except UnicodeEncodeError:
-        return "".join(dict.fromkeys(c for c in _HAN.findall(text) if not _in_cp932(c)))
-    return ""
-
-
-def _in_cp932(character: str) -> bool:
-    try:
-        character.encode("cp932")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def has_kana(text: str) -> bool:

@@ -12,11 +12,12 @@ import orjson
 from app.errors import RequestError
 from app.kinds.cards.dealing import deal
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.figures import coverage, money, read_rehearsal, space, store
+from app.kinds.cards.figures import coverage, money, read_rehearsal, space
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.cards.stocked import StockTable
 from app.kinds.cards.tiers import CardLadder, CardTier, Makers, at_once, build_ladder
+from app.kinds.figures import store
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
 from app.ledger.deals import permuted

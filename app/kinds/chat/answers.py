@@ -17,11 +17,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.message import normalise
 from app.kinds.chat.nouns import SHORT, Nouns
 from app.kinds.chat.topics import BACK, CHOICE, FEELING, NO, OPEN, OPTIONS, UNKNOWN, YES_NO, Topic
+from app.kinds.expressions import Expression, any_of, literal
 
 # Characters of an answer to a question of yes or no that has neither word: 「うちは飼ってるよ」.
 _BRIEF = 16

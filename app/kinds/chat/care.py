@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import normalise
+from app.kinds.expressions import Expression
 
 CARE_FILE = "care.json"
 # The members of `care.json`, with what they mean.

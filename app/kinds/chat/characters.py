@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, compiled
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import DirectAddress, address, mention
+from app.kinds.expressions import Expression, compiled
 
 CHARACTERS_FILE = "characters.json"
 # The members of `characters.json`, with what they mean; `docs/your-own-deck.md` lists them.

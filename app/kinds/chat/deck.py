@@ -33,7 +33,6 @@ from app.kinds.chat.care import Care, Sign, Step, load_care
 from app.kinds.chat.characters import Character, load_characters
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, TONES_FILE, load_classifier
 from app.kinds.chat.conversation import Talk
-from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.hearing import load_hearing
 from app.kinds.chat.intents import Intent, load_intents
@@ -54,6 +53,7 @@ from app.kinds.chat.recognition import LONGEST, Hit, IntentReader
 from app.kinds.chat.remembering import Remembering
 from app.kinds.chat.things import load_things
 from app.kinds.chat.topics import load_topics
+from app.kinds.expressions import Expression
 from app.kinds.reading import DECK_FILE
 from app.store.key import Query
 

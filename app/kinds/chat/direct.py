@@ -18,9 +18,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.lines import KIND
+from app.kinds.expressions import Expression
 
 EITHER, SUM, REMAINDER, SAY = (f"{KIND}{name}" for name in ("either", "sum", "remainder", "say"))
 POOLS = (EITHER, SUM, REMAINDER, SAY)

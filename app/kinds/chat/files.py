@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from app.kinds.chat.expressions import Expression, ExpressionError, compiled, either
+from app.kinds.expressions import Expression, ExpressionError, compiled, either
 from app.kinds.reading import Reader, nearest, shorten
 
 # Bytes for the automata of an expression for short texts. With RE2's usual room each worker grew by 7 MB

@@ -28,13 +28,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.kinds.cards.gate import UNPRINTABLE, foreign_han
 from app.kinds.chat.characters import Character
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
-from app.kinds.detection import not_in
+from app.kinds.detection import UNPRINTABLE, foreign_han, not_in
 from app.kinds.refusal import Refusal
 from app.providers.model_json import cleaned_text
 from app.store.key import Query

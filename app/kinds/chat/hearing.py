@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.answers import Answers
 from app.kinds.chat.direct import Direct
-from app.kinds.chat.expressions import Expression, any_of
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
 from app.kinds.chat.message import joined, normalise
 from app.kinds.chat.message_kinds import MessageKinds
 from app.kinds.chat.nouns import ECHO, Nouns, captured
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
+from app.kinds.expressions import Expression, any_of
 
 CONVERSATION_FILE = "conversation.json"
 # Characters of a message that goes on about a thing without naming it.

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample
-from app.kinds.chat.expressions import Expression, ExpressionError, Prefilter, compiled
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import Asides, asides
+from app.kinds.expressions import Expression, ExpressionError, Prefilter, compiled
 
 INTENTS_FILE = "intents.json"
 # The members of `intents.json` and of an intent, with what they mean.

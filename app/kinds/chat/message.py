@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.kinds.chat.expressions import Expression, compiled, literal
+from app.kinds.expressions import Expression, compiled, literal
 from app.normal_form import nfc, nfkc
 
 _EMOJI = re.compile(

@@ -22,10 +22,10 @@ import functools
 import re
 from typing import Any, NamedTuple
 
-from app.kinds.chat.expressions import Expression, Prefilter
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND
 from app.kinds.chat.nouns import Nouns, captured
+from app.kinds.expressions import Expression, Prefilter
 
 # A sentence with its closing marks, and how many of them at the end of a message are read one by one.
 _SENTENCE, _SENTENCES = re.compile(r"[^!?。…\s](?:[^!?。….]|\.(?! |$))*[!?。….]*"), 3

@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.kinds.chat.expressions import Expression
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.memory import NOUN_BYTES
+from app.kinds.expressions import Expression
 
 ECHO, QUOTE = "echo", "quote"
 # The pools of what is said before a line.

@@ -7,7 +7,7 @@ one of `not_message` matches anywhere, the intent is not recognised at all. If m
 intents overlap, the longer one counts, then the one with the higher `priority`. An intent that may
 be about life and death (`grave`, `doubt`) counts before all others, is searched in long messages
 too, and in the whole message besides its clauses: 「もう疲れた、終わりにしたい」 is one thing. Each
-intent is given once. Expressions are searched in linear time, see `app.kinds.chat.expressions`.
+intent is given once. Expressions are searched in linear time, see `app.kinds.expressions`.
 
 The deck's `asides` are what a message can have besides its content: interjections, backchannels,
 laughter. They are taken off a clause before it is searched, and an intent that is an `aside` (うん,

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from app.kinds.cards.figures import store
 from app.kinds.chat import care, figures, rotation
 from app.kinds.chat import memory as talked
 from app.kinds.chat.care import CareMemory, Step
@@ -23,6 +22,7 @@ from app.kinds.chat.heard import Heard
 from app.kinds.chat.models import CloudTier, Limits, LocalTier, NamedEngine, VariedTier
 from app.kinds.chat.turn import ChatTier, Reply, Turn, system_prompt, why
 from app.kinds.chat.vetted import FallbackTier, LearnedTier, RulesTier
+from app.kinds.figures import store
 from app.kinds.kind import Serving
 from app.kinds.ladder import Delta, Discard, Ladder
 from app.ledger.counters import answer_summary

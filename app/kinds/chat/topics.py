@@ -26,9 +26,9 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from app.kinds.chat.expressions import Expression, any_of, literal
 from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
+from app.kinds.expressions import Expression, any_of, literal
 
 TOPICS_FILE = "topics.json"
 YES_NO, CHOICE, FEELING, OPEN = "yes_no", "choice", "feeling", "open"

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.kinds.chat.expressions import ExpressionError, compiled
+from app.kinds.expressions import ExpressionError, compiled
 from app.kinds.prompts.gate import NO_CHECKS, Checks, validator
 from app.kinds.prompts.key import DEFAULT_RULES, KEY_OPTIONS, OPTIONS, STEPS, KeyRules
 from app.kinds.prompts.template import PromptTemplate, load_template

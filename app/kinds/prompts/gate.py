@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from app.kinds.chat.expressions import compiled
+from app.kinds.expressions import compiled
 from app.kinds.prompts.reply import Reply
 from app.kinds.prompts.request import PromptRequest
 from app.kinds.refusal import Refusal

@@ -17,11 +17,9 @@ from typing import Any, NamedTuple
 import orjson
 import xxhash
 
-from app.errors import DamagedLineError
 from app.normal_form import nfkc
-from app.store.entry import Entry
 from app.store.key import PROMPT
-from app.store.log import read_lines
+from app.store.log import LogFollower
 
 # Prompts that are compared, and the bytes at the end of a log that are read for them: enough for
 # what one application asks, and found in some hundredths of a second.
@@ -146,8 +144,7 @@ class Nearest:
     """Finds the recorded prompt that is most like another, in the logs at `paths`."""
 
     def __init__(self, *paths: Path) -> None:
-        self._paths = paths
-        self._ends: dict[Path, int] = {}
+        self._logs = [LogFollower(path, MOST_BYTES) for path in paths]
         self._known: dict[str, Outline] = {}
         self._models: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -159,8 +156,14 @@ class Nearest:
             return [name for name in self._models if name]
 
     def _catch_up(self) -> None:
-        for path in self._paths:
-            self._read(path)
+        for log in self._logs:
+            for _, entry in log.news()[1]:
+                if entry.query.kind == PROMPT:
+                    canonical = entry.query.picks[0][1]
+                    self._known.setdefault(entry.query.key, outline(canonical))
+                    self._models[orjson.loads(canonical).get("model", "")] = None
+        while len(self._known) > MOST_PROMPTS:
+            del self._known[next(iter(self._known))]
 
     def find(self, canonical: str) -> Neighbour | None:
         """The most similar one; None if nothing is recorded."""
@@ -178,30 +181,6 @@ class Nearest:
         # Who asked something else is not helped by being told of an option.
         told = sorted(differs, key=lambda name: not name.startswith(_TEXTS))
         return Neighbour(key, distance, tuple(told), alike)
-
-    def _read(self, path: Path) -> None:
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return
-        start = self._ends.get(path, max(0, size - MOST_BYTES))
-        if start > size:
-            start = max(0, size - MOST_BYTES)
-        for offset, line in read_lines(path, start):
-            if not line.endswith(b"\n"):
-                break
-            self._ends[path] = offset + len(line)
-            try:
-                query = Entry.from_line(line).query
-            except DamagedLineError:
-                # Also the first, where reading began in the middle of a line.
-                continue
-            if query.kind == PROMPT:
-                canonical = query.picks[0][1]
-                self._known.setdefault(query.key, outline(canonical))
-                self._models[orjson.loads(canonical).get("model", "")] = None
-        while len(self._known) > MOST_PROMPTS:
-            del self._known[next(iter(self._known))]
 
 
 def _distance(one: Outline, other: Outline) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.errors import DamagedLineError
 from app.store.entry import MAX_VARIANT, Entry
-from app.store.log import LogWriter, entry_at, log_path, read_lines
+from app.store.log import LogFollower, LogWriter, entry_at, log_path
 
 
 def recordings_folder(ledger: Path) -> Path:
@@ -31,8 +31,7 @@ class Recordings:
         self._deck = deck
         self._path = log_path(self._folder, deck)
         self._lock = threading.Lock()
-        self._seen: tuple[int, int] | None = None
-        self._end = 0
+        self._log = LogFollower(self._path)
         self._offsets: dict[tuple[str, int], int] = {}
 
     def state(self) -> object:
@@ -74,22 +73,9 @@ class Recordings:
 
     def _catch_up(self) -> None:
         """Take in the lines that the log has got since; from the beginning if it is another file."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return
-        identity = (status.st_dev, status.st_ino)
-        if identity == self._seen and status.st_size == self._end:
-            return
         with self._lock:
-            if identity != self._seen or status.st_size < self._end:
-                self._seen, self._end, self._offsets = identity, 0, {}
-            for offset, line in read_lines(self._path, self._end):
-                if not line.endswith(b"\n"):
-                    break
-                self._end = offset + len(line)
-                try:
-                    entry = Entry.from_line(line)
-                except DamagedLineError:
-                    continue
+            another, entries = self._log.news()
+            if another:
+                self._offsets = {}
+            for offset, entry in entries:
                 self._offsets.setdefault((entry.key, entry.variant), offset)

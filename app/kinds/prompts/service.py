@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from app.errors import PromptMissError, StoreWriteError, UpstreamError
-from app.kinds.cards.figures import store
+from app.kinds.figures import store
 from app.kinds.kind import Serving
 from app.kinds.prompts.deck import PromptDeck
 from app.kinds.prompts.gate import REPLY, PromptGate

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from app.kinds.chat.expressions import literal
+from app.kinds.expressions import literal
 from app.kinds.prompts.request import Message, PromptRequest
 from app.kinds.reading import Reader, shorten
 from app.normal_form import nfkc

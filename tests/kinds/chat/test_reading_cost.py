@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from app.kinds.chat.deck import CharacterDeck
-from app.kinds.chat.expressions import ExpressionError, compiled, translated
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
 from app.kinds.chat.recognition import main_hit
+from app.kinds.expressions import ExpressionError, compiled, translated
 from tests.kinds.chat import kit
 
 LONGEST = 4000
