@@ -26,7 +26,6 @@ from app.store.sources import DEFAULT_ORDER
 from precompute.cook.cards import CardsCooking
 from precompute.cook.clock import SystemClock
 from precompute.cook.intake import Intake
-from precompute.cook.near_copy import NearCopies
 from precompute.cook.report import Report
 from precompute.cook.runner import Pace, Runner
 from precompute.plan.strategies import Job
@@ -73,7 +72,7 @@ def _fill(store: Path, deck: Deck, plays: Iterator[tuple[Job, dict[str, str]]]) 
                 Entry(job.query.key, 0, job.query, answer, "gemini", "bench", "bench", "2026")
                 for job, answer in block
             )
-    with IndexWriter(store, deck) as index, NearCopies(store, deck.id):
+    with IndexWriter(store, deck) as index:
         index.catch_up()
 
 
@@ -85,8 +84,8 @@ def _cook(store: Path, deck: Deck, plays: Sequence[tuple[Job, dict[str, str]]]) 
     with (
         LogWriter(store, deck.id) as log,
         IndexWriter(store, deck) as index,
-        cooking.judge(store) as judge,
     ):
+        judge = cooking.judge(store)
         opened, used = time.perf_counter(), time.process_time()
         source = (provider.name, provider.fingerprint)
         intake = Intake(cooking, judge, source, log, index, clock.stamp, None, Report())

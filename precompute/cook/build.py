@@ -95,13 +95,13 @@ class _Build:
         with (
             LogWriter(settings.store, deck.id) as log,
             IndexWriter.at(store, self.cooking.deck) as index,
-            self.cooking.judge(settings.store) as judge,
             Show(planned, context.err) as progress,
         ):
             for note in self._notes(log, index):
                 progress.note(note)
             self.cooking.before(options, context, log, index, progress)
             source = (cook.provider.name, cook.provider.fingerprint)
+            judge = self.cooking.judge(settings.store)
             intake = Intake(
                 self.cooking, judge, source, log, index, context.clock.stamp, price, report
             )

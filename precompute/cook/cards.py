@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,12 +136,11 @@ class CardsCooking(Cooking):
         writer = WholeWriter(deck, model)
         return Cook(writer, estimator(length, writer.prompt, sample=sample), writer)
 
-    @contextmanager
-    def judge(self, store: Path) -> Iterator[CardsJudge]:
+    def judge(self, store: Path) -> Judge:
         """The gate, and the search for near copies of entries in the log."""
         lang, withdrawn = self.deck.lang, withdrawn_answers(store, self.deck)
-        with NearCopies(store, self.deck.id, language=lang, withdrawn=withdrawn) as copies:
-            yield CardsJudge(Gate.of(self.deck), copies, lang)
+        copies = NearCopies(store, self.deck.id, lang, withdrawn)
+        return CardsJudge(Gate.of(self.deck), copies, lang)
 
     def before(
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,
@@ -254,8 +253,6 @@ class CardsJudge(Judge):
         super().__init__(gate)
         self._copies = copies
         self._language = language
-        # Sketches of accepted poems that are not in the log yet, by task.
-        self._sketches: dict[tuple[str, int], bytes] = {}
 
     def refusals(self, draft: Draft) -> Refusals:
         """The refusals of the gate; if there are none, of the search for near copies."""
@@ -266,11 +263,5 @@ class CardsJudge(Judge):
         copy = self._copies.examine(packed, task.name)
         if copy:
             return (copy,)
-        self._copies.expect(packed, task.name)
-        self._sketches[task.name] = packed
+        self._copies.add(packed, task.name)
         return ()
-
-    def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """Keep the sketches of the entries."""
-        sketched = [(e, self._sketches.pop((e.key, e.variant))) for e in entries]
-        self._copies.remember(sketched, end)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import xxhash
@@ -99,14 +98,10 @@ class LinesCooking(Cooking):
         writer = LinesWriter(self.deck, model)
         return Cook(writer, estimator(self.deck.rules.characters, writer.prompt), writer)
 
-    @contextmanager
-    def judge(self, store: Path) -> Iterator[LinesJudge]:
+    def judge(self, store: Path) -> Judge:
         """The gate, and the comparison with lines that were cooked before."""
-        judge = LinesJudge(self.deck)
-        for item in read_records(log_path(store, self.deck.id)):
-            if not item.entry.gone:
-                judge.kept([item.entry], item.end)
-        yield judge
+        stored = (item.entry for item in read_records(log_path(store, self.deck.id)))
+        return LinesJudge(self.deck, (entry for entry in stored if not entry.gone))
 
     def learned(self, ledger: Path) -> Iterator[Entry]:
         """The cloud's answers, the most frequent messages first."""
@@ -205,11 +200,13 @@ def _forbidden(rules: LineRules) -> Iterator[str]:
 class LinesJudge(Judge):
     """Refuses what the gate refuses, and lines that are like others of the same intent."""
 
-    def __init__(self, deck: CharacterDeck) -> None:
+    def __init__(self, deck: CharacterDeck, stored: Iterable[Entry]) -> None:
         super().__init__(ChatGate(deck))
         self._copy = deck.rules.copy
         # Accepted lines by character and intent, then by task.
         self._said: defaultdict[tuple[str, str], dict[tuple[str, int], str]] = defaultdict(dict)
+        for entry in stored:
+            self._lines_like(entry.query)[entry.name] = entry.response.get(TEXT, "")
 
     def refusals(self, draft: Draft) -> Refusals:
         """The refusals of the gate; if there are none, of the comparison with other lines."""
@@ -228,9 +225,3 @@ class LinesJudge(Judge):
     def _lines_like(self, query: Query) -> dict[tuple[str, int], str]:
         pattern = dict(query.picks)
         return self._said[pattern.get("character", ""), pattern.get("intent", "")]
-
-    def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """Remember the lines of the entries."""
-        for entry in entries:
-            said = self._lines_like(entry.query)
-            said[entry.key, entry.variant] = entry.response.get(TEXT, "")

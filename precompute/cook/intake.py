@@ -152,9 +152,8 @@ class Intake:
         if not fresh:
             return
         billed = [self._billed(entry, len(fresh)) for entry in fresh]
-        end = self._log.append(billed)
+        self._log.append(billed)
         self._owed, self._owed_usd = Usage(), 0.0
-        self._judge.kept(billed, end)
         self.report.cooked += len(billed)
         self._since_catch_up += len(billed)
         if self._since_catch_up >= CATCH_UP:

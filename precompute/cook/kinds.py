@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -70,7 +69,7 @@ class WholeGate(AnyGate, Protocol):
 class Judge:
     """Decides which drafts become entries: those that the gate passes.
 
-    A kind's own judge also remembers accepted drafts, to refuse repetitions.
+    A kind's own judge also remembers what it accepted and what is stored, to refuse repetitions.
     """
 
     def __init__(self, gate: WholeGate) -> None:
@@ -79,9 +78,6 @@ class Judge:
     def refusals(self, draft: Draft) -> Refusals:
         """All refusals of a draft; if there are none, it counts as accepted."""
         return self._gate.refusals(draft.task.query, draft.response)
-
-    def kept(self, entries: Sequence[Entry], end: int) -> None:
-        """Note accepted drafts that are now in the log, which ends at byte `end`."""
 
 
 class Cooking(ABC):
@@ -113,7 +109,7 @@ class Cooking(ABC):
         """The provider; if `model` is None, one that asks none. Raises DeckError, PlanError."""
 
     @abstractmethod
-    def judge(self, store: Path) -> AbstractContextManager[Judge]:
+    def judge(self, store: Path) -> Judge:
         """The judge of a build's drafts. The caller must hold the log's lock."""
 
     def before(  # noqa: B027  # most kinds have nothing to do

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -152,10 +151,9 @@ class PromptsCooking(Cooking):
         most = self.deck.checks.characters or _CHARACTERS
         return Cook(writer, estimator(most, writer.prompt), writer)
 
-    @contextmanager
-    def judge(self, store: Path) -> Iterator[Judge]:
+    def judge(self, store: Path) -> Judge:
         """The gate: replies may be alike."""
-        yield Judge(PromptGate(self.deck.checks))
+        return Judge(PromptGate(self.deck.checks))
 
     def before(
         self, options: BuildOptions, context: BuildContext, log: LogWriter, index: IndexWriter,

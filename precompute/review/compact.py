@@ -22,7 +22,6 @@ from app.store.in_force import in_force, rejected_texts
 from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter, log_path, read_lines, read_records
 from app.store.options import StoreOptions
-from precompute.cook.near_copy import near_copy_path
 
 Name = tuple[str, int]
 
@@ -48,8 +47,6 @@ def compact(options: StoreOptions, deck: AnyDeck, *, keep: Path | None) -> Compa
         log.rewrite(
             kept_lines(path, options.sources), lambda new: _compare(path, new, options.sources), old
         )
-        # It reads the log from an offset on.
-        near_copy_path(options.folder, deck.id).unlink(missing_ok=True)
         with IndexWriter.at(options, deck) as index:
             index.catch_up()
         if not keep:
