@@ -12,7 +12,6 @@ from app.edge.serving import RsgiApplication, serve
 from app.errors import OperatorError, SettingError
 from app.kinds.decks import load_all, prepare_all
 from app.settings import Settings, bundled_notes, unknown_settings
-from app.store.holder import bring_up
 from app.web.service import Service, utc_now
 
 
@@ -29,11 +28,11 @@ def main(arguments: Sequence[str] = ()) -> int:
         for note in bundled_notes(os.environ):
             print(f"tsukurioki: {note}", file=sys.stderr)
         decks = load_all(settings.decks)
-        for deck in decks.values():
-            for note in bring_up(settings.store_options, deck):
-                print(f"tsukurioki: {note}", file=sys.stderr)
         # Before the fork, so that workers share its memory and a fault is reported once.
         service = Service(settings, servers=prepare_all(decks), run=f"{utc_now()} {os.getpid()}")
+        for served in service.decks.values():
+            for note in served.index.bring_up(served.deck):
+                print(f"tsukurioki: {note}", file=sys.stderr)
         application = RsgiApplication(settings, service)
         _check_port(settings.host, settings.port)
     except OperatorError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from app.errors import IndexUnusableError, NothingCookedError, StoreError
 from app.store.index import Index, IndexReader
-from app.store.index_writer import IndexedDeck, IndexWriter
+from app.store.index_writer import IndexedDeck, IndexWriter, is_current
 from app.store.log import LogWriter, log_path
 from app.store.options import StoreOptions
 from app.store.rows import index_path
@@ -32,9 +32,9 @@ class IndexHolder:
     """
 
     def __init__(self, options: StoreOptions, deck: str, clock: Callable[[], float]) -> None:
+        self._options = options
         self._store = options.folder
         self._redis = options.redis
-        self._approved = options.approved
         self._deck = deck
         self._clock = clock
         self._index: IndexReader | None = None
@@ -65,6 +65,12 @@ class IndexHolder:
         index = self._index
         return self._problem or (index.fault if index else "")
 
+    def bring_up(self, deck: IndexedDeck) -> list[str]:
+        """Bring the index up to the log before serving; returns notes for the operator."""
+        notes = bring_up(self._options, deck, self._index)
+        self._look()
+        return notes
+
     def _found(self) -> IndexReader:
         if self._redis:
             from app.store.redis import RedisIndex
@@ -89,7 +95,7 @@ class IndexHolder:
 
     def _check(self, index: IndexReader) -> None:
         """Raise IndexUnusableError for an index with more than may be served."""
-        if self._approved and not index.meta().approved:
+        if self._options.approved and not index.meta().approved:
             raise IndexUnusableError(
                 f"the index of deck {self._deck!r} has answers that nobody approved; set "
                 "TSUKURIOKI_APPROVED for precompute too, and run: precompute check --repair"
@@ -112,13 +118,18 @@ class IndexHolder:
             self._looking.release()
 
 
-def bring_up(options: StoreOptions, deck: IndexedDeck) -> list[str]:
+def bring_up(
+    options: StoreOptions, deck: IndexedDeck, served: IndexReader | None = None
+) -> list[str]:
     """Bring the index up to the log before serving; returns notes for the operator.
 
-    If a build is writing, or the folder cannot be written, the index is served as it is.
+    If a build is writing, or the folder cannot be written, the index is served as it is. If the index
+    that is `served` has the whole log, none is opened to be written, which takes a copy.
     """
     try:
         if not log_path(options.folder, deck.id).exists():
+            return []
+        if isinstance(served, Index) and is_current(options, deck, served.meta()):
             return []
         with LogWriter(options.folder, deck.id), IndexWriter.at(options, deck) as index:
             index.catch_up()

@@ -88,10 +88,7 @@ class IndexWriter:
         self._coverage = deck.coverage
         self._log = log_path(store, deck.id)
         self._path = index_path(store, deck.id)
-        shape = self._coverage.shape if self._coverage else ""
-        self._fresh = Meta(
-            deck=deck.id, shape=shape, order=list(order), radius=radius, approved=approved
-        )
+        self._fresh = _fresh(deck, order, radius, approved=approved)
         try:
             store.mkdir(parents=True, exist_ok=True)
             self.why_rebuilt = self._continue()
@@ -122,20 +119,9 @@ class IndexWriter:
             return str(error)
         self._digest = log_digest(self._log, meta.offset)
         self._published = True
-        return self._misfit(meta)
-
-    def _misfit(self, meta: Meta) -> str:
-        fresh = self._fresh
-        if meta.deck != fresh.deck:
+        if meta.deck != self._fresh.deck:
             return f"{self._path}: belongs to deck {meta.deck!r}"
-        differing = {
-            "the order of sources has changed": meta.order != fresh.order,
-            "the radius has changed": meta.radius != fresh.radius,
-            "whether only approved answers are served has changed": meta.approved != fresh.approved,
-            "cards or phrases of the deck have changed": meta.shape != fresh.shape,
-            "the log is not the one it was built from": meta.log != self._digest.hexdigest(),
-        }
-        return next((why for why, differs in differing.items() if differs), "")
+        return _misfit(meta, self._fresh, self._digest.hexdigest())
 
     def _begin(self) -> None:
         try:
@@ -340,6 +326,35 @@ class IndexWriter:
         txn.put(
             META_NAME, row(META_NAME, orjson.dumps(asdict(meta))), db=self._rows.databases["meta"]
         )
+
+
+def is_current(options: StoreOptions, deck: IndexedDeck, meta: Meta) -> bool:
+    """Whether an index with this `meta` has the whole log, so that there is nothing to write or to say.
+
+    Raises OSError.
+    """
+    log = log_path(options.folder, deck.id)
+    fresh = _fresh(deck, options.sources, options.radius, approved=options.approved)
+    digest = log_digest(log, meta.offset).hexdigest()
+    whole = not meta.damaged and log.stat().st_size == meta.offset
+    return whole and not _misfit(meta, fresh, digest)
+
+
+def _fresh(deck: IndexedDeck, order: Sequence[str], radius: int, *, approved: bool) -> Meta:
+    shape = deck.coverage.shape if deck.coverage else ""
+    return Meta(deck=deck.id, shape=shape, order=list(order), radius=radius, approved=approved)
+
+
+def _misfit(meta: Meta, fresh: Meta, log: str) -> str:
+    """Why an index cannot be extended; `log` is the checksum of what it covers of the log."""
+    differing = {
+        "the order of sources has changed": meta.order != fresh.order,
+        "the radius has changed": meta.radius != fresh.radius,
+        "whether only approved answers are served has changed": meta.approved != fresh.approved,
+        "cards or phrases of the deck have changed": meta.shape != fresh.shape,
+        "the log is not the one it was built from": meta.log != log,
+    }
+    return next((why for why, differs in differing.items() if differs), "")
 
 
 def _add_bill(meta: Meta, bill: Bill) -> None:

@@ -7,8 +7,8 @@ Format: the pages of LMDB, then a seal of 32 bytes:
     checksum    8 bytes, the 64-bit xxh3 of those bytes
 
 A writer works in a private copy, then writes a new sealed file and renames it over the old one. A
-reader verifies the checksum while it copies the file to an unnamed temporary file, and maps the
-copy, so that nothing done to the published file affects a running process. This matters because
+reader verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy,
+so that nothing done to the published file affects a running process. This matters because
 LMDB trusts its pages: a flipped byte in a branch page, or a truncated file under a memory map,
 kills the process (SIGSEGV, SIGBUS) without an exception that could be caught.
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,9 +36,8 @@ from app.store.plain import open_file
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
 _BLOCK = 1 << 20
-# Files up to this size (about 20,000 answers) are copied by each process. A larger file is mapped
-# itself, so that workers share its memory; truncating that one in place, instead of renaming
-# another over it, can still kill a worker.
+# Files up to this size (about 20,000 answers) are copied into memory. A larger file is mapped
+# itself; truncating that one in place, instead of renaming another over it, can still kill a worker.
 COPIED = 32 << 20
 # Address space, not memory, for a copy that grows.
 _MAP_SIZE = 1 << 36
@@ -61,13 +61,17 @@ def identity(path: Path) -> Identity | None:
     return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def private_copy(path: Path) -> BinaryIO:
-    """An unnamed copy of a sealed file's pages.
+def private_copy(path: Path, *, in_memory: bool = False) -> BinaryIO:
+    """An unnamed copy of a sealed file's pages, beside it or in memory.
 
     Raises IndexUnusableError if the seal does not fit, OSError if the file cannot be copied.
     """
     with open_file(path, "rb") as source:
-        copy = empty_copy(path.parent)
+        if in_memory and sys.platform == "linux":
+            # A disk that is busy would delay the start by seconds.
+            copy: BinaryIO = os.fdopen(os.memfd_create(path.name), "w+b")
+        else:
+            copy = empty_copy(path.parent)
         try:
             _prove(path, source, copy)
         except BaseException:
@@ -89,7 +93,7 @@ def readable(path: Path) -> BinaryIO:
     try:
         with contextlib.suppress(OSError):
             if path.stat().st_size <= COPIED:
-                return private_copy(path)
+                return private_copy(path, in_memory=True)
         source = open_file(path, "rb")
         try:
             _prove(path, source, None)

@@ -43,6 +43,7 @@ from app.store.log import (
     read_log,
 )
 from app.store.rows import index_path
+from app.store.sealed import identity
 from app.store.sources import DEFAULT_ORDER
 from tests.making import bodies, entry, small_deck
 
@@ -489,6 +490,47 @@ def test_what_is_published_is_taken_up(store: Path, deck: Deck, tmp_path: Path) 
     index_path(store, deck.id).write_bytes(b"rubbish")
     assert found() == [False, False, True]
     assert "is cut short, or not an index" in holder.problem
+
+
+@pytest.mark.parametrize(
+    "what", ["nothing", "longer", "torn", "other", "shorter", "radius", "gone"]
+)
+def test_a_server_serves_what_the_log_has(
+    store: Path, deck: Deck, tmp_path: Path, what: str
+) -> None:
+    """Whatever was done to log, settings or index since it was built: a start serves the log, and
+    writes an index only if there is something to write."""
+    made = entries_of(deck, 12)
+    append(store, deck, made[:6])
+    bring_up(store, deck)
+    log, index = log_path(store, deck.id), index_path(store, deck.id)
+    before, radius, expected = identity(index), "1", made[:6]
+    if what == "longer":
+        append(store, deck, made[6:])
+        expected = made
+    elif what == "torn":
+        log.write_bytes(log.read_bytes() + made[6].to_line()[:-9])
+    elif what in ("other", "shorter"):
+        log.unlink()
+        expected = made[6:] if what == "other" else made[:3]
+        append(store, deck, expected)
+    elif what == "radius":
+        radius = "2"
+    elif what == "gone":
+        index.unlink()
+    known = {"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_RADIUS": radius}
+    settings = Settings.read({"TSUKURIOKI_DATA": str(tmp_path), **known})
+    holder = IndexHolder(settings.store_options, deck.id, lambda: 0.0)
+    assert bool(holder.bring_up(deck)) == (what in ("other", "shorter", "radius", "gone"))
+    served = holder()
+    assert served is not None
+    assert {(e.key, e.variant): served.get(e.query.raw_key, e.variant) for e in expected} == bodies(
+        expected
+    )
+    assert served.meta().entries == len(expected)
+    assert served.meta().radius == int(radius)
+    assert (identity(index) == before) == (what in ("nothing", "torn"))
+    assert log.read_bytes() == b"".join(e.to_line() for e in expected)
 
 
 # A folder that cannot be written, a disk that is full
