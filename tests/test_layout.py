@@ -31,7 +31,7 @@ ARROWS = {
 # What each room may import besides the standard library; a provider imports its own client.
 LIBRARIES = {
     "app.store": {"orjson", "xxhash", "lmdb", "redis"},
-    "app.ledger": {"orjson", "xxhash", "prometheus_client"},
+    "app.ledger": {"orjson", "xxhash"},
     "app.kinds": {"orjson", "xxhash", "re2", "rfc8785", "jsonschema_rs"},
     "app.web": {"flask", "werkzeug", "whitenoise", "orjson", "xxhash"},
     "app.edge": {"granian", "werkzeug", "orjson", "xxhash"},
@@ -147,7 +147,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     [
         (
             "precompute.cli",
-            ["flask", "granian", "whitenoise", "prometheus_client", "ollama", "google.genai"],
+            ["flask", "granian", "whitenoise", "ollama", "google.genai"],
         ),
         ("app", ["app.web", "flask", "orjson"]),
         ("wsgi", ["precompute", "rich", "ollama", "google.genai", "google.generativeai", "openai"]),

@@ -11,23 +11,21 @@ cumulative) and for all larger ones, then the sum of the observations in nanosec
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import threading
 import time
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from app.ledger.state import NAME, State, add_to
 from app.store.answer import WHOLE_TIERS
-
-if TYPE_CHECKING:
-    from prometheus_client.registry import Collector
 
 # Upper bounds in seconds, close enough to interpolate quantiles: 1, 1.5, 2, 3, 5, 7 in each decade.
 BUCKETS = tuple(
@@ -47,6 +45,8 @@ _SHAPES = {
 FLUSH_EVERY = 1.0
 # The prefix of a run's name in the shared state; to be changed whenever BUCKETS change.
 _RUN = "counters-1 "
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 # Numbers by family name followed by the values of its labels.
 Sums = dict[tuple[str, ...], list[int]]
@@ -71,6 +71,15 @@ class Counter:
         self.meaning = meaning
         self.labels = tuple(labels)
 
+    @property
+    def exposed(self) -> str:
+        """The family's name for Prometheus."""
+        return f"{self.name}_total"
+
+    def samples(self, values: Sequence[str], numbers: Sequence[int]) -> Iterator[str]:
+        """What Prometheus reads of the counts under some values of the labels."""
+        yield _sample(self.exposed, self.labels, values, numbers[0])
+
     def inc(self, *values: str) -> None:
         """Add one under the values of the labels."""
         with self._owner.lock:
@@ -81,6 +90,18 @@ class Histogram(Counter):
     """A family of histograms over `BUCKETS`."""
 
     size = len(BUCKETS) + 2
+
+    @property
+    def exposed(self) -> str:
+        return self.name
+
+    def samples(self, values: Sequence[str], numbers: Sequence[int]) -> Iterator[str]:
+        labels = (*self.labels, "le")
+        for edge, count in cumulative(numbers).items():
+            bound = "+Inf" if edge == math.inf else str(edge)
+            yield _sample(f"{self.name}_bucket", labels, (*values, bound), count)
+        yield _sample(f"{self.name}_count", self.labels, values, sum(numbers[:-1]))
+        yield _sample(f"{self.name}_sum", self.labels, values, numbers[-1] / 1e9)
 
     def observe(self, seconds: float, *values: str) -> None:
         """Add an observation in seconds under the values of the labels."""
@@ -182,38 +203,22 @@ class Counters:
         self.flush()
         return _sums(self._state, self._space)
 
-    def exposition(self) -> bytes:
-        """All counters in Prometheus's text format."""
-        from prometheus_client import CollectorRegistry, generate_latest
+    def exposition(self) -> str:
+        """All counters in Prometheus's text format.
 
-        registry = CollectorRegistry()
-        registry.register(self._collector())
-        return generate_latest(registry)
-
-    def _collector(self) -> Collector:
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-        from prometheus_client.registry import Collector
-
-        sums, families = self.sums(), self._families
-
-        class Summed(Collector):
-            def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-                for name, family in families.items():
-                    found = {n[1:]: numbers for n, numbers in sums.items() if n[0] == name}
-                    if isinstance(family, Histogram):
-                        timed = HistogramMetricFamily(name, family.meaning, labels=family.labels)
-                        for values, numbers in found.items():
-                            edges = [(str(e), c) for e, c in cumulative(numbers).items()]
-                            edges[-1] = ("+Inf", edges[-1][1])
-                            timed.add_metric(values, edges, numbers[-1] / 1e9)
-                        yield timed
-                    else:
-                        counted = CounterMetricFamily(name, family.meaning, labels=family.labels)
-                        for values, numbers in found.items():
-                            counted.add_metric(values, numbers[0])
-                        yield counted
-
-        return Summed()
+        https://prometheus.io/docs/instrumenting/exposition_formats/
+        """
+        sums = self.sums()
+        lines: list[str] = []
+        for name, family in self._families.items():
+            rows = ((of[1:], numbers) for of, numbers in sums.items() if of[0] == name)
+            kind = "histogram" if isinstance(family, Histogram) else "counter"
+            lines += [
+                f"# HELP {family.exposed} {family.meaning}",
+                f"# TYPE {family.exposed} {kind}",
+            ]
+            lines += itertools.chain.from_iterable(itertools.starmap(family.samples, rows))
+        return "\n".join([*lines, ""])
 
     def by_tier(self, deck: str) -> dict[str, TierFigures]:
         """Answers and latency by tier, over all workers of this run."""
@@ -231,6 +236,12 @@ class Counters:
     def refusals(self) -> dict[str, int]:
         """Refused requests by status."""
         return refusals(self.sums())
+
+
+def _sample(name: str, labels: Sequence[str], values: Sequence[str], number: float) -> str:
+    pairs = zip(labels, (value.translate(_ESCAPED) for value in values), strict=True)
+    named = ",".join(f'{label}="{value}"' for label, value in pairs)
+    return f"{name}{{{named}}} {number}"
 
 
 _forking: weakref.WeakSet[Counters] = weakref.WeakSet()
@@ -306,7 +317,7 @@ def refusals(sums: Sums) -> dict[str, int]:
 
 def cumulative(numbers: Sequence[int]) -> dict[float, float]:
     """Observations up to each bound in seconds, as in Prometheus, from a histogram's numbers."""
-    return dict(zip((*BUCKETS, float("inf")), accumulate(numbers[:-1]), strict=True))
+    return dict(zip((*BUCKETS, math.inf), itertools.accumulate(numbers[:-1]), strict=True))
 
 
 def _figures(counts: Mapping[float, float]) -> TierFigures:
@@ -324,7 +335,7 @@ def _quantile(counts: Mapping[float, float], edges: list[float], share: float) -
     below, start = 0.0, 0.0
     for edge in edges:
         if counts[edge] >= wanted:
-            if edge == float("inf"):
+            if edge == math.inf:
                 return start
             part = (wanted - below) / (counts[edge] - below)
             return start + (edge - start) * part

@@ -18,6 +18,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.ledger.counters import Counters, kept_sums
 from app.ledger.rate import RateLimit
@@ -172,6 +175,38 @@ def test_counters_add_up_over_processes(tmp_path: Path, clock: Clock) -> None:
     assert counters.by_tier("d")["exact"].answers == 2001
     Counters(State(tmp_path, clock), "another").fetched("d")
     assert sum(kept_sums(tmp_path, clock)["tsukurioki_answer_seconds", "d", "exact"][:-1]) == 2001
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3),
+    st.lists(st.floats(0, 20), min_size=1, max_size=9),
+)
+def test_prometheus_reads_every_count(texts: list[str], took: list[float]) -> None:
+    """Whatever the labels' values are, Prometheus's own parser reads them and their counts back."""
+    deck, tier, reason = texts
+    counters = Counters(State(None, Clock()), "run")
+    for seconds in took:
+        counters.answered(deck, tier, seconds)
+        counters.passed(deck, tier, "gate", reason)
+    counters.refused(404)
+    families = {f.name: f for f in text_string_to_metric_families(counters.exposition())}
+    assert {(name, family.type) for name, family in families.items()} == {
+        ("tsukurioki_answer_seconds", "histogram"),
+        ("tsukurioki_refused_requests", "counter"),
+        ("tsukurioki_fetched_answers", "counter"),
+        ("tsukurioki_passed", "counter"),
+    }
+    (passed,) = families["tsukurioki_passed"].samples
+    assert passed.labels == {"deck": deck, "tier": tier, "why": "gate", "reason": reason}
+    assert passed.value == len(took)
+    samples = families["tsukurioki_answer_seconds"].samples
+    assert all((s.labels["deck"], s.labels["tier"]) == (deck, tier) for s in samples)
+    found = {(s.name.rpartition("_")[2], s.labels.get("le")): s.value for s in samples}
+    assert found["count", None] == found["bucket", "+Inf"] == len(took)
+    assert found["sum", None] == pytest.approx(sum(took), abs=1e-6)
+    for (what, edge), count in found.items():
+        if what == "bucket":
+            assert count == sum(seconds <= float(str(edge)) for seconds in took)
 
 
 def test_reading_the_counts_of_others_writes_nothing(tmp_path: Path, clock: Clock) -> None:
