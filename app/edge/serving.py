@@ -120,7 +120,10 @@ class RsgiApplication:
     """The RSGI application, made before workers are forked. Without `fast`, Flask answers all requests."""
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
-        app = create_app(settings, service).wsgi_app
+        flask = create_app(settings, service)
+        # What Flask makes for its first request is made before the fork too.
+        flask.test_client().get("/healthz")
+        app = flask.wsgi_app
         self._flask = InThreads(app, THREADS, settings.proxies, settings.request_seconds)
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
         # their own, so that other requests do not wait for them.
