@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from app.kinds.language import CHINESE, JAPANESE, KOREAN, LANGUAGES, Language, own_letter
+from app.kinds.lazy_pattern import lazily
 from app.normal_form import nfc
 
 # A part of a word between apostrophes and hyphens, as l and été of l’été.
-_PART = re.compile(r"[^\W\d_]+")
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_PART = lazily(r"[^\W\d_]+")
+_HAN = lazily(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Controls, lone surrogates, private use, invisible marks, the replacement character.
-UNPRINTABLE = re.compile(
+UNPRINTABLE = lazily(
     r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufffd"
     r"\ud800-\udfff\ue000-\uf8ff]"
 )
@@ -40,7 +41,7 @@ _DECLINED = (
     r"(?:很|非常)?(?:抱歉|对不起|對不起)[^\n]{0,30}(?:无法|無法|不能)",
     r"(?:作为|作為)(?:一个|一個)?\s*(?:AI|人工智能|人工智慧|语言模型|語言模型)",
 )  # fmt: skip
-_DECLINES = re.compile(rf"^[\"'“「 \t]*(?:{'|'.join(_DECLINED)})", re.MULTILINE | re.IGNORECASE)
+_DECLINES = lazily(rf"^[\"'“「 \t]*(?:{'|'.join(_DECLINED)})", re.MULTILINE | re.IGNORECASE)
 
 
 def declined(text: str) -> str:

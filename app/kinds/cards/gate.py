@@ -8,7 +8,6 @@ A check is a rule with a name. `Gate.examine` runs a deck's checks in order up t
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,16 +16,17 @@ from app.kinds.cards.deck import CHARACTERS, Card, Deck
 from app.kinds.cards.texts import Texts
 from app.kinds.detection import UNPRINTABLE, declined, foreign_han, not_in
 from app.kinds.language import ANY, JAPANESE, Language, foreign_letter, own_letter
+from app.kinds.lazy_pattern import lazily
 from app.kinds.refusal import Refusal
 from app.normal_form import nfc, nfkc
 from app.store.key import Query
 
 FIELDS = ("title", "poem")
-_LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
-_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
-_KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
-_MARKUP = re.compile(r"```|[{}\[\]<>*#_|`]|\\n")
-_DIGITS = re.compile(r"\d+")
+_LATIN = lazily(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
+_HANGUL = lazily(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_KANA = lazily(r"[ぁ-ゖァ-ヺ]")
+_MARKUP = lazily(r"```|[{}\[\]<>*#_|`]|\\n")
+_DIGITS = lazily(r"\d+")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ line is refused, and counted in `/stats` under this name, for:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,25 +33,26 @@ from app.kinds.chat.intents import Intent
 from app.kinds.chat.lines import ANY, NAME_SLOT, SLOTS, filled
 from app.kinds.chat.message import normalise
 from app.kinds.detection import UNPRINTABLE, foreign_han, not_in
+from app.kinds.lazy_pattern import lazily
 from app.kinds.refusal import Refusal
 from app.providers.model_json import cleaned_text
 from app.store.key import Query
 
 TEXT = "text"
-_BRACKETS = re.compile(r"[（(［\[【<＜〔{]|```|[*#_|]{2}|^\s*[-・*] |^[^。!！?？]{1,8}[:：]")
-_QUOTED_WHOLE = re.compile(r"^[「『\"“'].*[」』\"”']$")
-_KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
-_HAN_RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]{7,}")
-_JAPANESE = re.compile(r"[ぁ-ゖァ-ヺ\u4e00-\u9fff]")
-_LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
-_FOREIGN = re.compile(
+_BRACKETS = lazily(r"[（(［\[【<＜〔{]|```|[*#_|]{2}|^\s*[-・*] |^[^。!！?？]{1,8}[:：]")
+_QUOTED_WHOLE = lazily(r"^[「『\"“'].*[」』\"”']$")
+_KANA = lazily(r"[ぁ-ゖァ-ヺ]")
+_HAN_RUN = lazily(r"[\u3400-\u4dbf\u4e00-\u9fff]{7,}")
+_JAPANESE = lazily(r"[ぁ-ゖァ-ヺ\u4e00-\u9fff]")
+_LATIN = lazily(r"[A-Za-zＡ-Ｚａ-ｚ]{2,}")
+_FOREIGN = lazily(
     r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]"
 )
-_CHINESE = re.compile(
+_CHINESE = lazily(
     r"[你您们这吗呢吧啊说谢请爱]|我(?:是|们|的|也|很|在)|不是|什么|非常|可以(?![でにがはも])"
 )
-_AGAIN = re.compile(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
-_SIGNS = re.compile(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
+_AGAIN = lazily(r"(.{2,12}?)\1{2,}|([^ー…!！?？笑wｗ.。])\2{4,}")
+_SIGNS = lazily(r"[\s!-/:-@\[-`{-~！-／：-＠［-｀｛-･、。…「」『』♪♡〜～ー]+")
 _ECHO_RUN = 10
 _REPEATED = 0.15
 

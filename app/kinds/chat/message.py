@@ -21,9 +21,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.kinds.expressions import Expression, compiled, literal
+from app.kinds.lazy_pattern import lazily
 from app.normal_form import nfc, nfkc
 
-_EMOJI = re.compile(
+_EMOJI = lazily(
     "[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002b00-\U00002bff\U00002190-\U000021ff"
     "\U00002300-\U000023ff\U000025a0-\U000025ff\U000e0020-\U000e007f\u200d\ufe0e\ufe0f\u20e3"
     "\u266a-\u266f\u3030\u303d]+"
@@ -31,7 +32,7 @@ _EMOJI = re.compile(
 _MARK = r"[\^*;:´`_=<>ωдДД∀▽≧≦・＾･°ﾟ゚｡ˆ¯\\~ε∇☆★◕ᴗ‿]"
 # An emoticon: brackets around marks and letters, but not around three kana or kanji in a row; or
 # one without brackets (^o^, T_T).
-_FACE = re.compile(
+_FACE = lazily(
     r"[mヾヽo\\┐٩ψ]?\({1,3}(?=[^()]{0,14}"
     + _MARK
     + r")(?![^()]{0,15}[ぁ-んァ-ヴ一-龥]{3})[^()]{1,15}"
@@ -39,11 +40,11 @@ _FACE = re.compile(
     r"|\^[_o.-]?\^[;*]*"
     r"|(?<![a-z0-9])(?:[tq][_.^][tq]|orz|xd|;_;|;-;|>_<|:\)|:-\)|:\(|:d|:p)(?![a-z0-9])"
 )
-_LAUGHTER_IN_BRACKETS = re.compile(r"\((笑|泣|汗|爆|w+|涙|怒|照)\)")
+_LAUGHTER_IN_BRACKETS = lazily(r"\((笑|泣|汗|爆|w+|涙|怒|照)\)")
 _DASH = "[\u2010-\u2015\u2500\u2501-]"
-_DASHES = re.compile(f"{_DASH}(?={_DASH})|(?<=[ぁ-ゖァ-ヶ]){_DASH}")
-_SMALL = re.compile("([ぁ-ゖァ-ヶ])([ぁぃぅぇぉァィゥェォ]+)")
-_MARKS = re.compile(r"[!?。、…]{2,}")
+_DASHES = lazily(f"{_DASH}(?={_DASH})|(?<=[ぁ-ゖァ-ヶ]){_DASH}")
+_SMALL = lazily("([ぁ-ゖァ-ヶ])([ぁぃぅぇぉァィゥェォ]+)")
+_MARKS = lazily(r"[!?。、…]{2,}")
 _ROWS = (
     ("あかがさざただなはばぱまやらわゃぁ", "ぁ"),
     ("いきぎしじちぢにひびぴみりぃ", "ぃ"),
@@ -63,7 +64,7 @@ _VOWEL = {kana: vowel for row, vowel in _ROWS for kana in row} | {
 }
 _BEFORE_WIDTH = str.maketrans({"\u00b4": "`", "\uff40": "`", "\u2019": "'", "\u22ef": "…"})
 _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), with_)
+    (lazily(pattern), with_)
     for pattern, with_ in (
         (r"([あいうえおアイウエオ])\1{2,}", r"\1ー"),
         (r"ー+", "ー"),
@@ -74,7 +75,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), with_)
+    (lazily(pattern), with_)
     for pattern, with_ in (
         (r"[^\S\n]+", " "),
         (r" ?\n\s*", "\n"),
@@ -88,10 +89,10 @@ _WIDTH = {sign: sign - 0xFEE0 for sign in range(0xFF01, 0xFF5E)} | {
     **dict.fromkeys(map(ord, "~\uff5e\u2053\u223c\u3030"), "\u301c"),
     **dict.fromkeys(map(ord, "\u200b\u200c\u200e\u200f\u2060\ufe0e\ufe0f\ufeff")),
 }
-_HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]+")
+_HALF_WIDTH_KANA = lazily("[\uff61-\uff9f]+")
 _KANA, _ENDS_A_WORD = "ぁ-ゖァ-ヶー", "[a-zA-Zぁ-ゖァ-ヶー一-龥々]"
 _SAME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), with_)
+    (lazily(pattern), with_)
     for pattern, with_ in (
         (r"(?<![0-9])(?:\.{2,}|・{2,}|。{2,}|‥+)", "…"),
         (rf"(?<=[{_KANA}])[ー〜\u2010-\u2015\u2500\u2501]+", "ー"),
@@ -106,16 +107,16 @@ _SAME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<![0-9!?])!{2,}", "!"),
     )
 )
-_LATIN_RUN = re.compile("[a-zA-Z]+")
-_AFTER_A_NUMBER = re.compile(r"[0-9] ?\Z")
-_JAPANESE_LETTER = re.compile("[ぁ-ゖァ-ヶ一-龥々]")
+_LATIN_RUN = lazily("[a-zA-Z]+")
+_AFTER_A_NUMBER = lazily(r"[0-9] ?\Z")
+_JAPANESE_LETTER = lazily("[ぁ-ゖァ-ヶ一-龥々]")
 # Signs that add nothing after a sentence: hearts, sparkles, notes, smiling faces.
 _ORNAMENTS = "[❤♥💕💖💗💓💞💘💛💚💙💜🧡🤍🩷✨⭐🌟💫🌸🎶🎵♪♫☆★😊☺😄😃😀😁😆🥰😍🤗🙂😌😂🤣]"
 _FACES = (
     *("(^^)", "(^-^)", "(^_^)", "(^o^)", "(^▽^)", "(^∀^)", "(*^^*)", "(*^_^*)", "(*^▽^*)", "^^"),
     *("(≧▽≦)", "(´▽`)", "(*´▽`*)", "(´∀`)", "(*´∀`*)", "(´ω`)", "(*´ω`*)", "\\(^o^)/", "(・∀・)"),
 )
-_ENDING = re.compile(
+_ENDING = lazily(
     # Ornaments after what ends a sentence; after a noun or a particle they can be a word.
     rf"(?:(?<=[!?。…〜ーたただでうすいるんよねなわぞぜさきみつくけw笑]){_ORNAMENTS}+"
     rf"|(?<={_ENDS_A_WORD})(?:{'|'.join(re.escape(face.translate(_BEFORE_WIDTH)) for face in _FACES)})"
@@ -127,11 +128,11 @@ _ENDING = re.compile(
 _FEWEST = 2
 # Marks, laughter and ornaments in turn at the end of a message; more of them are left.
 _ENDINGS = 12
-_HIRAGANA = re.compile("[ぁ-ゖー]")
-_SAYS_SOMETHING = re.compile(r"\w")
+_HIRAGANA = lazily("[ぁ-ゖー]")
+_SAYS_SOMETHING = lazily(r"\w")
 # Letters before which an aside ends only at a mark, and before which laughter is part of a word.
-_SAME_SCRIPT = re.compile("[a-z0-9]{2}|[ァ-ヶー]{2}|[一-龥々]{2}")
-_WORD_BEFORE_LAUGHTER = re.compile("[a-z0-9一-龥々]")
+_SAME_SCRIPT = lazily("[a-z0-9]{2}|[ァ-ヶー]{2}|[一-龥々]{2}")
+_WORD_BEFORE_LAUGHTER = lazily("[a-z0-9一-龥々]")
 PARTING = "!?。…、,;. "
 # Asides in a row at the head of a clause; what follows counts as content.
 _MOST_ASIDES = 8
@@ -139,14 +140,14 @@ _MOST_ASIDES = 8
 _NOTHING = r"[^\s\S]"
 _JA = "[ぁ-ゖァ-ヶー一-龥々]"
 # Single signs with something between them, and what is between.
-_SPACED = re.compile(rf"(?<!{_JA})(?:{_JA}[ ./・_|*+-]{{1,3}}){{2,}}{_JA}(?!{_JA})")
-_BETWEEN = re.compile(rf"(?<={_JA})[ ./・_|*+-]{{1,3}}(?={_JA})")
+_SPACED = lazily(rf"(?<!{_JA})(?:{_JA}[ ./・_|*+-]{{1,3}}){{2,}}{_JA}(?!{_JA})")
+_BETWEEN = lazily(rf"(?<={_JA})[ ./・_|*+-]{{1,3}}(?={_JA})")
 # 「おはよう、って言われた」 is one clause: its second part quotes the first.
 _GOES_ON = (
     r"(?!\s*(?:って|と(?:言|い[いうっわ]|か(?:言|い)|書|聞|の|は)|なんて(?:言|い)|て(?:言|い[うっわ])"
     r"|の(?:英|意|挨)))"
 )
-_CUT = re.compile(
+_CUT = lazily(
     rf"(?:[!?。…]+|[、,;\n]+|\.(?=\s|$)){_GOES_ON}|(?<={_JA}) {_GOES_ON}| (?={_JA}){_GOES_ON}"
 )
 

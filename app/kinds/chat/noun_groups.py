@@ -12,7 +12,6 @@ same script must not surround it, but for a verb (「弁当作った」) or a wo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,22 +19,23 @@ from typing import NamedTuple
 from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import sentences_of
+from app.kinds.lazy_pattern import lazily
 
 NOUN_GROUPS_FILE = "noun_groups.json"
 NOUN = "noun_"
 _MEMBERS = ("words", "lines")
 # Characters of a sentence in which nouns are looked for.
 _SEARCHED = 100
-_SCRIPTS = (re.compile("[一-龥々]"), re.compile("[ァ-ヶー]"), re.compile("[a-z]"))
-_HIRAGANA = re.compile("[ぁ-ゖ]")
+_SCRIPTS = tuple(map(lazily, ("[一-龥々]", "[ァ-ヶー]", "[a-z]")))
+_HIRAGANA = lazily("[ぁ-ゖ]")
 # What may stand between a word in hiragana and the one before it.
 _PARTICLES = frozenset("はがをにでともの")
 # One kanji of a verb or adjective after a noun: 課題出た, not 電車代が nor 母校は.
-_VERB = re.compile("[一-龥々](?![はがをにでとものへや])[ぁ-ゖ]")
-_VERB_AFTER_ONE = re.compile(
+_VERB = lazily("[一-龥々](?![はがをにでとものへや])[ぁ-ゖ]")
+_VERB_AFTER_ONE = lazily(
     "[飼見買食飲着降行来出作切染洗拾持乗売怒描](?![はがをにでとものへや])[ぁ-ゖ]"
 )
-_WHEN = re.compile("[日朝晩夜昼近度週月年回後今]$")
+_WHEN = lazily("[日朝晩夜昼近度週月年回後今]$")
 
 
 class FoundNoun(NamedTuple):

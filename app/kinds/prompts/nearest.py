@@ -6,7 +6,6 @@ wanted, and then as the logs grow. Of each, hashes of its fields and of its word
 
 from __future__ import annotations
 
-import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 import xxhash
 
+from app.kinds.lazy_pattern import lazily
 from app.normal_form import nfkc
 from app.store.key import PROMPT
 from app.store.log import LogFollower
@@ -27,15 +27,15 @@ MOST_PROMPTS, MOST_BYTES = 20_000, 64 << 20
 # Characters of a prompt whose words and numbers are compared; what follows must be the same.
 MOST_TEXT = 1 << 16
 # Scripts that put no spaces between words: there, two characters are a word.
-_WORD = re.compile(r"[぀-ヿ㐀-鿿々]|[^\W_]+")
+_WORD = lazily(r"[぀-ヿ㐀-鿿々]|[^\W_]+")
 # Words that turn a sentence into its opposite.
-_NEGATION = re.compile(
+_NEGATION = lazily(
     r"\b(?:no|not|never|without|neither|nor|none|nobody|nothing|cannot|can|except|less|least|hardly|"
     r"\w+n['’]t)\b"
 )
-_JAPANESE_NEGATION = re.compile(r"な[いくかけ]|ませ?ん|[ぬず](?![ぁ-ん])|不|無|非|以外|禁止|反対")
+_JAPANESE_NEGATION = lazily(r"な[いくかけ]|ませ?ん|[ぬず](?![ぁ-ん])|不|無|非|以外|禁止|反対")
 
-_NUMBER = re.compile(r"#?\d+(?:[.,]\d+)*(?: ?[A-Za-zµΩ]{1,3}\b| ?[%‰]|[!~〜])?")
+_NUMBER = lazily(r"#?\d+(?:[.,]\d+)*(?: ?[A-Za-zµΩ]{1,3}\b| ?[%‰]|[!~〜])?")
 
 
 # How the names of the fields begin that have texts.
