@@ -50,11 +50,7 @@ class OpenAICompatible:
             raise ProviderStopError(
                 "the openai library is not installed", "run: pip install 'tsukurioki[openai]'"
             ) from None
-        if not base_url and not key:
-            raise ProviderStopError(
-                "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
-                "for LM Studio: OPENAI_BASE_URL=http://127.0.0.1:1234/v1",
-            )
+        _check_configured(key, base_url)
         self._library = openai
         self._replies = replies
         self._http_error = httpx2.HTTPError
@@ -229,6 +225,14 @@ class OpenAICompatible:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _check_configured(key: Secret, base_url: str) -> None:
+    if not base_url and not key:
+        raise ProviderStopError(
+            "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
+            "for LM Studio: OPENAI_BASE_URL=http://127.0.0.1:1234/v1",
+        )
 
 
 def _estimated(ask: Ask, text: str) -> Usage:

@@ -31,8 +31,9 @@ from app.web.models import Models
 from app.web.ollama import ollama_api
 from app.web.openai import openai_api
 from app.web.problems import PROBLEM, SENTENCE, language_for, problem_body, sentence_in
-from app.web.service import MAX_BODY, MAX_VISITOR, Service, current_service, stored_answer
+from app.web.service import MAX_BODY, Service, current_service, stored_answer
 from app.web.site import Site
+from app.web.votes import MAX_VISITOR
 
 BALLOT = "X-Tsukurioki-Ballot"
 # The headers of ours that pages of other origins may read.
@@ -156,7 +157,7 @@ def feedback(key: str) -> Response:
     if not isinstance(visitor, str) or len(visitor) > MAX_VISITOR:
         raise bad_request(f"'visitor' must be a text of at most {MAX_VISITOR} characters")
     voter = client_address(request.environ), visitor
-    service.vote(service.served(deck), key, variant, vote, body.get("ballot"), voter)
+    service.votes.vote(service.served(deck), key, variant, vote, body.get("ballot"), voter)
     return Response(status=204)
 
 

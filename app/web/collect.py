@@ -11,7 +11,6 @@ some of them later.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, NamedTuple
 
@@ -25,7 +24,8 @@ from app.kinds.cards.service import ServedCards
 from app.ledger.votes import DOWN, UP
 from app.web.access import client_address
 from app.web.bodies import bad_request, json_object, json_response
-from app.web.service import MAX_VISITOR, Service, current_service
+from app.web.service import Service, current_service
+from app.web.votes import MAX_VISITOR
 
 # A device sends no more at once; further ones are refused before any is counted.
 MOST_ITEMS = 50
@@ -49,7 +49,7 @@ class _Collector(NamedTuple):
             # The deck has changed since: sending it again would not help.
             return 0
         votes = item.get("vote") in (UP, DOWN)
-        wait = math.ceil(self.service.vote_rate.wait(self.address)) if votes else 0
+        wait = self.service.votes.wait(self.address) if votes else 0
         if wait or self.service.collected_once.wait(item["id"]):
             return wait
         if votes:
@@ -64,7 +64,7 @@ class _Collector(NamedTuple):
         same = all(body.get(name) == item.get(name) for name in ("key", "created"))
         if body and same:
             voter = self.address, str(item.get("visitor", ""))[:MAX_VISITOR]
-            self.service.count_vote(self.served, body["key"], body["variant"], item["vote"], voter)
+            self.service.votes.count(self.served, body["key"], body["variant"], item["vote"], voter)
 
 
 @collect_api.post("/api/collect")

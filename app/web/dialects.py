@@ -20,7 +20,7 @@ from app.kinds.prompts.reply import NEAR, About, Asked, Chunk, Reply, ReplyReade
 from app.kinds.prompts.request import PromptRequest
 from app.web.access import client_address
 from app.web.bodies import json_response, parse_json
-from app.web.models import Models
+from app.web.models import ListedModel, Models
 from app.web.service import ReplayedResponse, current_service
 
 # Greatest length of a body in bytes: Gemini's own limit for a request with images in it.
@@ -156,22 +156,15 @@ def answer(
     model = models().find(asked.model)
     if model.chats:
         current_service().limit_chats(request.environ)
-    conversation = request.headers.get(CONVERSATION, "")[:MAX_ID]
-    if not conversation and not model.chats:
-        conversation = client_address(request.environ)
-    served = model.replays
-    state = served.state() if served else None
-    waits = request.environ.get(WAITS, bool)
-    body = request.get_data()
-    sent = Asked(asked, name, path, body, wire.stream, reader, conversation, waits)
+    state = model.replays.state() if model.replays else None
+    waits, body = request.environ.get(WAITS, bool), request.get_data()
+    sent = Asked(asked, name, path, body, wire.stream, reader, _conversation(model), waits)
     given = models().answer(model, sent)
     stamp = Stamp(given.about.key, now())
     headers = _headers(given.about)
     if wire.stream and not given.ready:
         waits()
-        # Keeps nginx from buffering the stream.
-        headers += [("Content-Type", mime), ("X-Accel-Buffering", "no")]
-        return Response(_streamed(codec, given.events, wire, stamp), headers=headers)
+        return _as_it_comes(_streamed(codec, given.events, wire, stamp), headers, mime)
     if wire.stream:
         # At once: each chunk that is sent by itself costs a thread some 50 µs.
         whole = b"".join(_streamed(codec, given.events, wire, stamp))
@@ -181,11 +174,28 @@ def answer(
         if reply.not_kept:
             headers.append((UNKEPT, reply.not_kept))
     headers.insert(0, ("Content-Type", mime))
-    keep = current_service().keep_replay
-    if keep and served and given.fixed and not request.query_string:
-        replayed = ReplayedResponse(served, given.about.tier, state, tuple(headers), whole)
-        keep(request.path, body, replayed)
+    if model.replays and given.fixed:
+        replay = ReplayedResponse(model.replays, given.about.tier, state, tuple(headers), whole)
+        _keep(body, replay)
     return Response(whole, headers=headers)
+
+
+def _as_it_comes(parts: Iterator[bytes], headers: list[tuple[str, str]], mime: str) -> Response:
+    # Keeps nginx from buffering the stream.
+    return Response(parts, headers=[*headers, ("Content-Type", mime), ("X-Accel-Buffering", "no")])
+
+
+def _conversation(model: ListedModel) -> str:
+    """What the requests of a conversation have in common; of other models than chats, the client."""
+    named = request.headers.get(CONVERSATION, "")[:MAX_ID]
+    return named or ("" if model.chats else client_address(request.environ))
+
+
+def _keep(body: bytes, replay: ReplayedResponse) -> None:
+    """Hand a response to the fast path, which gives it to whoever asks the same."""
+    keep = current_service().keep_replay
+    if keep and not request.query_string:
+        keep(request.path, body, replay)
 
 
 def _headers(about: About) -> list[tuple[str, str]]:

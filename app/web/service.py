@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random, SystemRandom
 from typing import Any, NamedTuple
 
 import flask
-import orjson
 
 from app.errors import DeckError, RequestError, SettingError
 from app.kinds.cards.deck import Deck
@@ -39,16 +38,12 @@ from app.store.holder import IndexHolder, IndexState
 from app.web.access import Access, client_address, too_many
 from app.web.line_bot import LineBot
 from app.web.problems import JAPANESE
+from app.web.votes import Votes
 
-# How long the ids of what devices collected are remembered, in minutes, and how many.
-COLLECTED_MINUTES, COLLECTED = 30 * 24 * 60, 1 << 16
+# Of what devices collected, each item counts once in thirty days; so many are remembered.
+COLLECTED = 1 / (30 * 24 * 60), 1, 1 << 16
 # Greatest length of a request's body in bytes.
 MAX_BODY = 64 * 1024
-# Votes from one address. A kiosk sends about three a minute; several kiosks may share an address,
-# and so may phones behind one router.
-VOTES_A_MINUTE, VOTES_AT_ONCE = 20, 10
-# Greatest length of the text that distinguishes visitors who share an address.
-MAX_VISITOR = 64
 
 
 def utc_now() -> str:
@@ -99,13 +94,9 @@ class Service:
         self.state = State(settings.ledger, wall_clock)
         self.counters = Counters(self.state, run)
         self.ballots = Ballots(ballot_secret(settings.ledger))
-        # Votes from one address, and one vote for each visitor and answer, over all workers.
-        self.vote_rate = RateLimit(self.state, "voters", VOTES_A_MINUTE, VOTES_AT_ONCE)
-        self.vote_once = RateLimit(self.state, "votes", 1 / 1440, 1)
+        self.votes = Votes(self.state, self.ballots, now)
         # What devices without a network collected, each item once.
-        self.collected_once = RateLimit(
-            self.state, "collected", 1 / COLLECTED_MINUTES, 1, COLLECTED
-        )
+        self.collected_once = RateLimit(self.state, "collected", *COLLECTED)
         self.now = now
         self.timer = timer
         # Set when the worker is being stopped, so that streams end with an event that says so.
@@ -119,7 +110,6 @@ class Service:
         self.cards: dict[str, ServedCards] = self._of_kind("cards")
         self.chats: dict[str, ServedChat] = self._of_kind("chat")
         self.prompts: dict[str, ServedPrompts] = self._of_kind("prompts")
-        self.rate_limit = rate_limit(settings, self.state) if self.chats else None
         self.settings = settings = self._with_deck_of_cards()
         self._check_named()
         self.loaded = LoadedModels(settings.ollama_host, clock) if self._has_local() else None
@@ -262,45 +252,16 @@ class Service:
             raise RequestError(404, "Unknown deck", detail)
         return self.chats[wanted]
 
+    @cached_property
+    def rate_limit(self) -> RateLimit | None:
+        """How fast a client may chat; None if there is no limit, or no chat."""
+        return rate_limit(self.settings, self.state) if self.chats else None
+
     def limit_chats(self, environ: Mapping[str, Any]) -> None:
         """Count a message of a request's client. Raises RequestError (429) if it chats too fast."""
         limit = self.rate_limit
         if limit and (wait := math.ceil(limit.wait(client_address(environ)))):
             raise too_many("Too many messages", wait)
-
-    def vote(
-        self,
-        served: ServedCards,
-        key: str,
-        variant: int,
-        vote: str,
-        ballot: object,
-        voter: tuple[str, str],
-    ) -> None:
-        """Count a vote, once for each visitor and answer. Raises RequestError (400 or 429).
-
-        `voter` is the client's address, and a text that distinguishes visitors who share it: a
-        kiosk sends another one for each play.
-        """
-        deck = served.deck.id
-        if not self.ballots.fits(ballot, deck, key, variant):
-            detail = "'ballot' is what X-Tsukurioki-Ballot said beside the answer that is voted on"
-            raise RequestError(400, "Bad ballot", detail)
-        if wait := math.ceil(self.vote_rate.wait(voter[0])):
-            raise too_many("Too many votes", wait)
-        self.count_vote(served, key, variant, vote, voter)
-
-    def count_vote(
-        self, served: ServedCards, key: str, variant: int, vote: str, voter: tuple[str, str]
-    ) -> None:
-        """Count a vote, once for each visitor and answer; `voter` as for `vote`."""
-        address, visitor = voter
-        ballot = self.ballots.of(served.deck.id, key, variant)
-        if self.vote_once.wait(f"{address} {visitor} {ballot}"):
-            return
-        stored = stored_answer(self, bytes.fromhex(key), variant)
-        created = str(orjson.loads(stored.body).get("created", "")) if stored else ""
-        served.votes.vote(key, variant, vote, self.now(), created)
 
 
 class StoredAnswer(NamedTuple):
