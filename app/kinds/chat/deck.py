@@ -35,7 +35,7 @@ from app.kinds.chat.classifier import BY_EXAMPLE_FILE, CLASSIFIER_FILE, TONES_FI
 from app.kinds.chat.conversation import Talk
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.hearing import load_hearing
-from app.kinds.chat.intents import Intent, load_intents
+from app.kinds.chat.intents import Intent, Intents, load_intents
 from app.kinds.chat.lines import (
     ANY,
     PLAIN,
@@ -274,10 +274,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
     rules = _load_rules(reader, root)
     care = load_care(folder, frozenset(names), japanese=rules.script == "ja")
     lines = load_lines(folder, [c.id for c in characters], names, hours, care)
-    for intent in by_example.values():
-        reader.known(intent.lines, lines, f"{INTENTS_FOLDER} {intent.id}")
-        for character, own in intent.lines.items():
-            lines[character][intent.id] = own
+    _add_lines(reader, lines, by_example.values())
     talks = _load_talks(folder, lines, names, hours, by_example)
     return CharacterDeck(
         id=deck_id,
@@ -289,10 +286,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         times=times,
         time_words=_load_time_words(reader, root, hours),
         moods=_load_moods(reader, root, names),
-        greetings={
-            name: reader.expression(str(expression), f"greetings {name}")
-            for name, expression in reader.part(root, "greetings").items()
-        },
+        greetings=_load_greetings(reader, root),
         rules=rules,
         importance=_load_importance(reader, root, names),
         context=reader.optional(root.get("context"), "context"),
@@ -300,13 +294,30 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         foreseen=tuple(reader.items(root.get("foreseen", []), "foreseen")),
         care=care,
         talks=talks,
-        reader=IntentReader(
-            intents,
-            reader.given(root, "longest", int, LONGEST),
-            load_classifier(folder, CLASSIFIER_FILE, names),
-            load_classifier(folder, BY_EXAMPLE_FILE, names),
-        ),
+        reader=_intent_reader(reader, root, folder, intents),
         folder=folder,
+    )
+
+
+def _add_lines(
+    reader: ExpressionReader, lines: dict[str, Pools], intents: Iterable[ByExample]
+) -> None:
+    """Add the lines that stand beside intents by example."""
+    for intent in intents:
+        reader.known(intent.lines, lines, f"{INTENTS_FOLDER} {intent.id}")
+        for character, own in intent.lines.items():
+            lines[character][intent.id] = own
+
+
+def _intent_reader(
+    reader: ExpressionReader, root: Any, folder: Path, intents: Intents
+) -> IntentReader:
+    names = {intent.id for intent in intents.all}
+    return IntentReader(
+        intents,
+        reader.given(root, "longest", int, LONGEST),
+        load_classifier(folder, CLASSIFIER_FILE, names),
+        load_classifier(folder, BY_EXAMPLE_FILE, names),
     )
 
 
@@ -343,6 +354,13 @@ def _load_moods(
     return {
         mood: reader.known(reader.strings(value, f"moods {mood}"), intents, f"moods {mood}")
         for mood, value in moods.items()
+    }
+
+
+def _load_greetings(reader: ExpressionReader, root: Any) -> dict[str, Expression]:
+    return {
+        name: reader.expression(str(expression), f"greetings {name}")
+        for name, expression in reader.part(root, "greetings").items()
     }
 
 
