@@ -262,11 +262,7 @@ def load_character_deck(folder: Path) -> CharacterDeck:
     deck_id = reader.deck_id(root)
     times = _load_times(reader, root)
     hours = {time.id for time in times}
-    # The examples are for learning: 3 MB that a server does not need.
-    by_example = {
-        name: intent._replace(said=(), not_said=())
-        for name, intent in load_by_example(folder, hours).items()
-    }
+    by_example = _without_examples(load_by_example(folder, hours))
     intents = load_intents(folder, by_example.values())
     calls = reader.strings(root.get("calls", []), "calls")
     characters = load_characters(folder, calls)
@@ -297,6 +293,11 @@ def load_character_deck(folder: Path) -> CharacterDeck:
         reader=_intent_reader(reader, root, folder, intents),
         folder=folder,
     )
+
+
+def _without_examples(intents: Mapping[str, ByExample]) -> dict[str, ByExample]:
+    """The same without the examples, which are for learning: 3 MB that a server does not need."""
+    return {name: one._replace(said=(), not_said=()) for name, one in intents.items()}
 
 
 def _add_lines(
