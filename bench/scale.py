@@ -34,8 +34,8 @@ from bench.servers import PATIENCE, Server
 NEW = 1_000
 LOOKUPS = 20_000
 STARTS = 5
-# Bytes on disk for an entry, log, index and what is sorted meanwhile, and what is kept free.
-_EACH = 4_000
+# Bytes on disk for an entry, log, index and its copy while it is extended, and what is kept free.
+_EACH = 3_600
 _SPARE = 5 << 30
 
 

@@ -198,7 +198,8 @@ def read_line(line: bytes) -> tuple[dict[str, Any], Query, Usage | None]:
     try:
         usage = None if record["usage"] is None else Usage(**record["usage"])
         _check(record, usage)
-        Decision.from_json(record.get("decision"))
+        if "decision" in record:
+            Decision.from_json(record["decision"])
         return record, _query(record), usage
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLineError(f"not an entry: {error}") from None
@@ -216,23 +217,20 @@ def _check(record: dict[str, Any], usage: Usage | None) -> None:
     variant = record["variant"]
     if type(variant) is not int or not 0 <= variant <= MAX_VARIANT:
         raise ValueError(f"the variant is not a whole number up to {MAX_VARIANT}")
-    if {*map(type, _texts(record)), *map(type, record["response"].values())} != _TEXT:
-        raise ValueError("a member that should be a text is none")
+    # Joining raises TypeError for what is no text, and takes half as long as looking at each type.
+    "".join((*_texts(record), *record["response"].values()))
     _check_numbers(record, usage)
 
 
 def _check_numbers(record: dict[str, Any], usage: Usage | None) -> None:
-    numbers = [record["cost_usd"]]
-    if usage:
-        numbers += (usage.prompt, usage.output, usage.thoughts, usage.cached)
-    for number in numbers:
+    counts = (usage.prompt, usage.output, usage.thoughts, usage.cached) if usage else ()
+    for number in (record["cost_usd"], *counts):
         if type(number) not in _NUMBER:
             raise ValueError("a member that should be a number is none")
         if not 0 <= number <= _MOST:
             raise ValueError("a number is out of range")
 
 
-_TEXT = {str}
 _NUMBER = frozenset({int, float})
 # Most dollars or tokens of one entry; larger ones could add up to infinity, which JSON lacks.
 _MOST = 1e12
@@ -248,8 +246,7 @@ def seal(body: bytes) -> bytes:
 def unseal(line: bytes) -> dict[str, Any]:
     """The JSON object of a line that `seal` made. Raises DamagedLineError."""
     text = line.rstrip(b"\r\n")
-    body = text[:-_SUFFIX_LENGTH]
-    if text[-_SUFFIX_LENGTH:] != _SUFFIX % xxhash.xxh3_64_hexdigest(body).encode():
+    if not text.endswith(_SUFFIX % xxhash.xxh3_64_hexdigest(text[:-_SUFFIX_LENGTH]).encode()):
         raise DamagedLineError("the checksum does not fit")
     try:
         value: Any = orjson.loads(text)

@@ -15,18 +15,18 @@ from app.store.coverage import Word, is_stocked, sphere_bound
 from app.store.key import phrase_hash
 
 KEY_SIZE = 16
-_HASH_SIZE = 8
+HASH_SIZE = 8
 
 
 def records_of(joined: bytes) -> list[bytes]:
     """Split a hand's records; `joined` is in the format above, or empty."""
-    width = KEY_SIZE + _HASH_SIZE * joined[0] if joined else 1
+    width = KEY_SIZE + HASH_SIZE * joined[0] if joined else 1
     return [joined[at : at + width] for at in range(1, len(joined), width)]
 
 
 @lru_cache(maxsize=64)
 def _runs(cards: int, count: int) -> tuple[slice, ...]:
-    edges = [_HASH_SIZE * (i * cards // count) for i in range(count + 1)]
+    edges = [HASH_SIZE * (i * cards // count) for i in range(count + 1)]
     return tuple(map(slice, edges, edges[1:]))
 
 
@@ -43,7 +43,7 @@ def nearest_records(joined: bytes, digests: bytes, radius: int) -> list[tuple[in
     records that contain one of the runs are compared. (Comparing all 27 records of a stocked hand
     took ten times as long.)
     """
-    width, cards = KEY_SIZE + len(digests), len(digests) // _HASH_SIZE
+    width, cards = KEY_SIZE + len(digests), len(digests) // HASH_SIZE
     phrases = _phrases(cards)
     wanted = phrases.unpack(digests)
     near = set()
@@ -71,7 +71,7 @@ def is_hand_stocked(joined: bytes, phrases: Sequence[Sequence[str]], radius: int
     `phrases` are the ids of the phrases of each card, the cards in canonical order.
     """
     options = tuple([len(ids) for ids in phrases])
-    if len(joined) <= _fewest(options, radius) * (KEY_SIZE + _HASH_SIZE * len(options)):
+    if len(joined) <= _fewest(options, radius) * (KEY_SIZE + HASH_SIZE * len(options)):
         return False
     places = [{phrase_hash(phrase): i for i, phrase in enumerate(ids)} for ids in phrases]
     words = (_word(record[KEY_SIZE:], places) for record in records_of(joined))
@@ -80,7 +80,6 @@ def is_hand_stocked(joined: bytes, phrases: Sequence[Sequence[str]], radius: int
 
 def _word(hashes: bytes, places: Sequence[dict[bytes, int]]) -> Word | None:
     word = [
-        place.get(hashes[_HASH_SIZE * i : _HASH_SIZE * (i + 1)], -1)
-        for i, place in enumerate(places)
+        place.get(hashes[HASH_SIZE * i : HASH_SIZE * (i + 1)], -1) for i, place in enumerate(places)
     ]
     return tuple(word) if min(word) >= 0 else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import lmdb
 import orjson
@@ -19,7 +20,7 @@ from app.store.answer import exact_body
 from app.store.decision import GONE, GOOD, REOPENED
 from app.store.entry import Bill, is_bill, read_line
 from app.store.key import HAND
-from app.store.log import appending, entry_at, log_digest, log_path, read_lines
+from app.store.log import appending, blocks, entry_at, log_digest, log_path
 from app.store.options import StoreOptions
 from app.store.rows import (
     BODY_START,
@@ -33,11 +34,12 @@ from app.store.rows import (
     index_path,
     row,
 )
-from app.store.sealed import empty_copy, private_copy, publish
+from app.store.sealed import copy_of, empty_copy, private_copy, publish
+from app.store.sorting import Row, Sorter
 from app.store.sources import DEFAULT_ORDER, rank
-from app.store.stock import Coverage, PlayEntry, StockWriter
+from app.store.stock import Coverage, Play, StockWriter
 
-# Bytes of the log that one transaction adds to the index, and that are held in memory meanwhile.
+# Bytes of the log that are parsed at a time.
 _BLOCK = 4 << 20
 
 
@@ -53,16 +55,10 @@ class IndexedDeck(Protocol):
         """What counting stocked hands needs; None if the deck has no hands."""
 
 
-class _Line(NamedTuple):
-    """A line for `answers` or `held`. When sorted, lines of one key are in the order of the log."""
-
-    name: bytes
-    offset: int
-    origin: Origin
-    body: bytes
-    verdict: str
-    # How the body ends that the text has which a decision is about.
-    tail: bytes
+# A line for `answers` or `held`: its name, offset, index into Meta.origins, body, verdict, and how the
+# body ends that the text has which a decision is about. When sorted, lines of one key are in the order
+# of the log. (A named tuple takes six times as long to make.)
+_Line = tuple[bytes, int, int, bytes, str, bytes]
 
 
 class _Standing(NamedTuple):
@@ -118,7 +114,7 @@ class IndexWriter:
         except (IndexUnusableError, OSError) as error:
             return str(error)
         self._digest = log_digest(self._log, meta.offset)
-        self._published = True
+        self._published = self._private = self._whole = True
         if meta.deck != self._fresh.deck:
             return f"{self._path}: belongs to deck {meta.deck!r}"
         return _misfit(meta, self._fresh, self._digest.hexdigest())
@@ -129,7 +125,7 @@ class IndexWriter:
         except IndexUnusableError as error:
             raise self._write_fault(error) from None
         self._digest = xxhash.xxh3_64()
-        self._published = False
+        self._published, self._private, self._whole = False, True, True
         self._fresh.log = self._digest.hexdigest()
         with self._rows.env.begin(write=True) as txn:
             self._write_meta(txn, self._fresh)
@@ -184,8 +180,10 @@ class IndexWriter:
         try:
             # Whoever publishes has read the log to its end, so that no index replaces a newer one.
             with appending(self._store, self._fresh.deck):
-                for lines in _blocks(self._log, self.meta().offset):
-                    self._take_in(lines)
+                if not self._whole:
+                    # An error or a signal ended the last time.
+                    self._begin()
+                self._take_in(self.meta())
                 if not self._published:
                     self._publish()
         except (OSError, lmdb.Error) as error:
@@ -205,36 +203,53 @@ class IndexWriter:
             meta.built = meta.log
             with self._rows.env.begin(write=True) as txn:
                 self._write_meta(txn, meta)
+        self._private = False
         publish(self._rows.env, self._rows.file, self._path)
         self._published = True
 
-    def _take_in(self, lines: list[tuple[int, bytes]]) -> None:
-        """Add some lines of the log, each with its offset, in one transaction."""
-        digest = self._digest.copy()
-        for _, line in lines:
-            digest.update(line)
-        meta = self.meta()
-        meta.log = digest.hexdigest()
-        meta.offset = lines[-1][0] + len(lines[-1][1])
-        parsed, plays = self._parse(meta, lines)
-        with self._rows.env.begin(write=True) as txn:
-            out = self._put_lines(txn, meta, parsed)
-            if self._coverage:
-                stock = StockWriter(self._rows.databases, self._coverage)
-                for hand, group in itertools.groupby(plays, operator.itemgetter(0)):
-                    stock.put(txn, meta, hand, list(group), out)
-            meta.generation += 1
-            self._write_meta(txn, meta)
-        self._digest = digest
-        self._published = False
+    def _take_in(self, meta: Meta) -> None:
+        """Add the lines that the log has beyond the index.
 
-    def _parse(
-        self, meta: Meta, lines: list[tuple[int, bytes]]
-    ) -> tuple[list[_Line], list[PlayEntry]]:
-        """Parse lines and count them in `meta`. Sorted, because LMDB then writes far less."""
+        They are sorted first: to a new index LMDB then only appends, and of another it changes each
+        page once.
+        """
+        size = self._log.stat().st_size - meta.offset if self._log.exists() else 0
+        lines, plays = Sorter(self._store, size), Sorter(self._store, size // 8)
+        digest, new = self._digest.copy(), not meta.lines
+        for start, block in blocks(self._log, meta.offset, _BLOCK):
+            digest.update(block)
+            meta.offset = start + len(block)
+            self._parse(meta, start, block, lines, plays)
+        if digest.digest() == self._digest.digest():
+            return
+        meta.log = digest.hexdigest()
+        meta.generation += 1
+        if not self._private:
+            copy = copy_of(self._rows.file, self._store)
+            self._rows.close()
+            self._rows, self._private = Rows(copy, self._path, write=True), True
+        self._published = self._whole = False
+        for part in lines.parts():
+            with self._rows.env.begin(write=True) as txn:
+                self._put_lines(txn, meta, cast("list[_Line]", part), new=new)
+        if self._coverage:
+            stock = StockWriter(self._rows.databases, self._coverage)
+            for part in plays.parts():
+                with self._rows.env.begin(write=True) as txn:
+                    for hand, group in itertools.groupby(part, operator.itemgetter(0)):
+                        stock.put(txn, meta, hand, cast("list[Play]", list(group)), new=new)
+        with self._rows.env.begin(write=True) as txn:
+            self._write_meta(txn, meta)
+        self._digest, self._whole = digest, True
+
+    def _parse(self, meta: Meta, start: int, block: bytes, lines: Sorter, plays: Sorter) -> None:
+        """Parse lines, which begin at an offset of the log, and count them in `meta`."""
         numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
-        parsed, plays = [], []
-        for offset, line in lines:
+        parsed: list[Row] = []
+        found: list[Row] = []
+        coverage, end = self._coverage, start
+        for line in io.BytesIO(block):
+            offset, end = end, end + len(line)
             meta.lines += 1
             try:
                 if is_bill(line):
@@ -250,37 +265,51 @@ class IndexWriter:
                 meta.origins.append((*origin, 0))
             key, variant = bytes.fromhex(record["key"]), record["variant"]
             verdict = record["decision"]["verdict"] if "decision" in record else ""
-            where = Origin(numbers[origin], offset, verdict in GOOD)
             body = exact_body(record, query.deck)
             tail = exact_body({**record, "response": {}}, query.deck)[1:] if verdict else b""
-            parsed.append(_Line(answer_name(key, variant), offset, where, body, verdict, tail))
-            if variant == 0 and query.kind == HAND and self._coverage:
-                plays.append(PlayEntry(query.raw_hand_key, key, query))
-            meta.cost_usd += record["cost_usd"]
-            meta.paid += record["cost_usd"] > 0
+            name = answer_name(key, variant)
+            parsed.append((name, offset, numbers[origin], body, verdict, tail))
+            if variant == 0 and query.kind == HAND and coverage:
+                cards = query.card_ids if coverage.has_play(query) else ()
+                found.append((query.raw_hand_key, key, query.digests, cards))
+            if cost := record["cost_usd"]:
+                meta.cost_usd += cost
+                meta.paid += 1
             if usage:
                 meta.tokens += usage.prompt + usage.output + usage.thoughts
             meta.newest = max(meta.newest, record["created"])
-        # By plain tuples: comparing named ones takes twice as long.
-        parsed.sort(key=operator.attrgetter("name", "offset"))
-        plays.sort(key=operator.attrgetter("hand", "key"))
-        return parsed, plays
+        lines.add(parsed)
+        plays.add(found)
 
-    def _put_lines(self, txn: lmdb.Transaction, meta: Meta, lines: list[_Line]) -> set[bytes]:
-        """Bring what is in force up to some lines; returns the names without a served text."""
+    def _put_lines(
+        self, txn: lmdb.Transaction, meta: Meta, lines: list[_Line], *, new: bool
+    ) -> None:
+        """Bring what is in force up to some lines; `new`: their names follow all that are there."""
         counts: Counter[int] = Counter()
         ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
-        out: set[bytes] = set()
-        for line in lines:
-            old = self._standing(txn, meta, line.name)
-            if old and old.body and not _replaces(ranks, line, old):
-                (out.discard if old.served else out.add)(line.name)
-                continue
-            served = line.verdict not in GONE and (line.origin.approved or not self._fresh.approved)
-            self._put_line(txn, meta, line, old, served=served)
-            counts[line.origin.number] += served
-            (out.discard if served else out.add)(line.name)
-            meta.reviewed += served and line.origin.approved
+        answers = self._rows.databases["answers"]
+        for name, offset, number, body, verdict, tail in lines:
+            line = Origin(number, offset, verdict in GOOD)
+            served = verdict not in GONE and (line.approved or not self._fresh.approved)
+            # Nearly all lines are new: to look first would cost half as much again.
+            if served and not meta.held:
+                value = line.packed() + row(name, body)
+                if txn.put(name, value, overwrite=False, append=new, db=answers):
+                    counts[number] += 1
+                    meta.reviewed += line.approved
+                    continue
+            old = self._standing(txn, meta, name)
+            if old and old.body:
+                if verdict in GONE or verdict == REOPENED:
+                    replaces = old.body.endswith(tail)
+                else:
+                    replaces = _rank(ranks, line) <= _rank(ranks, old.origin)
+                if not replaces:
+                    continue
+            state = "" if served else verdict if verdict in GONE else WAITING
+            self._put_line(txn, meta, name, line.packed(), state, body, old)
+            counts[number] += served
+            meta.reviewed += served and line.approved
             if old and old.served:
                 counts[old.origin.number] -= 1
                 meta.reviewed -= old.origin.approved
@@ -289,7 +318,6 @@ class IndexWriter:
             for number, (source, model, count) in enumerate(meta.origins)
         ]
         meta.entries += counts.total()
-        return out
 
     def _standing(self, txn: lmdb.Transaction, meta: Meta, name: bytes) -> _Standing | None:
         value = txn.get(name, db=self._rows.databases["answers"])
@@ -303,24 +331,22 @@ class IndexWriter:
         return _Standing(Origin.of(body), body[BODY_START:].partition(b"\n")[2], served=False)
 
     def _put_line(
-        self, txn: lmdb.Transaction, meta: Meta, line: _Line, old: _Standing | None, *, served: bool
-    ) -> None:
-        """Write a line's row where it belongs, in place of the old one."""
+        self, txn: lmdb.Transaction, meta: Meta, name: bytes, origin: bytes, state: str, body: bytes,
+        old: _Standing | None,
+    ) -> None:  # fmt: skip
+        """Write a line's row where it belongs, in place of the old one. `state` is empty if it is served."""
         answers, held = self._rows.databases["answers"], self._rows.databases["held"]
-        if old and old.served and not served:
-            txn.delete(line.name, db=answers)
+        if old and old.served and state:
+            txn.delete(name, db=answers)
             # A copy elsewhere has rows that must go.
             meta.built = ""
         if old and not old.served:
-            txn.delete(line.name, db=held)
+            txn.delete(name, db=held)
             meta.held -= 1
-        content = line.body
-        if not served:
-            content = held_content(line.verdict if line.verdict in GONE else WAITING)
-            content += b"" if line.verdict in GONE else line.body
+        if state:
+            body = held_content(state, b"" if state in GONE else body)
             meta.held += 1
-        value = line.origin.packed() + row(line.name, content)
-        txn.put(line.name, value, db=answers if served else held)
+        txn.put(name, origin + row(name, body), db=held if state else answers)
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
         txn.put(
@@ -362,28 +388,5 @@ def _add_bill(meta: Meta, bill: Bill) -> None:
     meta.tokens += bill.usage.prompt + bill.usage.output + bill.usage.thoughts
 
 
-def _replaces(ranks: Sequence[int], line: _Line, old: _Standing) -> bool:
-    """Whether a line replaces a text that is in force; see `app.store.decision`."""
-    if line.verdict in GONE or line.verdict == REOPENED:
-        return old.body.endswith(line.tail)
-    return _rank(ranks, line.origin) <= _rank(ranks, old.origin)
-
-
 def _rank(ranks: Sequence[int], origin: Origin) -> int:
     return -1 if origin.approved else ranks[origin.number]
-
-
-def _blocks(log: Path, start: int) -> Iterator[list[tuple[int, bytes]]]:
-    """The log's complete lines from an offset on, each with its offset, some MB at a time."""
-    lines: list[tuple[int, bytes]] = []
-    size = 0
-    for offset, line in read_lines(log, start):
-        if not line.endswith(b"\n"):
-            break
-        lines.append((offset, line))
-        size += len(line)
-        if size >= _BLOCK:
-            yield lines
-            lines, size = [], 0
-    if lines:
-        yield lines

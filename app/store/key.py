@@ -131,6 +131,11 @@ class Query(NamedTuple):
         return head(_CARDS, self.deck) + b"".join([one.card for one in self.sorted_picks])
 
     @property
+    def card_ids(self) -> tuple[str, ...]:
+        """The first id of each pick, in canonical order."""
+        return tuple([one.ids[0] for one in self.sorted_picks])
+
+    @property
     def digests(self) -> bytes:
         """The phrases' hashes, 8 bytes each, in canonical order."""
         return b"".join([one.digest for one in self.sorted_picks])
@@ -168,7 +173,8 @@ class Query(NamedTuple):
     def from_json(cls, value: dict[str, Any]) -> Query:
         """Parse what `to_json` made. Raises KeyError, TypeError or AttributeError otherwise."""
         if "hand" in value:
-            return cls.play(value["deck"], [(p["card"], p["phrase"]) for p in value["hand"]])
+            picks = [pick(one["card"], one["phrase"]) for one in value["hand"]]
+            return cls.of_picks(HAND, nfc(value["deck"]), picks)
         if "prompt" in value:
             return cls.prompt(value["deck"], value["prompt"])
         return cls.pattern(value["deck"], value["pattern"].items())

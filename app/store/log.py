@@ -77,6 +77,23 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
             offset += len(line)
 
 
+def blocks(path: Path, start: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """The complete lines of a log from an offset on, some `size` bytes at a time, with their offset."""
+    try:
+        file = open_file(path, "rb", _BLOCK)
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        while block := file.read(size) + file.readline():
+            whole = block[: block.rfind(b"\n") + 1]
+            if whole:
+                yield start, whole
+            if len(whole) < len(block):
+                return
+            start += len(whole)
+
+
 def log_digest(log: Path, end: int) -> xxhash.xxh3_64:
     """A running 64-bit xxh3 over the log's first `end` bytes, or over all if it is shorter."""
     digest = xxhash.xxh3_64()

@@ -6,8 +6,7 @@ Format: the pages of LMDB, then a seal of 32 bytes:
     length      u64, little endian: the number of bytes before the seal
     checksum    8 bytes, the 64-bit xxh3 of those bytes
 
-A writer works in a private copy, then writes a new sealed file and renames it over the old one. A
-reader verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy,
+A writer works in an unnamed file, which gets its seal and its name when it is published. A reader verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy,
 so that nothing done to the published file affects a running process. This matters because
 LMDB trusts its pages: a flipped byte in a branch page, or a truncated file under a memory map,
 kills the process (SIGSEGV, SIGBUS) without an exception that could be caught.
@@ -20,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -36,7 +36,7 @@ from app.store.plain import open_file
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
 _BLOCK = 1 << 20
-# Files up to this size (about 20,000 answers) are copied into memory. A larger file is mapped
+# Files up to this size (20,000 to 30,000 answers) are copied into memory. A larger file is mapped
 # itself; truncating that one in place, instead of renaming another over it, can still kill a worker.
 COPIED = 32 << 20
 # Address space, not memory, for a copy that grows.
@@ -81,8 +81,27 @@ def private_copy(path: Path, *, in_memory: bool = False) -> BinaryIO:
 
 
 def empty_copy(folder: Path) -> BinaryIO:
-    """An empty unnamed file. Raises OSError."""
-    return tempfile.TemporaryFile(dir=folder)
+    """An empty unnamed file, which can be given a name if the file system can do that. Raises OSError."""
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), "w+b")
+    except (AttributeError, OSError):
+        # Not every system and file system has these. (Python's temporary files cannot be named.)
+        return tempfile.TemporaryFile(dir=folder)
+
+
+def copy_of(file: BinaryIO, folder: Path) -> BinaryIO:
+    """An unnamed copy of a file that is open. Raises OSError."""
+    copy = empty_copy(folder)
+    _copy(file, copy)
+    return copy
+
+
+def _copy(file: BinaryIO, target: BinaryIO) -> None:
+    # Past the file's own buffer: LMDB writes by another descriptor.
+    with open(file.fileno(), "rb", 0, closefd=False) as source:
+        source.seek(0)
+        shutil.copyfileobj(source, target, _BLOCK)
+    target.flush()
 
 
 def readable(path: Path) -> BinaryIO:
@@ -126,24 +145,24 @@ def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
 
 
 def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
-    """Seal the pages of an environment that is not in a transaction, and rename them to `path`.
+    """Seal the file of an environment and put it at `path`: nothing may be written to it any more.
 
     The file is not synced: after a crash of the machine the seal shows whether it is complete.
     Raises OSError.
     """
     length = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     # LMDB does not write a last page that was freed in the same transaction.
-    if os.fstat(file.fileno()).st_size < length:
-        os.truncate(file.fileno(), length)
-    scratch = path.with_name(f"{path.name}.new")
+    file.truncate(length)
     digest = xxhash.xxh3_64()
+    for start in range(0, length, _BLOCK):
+        digest.update(os.pread(file.fileno(), min(_BLOCK, length - start), start))
+    file.seek(length)
+    file.write(_SEAL.pack(_MAGIC, length, digest.digest()))
+    file.flush()
+    scratch = path.with_name(f"{path.name}.new")
     try:
-        with scratch.open("wb", buffering=0) as target:
-            for start in range(0, length, _BLOCK):
-                block = os.pread(file.fileno(), min(_BLOCK, length - start), start)
-                digest.update(block)
-                _write(target, block)
-            _write(target, _SEAL.pack(_MAGIC, length, digest.digest()))
+        scratch.unlink(missing_ok=True)
+        _name(file, scratch)
         scratch.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -151,10 +170,15 @@ def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
         raise
 
 
-def _write(target: Any, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[target.write(view) :]
+def _name(file: BinaryIO, path: Path) -> None:
+    """Give an unnamed file a name, or a copy of it where that cannot be done. Raises OSError."""
+    number = file.fileno()
+    try:
+        # Python follows the link only if there is a descriptor, which means nothing for this path.
+        os.link(f"/proc/self/fd/{number}", path, src_dir_fd=number)
+    except OSError:
+        with path.open("wb") as copy:
+            _copy(file, copy)
 
 
 def environment(

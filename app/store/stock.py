@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import lmdb
 import orjson
 
-from app.store.hands import KEY_SIZE, is_hand_stocked, records_of
+from app.store.hands import HASH_SIZE, KEY_SIZE, is_hand_stocked, records_of
 from app.store.key import Query
 from app.store.rows import SUM_SIZE, Meta, answer_name, position_name, row
 
@@ -21,19 +21,16 @@ class Coverage(Protocol):
     def shape(self) -> str:
         """A text that changes if cards or phrases change, on which coverage depends."""
 
-    def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
-        """The ids of the phrases of each card of a play, the cards in the query's order.
+    def has_play(self, query: Query) -> bool:
+        """Whether a query is a play of this deck."""
 
-        None if the query is not a play of this deck.
-        """
+    def phrase_ids(self, cards: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The ids of the phrases of each card of a play."""
 
 
-class PlayEntry(NamedTuple):
-    """An entry of variant 0 for `hands`."""
-
-    hand: bytes
-    key: bytes
-    query: Query
+# An entry of variant 0 for `hands`: the hand's key, its own key, the hashes of its phrases, and the ids
+# of its cards, or none if it is not a play of the deck.
+Play = tuple[bytes, bytes, bytes, tuple[str, ...]]
 
 
 class StockWriter:
@@ -44,56 +41,56 @@ class StockWriter:
         self._coverage = coverage
 
     def put(
-        self,
-        txn: lmdb.Transaction,
-        meta: Meta,
-        hand: bytes,
-        plays: list[PlayEntry],
-        out: set[bytes],
+        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[Play], *, new: bool
     ) -> None:
         """Bring a hand's records up to some plays, and the stock up to the hand.
 
-        `out` has the names of answers that are not served. What is stocked is counted in `meta`.
+        What is stocked is counted in `meta`; `new`: the hand's key follows all that are there.
         """
-        hands = self._databases["hands"]
-        value = bytes(txn.get(hand, b"", db=hands))
-        before = value[SUM_SIZE:] if value else bytes([len(plays[0].query.sorted_picks)])
+        hands, held = self._databases["hands"], self._databases["held"]
+        value = b"" if new else bytes(txn.get(hand, b"", db=hands))
+        before = value[SUM_SIZE:] or bytes([len(plays[0][2]) // HASH_SIZE])
         known = {record[:KEY_SIZE] for record in records_of(before)} if value else set()
-        gone = {key for _, key, _ in plays if answer_name(key, 0) in out} if out else set()
-        new = {key: query for _, key, query in plays if key not in gone and key not in known}
-        gone &= known
-        if not (new or gone):
-            return
-        kept = before
+        gone = set()
+        joined = before
+        cards: tuple[str, ...] = ()
+        for _, key, digests, ids in plays:
+            cards = cards or ids
+            if meta.held and txn.get(answer_name(key, 0), db=held):
+                if key in known:
+                    known.remove(key)
+                    gone.add(key)
+                    meta.plays -= bool(ids)
+            elif key not in known:
+                known.add(key)
+                joined += key + digests
+                meta.plays += bool(ids)
         if gone:
-            records = [one for one in records_of(before) if one[:KEY_SIZE] not in gone]
-            kept = before[:1] + b"".join(records)
+            records = [one for one in records_of(joined) if one[:KEY_SIZE] not in gone]
+            joined = before[:1] + b"".join(records)
             meta.built = ""
-        joined = kept + b"".join([key + query.digests for key, query in new.items()])
-        txn.put(hand, row(hand, joined), db=hands)
-        of_deck = {
-            key: phrases for _, key, query in plays if (phrases := self._coverage.phrase_ids(query))
-        }
-        meta.plays += len(of_deck.keys() & new.keys()) - len(of_deck.keys() & gone)
-        if not of_deck:
+        if joined == before:
             return
-        phrases = next(iter(of_deck.values()))
+        txn.put(hand, row(hand, joined), append=new, db=hands)
+        if not cards:
+            return
+        phrases = self._coverage.phrase_ids(cards)
         covered = is_hand_stocked(joined, phrases, meta.radius)
-        if covered != is_hand_stocked(before, phrases, meta.radius):
-            self._put_stock(txn, meta, plays[0].query, phrases, covered=covered)
+        if (covered or gone) and covered != is_hand_stocked(before, phrases, meta.radius):
+            self._put_stock(txn, meta, cards, phrases, covered=covered)
 
     def _put_stock(
         self,
         txn: lmdb.Transaction,
         meta: Meta,
-        query: Query,
+        ids: tuple[str, ...],
         phrases: Sequence[Sequence[str]],
         *,
         covered: bool,
     ) -> None:
         """Add a hand to the stock once it is covered, and take it out when it no longer is."""
         stock = self._databases["stock"]
-        cards = orjson.dumps([card for card, _ in query.picks])
+        cards = orjson.dumps(ids)
         meta.stocked_plays += math.prod(map(len, phrases)) * (1 if covered else -1)
         if covered:
             position = position_name(meta.stocked_hands)

@@ -38,7 +38,7 @@ def test_stocked_means_that_every_word_is_near(
     words = list(itertools.product(*map(range, options)))
     stored = rng.sample(words, rng.randint(0, len(words)))
     by_hand = all(any(distance(w, s) <= radius for s in stored) for w in words)
-    assert is_stocked(stored, options, min(radius, len(options))) == by_hand
+    assert is_stocked(stored, tuple(options), min(radius, len(options))) == by_hand
 
 
 @pytest.mark.parametrize(("radius", "count"), [(0, 243), (1, 27), (2, 8), (3, 3), (4, 3), (5, 1)])

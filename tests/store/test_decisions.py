@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from app.errors import StoreLockedError, StoreWriteError
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
+from app.store import index_writer, sorting
 from app.store.answer import exact_body
 from app.store.decision import APPROVED, DELETED, REJECTED, REOPENED, WITHDRAWN, Decision
 from app.store.entry import Bill, Entry, Usage
@@ -102,15 +104,27 @@ def contents(store: Path, deck: Deck) -> dict[str, object]:
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), length=st.integers(1, 40), approved=st.booleans())
+@given(
+    seed=st.integers(0, 10**6),
+    length=st.integers(1, 40),
+    approved=st.booleans(),
+    part=st.sampled_from([400, 3_000, 1 << 20]),
+)
 def test_an_index_has_what_is_in_force(
-    deck: Deck, tmp_path_factory: pytest.TempPathFactory, seed: int, length: int, approved: bool
+    deck: Deck,
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    length: int,
+    approved: bool,
+    part: int,
 ) -> None:
     """Whatever was cooked and decided in whatever order, the index has the texts in force, its hands
-    and counts are theirs, and it is the same whether it followed the log or was built from nothing."""
+    and counts are theirs, and it is the same whether it followed the log or was built from nothing,
+    and in however many parts it was sorted."""
     store, rng = tmp_path_factory.mktemp("store"), Random(seed)
     lines = random_lines(deck, rng, length)
-    put(store, deck, lines, rng, approved=approved)
+    with patch.object(sorting, "_PART", part), patch.object(index_writer, "_BLOCK", part):
+        put(store, deck, lines, rng, approved=approved)
     followed = contents(store, deck)
     now = in_force(log_path(store, deck.id), ORDER)
     shown = {
@@ -124,10 +138,14 @@ def test_an_index_has_what_is_in_force(
     assert isinstance(counts, tuple)
     approved_now = sum(now[name].approved for name in shown)
     assert counts[:4] == (len(shown), len(now) - len(shown), len(shown), approved_now)
-    (store / f"{deck.id}.lmdb").unlink()
-    with IndexWriter(store, deck, ORDER, 0, approved=approved) as index:
-        index.catch_up()
-    assert contents(store, deck) == followed
+    for size in (part, 1 << 20):
+        (store / f"{deck.id}.lmdb").unlink()
+        with (
+            patch.object(sorting, "_PART", size),
+            IndexWriter(store, deck, ORDER, 0, approved=approved) as index,
+        ):
+            index.catch_up()
+        assert contents(store, deck) == followed
     compact(StoreOptions(store, "", ORDER, 0, approved), deck, keep=None)
     assert contents(store, deck)["answers"] == shown
     assert contents(store, deck)["held"] == followed["held"]

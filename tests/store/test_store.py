@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -12,7 +13,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -45,6 +48,7 @@ from app.store.log import (
 from app.store.rows import index_path
 from app.store.sealed import identity
 from app.store.sources import DEFAULT_ORDER
+from app.store.stock import StockWriter
 from tests.making import bodies, entry, small_deck
 
 ROOT = os.geteuid() == 0
@@ -596,6 +600,50 @@ def test_a_full_disk_stops_the_index_with_a_sentence(mounted: Path, deck: Deck) 
     ballast.unlink()
     bring_up(store, deck)
     assert len(contents(store, deck)) == 300
+
+
+def test_an_index_is_published_also_where_no_file_can_be_given_a_second_name(
+    store: Path, deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems cannot link: the same index is published, again and again, by one writer."""
+
+    def unable(*args: Any, **words: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unable)
+    made = entries_of(deck, 90)
+    with IndexWriter(store, deck) as index:
+        for start in range(0, 90, 30):
+            append(store, deck, made[start : start + 30])
+            index.catch_up()
+            assert contents(store, deck) == bodies(made[: start + 30])
+
+
+@pytest.mark.parametrize("earlier", [0, 40])
+def test_an_index_that_an_error_stopped_half_way_is_whole_the_next_time(
+    store: Path, deck: Deck, earlier: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error between two rows the same writer has every entry once, be the index new or not."""
+    made = entries_of(deck, 100)
+    append(store, deck, made[:earlier])
+    bring_up(store, deck)
+    append(store, deck, made[earlier:])
+    put, calls = StockWriter.put, itertools.count()
+
+    def full(*args: Any, **words: Any) -> None:
+        if next(calls) == 7:
+            raise lmdb.DiskError("no room")
+        put(*args, **words)
+
+    with LogWriter(store, deck.id), IndexWriter(store, deck) as index:
+        with monkeypatch.context() as patched:
+            patched.setattr(StockWriter, "put", full)
+            with pytest.raises(StoreWriteError, match="no room"):
+                index.catch_up()
+        assert len(contents(store, deck)) == earlier
+        meta = index.catch_up()
+    assert (meta.entries, meta.plays, meta.lines) == (100, 100, 100)
+    assert contents(store, deck) == bodies(made)
 
 
 def test_a_full_disk_can_be_read(mounted: Path, deck: Deck) -> None:

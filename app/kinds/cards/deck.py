@@ -319,11 +319,9 @@ class Deck:
         except KeyError:
             return False
 
-    def phrase_ids(self, query: Query) -> tuple[tuple[str, ...], ...] | None:
-        """The ids of the phrases of each card of a play; None if it is not a play of this deck."""
-        if not self.has_play(query):
-            return None
-        return tuple([self._ids_of[card] for card, _ in query.picks])
+    def phrase_ids(self, cards: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The ids of the phrases of each card of a play."""
+        return tuple([self._ids_of[card] for card in cards])
 
     @cached_property
     def _ids_of(self) -> Mapping[str, tuple[str, ...]]:
