@@ -1,30 +1,6 @@
 """Every error that Tsukurioki raises on purpose.
 
-    TsukuriokiError
-    ├── OperatorError            the operator can correct it; one sentence, exit status 2
-    │   ├── SettingError         a setting has an invalid value
-    │   ├── DeckError            a deck's file is missing or wrong: file, place, cause
-    │   ├── PlanError            the plan asked for cannot be made
-    │   ├── ChangedTextError     a reviewer's decision is about a text that is no longer in force
-    │   ├── RefusedTextError     the gate refuses a reviewer's text
-    │   ├── BundleError          a bundle is damaged, cut, foreign or cannot be written
-    │   ├── StoreError           the log or its index
-    │   │   ├── StoreLockedError     another process is writing
-    │   │   ├── StoreWriteError      the disk is full, or the folder cannot be written
-    │   │   ├── DamagedLineError     a line of the log is damaged; readers skip and report it
-    │   │   └── IndexUnusableError   the index is missing, damaged or another deck's
-    │   │       └── NothingCookedError   there is neither log nor index yet
-    │   └── ProviderError        a provider did not give a text
-    │       ├── ProviderRetryError   it may work later: overload, time-out, broken reply
-    │       ├── ProviderStopError    a person must act first: key, quota, model
-    │       └── UnfinishedError      a build ended early: what is safe, and how to go on
-    ├── StateUnavailableError    the shared state cannot be used now; the process uses its own
-    ├── ModelFaultError          a model did not answer in time, or at all; the next tier answers
-    ├── UpstreamError            an upstream gave no reply that is good enough to be kept
-    └── RequestError             a client's request cannot be answered; an HTTP 4xx
-        ├── BadFieldError        a member of its body is missing or wrong
-        └── PromptMissError      nothing is recorded for a prompt
-
+Those of an operator end a command with one sentence and exit status 2; those of a request are an HTTP 4xx.
 The message of an OperatorError says what is wrong and what to do. A RequestError has a status, from
 which the server makes a problem document (RFC 9457).
 """

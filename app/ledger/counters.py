@@ -283,10 +283,14 @@ def kept_sums(ledger: Path, now: Callable[[], float]) -> Sums:
 
 def tier_figures(sums: Sums, deck: str) -> dict[str, TierFigures]:
     """Answers and latency by tier of one deck."""
-    return {
-        name[2]: _figures(cumulative(numbers))
+    found = {
+        name[2]: cumulative(numbers)
         for name, numbers in sums.items()
         if name[:2] == (_LATENCY, deck)
+    }
+    return {
+        tier: TierFigures(counts[math.inf], _quantile(counts, 0.5), _quantile(counts, 0.99))
+        for tier, counts in found.items()
     }
 
 
@@ -315,29 +319,19 @@ def refusals(sums: Sums) -> dict[str, int]:
     return {name[1]: numbers[0] for name, numbers in sums.items() if name[0] == _REFUSED}
 
 
-def cumulative(numbers: Sequence[int]) -> dict[float, float]:
+def cumulative(numbers: Sequence[int]) -> dict[float, int]:
     """Observations up to each bound in seconds, as in Prometheus, from a histogram's numbers."""
     return dict(zip((*BUCKETS, math.inf), itertools.accumulate(numbers[:-1]), strict=True))
 
 
-def _figures(counts: Mapping[float, float]) -> TierFigures:
-    edges = sorted(counts)
-    total = counts[edges[-1]] if edges else 0.0
-    return TierFigures(int(total), _quantile(counts, edges, 0.5), _quantile(counts, edges, 0.99))
-
-
-def _quantile(counts: Mapping[float, float], edges: list[float], share: float) -> float:
+def _quantile(counts: Mapping[float, int], share: float) -> float:
     """A quantile by interpolation within its bucket, as Prometheus's histogram_quantile does."""
-    total = counts[edges[-1]] if edges else 0.0
-    if total == 0:
-        return 0.0
-    wanted = share * total
-    below, start = 0.0, 0.0
-    for edge in edges:
-        if counts[edge] >= wanted:
-            if edge == math.inf:
-                return start
-            part = (wanted - below) / (counts[edge] - below)
-            return start + (edge - start) * part
-        below, start = counts[edge], edge
-    return start
+    wanted = share * counts[math.inf]
+    below, start = 0, 0.0
+    for edge, count in counts.items():
+        if edge == math.inf:
+            break
+        if wanted and count >= wanted:
+            return start + (edge - start) * (wanted - below) / (count - below)
+        below, start = count, edge
+    return start if wanted else 0.0

@@ -36,16 +36,16 @@ class FileLock:
         except OSError:
             self._file = -1
 
-    def take(self, *, wait: bool = False) -> bool:
-        """Acquire the lock; returns whether that succeeded. With `wait`, blocks until it does."""
+    def take(self) -> bool:
+        """Acquire the lock, if nobody has it; returns whether that succeeded."""
         if self._process != os.getpid():
             self._open()
-        if not self._mine.acquire(blocking=wait):
+        if not self._mine.acquire(blocking=False):
             return False
         if self._file < 0:
             return True
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._mine.release()
             return False

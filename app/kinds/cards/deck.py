@@ -116,19 +116,10 @@ class Rules(NamedTuple):
     sentence: int = 60
     wording: int = 12
     forbidden: tuple[str, ...] = ("最高", "一番", "絶対", "完璧", "完全")
-    polite: tuple[str, ...] = ("です", "ます", "でしょう", "ません", "ました", "ください")
+    polite: tuple[str, ...] = JAPANESE.polite
     address: tuple[str, ...] = ("あなた", "貴方")
     showcase: tuple[str, ...] = ("静謐", "洗練", "佇まい")
-    echo: tuple[str, ...] = (
-        "タイトル",
-        "ポエム",
-        "文字以内",
-        "以下の",
-        "承知",
-        "了解",
-        "条件",
-        "出力",
-    )
+    echo: tuple[str, ...] = JAPANESE.echoes
     script: tuple[str, ...] = (JAPANESE.id,)
     words: tuple[int, int] | None = None
 

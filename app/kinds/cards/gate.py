@@ -147,27 +147,14 @@ def check_sentences(most: int, language: Language) -> Rule:
     return sentence
 
 
-def check_words(name: str, words: Iterable[str], language: Language) -> Rule:
+def check_absent(name: str, pattern: re.Pattern[str] | None, limit: str) -> Rule:
     """None of these words occurs, except in quoted phrases."""
-    pattern = language.any_of(words)
-    limit = f"no {name} word"
 
     def check(answer: ProposedAnswer) -> Refusal | None:
         found = pattern.search(answer.own) if pattern else None
         return Refusal(name, found.group(), limit) if found else None
 
     return check
-
-
-def check_polite(endings: Iterable[str], language: Language) -> Rule:
-    """Sentences have plain endings, as is usual in advertisements of this kind."""
-    at_end = language.at_end(endings)
-
-    def polite(answer: ProposedAnswer) -> Refusal | None:
-        found = at_end.search(answer.own) if at_end else None
-        return Refusal("polite", found.group(), "no polite ending") if found else None
-
-    return polite
 
 
 def check_showcase(words: Iterable[str], language: Language) -> Rule:
@@ -321,7 +308,7 @@ def check_language(languages: tuple[str, ...]) -> Rule:
 
 def check_echo(words: Iterable[str], language: Language) -> Rule:
     """The answer comes without explanations, parts of the prompt and markup."""
-    check_echoed = check_words("echo", words, language)
+    check_echoed = check_absent("echo", language.any_of(words), "no echo word")
 
     def echo(answer: ProposedAnswer) -> Refusal | None:
         markup = _MARKUP.search(answer.own)
@@ -351,10 +338,19 @@ class Gate:
             Check("paragraphs", check_paragraphs(*rules.paragraphs)),
             Check("sentence", check_sentences(rules.sentence, language), of_texts=True),
             *(
-                Check(name, check_words(name, words, language), of_texts=True)
+                Check(
+                    name,
+                    check_absent(name, language.any_of(words), f"no {name} word"),
+                    of_texts=True,
+                )
                 for name, words in (("forbidden", rules.forbidden), ("address", rules.address))
             ),
-            Check("polite", check_polite(rules.polite, language), of_texts=True),
+            # Plain endings are usual in advertisements of this kind.
+            Check(
+                "polite",
+                check_absent("polite", language.at_end(rules.polite), "no polite ending"),
+                of_texts=True,
+            ),
             Check("showcase", check_showcase(rules.showcase, language), of_texts=True),
             Check("echo", check_echo(rules.echo, language), of_texts=True),
             Check("leak", check_leak(language), of_texts=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from app.kinds.cards.choices import Choices
 from app.kinds.cards.composing import BREAK
@@ -14,14 +13,6 @@ from app.store.key import Query
 
 SOURCE = "template"
 MODEL = "template-2"
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """The least and greatest length that frames may add to a poem."""
-
-    least: int
-    most: int
 
 
 class FrameTemplate:
@@ -92,17 +83,15 @@ class FrameTemplate:
         # Each sentence is counted with the space after it, which the last of a paragraph lacks.
         space = self.cost("")
         least, most = least + space * self._deck.rules.paragraphs[1], most + space
-        room = _Room(max(0, least - said), most - said)
         openings, links, closings = (
             choices.shuffled([text for text in texts if not self.given_away[text] & hand])
             for texts in (self.openings, self.links, self.closings)
         )
         # An opening, a closing and some links first, then the rest.
         stock = [*openings[:1], *closings[:1], *links[:3], *openings[1:], *closings[1:], *links[3:]]
-        chosen = _fill([(text, self.cost(text)) for text in stock], room)
-        if chosen is None:
-            return None
-        return self._layout(lines, chosen, choices)
+        costs = [(text, self.cost(text)) for text in stock]
+        chosen = _fill(costs, max(0, least - said), most - said)
+        return None if chosen is None else self._layout(lines, chosen, choices)
 
     def cost(self, text: str) -> int:
         """The length of a text with the space after it."""
@@ -137,29 +126,29 @@ def _paragraphs(blocks: Sequence[Sequence[str]], limits: tuple[int, int]) -> lis
     return parts
 
 
-def _fill(stock: Sequence[tuple[str, int]], room: _Room) -> list[str] | None:
-    """Frames whose lengths add up to the room: the first ones that fit, or any subset."""
-    if room.most < 0:
+def _fill(stock: Sequence[tuple[str, int]], least: int, most: int) -> list[str] | None:
+    """Frames whose lengths add up to `least` to `most`: the first ones that fit, or any subset."""
+    if most < 0:
         return None
     chosen: list[str] = []
     length = 0
     for text, cost in stock:
-        if length >= room.least:
+        if length >= least:
             return chosen
-        if length + cost <= room.most:
+        if length + cost <= most:
             chosen.append(text)
             length += cost
-    return chosen if length >= room.least else _add_up(stock, room)
+    return chosen if length >= least else _add_up(stock, least, most)
 
 
-def _add_up(stock: Sequence[tuple[str, int]], room: _Room) -> list[str] | None:
-    """A subset whose lengths add up to the room, by dynamic programming (subset sum)."""
+def _add_up(stock: Sequence[tuple[str, int]], least: int, most: int) -> list[str] | None:
+    """A subset whose lengths add up to that, by dynamic programming (subset sum)."""
     reached: dict[int, tuple[str, ...]] = {0: ()}
     for text, cost in stock:
         for length, texts in sorted(reached.items(), reverse=True):
             total = length + cost
-            if total <= room.most and total not in reached:
+            if total <= most and total not in reached:
                 reached[total] = (*texts, text)
-                if total >= room.least:
+                if total >= least:
                     return list(reached[total])
     return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from app.errors import DamagedLineError
 from app.store.entry import MAX_VARIANT, Entry
 from app.store.log import LogFollower, LogWriter, entry_at, log_path
+from app.store.sealed import identity
 
 
 def recordings_folder(ledger: Path) -> Path:
@@ -39,11 +40,7 @@ class Recordings:
 
         It waits for nobody: the event loop asks, and another thread may be reading a long recording.
         """
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino, status.st_size
+        return identity(self._path)
 
     def find(self, key: str, variant: int) -> Entry | None:
         """A recording; None if there is none, or if it is damaged."""
