@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,3 +177,16 @@ def test_the_table_of_settings_is_whole() -> None:
     ours = ("TSUKURIOKI_", "GEMINI_", "GOOGLE_", "OLLAMA_", "OPENAI_")
     assert all(row.meaning and row.name.startswith(ours) for row in settings.TABLE)
     assert settings.Settings.read({})
+
+
+NAMED = re.compile(r"`((?:app|precompute|tests)[./][\w./]+)`")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids(MODULES))
+def test_what_a_module_names_is_there(path: Path) -> None:
+    """A module, a name in a module, a file or folder that a docstring or comment names exists."""
+    for name in NAMED.findall(path.read_text("utf-8")):
+        module, _, member = name.rpartition(".")
+        parent = REPO.joinpath(*module.split(".")).with_suffix(".py")
+        found = (REPO / name).exists() or _is_module(name)
+        assert found or (parent.is_file() and member in parent.read_text("utf-8")), name

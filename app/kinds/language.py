@@ -1,7 +1,7 @@
 """What a text's language decides: sentences, words, quotation, scripts.
 
 `LANGUAGES` is the one table of these rules. Gate, composer, template, prompts and the search for
-near copies read it; a language is added by one row (and words for the pages in `app/web/words`).
+near copies read it; a language is added by one row (and words for the pages in `app/kinds/cards/words`).
 """
 
 from __future__ import annotations

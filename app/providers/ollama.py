@@ -46,9 +46,9 @@ class Ollama:
     """Ollama's API: whole replies for cooking, streamed replies at the event.
 
     `model` may be empty if only `stream` is used, whose `Ask` names a model. `timeout` is in
-    seconds, for a whole reply including loading; `keep_alive` is the seconds for which an idle
-    model stays loaded. If the server is on this machine, the model is not loaded yet and less than
-    `free_mb` MiB of memory are available, it is not asked; `memory` gives the available bytes.
+    seconds, for a whole reply including loading. If the server is on this machine, the model is not
+    loaded yet and less than `free_mb` MiB of memory are available, it is not asked; `memory` gives
+    the available bytes.
     """
 
     name = "ollama"
@@ -188,7 +188,7 @@ class Ollama:
         return service_error(self._service, code, message or text, (), wait)
 
     def close(self) -> None:
-        """Close the connections; the model stays loaded for `keep_alive` seconds."""
+        """Close the connections; the model stays loaded for as long as Ollama keeps it."""
         self._client.close()
 
 

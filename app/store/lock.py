@@ -52,7 +52,6 @@ class FileLock:
         return True
 
     def give(self) -> None:
-        """Release the lock."""
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()

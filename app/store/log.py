@@ -195,7 +195,7 @@ def appending(store: Path, deck: str) -> Iterator[None]:
         yield
 
 
-def append_beside(store: Path, deck: str, make: Callable[[], Sequence[Entry]]) -> int:
+def append_without_lock(store: Path, deck: str, make: Callable[[], Sequence[Entry]]) -> int:
     """Append entries, also while another process holds the log's lock; returns the log's new size.
 
     Nobody appends between the call of `make`, which gives the entries, and the end. Raises

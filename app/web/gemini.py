@@ -54,14 +54,12 @@ def _tokens(asked: PromptRequest) -> int:
 
 @gemini_api.get("/v1beta/models")
 def list_models() -> Response:
-    """The models."""
     admit()
     return json_response(codec.render_models(models().listed()))
 
 
 @gemini_api.get("/v1beta/models/<path:model>")
 def show_model(model: str) -> Response:
-    """One model."""
     admit()
     about = models().listed().get(model)
     if about is None:

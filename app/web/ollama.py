@@ -58,7 +58,6 @@ def _written(asked: PromptRequest, wire: Wire, path: str) -> Response:
 
 @ollama_api.post("/api/embed")
 def embed() -> Response:
-    """The embeddings of texts."""
     return _embedded("embed")
 
 
@@ -83,7 +82,6 @@ def version() -> Response:
 
 @ollama_api.get("/api/tags")
 def tags() -> Response:
-    """The models."""
     admit()
     return json_response(codec.render_models(models().listed(), started()))
 

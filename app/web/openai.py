@@ -28,25 +28,21 @@ openai_api = flask.Blueprint("openai", __name__)
 
 @openai_api.post("/v1/chat/completions")
 def chat_completions() -> Response:
-    """A reply to the messages of a chat."""
     return _answered(chat, "/chat/completions")
 
 
 @openai_api.post("/v1/responses")
 def responses() -> Response:
-    """A response to an input."""
     return _answered(response, "/responses")
 
 
 @openai_api.post("/v1/completions")
 def completions() -> Response:
-    """A text that goes on from a prompt."""
     return _answered(completion, "/completions")
 
 
 @openai_api.post("/v1/embeddings")
 def embeddings() -> Response:
-    """The embeddings of texts."""
     return _answered(embedding, "/embeddings")
 
 

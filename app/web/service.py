@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from random import Random, SystemRandom
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flask
 
@@ -55,6 +55,9 @@ def utc_now() -> str:
 @lru_cache(maxsize=1)
 def _iso(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19] + "Z"
+
+
+ServedT = TypeVar("ServedT")
 
 
 class ReplayedResponse(NamedTuple):
@@ -231,12 +234,7 @@ class Service:
         if deck in self.chats:
             detail = f"{deck!r} is a deck of characters: it answers at POST /api/chat"
             raise RequestError(404, "Not a deck of cards", detail)
-        if deck not in self.cards:
-            known = ", ".join(sorted(self.cards))
-            raise RequestError(
-                404, "Unknown deck", f"there is no deck {deck[:60]!r}; there is {known}"
-            )
-        return self.cards[deck]
+        return _known("deck", deck, self.cards)
 
     def chat(self, deck: str | None) -> ServedChat:
         """A deck of characters by id, the default one if it is None. Raises RequestError (404)."""
@@ -245,12 +243,7 @@ class Service:
         shown = [one for one in self.shown if one in self.chats]
         usual = "chat" if "chat" in self.chats else next(iter(self.chats))
         usual = shown[0] if shown else usual
-        wanted = deck or self.settings.chat_deck or usual
-        if wanted not in self.chats:
-            known = ", ".join(self.chats)
-            detail = f"there is no deck of characters {wanted[:60]!r}; there is {known}"
-            raise RequestError(404, "Unknown deck", detail)
-        return self.chats[wanted]
+        return _known("deck of characters", deck or self.settings.chat_deck or usual, self.chats)
 
     @cached_property
     def rate_limit(self) -> RateLimit | None:
@@ -262,6 +255,14 @@ class Service:
         limit = self.rate_limit
         if limit and (wait := math.ceil(limit.wait(client_address(environ)))):
             raise too_many("Too many messages", wait)
+
+
+def _known(what: str, name: str, decks: Mapping[str, ServedT]) -> ServedT:
+    """A deck by its id. Raises RequestError (404), which says what there is."""
+    if name not in decks:
+        detail = f"there is no {what} {name[:60]!r}; there is {', '.join(sorted(decks))}"
+        raise RequestError(404, "Unknown deck", detail)
+    return decks[name]
 
 
 class StoredAnswer(NamedTuple):

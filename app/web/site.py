@@ -74,7 +74,6 @@ class Site:
         self._access = access
 
     def init_app(self, app: Flask) -> None:
-        """Wrap an application."""
         self._app: WSGI = app.wsgi_app
         self._files = _Files(
             self._app, root=str(self._folder), index_file=True, allow_all_origins=False

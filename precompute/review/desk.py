@@ -30,7 +30,7 @@ from app.store.entry import Entry
 from app.store.holder import publish
 from app.store.in_force import InForce, rejected_of
 from app.store.index_writer import IndexWriter
-from app.store.log import append_beside, log_path, read_records
+from app.store.log import append_without_lock, log_path, read_records
 from app.store.sealed import Identity, identity
 from app.store.sources import EDITED
 from precompute.cook.kinds import GONE, cooking_of, refusal_of
@@ -242,7 +242,9 @@ class Desk:
         """
         self._check(said)
         with self._lock:
-            append_beside(self._settings.store, self.deck.id, lambda: self._lines_of(name, said))
+            append_without_lock(
+                self._settings.store, self.deck.id, lambda: self._lines_of(name, said)
+            )
             self._catch_up()
             entry = self._entry(name)
             assert entry is not None

@@ -24,7 +24,7 @@ from app.store.entry import Bill, Entry, Usage
 from app.store.in_force import in_force, rejected_texts
 from app.store.index import Index
 from app.store.index_writer import IndexWriter
-from app.store.log import LogWriter, append_beside, log_path
+from app.store.log import LogWriter, append_without_lock, log_path
 from app.store.options import StoreOptions
 from app.store.sources import DEFAULT_ORDER, EDITED
 from precompute.cook.refresh import served_entries
@@ -183,7 +183,7 @@ def test_reviewers_append_while_a_build_runs(deck: Deck, tmp_path: Path) -> None
         def review(number: int) -> None:
             for query in queries[number::4]:
                 line = replace(entry(query), decision=Decision(REJECTED, "now"))
-                append_beside(tmp_path, deck.id, [line].copy)
+                append_without_lock(tmp_path, deck.id, [line].copy)
                 with IndexWriter(tmp_path, deck, ORDER, 0) as own:
                     own.catch_up()
 
@@ -213,7 +213,7 @@ def test_a_torn_tail_does_not_harm_a_decision(deck: Deck, tmp_path: Path) -> Non
     path = log_path(tmp_path, deck.id)
     path.write_bytes(path.read_bytes() + b'{"torn')
     line = replace(entry(query), decision=Decision(REJECTED, "now"))
-    append_beside(tmp_path, deck.id, lambda: [line])
+    append_without_lock(tmp_path, deck.id, lambda: [line])
     assert [e.verdict for e in in_force(path, ORDER).values()] == [REJECTED]
     assert (tmp_path / f"{deck.id}.torn").read_bytes() == b'{"torn\n'
 
@@ -222,9 +222,9 @@ def test_a_rejection_that_was_taken_back_rejects_nothing(deck: Deck, tmp_path: P
     """A text that was rejected and then approved may be cooked again."""
     query = next(plan_stock(deck, 0, 0)).query
     lines = [replace(entry(query), decision=Decision(v, "now")) for v in (REJECTED, APPROVED)]
-    append_beside(tmp_path, deck.id, lambda: lines[:1])
+    append_without_lock(tmp_path, deck.id, lambda: lines[:1])
     assert [*rejected_texts(log_path(tmp_path, deck.id))[query.key, 0]] == lines[:1]
-    append_beside(tmp_path, deck.id, lambda: lines[1:])
+    append_without_lock(tmp_path, deck.id, lambda: lines[1:])
     assert not rejected_texts(log_path(tmp_path, deck.id))[query.key, 0]
 
 

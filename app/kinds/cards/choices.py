@@ -36,7 +36,6 @@ class Choices:
         return choice
 
     def one(self, items: Sequence[T]) -> T:
-        """One of the items."""
         return items[self.below(len(items))]
 
     def turned(self, items: Sequence[T]) -> Sequence[T]:

@@ -8,6 +8,7 @@ A check is a rule with a name. `Gate.examine` runs a deck's checks in order up t
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache

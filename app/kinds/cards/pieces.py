@@ -106,7 +106,6 @@ def split_frame(text: str, link: str) -> Frame:
 
 
 def linked(link: str, word: str, sentence: str) -> str:
-    """A sentence with its link."""
     return link.replace(WORD, word) + sentence
 
 

@@ -38,7 +38,6 @@ class AtOnce:
         self.find = find
 
     def reply(self, request: Play) -> Generator[str, None, Answer | None]:
-        """The answer, without chunks."""
         body = self.find(*request)
         return None if body is None else Answer(self.name, body)
         yield  # a generator, as every tier

@@ -269,11 +269,9 @@ class SmallWriter(_PoemWriter):
         return Drafts(tuple(drafts), model, total, "" if drafts else fault, lost, reply=reply)
 
     def keywords_prompt(self, task: Task) -> Prompt:
-        """The prompt of the first step."""
         return Prompt("", self._file.fill(0, self._values(task)), KEYWORDS_SCHEMA, 200)
 
     def poem_prompt(self, task: Task, keywords: Sequence[str]) -> Prompt:
-        """The prompt of the second step."""
         values = {**self._values(task), "keywords": self._deck.lang.comma.join(keywords)}
         return Prompt("", self._file.fill(1, values), POEM_SCHEMA, answer_tokens(self._deck))
 

@@ -179,8 +179,8 @@ class Nearest:
         messages = [name for name in asked.fields if name.startswith(_TEXTS)]
         alike = differs == messages[-1:] and asked.guard == one.guard
         # Who asked something else is not helped by being told of an option.
-        told = sorted(differs, key=lambda name: not name.startswith(_TEXTS))
-        return Neighbour(key, distance, tuple(told), alike)
+        ordered = sorted(differs, key=lambda name: not name.startswith(_TEXTS))
+        return Neighbour(key, distance, tuple(ordered), alike)
 
 
 def _distance(one: Outline, other: Outline) -> tuple[float, int]:

@@ -39,6 +39,7 @@ from app.ledger.counters import answer_summary
 from app.ledger.misses import Ledger
 from app.ledger.state import KeyedValues
 from app.providers.flights import Flights, Work
+from app.providers.openai import OPENAI
 from app.providers.secret import Secret
 from app.providers.transport import is_local, origin
 from app.providers.upstream import BAD_GATEWAY, Holding, Received, ServiceAddress, Upstream
@@ -56,7 +57,6 @@ MISSED = "missed"
 NOT_KEPT = "not kept: "
 # The fingerprint of entries that were recorded, not cooked.
 FINGERPRINT = "recorded"
-OPENAI = "https://api.openai.com/v1"
 # Conversations whose place in a sequence of answers is remembered, and for how many seconds.
 CONVERSATIONS, FORGET_SECONDS = 4096, 3600.0
 _MOST_TOKENS = 10**9
