@@ -121,8 +121,8 @@ class RsgiApplication:
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         flask = create_app(settings, service)
-        # What Flask makes for its first request is made before the fork too.
-        flask.test_client().get("/healthz")
+        # What Flask and Jinja make for their first page is made before the fork too.
+        flask.test_client().get("/chat")
         app = flask.wsgi_app
         self._flask = InThreads(app, THREADS, settings.proxies, settings.request_seconds)
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of

@@ -35,7 +35,6 @@ def price_table(settings: Settings) -> PriceTable:
 
 def space(deck: CharacterDeck) -> dict[str, Any]:
     """The sizes of a deck."""
-    # Counted without a look at each line: that would copy most of what the workers share.
     pools = [deck.lines[character.id] for character in deck.characters]
     return {
         "characters": len(deck.characters),

@@ -85,6 +85,8 @@ class ServedChat:
             state, f"danger {deck.id}", CONVERSATIONS, care.SIZE, self._plan.hours * 3600
         )
         self.prices = figures.price_table(settings)
+        # Counted before the fork, because counting writes to most of what workers share.
+        self._space = figures.space(deck)
         self.tally = Tally(state, deck.id)
         self._ledger = Ledger(settings.ledger, deck.id)
         self.ladder = self._ladder()
@@ -117,7 +119,7 @@ class ServedChat:
         answers = answer_summary(self._counters.by_tier(deck.id))
         today = self.local().date().isoformat()
         return {
-            "space": figures.space(deck),
+            "space": self._space,
             "store": {
                 **store(index.meta() if index else None),
                 "problem": self.index.problem or None,
