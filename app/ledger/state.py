@@ -377,6 +377,8 @@ def _opened(path: Path | str) -> sqlite3.Connection:
     try:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")
+        # KiB: each of a worker's 70 threads has a cache of its own, and the system has one for all.
+        file.execute("PRAGMA cache_size = -128")
         file.executescript(_SCHEMA)
         # SQLite waits longer before each retry, up to a tenth of a second, and so may never meet a
         # moment when a busy process has released the lock. `_begin` retries every millisecond.
