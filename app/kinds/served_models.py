@@ -11,7 +11,7 @@ from app.errors import ProviderStopError
 from app.kinds.engine import Engine, Noter
 from app.providers import ModelName, transport
 from app.providers.gemini import Gemini
-from app.providers.guards import Breaker, SomeAtATime, available_memory
+from app.providers.guards import Breaker, SomeAtATime
 from app.providers.lazy import LazyModel
 from app.providers.ollama import Ollama, knock
 from app.providers.openai import OPENAI, OpenAICompatible
@@ -41,21 +41,13 @@ class _Guards(NamedTuple):
 class ServedModels:
     """The local model, and the cloud's by provider.
 
-    `folder` is for the lock that limits the local model to one reply at a time; `memory` gives the
-    available bytes. Each deck has an engine of its own, with its own notes; the guards of a
+    `folder` is for the lock that limits the local model to one reply at a time. Each deck has an engine of its own, with its own notes; the guards of a
     provider are shared.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        folder: Path,
-        clock: Callable[[], float],
-        memory: Callable[[], int] = available_memory,
-    ) -> None:
+    def __init__(self, settings: Settings, folder: Path, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._memory = memory
         self._guards = {
             # What costs nothing is not shared: to wait for a model that hangs helps nobody.
             Ollama.name: self._made(FileLock(folder / "local.lock"), 0.0),
@@ -77,13 +69,7 @@ class ServedModels:
         _warn_of_proxy(host)
 
         def make() -> ChatModel:
-            return Ollama(
-                host,
-                "",
-                settings.timeout,
-                settings.ollama_free_mb,
-                self._memory,
-            )
+            return Ollama(host, "", settings.timeout, settings.ollama_free_mb)
 
         model = LazyModel(Ollama.name, make, lambda: knock(host))
         return self._engine(model, note)

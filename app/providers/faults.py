@@ -15,6 +15,8 @@ from app.providers.secret import Secret
 # Seconds to wait if a quota per minute is used up and the error names no wait.
 MINUTE = 60.0
 _RETRIED = (408, 409)
+# Characters of a service's message that are shown.
+_LONGEST = 160
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _TAGS = re.compile(r"<[^<>]*>")
@@ -141,14 +143,14 @@ def details_of(body: object) -> tuple[str, list[Mapping[str, Any]]]:
     return str(error.get("message") or ""), [d for d in listed if isinstance(d, Mapping)]
 
 
-def plain(message: str, key: Secret, most: int = 160) -> str:
-    """A service's message as one line of at most `most` characters, without key, HTML and controls.
+def plain(message: str, key: Secret) -> str:
+    """A service's message as one line of limited length, without key, HTML and controls.
 
     The key is removed first: it would not be found if the limit, or a tag, had cut it in two.
     """
     spaced = "".join(c if c.isprintable() else " " for c in _TAGS.sub(" ", key.scrub(message)))
     text = " ".join(spaced.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def connection_error(

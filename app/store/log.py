@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,8 +56,8 @@ def log_path(store: Path, deck: str) -> Path:
     return store / f"{deck}.jsonl"
 
 
-def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tuple[int, bytes]]:
-    """Lines that begin at offsets from `start` to before `end`, each with its offset.
+def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Lines that begin at the offset `start` or later, each with its offset.
 
     A log that does not exist is empty.
     """
@@ -71,8 +70,6 @@ def read_lines(path: Path, start: int = 0, end: float = math.inf) -> Iterator[tu
         file.seek(start)
         offset = start
         for line in file:
-            if offset >= end:
-                return
             yield offset, line
             offset += len(line)
 

@@ -159,13 +159,11 @@ def read_turn(body: Mapping[str, Any], served: ServedChat) -> Turn:
     name = _text(body, "name", MAX_NAME) or ""
     if not name.isprintable() or any(sign in name for sign in "{}<>"):
         raise bad_request("'name' must be a plain name")
-    turn = Turn(
-        deck=served.deck,
-        character=served.deck.known_character(_text(body, "character", MAX_ID)),
-        messages=_messages(body.get("messages")),
-        conversation=_text(body, "conversation", MAX_ID) or secrets.token_hex(8),
-        name=name,
-        at=served.local(),
+    turn = served.turn(
+        served.deck.known_character(_text(body, "character", MAX_ID)),
+        _messages(body.get("messages")),
+        _text(body, "conversation", MAX_ID) or secrets.token_hex(8),
+        name,
         explain=_switch(body, "why"),
     )
     return served.with_care(turn)

@@ -122,11 +122,11 @@ def limit_text(asked: PromptRequest) -> None:
         raise RequestError(413, "Too much text", f"the texts have over {MOST_TEXT:,} characters")
 
 
-def read_body(most: int = MAX_PROMPT_BODY) -> Any:
+def read_body() -> Any:
     """The JSON of a request's body, whatever its content type. Raises RequestError."""
-    request.max_content_length = most + 1
+    request.max_content_length = MAX_PROMPT_BODY + 1
     raw = request.get_data(cache=True)
-    if len(raw) > most:
+    if len(raw) > MAX_PROMPT_BODY:
         raise RequestEntityTooLarge
     brackets, commas = raw.count(b"[") + raw.count(b"{"), raw.count(b",")
     if brackets > MOST_BRACKETS or commas > MOST_COMMAS:

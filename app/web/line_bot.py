@@ -230,14 +230,7 @@ class LineBot:
         served = self._served
         earlier = self._said.get(heard.conversation) or ()
         said = {"role": "user", "content": heard.text}
-        turn = Turn(
-            deck=served.deck,
-            character=self._character(heard),
-            messages=(*earlier, said),
-            conversation=heard.conversation,
-            name="",
-            at=served.local(),
-        )
+        turn = served.turn(self._character(heard), (*earlier, said), heard.conversation)
         if heard.text:
             text = self._written(served.with_care(turn), heard.due)
             earlier = (*earlier, said)

@@ -117,14 +117,8 @@ class CharacterModel:
             raise bad_field("messages", "a conversation that ends with the user's text")
         if len(said[-1].text) > MAX_MESSAGE:
             raise bad_field("messages", f"texts of at most {MAX_MESSAGE} characters")
-        return Turn(
-            deck=self._served.deck,
-            character=self._character,
-            messages=messages,
-            conversation=asked.conversation or secrets.token_hex(8),
-            name="",
-            at=self._served.local(),
-        )
+        conversation = asked.conversation or secrets.token_hex(8)
+        return self._served.turn(self._character, messages, conversation)
 
 
 def _chunks(reply: Reply, texts: list[str] | None) -> Iterator[Chunk]:

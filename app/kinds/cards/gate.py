@@ -378,11 +378,9 @@ class Gate:
         """The first refusal, or None. Raises KeyError if the deck lacks a card of the query."""
         return next(self._run(query, response, quoted), None)
 
-    def refusals(
-        self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...] = ()
-    ) -> tuple[Refusal, ...]:
+    def refusals(self, query: Query, response: Mapping[str, object]) -> tuple[Refusal, ...]:
         """All refusals, which a model is given when it is asked again. Raises KeyError."""
-        return tuple(self._run(query, response, quoted))
+        return tuple(self._run(query, response, ()))
 
     def _run(
         self, query: Query, response: Mapping[str, object], quoted: tuple[str, ...]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 from app.kinds.chat import care, figures, rotation
 from app.kinds.chat import memory as talked
 from app.kinds.chat.care import CareMemory, Step
+from app.kinds.chat.characters import Character
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.heard import Heard
@@ -228,6 +229,20 @@ class ServedChat:
 
     def _talk_key(self, turn: Turn) -> str:
         return f"{turn.conversation} {self.deck.id} {turn.character.id}"
+
+    def turn(
+        self,
+        character: Character,
+        messages: tuple[Mapping[str, str], ...],
+        conversation: str,
+        name: str = "",
+        *,
+        explain: bool = False,
+    ) -> Turn:
+        """A message to a character, the last of `messages`, now; for the rest see `Turn`."""
+        return Turn(
+            self.deck, character, messages, conversation, name, self.local(), explain=explain
+        )
 
     def with_care(self, turn: Turn) -> Turn:
         """The turn with its kind of careful answer; changes the memory of its conversation.
