@@ -33,7 +33,7 @@ from app.kinds.chat.answers import Answers
 from app.kinds.chat.direct import Direct
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
-from app.kinds.chat.message import joined, normalise
+from app.kinds.chat.message import LONG_MESSAGE, joined, normalise
 from app.kinds.chat.message_kinds import MessageKinds
 from app.kinds.chat.nouns import ECHO, Nouns, captured
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
@@ -45,8 +45,8 @@ _BRIEF = 16
 # The feeling of a long message that has several.
 MIXED = "mixed"
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
-# Characters of a message that are searched.
-_SEARCHED = 300
+# Characters of a message that are searched; of a long message, those of its beginning and end.
+_SEARCHED, _BEGINNING, _END = 300, 60, 140
 # The members that are lists of intents.
 _INTENTS = ("strong", "weak", "opens", "greetings", "light")
 _MEMBERS = (
@@ -125,7 +125,11 @@ class Hearing:
 
     def text(self, message: str, mention: Expression) -> str:
         """A message as it is searched: normalised, on one line, a character's names replaced."""
-        return mention.sub(lambda _: self._you, joined(normalise(message))[:_SEARCHED])
+        text = joined(normalise(message))
+        if len(text) > LONG_MESSAGE:
+            # What somebody wants stands at the end of a long message, or at its beginning.
+            text = f"{text[:_BEGINNING]}…{text[-_END:]}"
+        return mention.sub(lambda _: self._you, text[:_SEARCHED])
 
     def alike(self, tone: str) -> frozenset[str]:
         """The tones of the same feeling."""

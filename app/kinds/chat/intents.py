@@ -44,6 +44,8 @@ MEMBERS: Mapping[str, str] = {
 }
 # The weight of an intent by example: as much as most of those that tell something.
 _BY_EXAMPLE_WEIGHT = 3.0
+# Bytes for the automata of one of the expressions of a careful intent, of which a deck has dozens.
+_PART_MEMORY = 1 << 19
 # The members of a veto with an exception.
 _VETO = ("text", "unless")
 # An escaped sign, a class, a group without another in it.
@@ -73,7 +75,8 @@ class Intent(NamedTuple):
     the character speaks. An `aside` counts only if the message has no other content. Without a match of
     the doubt's `cue`, the classifier alone is a reason to ask only if it is certain. A `narrow` intent is one by example; if it `acts`, no
     tone of the message takes its place. If the lines of an intent only decline (`declines`), a model
-    that is asked before the last tier may do better.
+    that is asked before the last tier may do better. `parts` are its expressions, of which the leftmost
+    longest match counts.
     """
 
     id: str
@@ -83,7 +86,7 @@ class Intent(NamedTuple):
     grave: bool
     doubt: bool
     aside: bool
-    expression: Expression | None
+    parts: tuple[Expression, ...]
     vetoes: Vetoes
     message_vetoes: Vetoes
     must: Expression | None
@@ -100,15 +103,36 @@ class Intent(NamedTuple):
         return self.grave or self.doubt
 
 
+Possible = Iterable[tuple[Intent, tuple[Expression, ...]]]
+
+
+class Searched(NamedTuple):
+    """The expressions of intents, each with its intent, and a prefilter of them in this order."""
+
+    parts: tuple[tuple[Intent, Expression], ...]
+    prefilter: Prefilter
+
+    def possible(self, lines: str) -> Possible:
+        """The intents with those of their expressions that may match in a line; others do not."""
+        by_id: dict[str, tuple[Intent, tuple[Expression, ...]]] = {}
+        for number in sorted(self.prefilter.possible(lines)):
+            intent, part = self.parts[number]
+            _, before = by_id.get(intent.id, (intent, ()))
+            by_id[intent.id] = intent, (*before, part)
+        return by_id.values()
+
+
 class Intents(NamedTuple):
     """What `intents.json` has; `asides` is None if it names none.
 
-    The `prefilter` has the expressions of those that have one, in their order.
+    The careful intents have a prefilter of their own, with few literals: of many, it is slow in long
+    messages, in which only these intents are searched.
     """
 
     all: tuple[Intent, ...]
     asides: Asides | None
-    prefilter: Prefilter
+    careful: Searched
+    others: Searched
 
 
 def _has_branches(expression: str) -> bool:
@@ -125,15 +149,28 @@ class _Expressions:
     def __init__(
         self, reader: ExpressionReader, fragments: Mapping[str, str], vetoes: Mapping[str, Any]
     ):
-        self.prefilter = Prefilter()
         self._reader = reader
         self._fragments = fragments
         self._shared = vetoes
         self._whole: dict[str, str] = {}
 
-    def filtered(self, value: Any, place: str) -> Expression | None:
-        """A list of expressions as one, which finds the longest match; it is in the prefilter."""
-        return self._reader.any(self._by_head(value, place), place, self.prefilter.add)
+    def filtered(
+        self, value: Any, place: str, prefilter: Prefilter, *, apart: bool
+    ) -> tuple[Expression, ...]:
+        """A list of expressions that find the longest match, and are added to `prefilter`.
+
+        They are joined to one unless they are to be searched `apart`. Of many long ones each costs as
+        much as the part of them that is possible in a text; joined, their automaton has a state for each
+        combination of what they are in the middle of, and nearly all are new in a new text.
+        """
+        if apart:
+            texts = self._reader.strings(value, place)
+            groups = [[self.expanded(text, place)] for text in texts]
+        else:
+            groups = [self._by_head(value, place)]
+        add = functools.partial(prefilter.add, memory=_PART_MEMORY if apart else 0)
+        found = (self._reader.any(group, place, add) for group in groups)
+        return tuple(expression for expression in found if expression)
 
     def any(self, value: Any, place: str) -> Expression | None:
         """The same, without the prefilter."""
@@ -206,8 +243,9 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
         reader.part(root, "vetoes"),
     )
     found: dict[str, Intent] = {}
+    careful, others = Prefilter(), Prefilter()
     for number, raw in enumerate(reader.member(root, "intents", list, ""), 1):
-        intent = _load_intent(reader, raw, f"intent {number}", expressions)
+        intent = _load_intent(reader, raw, f"intent {number}", expressions, careful, others)
         if intent.id in found:
             raise reader.fail(f"intent {number}", f"the id {intent.id!r} is taken")
         found[intent.id] = intent
@@ -217,9 +255,16 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
         found[one.id] = _bare(one)
     if not found:
         raise reader.fail("", "there is no intent")
-    expressions.prefilter.finish()
     asides_found = _load_asides(reader, root.get("asides"), expressions)
-    return Intents(tuple(found.values()), asides_found, expressions.prefilter)
+    for prefilter in (careful, others):
+        prefilter.finish()
+    parts = [(intent, part) for intent in found.values() for part in intent.parts]
+    return Intents(
+        tuple(found.values()),
+        asides_found,
+        Searched(tuple(part for part in parts if part[0].careful), careful),
+        Searched(tuple(part for part in parts if not part[0].careful), others),
+    )
 
 
 def _bare(one: ByExample) -> Intent:
@@ -232,7 +277,7 @@ def _bare(one: ByExample) -> Intent:
         grave=False,
         doubt=False,
         aside=False,
-        expression=None,
+        parts=(),
         vetoes=none,
         message_vetoes=none,
         must=None,
@@ -258,11 +303,18 @@ def _load_asides(reader: ExpressionReader, raw: Any, expressions: _Expressions) 
 
 
 def _load_intent(
-    reader: ExpressionReader, raw: Any, place: str, expressions: _Expressions
+    reader: ExpressionReader,
+    raw: Any,
+    place: str,
+    expressions: _Expressions,
+    careful: Prefilter,
+    others: Prefilter,
 ) -> Intent:
     intent_id = reader.member(raw, "id", str, place)
     place = f"intent {intent_id}"
     reader.only(raw, place, MEMBERS)
+    apart = bool(raw.get("grave") or raw.get("doubt"))
+    prefilter = careful if apart else others
     return Intent(
         id=intent_id,
         name=str(raw.get("name", intent_id)),
@@ -271,7 +323,7 @@ def _load_intent(
         grave=bool(raw.get("grave", False)),
         doubt=bool(raw.get("doubt", False)),
         aside=bool(raw.get("aside", False)),
-        expression=expressions.filtered(raw.get("expressions", []), place),
+        parts=expressions.filtered(raw.get("expressions", []), place, prefilter, apart=apart),
         vetoes=expressions.vetoes(raw.get("not", []), place),
         message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
         must=reader.optional(raw.get("must"), place),

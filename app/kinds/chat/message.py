@@ -16,7 +16,7 @@ and a list of what matters in place of one of what does not, for it is never com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,6 +24,9 @@ from app.kinds.expressions import Expression, compiled, literal
 from app.kinds.lazy_pattern import lazily
 from app.normal_form import nfc, nfkc
 
+# Characters of a normalised message beyond which danger is searched in it sentence by sentence, and
+# everything else at its beginning and end.
+LONG_MESSAGE = 400
 _EMOJI = lazily(
     "[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002b00-\U00002bff\U00002190-\U000021ff"
     "\U00002300-\U000023ff\U000025a0-\U000025ff\U000e0020-\U000e007f\u200d\ufe0e\ufe0f\u20e3"
@@ -53,6 +56,7 @@ _ROWS = (
     ("おこごそぞとどのほぼぽもよろをょぉ", "ぉ"),
 )
 _TO_KATAKANA = 0x60
+_KATAKANA = lazily("[ァ-ヶ]")
 _TO_HIRAGANA = {sign: sign - _TO_KATAKANA for sign in range(ord("ァ"), ord("ヶ") + 1)}
 # Characters by which NFKC may lengthen a message (㌔ becomes キロ). A message of such characters alone
 # could grow eighteen times and be slow to search; it is then left as it is.
@@ -62,7 +66,7 @@ _VOWEL = {kana: vowel for row, vowel in _ROWS for kana in row} | {
     for row, vowel in _ROWS
     for kana in row
 }
-_BEFORE_WIDTH = str.maketrans({"\u00b4": "`", "\uff40": "`", "\u2019": "'", "\u22ef": "…"})
+_BEFORE_WIDTH = {"\u00b4": "`", "\uff40": "`", "\u2019": "'", "\u22ef": "…"}
 _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (lazily(pattern), with_)
     for pattern, with_ in (
@@ -83,12 +87,22 @@ _TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[!?…])[。、]", ""),
     )
 )
+
+
+def _before_width(text: str) -> str:
+    """A text with the marks in place of which NFKC would put others; quicker than `translate`."""
+    for sign, with_ in _BEFORE_WIDTH.items():
+        text = text.replace(sign, with_)
+    return text
+
+
 # What `spelling` takes for another form of the same sign.
 _WIDTH = {sign: sign - 0xFEE0 for sign in range(0xFF01, 0xFF5E)} | {
     ord("\u3000"): " ",
     **dict.fromkeys(map(ord, "~\uff5e\u2053\u223c\u3030"), "\u301c"),
     **dict.fromkeys(map(ord, "\u200b\u200c\u200e\u200f\u2060\ufe0e\ufe0f\ufeff")),
 }
+_TO_WIDTH = str.maketrans(_BEFORE_WIDTH) | _WIDTH
 _HALF_WIDTH_KANA = lazily("[\uff61-\uff9f]+")
 _KANA, _ENDS_A_WORD = "ぁ-ゖァ-ヶー", "[a-zA-Zぁ-ゖァ-ヶー一-龥々]"
 _SAME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -119,7 +133,7 @@ _FACES = (
 _ENDING = lazily(
     # Ornaments after what ends a sentence; after a noun or a particle they can be a word.
     rf"(?:(?<=[!?。…〜ーたただでうすいるんよねなわぞぜさきみつくけw笑]){_ORNAMENTS}+"
-    rf"|(?<={_ENDS_A_WORD})(?:{'|'.join(re.escape(face.translate(_BEFORE_WIDTH)) for face in _FACES)})"
+    rf"|(?<={_ENDS_A_WORD})(?:{'|'.join(re.escape(_before_width(face)) for face in _FACES)})"
     # Laughter and closing marks after a word, but not after a number or a sign.
     rf"|(?<=[{_KANA}一-龥々!?。…)])w+|(?<=[{_KANA}!?。…])笑+|\(笑\)"
     rf"|(?<={_ENDS_A_WORD})[!。、,.]+|(?<=[!?。、…w笑)])[!。、]+|(?<={_ORNAMENTS})[!。]+|(?<=[ぁ-ゖ])ー| +)\Z"
@@ -147,6 +161,8 @@ _GOES_ON = (
     r"(?!\s*(?:って|と(?:言|い[いうっわ]|か(?:言|い)|書|聞|の|は)|なんて(?:言|い)|て(?:言|い[うっわ])"
     r"|の(?:英|意|挨)))"
 )
+# After it, the sentence's closing marks belong to the sentence.
+_SENTENCE_END, _LONG_SENTENCE, _OVERLAP = lazily(r"(?<=[!?。…])(?![!?。…])|\n"), 80, 20
 _CUT = lazily(
     rf"(?:[!?。…]+|[、,;\n]+|\.(?=\s|$)){_GOES_ON}|(?<={_JA}) {_GOES_ON}| (?={_JA}){_GOES_ON}"
 )
@@ -165,10 +181,11 @@ def _each_once(found: re.Match[str]) -> str:
 @lru_cache(maxsize=16)
 def normalise(text: str) -> str:
     """A message with one form of width, case, long vowels and marks, and without emoji."""
-    text = re.sub("[~\u301c\uff5e\u2053\u223c\u3030]", "ー", text.translate(_BEFORE_WIDTH))
+    text = re.sub("[~\u301c\uff5e\u2053\u223c\u3030]", "ー", _before_width(text))
     wide = nfkc(text)
     text = (wide if len(wide) <= len(text) + _MOST_WIDENED else text).lower()
-    text = re.sub(r"\.{2,}|・{2,}|。{2,}|‥+", "…", text)
+    # Every alternative begins with a plain sign: the engine then skips all others at once.
+    text = re.sub(r"\.\.+|・・+|。。+|‥‥*", "…", text)
     text = _EMOJI.sub(" ", _FACE.sub(" ", text))
     text = re.sub("[\u0300-\u0308\u200b-\u200f\u2060\ufeff]", "", text)
     text = _DASHES.sub("ー", _LAUGHTER_IN_BRACKETS.sub(r"\1", text))
@@ -261,7 +278,7 @@ def _one_of(words: Iterable[str]) -> str:
 def spelling(text: str, called: DirectAddress | None = None) -> str:
     """One text for all spellings of a message; the module's docstring lists what is equal."""
     whole = _HALF_WIDTH_KANA.sub(lambda f: nfkc(f.group()), text)
-    whole = nfc(whole.translate(_BEFORE_WIDTH).translate(_WIDTH)).strip()
+    whole = nfc(whole.translate(_TO_WIDTH)).strip()
     for pattern, with_ in _SAME_FORMS:
         whole = pattern.sub(with_, whole)
     whole = _folded(whole)
@@ -298,13 +315,17 @@ def _ended(text: str) -> str:
 
 def joined(text: str) -> str:
     """A normalised message as one line; where it is typed sign by sign (死 に た い), put together."""
-    line = text.replace("\n", " ")
-    return _BETWEEN.sub("", line) if _SPACED.search(line) else line
+    return closed_up(text.replace("\n", " "))
+
+
+def closed_up(text: str) -> str:
+    """A text in which what is typed sign by sign (死 に た い) is put together."""
+    return _BETWEEN.sub("", text) if _SPACED.search(text) else text
 
 
 def in_hiragana(text: str) -> str:
     """A text with katakana as hiragana, sign for sign."""
-    return text.translate(_TO_HIRAGANA)
+    return text.translate(_TO_HIRAGANA) if _KATAKANA.search(text) else text
 
 
 def clauses(text: str) -> list[tuple[int, str]]:
@@ -316,3 +337,14 @@ def clauses(text: str) -> list[tuple[int, str]]:
         if part.strip():
             found.append((start + len(part) - len(part.lstrip()), part.strip()))
     return found
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The sentences of a normalised message; of long ones the clauses, of long clauses parts that overlap."""
+    for sentence in _SENTENCE_END.split(text):
+        if len(sentence) <= _LONG_SENTENCE:
+            yield sentence.strip()
+            continue
+        for _, clause in clauses(sentence):
+            for start in range(0, max(1, len(clause) - _OVERLAP), _LONG_SENTENCE - _OVERLAP):
+                yield clause[start : start + _LONG_SENTENCE]

@@ -23,13 +23,24 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from app.kinds.chat.classifier import Classifier
-from app.kinds.chat.intents import Intent, Intents
-from app.kinds.chat.message import PARTING, Asides, clauses, in_hiragana, joined, normalise
+from app.kinds.chat.expressions import Expression
+from app.kinds.chat.intents import Intent, Intents, Possible
+from app.kinds.chat.message import (
+    LONG_MESSAGE,
+    PARTING,
+    Asides,
+    clauses,
+    closed_up,
+    in_hiragana,
+    joined,
+    normalise,
+    pieces,
+)
 
 # Clauses in which the same intent is searched for at most: it is given once anyway.
 _HITS = 16
@@ -44,6 +55,9 @@ _LONGEST_LEARNED = 80
 _LONGEST_NARROW = 40
 # Characters of a message that means something only after others (ひとり, もういいや).
 _FEW_WORDS = 8
+# Of the sentences of a long message, so many are searched for danger, and so many of those in which something
+# is found are read.
+_SEARCHED, _READ = 16, 4
 # How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
 _SURER = 1.5
 # The share of the content that an expression must have matched to be all that was said.
@@ -86,8 +100,7 @@ class IntentReader:
         classifier: Classifier | None,
         by_example: Classifier | None = None,
     ) -> None:
-        self._searched = [intent for intent in intents.all if intent.expression]
-        self._prefilter = intents.prefilter
+        self._careful, self._others = intents.careful, intents.others
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
         self._narrow = {intent.id for intent in intents.all if intent.narrow}
         self._doubt = next((intent for intent in intents.all if intent.doubt), None)
@@ -104,20 +117,19 @@ class IntentReader:
 
     def _hits(self, message: str) -> list[Hit]:
         text = normalise(message)
+        if len(text) > LONG_MESSAGE:
+            return self._in_long(text)
         said = _Clauses(text, clauses(text))
-        possible = self._possible(said.searchable)
-        found = _hits(said, (intent for intent in possible if intent.careful))
-        content = None
+        found, content = self._careful_in(said), None
         if len(text) <= self._longest:
-            beside = _hits(said, (intent for intent in possible if intent.aside))
+            possible = self._others.possible(said.searchable)
+            beside = _hits(said, (one for one in possible if one[0].aside))
             content = said.content(self._asides, beside)
             if content:
-                possible = self._possible(content.lines)
-            about = (intent for intent in possible if not (intent.careful or intent.aside))
+                possible = self._others.possible(content.lines)
+            about = [one for one in possible if not one[0].aside]
             found += _hits(content, about) if content else [*beside, *_hits(said, about)]
-        kept = _once(_apart([h for h in found if not h.intent.message_vetoes.against(text)]))
-        if self.classifier and self._doubt and len(text) <= _LONGEST_LEARNED:
-            kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
+        kept = self._kept(found, text)
         if content is None:
             return kept
         if self.classifier:
@@ -125,6 +137,53 @@ class IntentReader:
         if self.by_example and len(text) <= _LONGEST_NARROW and not _settled(kept, content):
             kept = self._with_guess(self.by_example, self._narrow, kept, content)
         return kept
+
+    def _careful_in(self, said: _Clauses) -> list[Hit]:
+        return _hits(said, self._careful.possible(said.searchable))
+
+    def _kept(self, found: Sequence[Hit], text: str) -> list[Hit]:
+        """The hits that count, after the vetoes of the whole text and what the classifier says of it."""
+        # Searched once for each intent, which can have hits in many clauses.
+        vetoed = {
+            name
+            for name, intent in {hit.intent.id: hit.intent for hit in found}.items()
+            if intent.message_vetoes.against(text)
+        }
+        kept = _once(_apart([hit for hit in found if hit.intent.id not in vetoed]))
+        if self.classifier and self._doubt and len(text) <= _LONGEST_LEARNED:
+            kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
+        return kept
+
+    def _in_long(self, text: str) -> list[Hit]:
+        """The first grave hit of a long message, else the first doubtful one.
+
+        Each suspect sentence is read as a message of its own: what the rest of it is about makes it
+        neither dangerous nor harmless.
+        """
+        doubtful: list[Hit] = []
+        for piece in itertools.islice(self._suspect(text), _READ):
+            place = max(0, text.find(piece))
+            kept = self._kept(self._careful_in(_Clauses(piece, clauses(piece))), piece)
+            hits = [h._replace(start=place + h.start, end=place + h.end) for h in kept]
+            if any(hit.intent.grave for hit in hits):
+                return hits
+            doubtful = doubtful or hits
+        return doubtful
+
+    def _suspect(self, text: str) -> Iterator[str]:
+        """The pieces of a long message in which expressions find danger.
+
+        Of those that may have some, the ones are searched in which most expressions may match.
+        """
+        # Danger is read in katakana (ｷｴﾀｲ) too.
+        lines = dict.fromkeys(
+            form for one in pieces(closed_up(text)) for form in (one, in_hiragana(one))
+        )
+        possible = [(line, self._careful.prefilter.possible(line)) for line in lines]
+        possible.sort(key=lambda pair: -len(pair[1]))
+        for line, numbers in possible[:_SEARCHED]:
+            if any(self._careful.parts[number][1].search(line) for number in numbers):
+                yield line
 
     def harmless(self, message: str) -> tuple[bool, bool]:
         """Whether the classifier finds no danger in a message of several words, and is sure of that."""
@@ -189,9 +248,6 @@ class IntentReader:
         guess = Hit(intent, *content.span, learned=True, clear=clear or intent.acts)
         return _once([*(hit for hit in hits if hit is not main), guess])
 
-    def _possible(self, lines: str) -> list[Intent]:
-        return [self._searched[number] for number in sorted(self._prefilter.possible(lines))]
-
 
 def _settled(hits: list[Hit], content: _Clauses) -> bool:
     """Whether no narrower intent is needed: the main one is urgent, or is most of a short message."""
@@ -204,8 +260,8 @@ def _settled(hits: list[Hit], content: _Clauses) -> bool:
     return main is not None and not main.learned and main.end - main.start >= _MOST * (end - start)
 
 
-def _hits(said: _Clauses, intents: Iterable[Intent]) -> list[Hit]:
-    return [hit for intent in intents for hit in said.hits(intent)]
+def _hits(said: _Clauses, possible: Possible) -> list[Hit]:
+    return [hit for intent, parts in possible for hit in said.hits(intent, parts)]
 
 
 class _Clauses:
@@ -254,30 +310,40 @@ class _Clauses:
         content = [(place, rest) for place, rest in parts if rest]
         return _Clauses(self._text, content) if content else None
 
-    def hits(self, intent: Intent) -> Iterator[Hit]:
-        """The hits of an intent, one for each clause, at most `_HITS`."""
-        found = self._found(intent) if intent.expression else ()
-        hits = itertools.islice(found, _HITS)
+    def hits(self, intent: Intent, parts: Iterable[Expression]) -> Iterator[Hit]:
+        """The hits of an intent, one for each clause, at most `_HITS`; of its expressions, `parts`."""
+        hits = itertools.islice(self._found(intent, parts), _HITS)
         whole = intent.careful or intent.aside
-        return itertools.chain(hits, self._found_whole(intent)) if whole else hits
+        return itertools.chain(hits, self._found_whole(intent, parts)) if whole else hits
 
-    def _found_whole(self, intent: Intent) -> Iterator[Hit]:
+    def _found_whole(self, intent: Intent, parts: Iterable[Expression]) -> Iterator[Hit]:
         # Danger is read in katakana (ｷｴﾀｲ) too.
         for text in {self._whole, self._folded} if intent.careful else {self._whole}:
-            match = intent.expression.search(text) if intent.expression else None
-            if match and not intent.vetoes.against(self._whole):
-                yield Hit(intent, *match.span())
+            spans = [found.span() for part in parts if (found := part.search(text))]
+            if spans and not intent.vetoes.against(self._whole):
+                yield Hit(intent, *min(spans, key=_leftmost_longest))
 
-    def _found(self, intent: Intent) -> Iterator[Hit]:
+    def _found(self, intent: Intent, parts: Iterable[Expression]) -> Iterator[Hit]:
+        best: dict[int, tuple[int, int]] = {}
+        for number, span in itertools.chain.from_iterable(map(self._matches, parts)):
+            best[number] = min(span, best.get(number, span), key=_leftmost_longest)
+        for number, (start, end) in sorted(best.items()):
+            if not intent.vetoes.against(self._clauses[number]):
+                place = self._places[number] - self._starts[number]
+                yield Hit(intent, place + start, place + end)
+
+    def _matches(self, part: Expression) -> Iterator[tuple[int, tuple[int, int]]]:
+        """The first match in each clause: the clause's number, and the span in `lines`."""
         first = 0
         while first < len(self._clauses):
-            first = yield from self._found_from(intent, first)
+            first = yield from self._matches_from(part, first)
 
-    def _found_from(self, intent: Intent, first: int) -> Generator[Hit, None, int]:
-        """The hits from clause `first` on; returns the clause at which to search on."""
-        assert intent.expression
+    def _matches_from(
+        self, part: Expression, first: int
+    ) -> Generator[tuple[int, tuple[int, int]], None, int]:
+        """The matches from clause `first` on; returns the clause at which to search on."""
         offset, before, more = self._starts[first], -1, 0
-        for match in intent.expression.finditer(self.lines[offset:]):
+        for match in part.finditer(self.lines[offset:]):
             start, end = (offset + place for place in match.span())
             number = bisect.bisect_right(self._starts, start) - 1
             if start == end or number == len(self._clauses):
@@ -288,10 +354,12 @@ class _Clauses:
                     return number + 1
                 continue
             before, more = number, 0
-            if not intent.vetoes.against(self._clauses[number]):
-                place = self._places[number] - self._starts[number]
-                yield Hit(intent, place + start, place + end)
+            yield number, (start, end)
         return len(self._clauses)
+
+
+def _leftmost_longest(span: tuple[int, int]) -> tuple[int, int]:
+    return span[0], -span[1]
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:

@@ -162,6 +162,8 @@ class Remembering:
 
 def as_written(name: str, said: str) -> str:
     """A name with the letters that the user wrote: messages are searched in small letters."""
+    if not name:
+        return name
     wide = nfkc(said)
     at = wide.lower().find(name)
     found = wide[at : at + len(name)]
