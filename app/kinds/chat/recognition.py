@@ -28,7 +28,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.kinds.chat.classifier import Classifier
-from app.kinds.chat.expressions import Expression
 from app.kinds.chat.intents import Intent, Intents, Possible
 from app.kinds.chat.message import (
     LONG_MESSAGE,
@@ -41,6 +40,7 @@ from app.kinds.chat.message import (
     normalise,
     pieces,
 )
+from app.kinds.expressions import Expression
 
 # Clauses in which the same intent is searched for at most: it is given once anyway.
 _HITS = 16
@@ -55,9 +55,8 @@ _LONGEST_LEARNED = 80
 _LONGEST_NARROW = 40
 # Characters of a message that means something only after others (ひとり, もういいや).
 _FEW_WORDS = 8
-# Of the sentences of a long message, so many are searched for danger, and so many of those in which something
-# is found are read.
-_SEARCHED, _READ = 16, 4
+# Of the sentences of a long message in which an expression finds danger, so many are read.
+_READ = 16
 # How much surer the classifier must be that something grave is harmless than that a doubtful thing is.
 _SURER = 1.5
 # The share of the content that an expression must have matched to be all that was said.
@@ -157,11 +156,17 @@ class IntentReader:
     def _in_long(self, text: str) -> list[Hit]:
         """The first grave hit of a long message, else the first doubtful one.
 
-        Each suspect sentence is read as a message of its own: what the rest of it is about makes it
-        neither dangerous nor harmless.
+        Each suspect sentence is read as a message of its own: what the rest is about makes it neither
+        dangerous nor harmless.
         """
         doubtful: list[Hit] = []
-        for piece in itertools.islice(self._suspect(text), _READ):
+        read: set[str] = set()
+        for intent, piece in self._suspect(text):
+            if len(read) == _READ or (doubtful and not intent.grave):
+                break
+            if piece in read:
+                continue
+            read.add(piece)
             place = max(0, text.find(piece))
             kept = self._kept(self._careful_in(_Clauses(piece, clauses(piece))), piece)
             hits = [h._replace(start=place + h.start, end=place + h.end) for h in kept]
@@ -170,20 +175,21 @@ class IntentReader:
             doubtful = doubtful or hits
         return doubtful
 
-    def _suspect(self, text: str) -> Iterator[str]:
-        """The pieces of a long message in which expressions find danger.
-
-        Of those that may have some, the ones are searched in which most expressions may match.
-        """
+    def _suspect(self, text: str) -> Iterator[tuple[Intent, str]]:
+        """The pieces of a long message in which an expression of an intent matches, grave ones first."""
         # Danger is read in katakana (ｷｴﾀｲ) too.
         lines = dict.fromkeys(
             form for one in pieces(closed_up(text)) for form in (one, in_hiragana(one))
         )
-        possible = [(line, self._careful.prefilter.possible(line)) for line in lines]
-        possible.sort(key=lambda pair: -len(pair[1]))
-        for line, numbers in possible[:_SEARCHED]:
-            if any(self._careful.parts[number][1].search(line) for number in numbers):
-                yield line
+        lines_of: dict[int, list[str]] = {}
+        for line in lines:
+            for number in self._careful.prefilter.possible(line):
+                lines_of.setdefault(number, []).append(line)
+        parts = self._careful.parts
+        for number in sorted(lines_of, key=lambda number: not parts[number][0].grave):
+            intent, part = parts[number]
+            for line in _lines_with(part, "\n".join(lines_of[number])):
+                yield intent, line
 
     def harmless(self, message: str) -> tuple[bool, bool]:
         """Whether the classifier finds no danger in a message of several words, and is sure of that."""
@@ -258,6 +264,16 @@ def _settled(hits: list[Hit], content: _Clauses) -> bool:
     if end - start > _FEW_WORDS:
         return False
     return main is not None and not main.learned and main.end - main.start >= _MOST * (end - start)
+
+
+def _lines_with(part: Expression, lines: str) -> Iterator[str]:
+    """The lines in which an expression matches."""
+    end = -1
+    for found in part.finditer(lines):
+        begin = found.span()[0]
+        if begin > end:
+            end = (lines + "\n").find("\n", begin)
+            yield lines[lines.rfind("\n", 0, begin) + 1 : end]
 
 
 def _hits(said: _Clauses, possible: Possible) -> list[Hit]:

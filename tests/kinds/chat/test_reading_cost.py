@@ -10,6 +10,7 @@ import httpx
 import orjson
 import pytest
 
+from app.kinds.chat.care import Sign
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
@@ -96,6 +97,28 @@ def test_no_message_of_very_many_is_dear(deck: CharacterDeck) -> None:
     for number, message in enumerate(generated(100_000, 2)):
         text = message if number % 20 == 0 else message[:60]
         assert cost(deck, text) < BOUND, text[:80]
+
+
+@pytest.mark.parametrize("parted", ["。", "\n", "、", "！"])
+def test_danger_is_found_wherever_it_stands_in_a_long_message(
+    deck: CharacterDeck, parted: str
+) -> None:
+    """Of a message of thousands of characters each sentence is read as a message of its own, however the
+    sentences are parted: the rest neither hides danger nor makes any."""
+    day = (
+        "今日は友達と公園に行った",
+        "お昼はカレーを食べた",
+        "推しが尊すぎて泣いた",
+        "ゲームのボスを倒した",
+    )
+    asked = {Sign.GRAVE, Sign.DOUBT, Sign.UNEASY}
+    rest = [f"{text}{number}回目" for number in range(30) for text in day]
+    assert not deck.signs(parted.join(rest)) & asked
+    for place in (0, 7, 60, len(rest)):
+        for danger in ("もう死にたい", "ほんとに消えてしまいたい", "ﾓｳ死ﾆﾀｲ"):
+            told = parted.join([*rest[:place], danger, *rest[place:]])
+            assert len(told) > 1000
+            assert deck.signs(told) & asked, (place, danger)
 
 
 def test_attacks_are_answered_over_http(plain: kit.Server) -> None:
