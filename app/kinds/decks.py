@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import DeckError
-from app.kinds.cards.kind import Cards
-from app.kinds.chat.kind import Chat
+from app.kinds.cards import kind as cards
+from app.kinds.chat import kind as chat
 from app.kinds.kind import AnyDeck, Kind, Server
+from app.kinds.prompts import kind as prompts
 from app.kinds.prompts.deck import RECORDED, PromptDeck
-from app.kinds.prompts.kind import Prompts
 from app.kinds.reading import DECK_FILE, Reader
 
 # By the name in a deck's file. The first is the default.
 KINDS: Mapping[str, Kind[Any]] = {
-    "cards": Cards(),
-    "pattern": Chat(),
-    "prompts": Prompts(),
+    "cards": cards,
+    "pattern": chat,
+    "prompts": prompts,
 }
 # Decks that exist without a folder. A folder of the same id replaces one.
 UNMADE: Mapping[str, AnyDeck] = {RECORDED: PromptDeck(RECORDED, RECORDED)}

@@ -1,8 +1,8 @@
 """The interface of a kind of deck. The kinds are listed in `app.kinds.decks`.
 
-A kind is a package here (`cards`, `chat`, `prompts`) with a class that implements `Kind` in its module `kind`,
-and modules of the package's name in `precompute/cook` and `precompute/review`. These are found by
-name, because `app` does not import `precompute`.
+A kind is a package here (`cards`, `chat`, `prompts`) whose module `kind` implements `Kind`, with
+modules of the package's name in `precompute/cook` and `precompute/review`. These are found by name,
+because `app` does not import `precompute`.
 """
 
 from __future__ import annotations

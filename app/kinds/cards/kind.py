@@ -1,36 +1,23 @@
-"""Decks of cards as a kind of deck."""
+"""Decks of cards as a kind of deck: plays of hands of cards, answered by whole texts."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
-from app.kinds.kind import Served, Server, Serving
+from app.kinds.kind import Server
+
+room = "cards"
+load = load_deck
+gate = Gate.of
 
 
-class Cards:
-    """Plays of hands of cards, answered by whole texts."""
+def prepare(deck: Deck) -> Server:
+    """Make once for all workers what makes answers, and prove that composed ones pass the gate."""
+    # Only what serves needs these.
+    from app.kinds.cards.service import ServedCards
+    from app.kinds.cards.tiers import Makers
 
-    room = "cards"
-
-    def load(self, folder: Path) -> Deck:
-        return load_deck(folder)
-
-    def gate(self, deck: Deck) -> Gate:
-        return Gate.of(deck)
-
-    def prepare(self, deck: Deck) -> Server:
-        """Make once for all workers what makes answers, and prove that composed ones pass the gate."""
-        # Only what serves needs these.
-        from app.kinds.cards.service import ServedCards
-        from app.kinds.cards.tiers import Makers
-
-        makers = Makers.of(deck)
-        _ = makers.composer and makers.composer.proven
-
-        def serve(serving: Serving) -> Served:
-            return ServedCards(deck, serving, makers)
-
-        return serve
+    makers = Makers.of(deck)
+    _ = makers.composer and makers.composer.proven
+    return lambda serving: ServedCards(deck, serving, makers)

@@ -1,31 +1,22 @@
-"""Decks of prompts as a kind of deck."""
+"""Decks of prompts as a kind of deck: requests of any application, answered by recorded replies."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from app.kinds.kind import Served, Server, Serving
+from app.kinds.kind import Server
 from app.kinds.prompts.deck import PromptDeck, load_prompt_deck
 from app.kinds.prompts.gate import PromptGate
 
+room = "prompts"
+load = load_prompt_deck
 
-class Prompts:
-    """Requests of any application to a model, answered by recorded replies."""
 
-    room = "prompts"
+def gate(deck: PromptDeck) -> PromptGate:
+    return PromptGate(deck.checks)
 
-    def load(self, folder: Path) -> PromptDeck:
-        return load_prompt_deck(folder)
 
-    def gate(self, deck: PromptDeck) -> PromptGate:
-        return PromptGate(deck.checks)
+def prepare(deck: PromptDeck) -> Server:
+    """The deck is all that workers share."""
+    # Only what serves needs it.
+    from app.kinds.prompts.service import ServedPrompts
 
-    def prepare(self, deck: PromptDeck) -> Server:
-        """The deck is all that workers share."""
-        # Only what serves needs it.
-        from app.kinds.prompts.service import ServedPrompts
-
-        def serve(serving: Serving) -> Served:
-            return ServedPrompts(deck, serving)
-
-        return serve
+    return lambda serving: ServedPrompts(deck, serving)
