@@ -190,3 +190,13 @@ def test_what_a_module_names_is_there(path: Path) -> None:
         parent = REPO.joinpath(*module.split(".")).with_suffix(".py")
         found = (REPO / name).exists() or _is_module(name)
         assert found or (parent.is_file() and member in parent.read_text("utf-8")), name
+
+
+def test_the_page_of_rooms_has_every_room_and_no_other() -> None:
+    """ARCHITECTURE.md lists the packages, and the modules beside them, that there are."""
+    rooms = (REPO / "ARCHITECTURE.md").read_text("utf-8").split("```")[1]
+    for package in (REPO / "app", REPO / "app" / "kinds", REPO / "precompute"):
+        for init in package.glob("*/__init__.py"):
+            assert f"{init.parent.name}/" in rooms, init.parent
+    for module in re.findall(r"\w+\.py", rooms):
+        assert any((REPO / place / module).is_file() for place in ("", "app", "precompute")), module
