@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.ledger.journal import Journal, JournalCounts, read_journal
+from app.ledger.journal import Journal, read_journal
 from app.store.key import Query
 
 
@@ -30,41 +28,3 @@ class Ledger:
 def read_ledger(folder: Path, deck: str) -> Iterator[dict[str, Any]]:
     """The lines of a deck's ledger, oldest first."""
     return read_journal(folder, deck)
-
-
-class MissCounts:
-    """How often each play was missed; follows the ledger as it grows."""
-
-    def __init__(self, folder: Path, deck: str) -> None:
-        self._counts = JournalCounts(folder, deck, missed_plays)
-
-    def most_wanted(self, most: int) -> dict[str, Any]:
-        """The `miss_summary` up to now."""
-        return self._counts.read(lambda counts: miss_summary(counts, most))
-
-
-def missed_plays(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """The plays in the lines of a ledger, by their phrases."""
-    return (phrases for line in lines if (phrases := _phrases(line)))
-
-
-def miss_summary(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
-    """Misses in total, distinct plays among them, and the phrases of the `most` frequent plays."""
-    return {
-        "total": counts.total(),
-        "distinct": len(counts),
-        "most_wanted": [
-            {"phrases": list(phrases), "times": times}
-            for phrases, times in counts.most_common(most)
-        ],
-    }
-
-
-def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
-    hand = line.get("hand")
-    if not isinstance(hand, list):
-        return ()
-    # Interned to save memory: a ledger holds many plays of few phrases.
-    return tuple(
-        sorted(sys.intern(str(pick.get("phrase"))) for pick in hand if isinstance(pick, dict))
-    )

@@ -22,8 +22,8 @@ from app.kinds.cards.pages import bare_page, choice_of, common_words, page_of
 from app.kinds.cards.plays import HUNG, Play
 from app.kinds.cards.service import ServedCards
 from app.kinds.cards.tiers import CardLadder
+from app.kinds.cards.wall import Flyer, Wall
 from app.kinds.chat.deck import CharacterDeck
-from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from app.web import ollama
 from app.web.bodies import json_body, json_response

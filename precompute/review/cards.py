@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
-from app.kinds.cards.figures import coverage, money, read_rehearsal, space
+from app.kinds.cards.figures import (
+    coverage,
+    miss_summary,
+    missed_plays,
+    money,
+    read_rehearsal,
+    space,
+)
 from app.kinds.cards.gate import FIELDS, Gate, leak_in
 from app.kinds.cards.pieces import PIECES_FILE, own_pieces
 from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
 from app.kinds.figures import store
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
-from app.ledger.misses import MissCounts
+from app.ledger.misses import read_ledger
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
 from app.store.entry import Entry
@@ -185,6 +193,7 @@ def stats(
     """The figures of a deck, with the `most` frequent misses; `note` gets why there is no index."""
     meta = stored(settings, deck, note, needed=True)
     answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
+    missed = Counter(missed_plays(read_ledger(settings.ledger, deck.id)))
     return {
         "deck": deck.id,
         "space": space(deck),
@@ -193,7 +202,7 @@ def stats(
         "coverage": coverage(deck, meta),
         "answers": answers,
         "expected": read_rehearsal(settings.store, deck.id),
-        "misses": MissCounts(settings.ledger, deck.id).most_wanted(most),
+        "misses": miss_summary(missed, most),
         "feedback": VoteCounts(settings.ledger, deck.id).totals(),
         "money": money(meta, answers["whole"]),
     }

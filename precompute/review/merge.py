@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import PlanError
+from app.kinds.cards.figures import miss_summary, missed_plays
 from app.ledger.counters import Sums, answer_summary, kept_sums, refusals, tier_figures
-from app.ledger.misses import miss_summary, missed_plays, read_ledger
+from app.ledger.misses import read_ledger
 from app.ledger.state import add_to
 from app.ledger.votes import VoteCounts
 

@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.kinds.cards.wall import Flyer, Wall
 from app.ledger.counters import Counters, kept_sums
 from app.ledger.rate import RateLimit
 from app.ledger.state import NAME, KeyedValues, State
 from app.ledger.tally import Tally, Use
-from app.ledger.wall import Flyer, Wall
 from app.store.key import Query
 from tests.making import REPO
 

@@ -5,6 +5,9 @@ Each share comes with its numerator and denominator.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +79,30 @@ def money(meta: Meta | None, whole: int) -> dict[str, Any]:
         "saved_usd": round(spent / paid * whole, 6) if paid else None,
         "answers": whole,
     }
+
+
+def missed_plays(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The plays in the lines of a ledger, by their phrases."""
+    return (phrases for line in lines if (phrases := _phrases(line)))
+
+
+def miss_summary(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
+    """Misses in total, distinct plays among them, and the phrases of the `most` frequent plays."""
+    return {
+        "total": counts.total(),
+        "distinct": len(counts),
+        "most_wanted": [
+            {"phrases": list(phrases), "times": times}
+            for phrases, times in counts.most_common(most)
+        ],
+    }
+
+
+def _phrases(line: dict[str, Any]) -> tuple[str, ...]:
+    hand = line.get("hand")
+    if not isinstance(hand, list):
+        return ()
+    # Interned to save memory: a ledger holds many plays of few phrases.
+    return tuple(
+        sorted(sys.intern(str(pick.get("phrase"))) for pick in hand if isinstance(pick, dict))
+    )

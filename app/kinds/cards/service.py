@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
@@ -10,9 +11,16 @@ from typing import Any, NoReturn
 import orjson
 
 from app.errors import RequestError
-from app.kinds.cards.dealing import deal
+from app.kinds.cards.dealing import deal, permuted
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.figures import coverage, money, read_rehearsal, space
+from app.kinds.cards.figures import (
+    coverage,
+    miss_summary,
+    missed_plays,
+    money,
+    read_rehearsal,
+    space,
+)
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.cards.stocked import StockTable
@@ -20,8 +28,8 @@ from app.kinds.cards.tiers import CardLadder, CardTier, Makers, at_once, build_l
 from app.kinds.figures import store
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
-from app.ledger.deals import permuted
-from app.ledger.misses import Ledger, MissCounts
+from app.ledger.journal import JournalCounts
+from app.ledger.misses import Ledger
 from app.ledger.votes import VoteBox, VoteCounts
 from app.store.answer import WHOLE_TIERS, Answer
 from app.store.holder import IndexHolder
@@ -48,7 +56,7 @@ class ServedCards:
         self._ledger = Ledger(settings.ledger, deck.id)
         # The name under which the state counts the hands dealt from stock.
         self._dealt = f"dealt {deck.id}"
-        self._missed = MissCounts(settings.ledger, deck.id)
+        self._missed = JournalCounts(settings.ledger, deck.id, missed_plays)
         self._voted = VoteCounts(settings.ledger, deck.id)
         self._table: tuple[object, StockTable] | None = None
         self._tabling = threading.Lock()
@@ -202,7 +210,7 @@ class ServedCards:
             "expected": read_rehearsal(settings.store, deck.id),
             "passed": counters.passes(deck.id),
             "deals": self._deals(meta),
-            "misses": {"kept": settings.misses, **self._missed.most_wanted(MOST_WANTED)},
+            "misses": {"kept": settings.misses, **self._missed.read(_most_wanted)},
             "feedback": self._voted.totals(),
             "money": money(meta, answers["whole"]),
         }
@@ -212,6 +220,10 @@ class ServedCards:
         stock = meta.stocked_hands if meta else 0
         dealt = self._serving.state.taken(self._dealt, stock) if stock else 0
         return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
+
+
+def _most_wanted(plays: Counter[tuple[str, ...]]) -> dict[str, Any]:
+    return miss_summary(plays, MOST_WANTED)
 
 
 def _no_answer() -> NoReturn:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.kinds.cards.wall import MOST, Flyer, Wall
 from app.ledger.state import State
-from app.ledger.wall import MOST, Flyer, Wall
 from app.settings import Settings
 from app.store.key import Query
 from app.web.app import create_app

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.deals import permuted
+from app.kinds.cards.dealing import permuted
 from app.ledger.state import State
 
 
