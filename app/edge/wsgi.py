@@ -38,14 +38,14 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 class Places:
     """Admits a number of requests at a time; waiting clients take turns.
 
-    (In order of arrival, one request of a client would wait for 5,000 of another client.) No client has
-    more than three quarters of the places: its requests may wait for minutes, for a model or for
-    somebody who does not read, and others' must not wait with them.
+    (In order of arrival, one request of a client would wait for 5,000 of another client.) A request is
+    let in only if its client holds fewer places than are free: the first client gets half of them, the
+    next a quarter, and so on, so that few clients cannot take all. Their requests may wait for minutes,
+    for a model or for somebody who does not read, and others' must not wait with them.
     """
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._each = max(1, places * 3 // 4)
         self._held: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -81,25 +81,24 @@ class Places:
         return True
 
     def _may_enter(self, client: str) -> bool:
-        return self._free > 0 and self._held.get(client, 0) < self._each
+        return self._held.get(client, 0) < self._free
 
     def _enter(self, client: str) -> None:
         self._free -= 1
         self._held[client] = self._held.get(client, 0) + 1
 
     def give(self, client: str) -> None:
-        """End a request of `client`, and admit one of the client whose turn it is."""
+        """End a request of `client`, and admit one of each client that may have another place now."""
         self._free += 1
         self._held[client] -= 1
         if not self._held[client]:
             del self._held[client]
-        # Only one can be admitted, for that place; most often it is the first.
         for other in list(self._waiting):
-            if self._may_enter(other) and self._admitted(other):
-                return
+            if self._may_enter(other):
+                self._admit(other)
 
-    def _admitted(self, client: str) -> bool:
-        """Admit a request that waits; returns whether one does."""
+    def _admit(self, client: str) -> None:
+        """Admit a request that waits, and put the client behind the others."""
         turns = self._waiting.pop(client)
         while turns:
             turn = turns.popleft()
@@ -107,11 +106,8 @@ class Places:
                 self._enter(client)
                 turn.set_result(None)
                 break
-        else:
-            return False
         if turns:
             self._waiting[client] = turns
-        return True
 
 
 class _Place:

@@ -93,7 +93,7 @@ def together(server: kit.Server, openai: OpenAI, bodies: list[dict[str, Any]]) -
     They come from two addresses, because one may not have all places of a server.
     """
     openai.hold.clear()
-    sources = itertools.cycle(("127.0.0.1", "127.0.0.2"))
+    sources = itertools.cycle(f"127.0.0.{number}" for number in range(1, 9))
     streams = [
         kit.Stream(server, source=source, **body)
         for body, source in zip(bodies, sources, strict=False)
