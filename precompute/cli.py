@@ -280,12 +280,13 @@ def _build_of(deck: AnyDeck, strategy: str) -> Build:
 )
 def stats(
     deck_name: str | None, as_json: bool, show_misses: bool, folders: tuple[Path, ...]
-) -> int:
+) -> None:
     """Say what is in the store, what it covers, what it cost."""
     settings = read_settings()
     if folders:
         refuse_beside("--merge", "--deck", "--json")
-        return _merged(folders, deck_name or settings.deck, as_json=as_json)
+        _merged(folders, deck_name or settings.deck, as_json=as_json)
+        return
     deck = named_deck(settings, deck_name)
     review, today = review_of(deck), time.strftime("%Y-%m-%d")
     figures = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
@@ -293,13 +294,11 @@ def stats(
         raise PlanError("--misses means nothing for a chat deck; leave it out")
     if as_json:
         _print_json(figures)
-        return 0
-    if show_misses:
+    elif show_misses:
         for row in figures["misses"]["most_wanted"]:
             click.echo(f"{row['times']:>6}  {' '.join(row['phrases'])}")
-        return 0
-    table(Console(), f"deck {deck.id}", review.stats_rows(figures))
-    return 0
+    else:
+        table(Console(), f"deck {deck.id}", review.stats_rows(figures))
 
 
 def _print_json(value: object) -> None:
@@ -310,13 +309,12 @@ def _note(fault: str) -> None:
     click.echo(f"precompute: {fault}", err=True)
 
 
-def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
+def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> None:
     result = merge.merged(folders, deck, 10)
     if as_json:
         _print_json(result)
     else:
         table(Console(), f"deck {deck} on {result['machines']} machines", merge.rows(result))
-    return 0
 
 
 @cli.command()
@@ -352,15 +350,9 @@ def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> int:
 )
 @json_option
 def rehearse(
-    plays: int,
-    dealt: str,
-    deck_name: str | None,
-    seed: int,
-    players: int,
-    next_best: int,
-    svg: Path | None,
-    as_json: bool,
-) -> int:
+    plays: int, dealt: str, deck_name: str | None, seed: int, players: int, next_best: int,
+    svg: Path | None, as_json: bool,
+) -> int:  # fmt: skip
     """Play the game offline through the same ladder, and report."""
     settings = read_settings()
     deck = deck_of(Deck, settings, deck_name, "is no deck of cards, which this is for")
@@ -423,12 +415,8 @@ def _repair(settings: Settings, deck: AnyDeck) -> None:
             click.echo(f"{why}: set aside in {deck.id}.damaged; build cooks its answer again")
         if len(aside) > checks.MOST_LINES:
             click.echo(f"{log.path}: {len(aside):,} lines were set aside in all")
-        _repair_index(settings, deck)
+        with IndexWriter.at(settings.store_options, deck) as index:
+            index.catch_up()
+            for note in index.notes:
+                click.echo(note)
     publish(settings.store_options, deck.id, afresh=True)
-
-
-def _repair_index(settings: Settings, deck: AnyDeck) -> None:
-    with IndexWriter.at(settings.store_options, deck) as index:
-        index.catch_up()
-        for note in index.notes:
-            click.echo(note)

@@ -104,7 +104,7 @@ _NEXT = {
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any."
 )
-def preview(deck_name: str | None, port: int) -> int:
+def preview(deck_name: str | None, port: int) -> None:
     """Serve a deck on this machine, again at each save, with what `check` says in the page.
 
     While the deck cannot be loaded, the last version that could is served. Ctrl-C ends.
@@ -122,7 +122,7 @@ def preview(deck_name: str | None, port: int) -> int:
                 time.sleep(LOOK)
                 shown.look()
         except KeyboardInterrupt:
-            return 0
+            return
         finally:
             outer.shutdown()
 
@@ -153,24 +153,22 @@ def _deck_of_cards(name: str | None) -> Deck:
 @cards.command("export")
 @click.argument("target", type=GivenPath())
 @deck_option
-def export_(target: Path, deck_name: str | None) -> int:
+def export_(target: Path, deck_name: str | None) -> None:
     """Write a deck's tables into TARGET: a folder for CSV files, or an .xlsx file."""
     for path in export_cards(_deck_of_cards(deck_name), target):
         click.echo(f"wrote {path}")
-    return 0
 
 
 @cards.command("import")
 @click.argument("source", type=GivenPath(exists=True))
 @deck_option
-def import_(source: Path, deck_name: str | None) -> int:
+def import_(source: Path, deck_name: str | None) -> None:
     """Take tables into a deck, if it would be right with them; the old files are kept."""
     deck, kept = import_cards(_deck_of_cards(deck_name), source)
     _report(deck)
     click.echo(f"{deck.folder} has {len(deck.cards)} cards and {len(deck.titles)} titles")
     for path in kept:
         click.echo(f"the old file is kept as {path}")
-    return 0
 
 
 def _report(deck: AnyDeck) -> int:

@@ -24,29 +24,29 @@ def _manager() -> Manager:
 
 
 @models.command("list")
-def list_models() -> int:
+def list_models() -> None:
     """List the models that are there."""
-    return _manager().list()
+    _manager().list()
 
 
 @models.command()
-def ps() -> int:
+def ps() -> None:
     """List the models that are loaded, with their memory."""
-    return _manager().ps()
+    _manager().ps()
 
 
 @models.command()
 @click.argument("name", type=Name())
-def show(name: str) -> int:
+def show(name: str) -> None:
     """Show a model's family, size, template and parameters."""
-    return _manager().show(name)
+    _manager().show(name)
 
 
 @models.command()
 @click.argument("name", type=Name())
-def pull(name: str) -> int:
+def pull(name: str) -> None:
     """Fetch a model; what was fetched before an interruption is not fetched again."""
-    return _manager().pull(name)
+    _manager().pull(name)
 
 
 @models.command()
@@ -60,7 +60,7 @@ def pull(name: str) -> int:
 )
 @deck_option
 @click.option("--character", help="Take this character's persona as the system text.")
-def create(name: str, source: str, deck_name: str | None, character: str | None) -> int:
+def create(name: str, source: str, deck_name: str | None, character: str | None) -> None:
     """Make a model of another one, a merged folder or a Modelfile."""
     system = ""
     if character or deck_name:
@@ -68,36 +68,36 @@ def create(name: str, source: str, deck_name: str | None, character: str | None)
         system = system_of(
             named_deck(settings, deck_name or settings.chat_deck or "chat"), character
         )
-    return _manager().create(name, source, system)
+    _manager().create(name, source, system)
 
 
 @models.command()
 @click.argument("source", type=Name())
 @click.argument("name", type=Name())
-def copy(source: str, name: str) -> int:
+def copy(source: str, name: str) -> None:
     """Give a model another name."""
-    return _manager().copy(source, name)
+    _manager().copy(source, name)
 
 
 @models.command()
 @click.argument("name", type=Name())
-def remove(name: str) -> int:
+def remove(name: str) -> None:
     """Remove a model from the disk."""
-    return _manager().remove(name)
+    _manager().remove(name)
 
 
 @models.command()
 @click.argument("name", type=Name())
-def unload(name: str) -> int:
+def unload(name: str) -> None:
     """Free a model's memory."""
-    return _manager().unload(name)
+    _manager().unload(name)
 
 
 @models.command()
 @click.option("--memory-mb", type=whole(1), help="For a machine with so much memory.")
-def fit(memory_mb: int | None) -> int:
+def fit(memory_mb: int | None) -> None:
     """Say which known models fit this machine's memory beside the server."""
-    return fit_models(memory_mb, Console())
+    fit_models(memory_mb, Console())
 
 
 COMMANDS = (models,)

@@ -124,7 +124,7 @@ def replay(here: bool, command: tuple[str, ...]) -> int:
     required=True,
     type=GivenPath(exists=True, dir_okay=False),
 )
-def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> int:
+def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> None:
     """Take in replies that other tools have recorded."""
     settings = read_settings()
     deck = _deck_of_prompts(settings, deck_name)
@@ -132,18 +132,16 @@ def import_(deck_name: str, form: str, files: tuple[Path, ...]) -> int:
     for why_not, count in report.left_out.items():
         click.echo(f"precompute: {count} left out: {why_not}", err=True)
     click.echo(f"{report.taken} replies taken into deck {deck.id}, {report.already} were there")
-    return 0
 
 
 @click.command("prompts")
 @prompts_option
-def prompts_(deck_name: str) -> int:
+def prompts_(deck_name: str) -> None:
     """Print a deck's prompts and their replies as JSON Lines."""
     settings = read_settings()
     deck = _deck_of_prompts(settings, deck_name)
     for value in listed(settings, deck):
         click.echo(orjson.dumps(value))
-    return 0
 
 
 COMMANDS = (why, record, replay, import_, prompts_)

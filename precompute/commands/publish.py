@@ -29,7 +29,7 @@ from precompute.commands.types import GivenPath
     default="",
     help="Where devices send misses and votes when they can: /api/collect of a server of yours.",
 )
-def publish(root: Path, deck_name: str | None, collect: str) -> int:
+def publish(root: Path, deck_name: str | None, collect: str) -> None:
     """Write a deck of cards with its stored answers as files that need no server."""
     # Jinja and Brotli take their time, which other commands need not wait for.
     from precompute.publish import edition
@@ -50,7 +50,6 @@ def publish(root: Path, deck_name: str | None, collect: str) -> int:
         f"{root}: {stored['plays']:,} plays in {stored['bundles']:,} bundles; "
         f"{done.new:,} new files ({done.size:,} bytes), {done.removed:,} removed"
     )
-    return 0
 
 
 def _scheme(address: str) -> str | None:

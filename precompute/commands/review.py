@@ -74,12 +74,12 @@ def _desk(deck_name: str | None) -> Desk:
 def review(
     context: click.Context, deck_name: str | None, terminal: bool, port: int, opened: bool,
     source: str, search: str, status: str,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """Read what was cooked; approve, edit, reject and delete it. Opens a page on this machine."""
     context.obj = deck_name
     if context.invoked_subcommand:
         refuse_beside(context.invoked_subcommand, "--deck")
-        return 0
+        return
     of_terminal = ("--source", "--search", "--status")
     if terminal:
         refuse_beside("--terminal", "--deck", *of_terminal)
@@ -95,7 +95,6 @@ def review(
     print_table(Console(), f"deck {desk.deck.id}", summary(desk))
     if publisher.problem:
         raise PlanError(f"every decision is in the log, but: {publisher.problem}")
-    return 0
 
 
 def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None:
@@ -120,7 +119,7 @@ def _serve(desk: Desk, publisher: Publisher, port: int, *, opened: bool) -> None
 @click.option("--source", default="", help="Only texts of this source.")
 @click.option("--search", default="", help="Only texts with these words.")
 @click.pass_obj
-def export_(deck_name: str | None, target: Path, status: str, source: str, search: str) -> int:
+def export_(deck_name: str | None, target: Path, status: str, source: str, search: str) -> None:
     """Write the texts into TARGET, a .csv or .xlsx file, to be read in a spreadsheet."""
     if target.suffix.lower() not in (".csv", ".xlsx"):
         raise PlanError(f"{target}: name a .csv or .xlsx file")
@@ -128,7 +127,6 @@ def export_(deck_name: str | None, target: Path, status: str, source: str, searc
     texts = table.table_of(desk, TextFilter(search, source, status))
     for path in write_tables(target, {table.REVIEW: texts}):
         click.echo(f"wrote {path}: {len(texts) - 1:,} texts")
-    return 0
 
 
 @review.command("import")
@@ -151,7 +149,7 @@ def import_(deck_name: str | None, source: Path) -> int:
 @click.command()
 @deck_option
 @click.option("--keep", is_flag=True, help="Keep the old log beside the new one.")
-def compact(deck_name: str | None, keep: bool) -> int:
+def compact(deck_name: str | None, keep: bool) -> None:
     """Rewrite a deck's log with what is in force, so that what was deleted is gone from the disk."""
     settings, deck = _deck(deck_name)
     _demand_log(settings, deck)
@@ -163,7 +161,6 @@ def compact(deck_name: str | None, keep: bool) -> int:
     click.echo(f"{path}: {lines[0]:,} lines are {lines[1]:,}, {size[0]:,} bytes are {size[1]:,}")
     if kept:
         click.echo(f"the old log is kept as {kept}")
-    return 0
 
 
 COMMANDS = (review, compact)

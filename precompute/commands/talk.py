@@ -18,7 +18,7 @@ from precompute.rehearse.talk import replies
 @click.option("--character", metavar="ID", help="With whom; the deck's first if nobody is named.")
 @click.option("--why", "with_why", is_flag=True, help="Say how each answer was chosen.")
 @click.option("--seed", default="talk", show_default=True, help="Another seed, other lines.")
-def talk(deck_name: str | None, character: str | None, with_why: bool, seed: str) -> int:
+def talk(deck_name: str | None, character: str | None, with_why: bool, seed: str) -> None:
     """Talk with a character here; Ctrl-D ends. Nothing is kept, no model and no network is used."""
     settings = read_settings()
     unfit = "has no characters to talk with; --deck names a chat deck"
@@ -27,7 +27,6 @@ def talk(deck_name: str | None, character: str | None, with_why: bool, seed: str
         click.echo(reply.text)
         if with_why:
             click.echo(f"  {orjson.dumps(reply.why).decode()}")
-    return 0
 
 
 def _lines() -> Iterator[str]:

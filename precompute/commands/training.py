@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +27,8 @@ from precompute.export.formats import FORMS
 
 # Faults of a data set that are listed.
 MOST_FINDINGS = 20
+# The options of an export that are for the models that it asks.
+_LIMITS = ("model", "budget_usd", "rpm", "concurrency")
 
 
 @click.command()
@@ -85,54 +88,33 @@ MOST_FINDINGS = 20
 @click.option("--rpm", type=whole(1), help="Requests a minute.")
 @click.option("--concurrency", type=whole(1), help="Requests at once.")
 def export(
-    deck_name: str | None,
-    form: str | None,
-    out: Path | None,
-    checked: Path | None,
-    sources: str,
-    restricted: bool,
-    system: str,
-    validation: float,
-    seed: int,
-    judge: str | None,
-    scenarios: int | None,
-    turns: int,
-    writer: str | None,
-    anonymise: bool,
-    augment: int | None,
-    model: str | None,
-    budget_usd: float | None,
-    rpm: int | None,
-    concurrency: int | None,
-) -> int:
+    deck_name: str | None, form: str | None, out: Path | None, checked: Path | None, sources: str,
+    judge: str | None, writer: str | None, **asked: Any,
+) -> int | None:  # fmt: skip
     """Write a data set for fine-tuning, in a trainer's form."""
     if checked:
         refuse_beside("--check")
         return _check_export(checked)
     if form is None or out is None:
         raise PlanError("say --format and --out, or --check FILE")
-    if not (judge or writer) and (model or budget_usd is not None or rpm or concurrency):
+    limits = BuildOptions(**{name: asked.pop(name) for name in _LIMITS})
+    if not (judge or writer) and limits != BuildOptions():
         raise PlanError(
             "--model, --budget-usd, --rpm and --concurrency are for a model: say --judge or --writer"
         )
-    if bool(scenarios) != bool(writer):
+    if bool(asked["scenarios"]) != bool(writer):
         raise PlanError("--scenarios says how many conversations --writer writes: say both")
     if judge and form not in ("dpo", "kto", "llamafactory"):
         raise PlanError(f"--judge makes preferences, which --format {form} has none of")
     settings = read_settings()
-    deck = named_deck(settings, deck_name)
-    context = context_of(settings, deck)
     words = tuple(word.strip() for word in sources.split(",") if word.strip())
-    options = ExportOptions(
-        form, out, words, restricted, system, validation, seed, scenarios or 0, turns, anonymise,
-        augment or 0,
-    )  # fmt: skip
-    limits = BuildOptions(model=model, budget_usd=budget_usd, rpm=rpm, concurrency=concurrency)
-    asked = ExportModels(
+    models = ExportModels(
         replace(limits, provider=judge) if judge else None,
         replace(limits, provider=writer) if writer else None,
     )
-    return write_export(options, asked, context)
+    context = context_of(settings, named_deck(settings, deck_name))
+    write_export(ExportOptions(form, out, words, **asked), models, context)
+    return None
 
 
 def _check_export(path: Path) -> int:
@@ -164,7 +146,7 @@ def _check_export(path: Path) -> int:
 )
 def train(
     recipe_path: Path | None, base: str | None, out: Path | None, anyway: bool, written: Path | None
-) -> int:
+) -> None:
     """Train a model on an exported data set, and merge it."""
     with needs_extra("train"):
         from precompute.train.recipe import DEFAULT, load_recipe
@@ -176,14 +158,14 @@ def train(
             if written.exists():
                 raise PlanError(f"{written}: there is a file already")
             written.write_bytes(DEFAULT.read_bytes())
-            return 0
+            return
         if out is None:
             raise PlanError("say --out, the folder for the model")
         recipe = load_recipe(recipe_path)
         recipe = replace(recipe, base=base) if base else recipe
         settings = read_settings()
         options = TrainOptions(out, anyway)
-        return run_training(recipe, options, context_of(settings, named_deck(settings, None)))
+        run_training(recipe, options, context_of(settings, named_deck(settings, None)))
 
 
 @click.command()
@@ -219,19 +201,10 @@ def train(
     help="Count answers that such a page saved. Once for each file.",
 )
 def evaluate(
-    deck_name: str | None,
-    data: Path | None,
-    who: str | None,
-    model: str | None,
-    folder: Path | None,
-    rows: int,
-    judge: str | None,
-    judge_model: str | None,
-    budget_usd: float | None,
-    rpm: int | None,
-    pages: Path | None,
-    answered: tuple[Path, ...],
-) -> int:
+    deck_name: str | None, data: Path | None, who: str | None, model: str | None,
+    folder: Path | None, rows: int, judge: str | None, judge_model: str | None,
+    budget_usd: float | None, rpm: int | None, pages: Path | None, answered: tuple[Path, ...],
+) -> None:  # fmt: skip
     """Measure a model's answers to held-out rows, and compare them."""
     from precompute.train.evaluate import EvaluateOptions, count_pages
     from precompute.train.evaluate import evaluate as run_evaluation
@@ -239,7 +212,8 @@ def evaluate(
     settings = read_settings()
     if answered:
         refuse_beside("--count", "--deck")
-        return count_pages(answered, context_of(settings, named_deck(settings, deck_name)))
+        count_pages(answered, context_of(settings, named_deck(settings, deck_name)))
+        return
     if data is None or (who is None) == (folder is None):
         raise PlanError("say --data, and --provider or --folder")
     if model and (folder or who == "store"):
@@ -252,11 +226,7 @@ def evaluate(
     judged = replace(limits, provider=judge, model=judge_model) if judge else None
     options = EvaluateOptions(data, who or "", folder, rows, pages)
     with needs_extra("train"):
-        return run_evaluation(options, candidate, judged, context)
+        run_evaluation(options, candidate, judged, context)
 
 
-COMMANDS = (
-    export,
-    train,
-    evaluate,
-)
+COMMANDS = (export, train, evaluate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.errors import PlanError
@@ -84,16 +84,8 @@ def choose(
 
 def make_model(choice: ProviderChoice, settings: Settings) -> Model:
     """The model, its client library loaded. Raises ProviderError, and PlanError without a key."""
-    makers: dict[str, Callable[[ProviderChoice, Settings], Model]] = {
-        "gemini": _gemini,
-        "gemini-legacy": _gemini_legacy,
-        "ollama": _ollama,
-        "openai": _openai,
-    }
-    if choice.name not in makers:
-        raise PlanError(f"--provider {choice.name} asks no model")
     try:
-        return makers[choice.name](choice, settings)
+        return _made(choice, settings)
     except ModuleNotFoundError as error:
         extra = EXTRAS[choice.name]
         raise PlanError(
@@ -102,39 +94,28 @@ def make_model(choice: ProviderChoice, settings: Settings) -> Model:
         ) from None
 
 
-def _needed_key(settings: Settings) -> Secret:
+def _made(choice: ProviderChoice, settings: Settings) -> Model:
+    model, seconds = choice.model, settings.timeout
+    if choice.name == "ollama":
+        from app.providers.ollama import Ollama
+
+        return Ollama(settings.ollama_host, model, seconds, settings.ollama_free_mb)
+    if choice.name == "openai":
+        from app.providers.openai import OpenAICompatible
+
+        return OpenAICompatible(settings.openai_api_key, settings.openai_base_url, model, seconds)
+    if choice.name not in GEMINI:
+        raise PlanError(f"--provider {choice.name} asks no model")
     key = gemini_key(settings)
     if not key:
         raise PlanError("--provider gemini needs a key; set GEMINI_API_KEY")
-    return key
+    if choice.name == "gemini":
+        from app.providers.gemini import Gemini
 
-
-def _gemini(choice: ProviderChoice, settings: Settings) -> Model:
-    key = _needed_key(settings)
-    from app.providers.gemini import Gemini
-
-    return Gemini(key, choice.model, settings.gemini_base_url, settings.timeout)
-
-
-def _gemini_legacy(choice: ProviderChoice, settings: Settings) -> Model:
-    key = _needed_key(settings)
+        return Gemini(key, model, settings.gemini_base_url, seconds)
     from app.providers.gemini_legacy import GeminiLegacy
 
-    return GeminiLegacy(key, choice.model, settings.gemini_base_url, settings.timeout)
-
-
-def _ollama(choice: ProviderChoice, settings: Settings) -> Model:
-    from app.providers.ollama import Ollama
-
-    return Ollama(settings.ollama_host, choice.model, settings.timeout, settings.ollama_free_mb)
-
-
-def _openai(choice: ProviderChoice, settings: Settings) -> Model:
-    from app.providers.openai import OpenAICompatible
-
-    return OpenAICompatible(
-        settings.openai_api_key, settings.openai_base_url, choice.model, settings.timeout
-    )
+    return GeminiLegacy(key, model, settings.gemini_base_url, seconds)
 
 
 def is_limited(choice: ProviderChoice, settings: Settings) -> bool:

@@ -69,10 +69,10 @@ class ExportOptions:
     system: str = "short"
     validation: float = 0.1
     seed: int = 0
-    scenarios: int = 0
+    scenarios: int | None = None
     turns: int = 6
     anonymise: bool = False
-    augment: int = 0
+    augment: int | None = None
 
 
 class ExportModels(NamedTuple):
@@ -82,8 +82,8 @@ class ExportModels(NamedTuple):
     writer: BuildOptions | None = None
 
 
-def export(options: ExportOptions, asked: ExportModels, context: BuildContext) -> int:
-    """Write the data set; returns the exit status. Raises OperatorError."""
+def export(options: ExportOptions, asked: ExportModels, context: BuildContext) -> None:
+    """Write the data set. Raises OperatorError."""
     form, deck = FORMS[options.form], context.deck
     _prepare(options.out)
     material = material_of(deck, RowOptions(options.system, options.seed, options.validation))
@@ -116,7 +116,6 @@ def export(options: ExportOptions, asked: ExportModels, context: BuildContext) -
         _write(options.out, {REPLACED: orjson.dumps(listed, option=orjson.OPT_INDENT_2)})
     _write(options.out, {MANIFEST: orjson.dumps(manifest, option=orjson.OPT_INDENT_2)})
     _print(context, options, manifest)
-    return 0
 
 
 def _written(
@@ -126,7 +125,7 @@ def _written(
     fault = _source_fault(Origin(str(writer.provider), "", ""), options)
     if fault:
         raise PlanError(f"--scenarios: {fault}")
-    wanted = ScenarioOptions(options.scenarios, options.turns, options.seed)
+    wanted = ScenarioOptions(options.scenarios or 0, options.turns, options.seed)
     path = options.out / SCENARIOS
     return write_scenarios(context.deck, wanted, writer, context, path, left_out)
 

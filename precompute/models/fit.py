@@ -45,8 +45,8 @@ def needed(model: Known) -> int:
     return round(model.file * _IN_USE) + SERVER + OLLAMA + SYSTEM + BUFFER
 
 
-def fit_models(memory_mb: int | None, out: Console) -> int:
-    """Print which models fit; returns the exit status."""
+def fit_models(memory_mb: int | None, out: Console) -> None:
+    """Print which models fit."""
     memory = memory_mb or psutil.virtual_memory().total // MIB
     rows = [
         (
@@ -59,4 +59,3 @@ def fit_models(memory_mb: int | None, out: Console) -> int:
         for model in MODELS
     ]
     table(out, f"models on {memory:,} MiB, beside the server, Ollama and the system", rows)
-    return 0

@@ -87,7 +87,7 @@ class Manager:
         """Close the connections."""
         self._client.close()  # type: ignore[no-untyped-call]
 
-    def list(self) -> int:
+    def list(self) -> None:
         """Print the models that are there."""
         with self._told():
             found = self._client.list().models
@@ -97,17 +97,15 @@ class Manager:
             for m in found
         ]  # fmt: skip
         table(self._out, f"{len(rows)} models of {self._host}", rows)
-        return 0
 
-    def ps(self) -> int:
+    def ps(self) -> None:
         """Print the models that are loaded."""
         with self._told():
             found = self._client.ps().models
         rows = [(str(m.model), f"{_size(m.size)}, until {m.expires_at}") for m in found]
         table(self._out, f"{len(rows)} models loaded", rows)
-        return 0
 
-    def show(self, name: str) -> int:
+    def show(self, name: str) -> None:
         """Print what a model is."""
         with self._told(name):
             found = self._client.show(name)
@@ -120,9 +118,8 @@ class Manager:
             ("template", (found.template or "").strip()),
         ]
         table(self._out, name, rows)
-        return 0
 
-    def pull(self, name: str) -> int:
+    def pull(self, name: str) -> None:
         """Fetch a model, with progress."""
         with self._told(name), self._bar() as bar:
             tasks: dict[str, Any] = {}
@@ -135,9 +132,8 @@ class Manager:
                 bar.update(tasks[label], completed=part.completed or 0, total=part.total)
             self._ended_well(status)
         self._say(f"{name} is there")
-        return 0
 
-    def create(self, name: str, source: str, system: str) -> int:
+    def create(self, name: str, source: str, system: str) -> None:
         """Make a model of another one, of a merged folder, or of a Modelfile."""
         made = read_modelfile(source, system)
         with self._told(name), self._bar() as bar:
@@ -155,28 +151,24 @@ class Manager:
         self._say(
             f"{name} is there: precompute build --deck ID --n 100 --provider ollama --model {name}"
         )
-        return 0
 
-    def copy(self, source: str, name: str) -> int:
+    def copy(self, source: str, name: str) -> None:
         """Give a model another name."""
         with self._told(source):
             self._client.copy(source, name)
         self._say(f"{name} is {source}")
-        return 0
 
-    def remove(self, name: str) -> int:
+    def remove(self, name: str) -> None:
         """Remove a model."""
         with self._told(name):
             self._client.delete(name)
         self._say(f"{name} is removed")
-        return 0
 
-    def unload(self, name: str) -> int:
+    def unload(self, name: str) -> None:
         """Free a model's memory."""
         with self._told(name):
             self._client.generate(name, keep_alive=0)
         self._say(f"{name} is not in memory any more")
-        return 0
 
     def _say(self, sentence: str) -> None:
         self._out.print(sentence, highlight=False, markup=False)

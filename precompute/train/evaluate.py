@@ -85,8 +85,8 @@ def evaluate(
     candidate: BuildOptions,
     judge: BuildOptions | None,
     context: BuildContext,
-) -> int:
-    """Measure a candidate's answers, compare them, and print it; returns the exit status.
+) -> None:
+    """Measure a candidate's answers, compare them, and print it.
 
     Raises OperatorError. Replies and verdicts are kept in the data's folder.
     """
@@ -118,7 +118,6 @@ def evaluate(
     if options.pages:
         write_whole(options.pages, questionnaire(deck, material, answered).encode())
         context.out.print(f"questionnaire: {options.pages}", highlight=False, markup=False)
-    return 0
 
 
 def _name(options: EvaluateOptions, candidate: BuildOptions) -> str:
@@ -244,7 +243,6 @@ def verdict(share: Share, rows: int) -> str:
     return f"{quality:.0%} of the reference's quality, {least:.0%} wanted at {rows:,} rows: {word}"
 
 
-def count_pages(paths: Sequence[Path], context: BuildContext) -> int:
-    """Print what people answered; returns the exit status. Raises PlanError."""
+def count_pages(paths: Sequence[Path], context: BuildContext) -> None:
+    """Print what people answered. Raises PlanError."""
     table(context.out, f"{len(paths)} questionnaires", counted(paths))
-    return 0

@@ -54,8 +54,8 @@ class _Data:
     manifest: dict[str, Any]
 
 
-def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> int:
-    """Train, merge and describe a model; returns the exit status. Raises OperatorError.
+def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> None:
+    """Train, merge and describe a model. Raises OperatorError.
 
     A stage that ended earlier in the same folder is not trained again; one that was interrupted goes
     on from its last checkpoint.
@@ -78,7 +78,6 @@ def train(recipe: Recipe, options: TrainOptions, context: BuildContext) -> int:
     card = options.out / "README.md"
     card.write_text(model_card(outcome), encoding="utf-8")
     table(context.out, f"trained on {where.name}", _rows(outcome))
-    return 0
 
 
 def _quiet() -> None:
