@@ -26,8 +26,8 @@ from bench import docs, scale, speed, table
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> int:
-    """Run, print the tables, keep the figures as JSON."""
+def _wanted() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="short rounds, small sizes")
@@ -41,7 +41,12 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=["speed", "scale", "build"], help="only this part")
     parser.add_argument("--docs", action="store_true", help="write the figures into docs/")
-    wanted = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run, print the tables, keep the figures as JSON."""
+    wanted = _wanted()
     missing = [name for name in ("wrk", "taskset") if shutil.which(name) is None]
     if missing and wanted.only != "build":
         print(f"bench: missing: {', '.join(missing)}; on Debian: apt-get install wrk util-linux")

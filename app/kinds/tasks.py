@@ -83,6 +83,3 @@ class Provider(Protocol):
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """Drafts for tasks. Raises ProviderRetryError and ProviderStopError."""
-
-    def close(self) -> None:
-        """Close connections."""

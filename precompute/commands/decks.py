@@ -112,7 +112,10 @@ def preview(deck_name: str | None, port: int) -> None:
     settings = read_settings()
     folder = _folder_of(settings, deck_name or settings.deck)
     scratch = tempfile.TemporaryDirectory(prefix="tsukurioki-preview-")
-    with scratch as place, Preview(folder, Path(place), settings, environment(), _say) as shown:
+    with (
+        scratch as place,
+        Preview(folder, Path(place), settings, environment(), click.echo) as shown,
+    ):
         outer = outer_server(shown, port)
         threading.Thread(target=outer.serve_forever, daemon=True).start()
         shown.look()
@@ -125,10 +128,6 @@ def preview(deck_name: str | None, port: int) -> None:
             return
         finally:
             outer.shutdown()
-
-
-def _say(line: str) -> None:
-    click.echo(line)
 
 
 def _folder_of(settings: Settings, name: str) -> Path:

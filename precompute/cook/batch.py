@@ -21,16 +21,13 @@ from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, U
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Drafts, Task
 from app.providers import Completion, Prompt
-from app.providers.prices import Price
 from app.store.index_writer import IndexWriter
 from app.store.key import Query
-from app.store.sources import is_as_good
 from precompute.cook.clock import Clock
-from precompute.cook.cost import Estimate
 from precompute.cook.intake import Intake
 from precompute.cook.kinds import BatchWriter
 from precompute.cook.progress import Show
-from precompute.cook.runner import LONGEST_WAIT, Budget
+from precompute.cook.runner import LONGEST_WAIT, Budget, is_cooked
 from precompute.files import write_whole
 from precompute.plan.strategies import Job
 
@@ -117,33 +114,25 @@ def waiting_job(store: Path, deck: str) -> str:
     return f"{path}: a batch job was submitted and not taken in" if path.exists() else ""
 
 
+@dataclass
 class BatchCook:
     """Cooks the jobs of a plan by one batch job."""
 
-    def __init__(
-        self,
-        store: Path,
-        deck: str,
-        service: BatchService,
-        writer: BatchWriter,
-        intake: Intake,
-        index: IndexWriter,
-        clock: Clock,
-        pace: BatchPace,
-        budget: Budget,
-        sources: Sequence[str],
-        progress: Show,
-    ) -> None:
-        self._path = _state_path(store, deck)
-        self._service = service
-        self._writer = writer
-        self._intake = intake
-        self._index = index
-        self._clock = clock
-        self._pace = pace
-        self._budget = budget
-        self._sources = list(sources)
-        self._progress = progress
+    store: Path
+    deck: str
+    service: BatchService
+    writer: BatchWriter
+    intake: Intake
+    index: IndexWriter
+    clock: Clock
+    pace: BatchPace
+    budget: Budget
+    sources: Sequence[str]
+    progress: Show
+
+    @property
+    def _path(self) -> Path:
+        return _state_path(self.store, self.deck)
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
         """Cook by batch job; returns jobs that were not part of it, and tasks to ask for directly.
@@ -153,34 +142,31 @@ class BatchCook:
         try:
             return self._run(jobs)
         except (ProviderStopError, ProviderRetryError) as error:
-            there = self._intake.report.already + self._intake.report.cooked
-            name = self._known_name()
+            there = self.intake.report.already + self.intake.report.cooked
+            state = self._load()
+            name = state.name if state else ""
             kept = f"; the job {name} is kept" if name else ""
             raise UnfinishedError(
                 f"{error}; {there:,} of the entries planned are in the store and safe{kept}; run "
                 "the same command again to go on"
             ) from None
 
-    def _known_name(self) -> str:
-        state = self._load()
-        return state.name if state else ""
-
     def _run(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Task]]:
-        self._index.catch_up()
+        self.index.catch_up()
         state = self._picked_up() or self._submitted(
-            [job.task for job in jobs if job.again or not self._is_cooked(job)]
+            [
+                job.task
+                for job in jobs
+                if not is_cooked(self.index.source_of, job, self.sources, self.writer.name)
+            ]
         )
         if state is None:
             return list(jobs), []
         again = self._finish(state)
-        self._index.catch_up()
+        self.index.catch_up()
         asked = {task.name for key in state.requests for task in state.tasks(key)}
         left = [job for job in jobs if (job.query.key, job.variant) not in asked]
         return left, again
-
-    def _is_cooked(self, job: Job) -> bool:
-        source = self._index.source_of(job.query.key, job.variant)
-        return source is not None and is_as_good(self._sources, source, self._writer.name)
 
     # The job's file.
 
@@ -211,18 +197,18 @@ class BatchCook:
         if state is None:
             return None
         if not state.name:
-            state.name = self._patiently(lambda: self._service.find(state.display)) or ""
+            state.name = self._patiently(lambda: self.service.find(state.display)) or ""
         if not state.name:
-            self._progress.note("an earlier build died before its batch job began; it starts anew")
+            self.progress.note("an earlier build died before its batch job began; it starts anew")
             self._forget()
             return None
-        if state.fingerprint != self._writer.fingerprint:
+        if state.fingerprint != self.writer.fingerprint:
             # The ideas in its prompt differ from today's, so that its answers cannot be matched.
-            self._progress.note(f"{state.name} was given up: the prompt has changed since")
-            self._patiently(lambda: self._service.cancel(state.name))
+            self.progress.note(f"{state.name} was given up: the prompt has changed since")
+            self._patiently(lambda: self.service.cancel(state.name))
             self._forget()
             return None
-        self._progress.note(f"{state.name}, submitted {state.submitted}, is picked up")
+        self.progress.note(f"{state.name}, submitted {state.submitted}, is picked up")
         self._save(state)
         return state
 
@@ -230,12 +216,12 @@ class BatchCook:
         groups = list(self._affordable(tasks))
         if not groups:
             return None
-        stamp = self._clock.stamp()
+        stamp = self.clock.stamp()
         names = "".join(task.query.key for group in groups for task in group)
         state = _State(
             display=f"tsukurioki-{xxhash.xxh3_64_hexdigest(f'{names}{stamp}{os.getpid()}'.encode())}",
-            model=self._service.model,
-            fingerprint=self._writer.fingerprint,
+            model=self.service.model,
+            fingerprint=self.writer.fingerprint,
             submitted=stamp,
             requests={
                 f"r{number}": [_task_json(task) for task in group]
@@ -244,12 +230,12 @@ class BatchCook:
         )
         self._save(state)
         lines = b"".join(
-            self._service.line(f"r{number}", self._writer.prompt(group))
+            self.service.line(f"r{number}", self.writer.prompt(group))
             for number, group in enumerate(groups, 1)
         )
         state.name = self._start(lines, state.display)
         self._save(state)
-        self._progress.note(
+        self.progress.note(
             f"{state.name}: {len(groups):,} requests for {sum(map(len, groups)):,} answers submitted"
         )
         return state
@@ -260,41 +246,37 @@ class BatchCook:
 
         def start() -> str:
             nonlocal looked
-            found = self._service.find(display) if looked else None
+            found = self.service.find(display) if looked else None
             looked = True
-            return found or self._service.submit(lines, display)
+            return found or self.service.submit(lines, display)
 
         return self._patiently(start)
 
     def _affordable(self, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
-        size = self._pace.per_request
+        size = self.pace.per_request
         spent = 0.0
         for at in range(0, len(tasks), size):
             group = tasks[at : at + size]
             spent += self._bound(group)
-            if self._budget.budget_usd is not None and spent > self._budget.budget_usd:
-                self._progress.note(
-                    f"the budget of {self._budget.budget_usd:.4f} USD has room for {at:,} answers"
+            if self.budget.budget_usd is not None and spent > self.budget.budget_usd:
+                self.progress.note(
+                    f"the budget of {self.budget.budget_usd:.4f} USD has room for {at:,} answers"
                 )
                 return
             yield group
 
     def _bound(self, group: Sequence[Task]) -> float:
-        price: Price | None = self._budget.price
-        if self._budget.estimate is None or price is None:
+        if self.budget.estimate is None or self.budget.price is None:
             return 0.0
-        estimate: Estimate = self._budget.estimate(group)
-        return estimate.bound(price)
+        return self.budget.estimate(group).bound(self.budget.price)
 
     # Waiting, and taking in.
 
     def _finish(self, state: _State) -> list[Task]:
         word = self._waited(state)
         if word != DONE:
-            self._patiently(lambda: self._service.cancel(state.name))
-            self._progress.note(
-                f"{state.name} is given up ({word}); the rest is asked for directly"
-            )
+            self._patiently(lambda: self.service.cancel(state.name))
+            self.progress.note(f"{state.name} is given up ({word}); the rest is asked for directly")
         again = list(self._fetched(state)) if word == DONE else list(_all_tasks(state))
         self._forget()
         return again
@@ -302,53 +284,53 @@ class BatchCook:
     def _waited(self, state: _State) -> str:
         """Wait for the job; returns DONE, or why it is given up."""
         while True:
-            kind, word = self._patiently(lambda: self._service.state(state.name))
+            kind, word = self._patiently(lambda: self.service.state(state.name))
             if kind != RUNNING:
                 return DONE if kind == DONE else word
-            if state.waited >= self._pace.give_up_seconds:
+            if state.waited >= self.pace.give_up_seconds:
                 return f"still {word} after {state.waited / 3600:.1f} h"
-            self._progress(self._intake.report)
-            self._clock.sleep(self._pace.poll_seconds)
-            state.waited += self._pace.poll_seconds
+            self.progress(self.intake.report)
+            self.clock.sleep(self.pace.poll_seconds)
+            state.waited += self.pace.poll_seconds
             self._save(state)
 
     def _fetched(self, state: _State) -> Iterator[Task]:
         """Take in the results; yields the tasks to ask for directly."""
-        results = self._patiently(lambda: _best(self._service.results(state.name)))
+        results = self._patiently(lambda: _best(self.service.results(state.name)))
         for key in state.requests:
             tasks = [task for task in state.tasks(key) if not self._is_there(task, state)]
-            self._intake.report.already += len(state.requests[key]) - len(tasks)
+            self.intake.report.already += len(state.requests[key]) - len(tasks)
             if tasks:
                 # A reply can be parsed only with all tasks of its request.
                 written = self._read(state.tasks(key), results.get(key, "missing"))
-                self._intake.report.requests += 1
-                yield from self._intake.take(tasks, written)
-                self._progress(self._intake.report)
+                self.intake.report.requests += 1
+                yield from self.intake.take(tasks, written)
+                self.progress(self.intake.report)
 
     def _is_there(self, task: Task, state: _State) -> bool:
         """Whether an earlier build took this answer in before it was killed."""
-        if self._index.source_of(*task.name) != self._writer.name:
+        if self.index.source_of(*task.name) != self.writer.name:
             return False
-        return self._index.created(*task.name) >= state.submitted
+        return self.index.created(*task.name) >= state.submitted
 
     def _read(self, tasks: Sequence[Task], result: Completion | str) -> Drafts:
         if isinstance(result, str):
-            return Drafts((), self._service.model, None, f"error: {result[:80]}")
-        return self._writer.read(tasks, result)
+            return Drafts((), self.service.model, None, f"error: {result[:80]}")
+        return self.writer.read(tasks, result)
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         """Call the service, and again, with waits, if it does not answer."""
-        for attempt in range(1, self._pace.tries + 1):
+        for attempt in range(1, self.pace.tries + 1):
             try:
                 return call()
             except ProviderRetryError as error:
-                self._intake.report.faults[error.kind] += 1
-                if attempt == self._pace.tries:
+                self.intake.report.faults[error.kind] += 1
+                if attempt == self.pace.tries:
                     raise
                 wait = max(error.retry_after or 0.0, min(60.0, 2.0**attempt))
                 if wait > LONGEST_WAIT:
                     raise
-                self._clock.sleep(wait)
+                self.clock.sleep(wait)
         raise AssertionError("unreachable")
 
 

@@ -41,8 +41,7 @@ def build(options: BuildOptions, context: BuildContext) -> int:
         priced = choose(settings, "gemini", options.model, prompt)
         choice = replace(priced, why="no GEMINI_API_KEY is set; cooking will need it")
     if choice.why:
-        note = f"provider: {choice.name} ({choice.why})"
-        context.err.print(note, highlight=False, markup=False)
+        context.note(f"provider: {choice.name} ({choice.why})")
     jobs = list(_jobs(options, context, cooking, choice))
     if options.dry_run:
         return dry_run.print_plan(options, context, choice, jobs)
@@ -60,8 +59,7 @@ def _jobs(
     options: BuildOptions, context: BuildContext, cooking: Cooking, choice: ProviderChoice
 ) -> Iterator[Job]:
     if options.refresh:
-        settings, deck = context.settings, context.deck
-        plan = plan_refresh(options.refresh, settings, deck, choice, context.err)
+        plan = plan_refresh(options.refresh, context, choice)
     else:
         plan = cooking.plan(options, context, choice)
     plan = with_rejections(context.settings, context.deck, plan)
@@ -80,48 +78,50 @@ class _Build:
 
     def cook(self, jobs: Sequence[Job]) -> int:
         """Cook the jobs and print the report; returns the exit status."""
-        options, context = self.options, self.context
-        settings, deck = context.settings, context.deck
-        price = price_of(options, context, self.choice)
+        context, settings = self.context, self.context.settings
+        price = price_of(self.options, context, self.choice)
         report = Report()
-        meter = None
-        if self.model is not None:
-            meter = Meter(self.model, report, limiter_of(options, context, self.choice))
+        limiter = limiter_of(self.options, context, self.choice)
+        meter = Meter(self.model, report, limiter) if self.model else None
         cook = self.cooking.cook(self.choice, meter)
         started = context.clock.now()
         unfinished: UnfinishedError | None = None
-        planned = len(jobs)
-        store = settings.store_options._replace(radius=options.radius_in(settings))
+        store = settings.store_options._replace(radius=self.options.radius_in(settings))
         with (
-            LogWriter(settings.store, deck.id) as log,
+            LogWriter(settings.store, context.deck.id) as log,
             IndexWriter.at(store, self.cooking.deck) as index,
-            Show(planned, context.err) as progress,
+            Show(len(jobs), context.err) as progress,
         ):
             for note in self._notes(log, index):
                 progress.note(note)
-            self.cooking.before(options, context, log, index, progress)
+            self.cooking.before(self.options, context, log, index, progress)
             source = (cook.provider.name, cook.provider.fingerprint)
-            judge = self.cooking.judge(settings.store)
-            intake = Intake(
-                self.cooking, judge, source, log, index, context.clock.stamp, price, report
-            )
-            runner = self._runner(cook, meter, price, intake, index, progress)
-            again: Sequence[Task] = ()
+            judge, stamp = self.cooking.judge(settings.store), context.clock.stamp
+            intake = Intake(self.cooking, judge, source, log, index, stamp, price, report)
             try:
-                if options.batch:
-                    jobs, again = self._batch(cook, intake, index, progress).run(jobs)
-                    intake.price = price
-                prices = load_prices(settings.prices)
-                with cache.caching(cook, self.model, prices, price, jobs, progress.note):
-                    runner.run(jobs, again)
+                self._run(jobs, cook, meter, price, intake, index, progress)
             except UnfinishedError as error:
                 unfinished = error
             meta = index.meta()
-        missing = max(len(report.unmet), planned - report.already - report.cooked)
+        missing = max(len(report.unmet), len(jobs) - report.already - report.cooked)
         self._print_report(report, price, missing, meta, context.clock.now() - started)
         if unfinished is not None:
             raise unfinished
         return 2 if missing else 0
+
+    def _run(
+        self, jobs: Sequence[Job], cook: Cook, meter: Meter | None, price: Price | None,
+        intake: Intake, index: IndexWriter, progress: Show,
+    ) -> None:  # fmt: skip
+        """Cook by batch job, if that is wanted, and directly. Raises UnfinishedError, PlanError."""
+        runner = self._runner(cook, meter, price, intake, index, progress)
+        again: Sequence[Task] = ()
+        if self.options.batch:
+            jobs, again = self._batch(cook, intake, index, progress).run(jobs)
+            intake.price = price
+        prices = load_prices(self.context.settings.prices)
+        with cache.caching(cook, self.model, prices, price, jobs, progress.note):
+            runner.run(jobs, again)
 
     def _notes(self, log: LogWriter, index: IndexWriter) -> Iterator[str]:
         deck = self.context.deck.id
@@ -198,7 +198,7 @@ class _Build:
         ]
         table(context.out, f"deck {context.deck.id}", rows)
         for line in _missing_lines(report, missing):
-            context.err.print(line, highlight=False, markup=False, soft_wrap=True)
+            context.note(line)
 
 
 def _missing_lines(report: Report, missing: int) -> Iterator[str]:

@@ -10,7 +10,6 @@ from app.kinds.tasks import Task
 from app.providers import NamedModel
 from app.providers.prices import PriceTable, load_prices
 from app.store.index import Index
-from app.store.sources import is_as_good
 from precompute.cook.choose import GEMINI, ProviderChoice, is_limited, pace_of
 from precompute.cook.cost import Estimate
 from precompute.cook.kinds import cooking_of
@@ -18,6 +17,7 @@ from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.refresh import estimate_all
 from precompute.cook.report import table
+from precompute.cook.runner import is_cooked
 from precompute.plan.strategies import Job
 
 # Requests a day to a Flash-Lite model on Gemini's free tier, as of the date of the price table.
@@ -28,17 +28,12 @@ def missing(context: BuildContext, choice: ProviderChoice, jobs: Sequence[Job]) 
     """The tasks of a plan that would be cooked."""
     settings = context.settings
     try:
-        index: Index | None = Index(settings.store, context.deck.id)
+        index = Index(settings.store, context.deck.id)
     except IndexUnusableError:
-        index = None
-    left = []
-    for job in jobs:
-        source = index.source_of(job.query.key, job.variant) if index else None
-        good = source is not None and is_as_good(settings.sources, source, choice.name)
-        if job.again or not good:
-            left.append(job.task)
-    if index:
-        index.close()
+        return [job.task for job in jobs]
+    order = settings.sources
+    left = [job.task for job in jobs if not is_cooked(index.source_of, job, order, choice.name)]
+    index.close()
     return left
 
 

@@ -14,7 +14,6 @@ from app.providers.model_json import cleaned_text
 from app.providers.prices import Price
 from app.store.entry import Bill, Entry, Usage
 from app.store.index_writer import IndexWriter
-from app.store.key import Query
 from app.store.log import LogWriter
 from precompute.cook.kinds import Cooking, Judge
 from precompute.cook.report import Report
@@ -25,14 +24,6 @@ from precompute.files import append_lines, json_line
 CATCH_UP = 500
 # Characters that are kept of an unreadable reply.
 _MOST_REPLY = 20_000
-
-
-def entry_fingerprint(cooking: Cooking, fingerprint: str, query: Query) -> str:
-    """The fingerprints of the prompt or pieces, and of the subject (cards, characters) of a query.
-
-    Because wording is not part of a key, an entry outlives a change of its cards; this shows it.
-    """
-    return f"{fingerprint}+{cooking.subject_fingerprint(query)}"
 
 
 class Intake:
@@ -143,7 +134,8 @@ class Intake:
             response={name: str(value) for name, value in draft.response.items()},
             source=source,
             model=model,
-            fingerprint=entry_fingerprint(self._cooking, fingerprint, draft.task.query),
+            # Wording is not part of a key, so that an entry outlives a change of its cards: this shows it.
+            fingerprint=f"{fingerprint}+{self._cooking.subject_fingerprint(draft.task.query)}",
             created=self._stamp(),
         )
 

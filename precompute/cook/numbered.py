@@ -54,9 +54,6 @@ class NumberedWriter:
         """Drafts from one request for all tasks. Raises ProviderError."""
         return self.read(tasks, self.model.complete(self.prompt(tasks)))
 
-    def close(self) -> None:
-        self.model.close()
-
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
         """Parse a reply to the prompt for the same tasks."""
         waiting = {str(number): task for number, task in enumerate(tasks, 1)}

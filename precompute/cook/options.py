@@ -55,6 +55,14 @@ class BuildContext:
     clock: Clock
     rng: Random
 
+    def note(self, sentence: str) -> None:
+        """Print what a person should know. As text, not markup: names may contain square brackets."""
+        self.err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """Print a result in the same way."""
+        self.out.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
 
 def limiter_of(
     options: BuildOptions, context: BuildContext, choice: ProviderChoice
@@ -81,6 +89,5 @@ def price_of(
     closes = prices.closes(choice.model)
     if closes:
         gone = "has been" if closes <= today[:10] else "will be"
-        note = f"note: {choice.model} {gone} shut down on {closes}"
-        context.err.print(note, highlight=False, markup=False)
+        context.note(f"note: {choice.model} {gone} shut down on {closes}")
     return price

@@ -53,8 +53,7 @@ def _stock(options: BuildOptions, context: BuildContext) -> int:
         return build(options, context)
     assert isinstance(context.deck, PromptDeck)
     taken = take_deck_in(context.settings, context.deck)
-    text = f"deck {context.deck.id}: {taken:,} recordings taken in; --n cooks"
-    context.out.print(text, highlight=False, markup=False)
+    context.say(f"deck {context.deck.id}: {taken:,} recordings taken in; --n cooks")
     return 0
 
 

@@ -13,10 +13,8 @@ An entry is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-from rich.console import Console
 
 from app.errors import IndexUnusableError, PlanError
 from app.kinds.decks import kind_of
@@ -35,6 +33,7 @@ from app.store.sources import EDITED, is_as_good
 from precompute.cook.choose import ProviderChoice, choose, group, pace_of
 from precompute.cook.cost import NOTHING, Estimate
 from precompute.cook.kinds import GONE, cooking_of, refusal_of
+from precompute.cook.options import BuildContext
 from precompute.plan.strategies import Job
 
 # The states of an entry, by which `--refresh` chooses what to cook again.
@@ -206,27 +205,25 @@ def estimate_all(
     return sum(map(cook.estimate, group(tasks, pace.per_request)), start=NOTHING)
 
 
-def plan_stale(
-    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
-) -> Iterator[Job]:
+def plan_stale(context: BuildContext, choice: ProviderChoice) -> Iterator[Job]:
     """Jobs for refused entries, then for servable ones."""
-    aged = [a for a in ages(settings, deck) if a.state in (SERVABLE, REFUSED)]
-    kept = _replaceable(aged, STALE, settings, choice, err)
+    found = ages(context.settings, context.deck)
+    aged = [a for a in found if a.state in (SERVABLE, REFUSED)]
+    kept = _replaceable(aged, STALE, context, choice)
     for a in sorted(kept, key=lambda a: a.state != REFUSED):
         yield a.job
 
 
-def plan_disliked(
-    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
-) -> Iterator[Job]:
+def plan_disliked(context: BuildContext, choice: ProviderChoice) -> Iterator[Job]:
     """Jobs for disliked answers, those with most down votes first. Old texts stay in the log."""
+    settings, deck = context.settings, context.deck
     downs = disliked(settings.ledger, deck.id)
     found = [
         Aged(entry, DISLIKED, f"{down} down")
         for entry in served_entries(settings, deck)
         if (down := downs.get((entry.key, entry.variant, entry.created)))
     ]
-    kept = _replaceable(found, DISLIKED, settings, choice, err)
+    kept = _replaceable(found, DISLIKED, context, choice)
     kept.sort(key=lambda a: -downs[a.entry.key, a.entry.variant, a.entry.created])
     tried = _texts_tried(settings, deck, {(a.entry.key, a.entry.variant) for a in kept})
     for a in kept:
@@ -245,10 +242,9 @@ def _texts_tried(
     return Counter(e.name for e in entries if e.name in names and e.verdict in ("", EDITED))
 
 
-def plan_rejected(
-    settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
-) -> Iterator[Job]:
+def plan_rejected(context: BuildContext, choice: ProviderChoice) -> Iterator[Job]:
     """Jobs for the answers that a reviewer rejected and that have no other text yet."""
+    settings, deck = context.settings, context.deck
     cooking = cooking_of(deck)
     index = Index(settings.store, deck.id)
     try:
@@ -270,40 +266,31 @@ def with_rejections(settings: Settings, deck: AnyDeck, jobs: Iterable[Job]) -> I
 
 
 def _replaceable(
-    aged: Sequence[Aged], kind: str, settings: Settings, choice: ProviderChoice, err: Console
+    aged: Sequence[Aged], kind: str, context: BuildContext, choice: ProviderChoice
 ) -> list[Aged]:
     """Entries that an answer of this provider would replace; the number of others is printed."""
-    kept = [a for a in aged if is_as_good(settings.sources, choice.name, a.entry.standing)]
+    order = context.settings.sources
+    kept = [a for a in aged if is_as_good(order, choice.name, a.entry.standing)]
     approved = sum(a.entry.approved for a in aged)
     if approved:
-        err.print(
+        context.note(
             f"{approved:,} {kind} entries are left: a reviewer approved or edited them (precompute "
-            "review takes that back)",
-            highlight=False,
+            "review takes that back)"
         )
     if left := len(aged) - len(kept) - approved:
-        err.print(
+        context.note(
             f"{left:,} {kind} entries are left: {choice.name} would not be served in their place, by "
-            "TSUKURIOKI_SOURCES; choose a --provider that is as good",
-            highlight=False,
+            "TSUKURIOKI_SOURCES; choose a --provider that is as good"
         )
     return kept
 
 
-PLANS: dict[str, Callable[[Settings, AnyDeck, ProviderChoice, Console], Iterable[Job]]] = {
-    STALE: plan_stale,
-    DISLIKED: plan_disliked,
-    REJECTED: plan_rejected,
-}
-
-
-def plan_refresh(
-    name: str, settings: Settings, deck: AnyDeck, choice: ProviderChoice, err: Console
-) -> Iterator[Job]:
+def plan_refresh(name: str, context: BuildContext, choice: ProviderChoice) -> Iterator[Job]:
     """The jobs of a refresh. Raises PlanError."""
-    if name == DISLIKED and not cooking_of(deck).voted_on:
+    if name == DISLIKED and not cooking_of(context.deck).voted_on:
         raise PlanError("--refresh disliked: nobody votes on the answers of this kind of deck")
+    plans = {STALE: plan_stale, DISLIKED: plan_disliked, REJECTED: plan_rejected}
     try:
-        yield from PLANS[name](settings, deck, choice, err)
+        yield from plans[name](context, choice)
     except IndexUnusableError as error:
         raise PlanError(f"--refresh {name}: {error}") from None

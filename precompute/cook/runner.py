@@ -45,6 +45,10 @@ LONGEST_WAIT = 600.0
 _NO_REPLY, _BARREN_REPLY, _BLOCKED, _REFUSED = 4.0, 3.0, 2.0, 0.3
 
 
+# The source of what is stored under a key and variant; None if nothing is.
+SourceOf = Callable[[str, int], str | None]
+
+
 class StoredSources(Protocol):
     """Says what is stored already; for entries, the index does."""
 
@@ -53,6 +57,12 @@ class StoredSources(Protocol):
 
     def catch_up(self) -> object:
         """Add what the log has beyond this."""
+
+
+def is_cooked(source_of: SourceOf, job: Job, order: Sequence[str], source: str) -> bool:
+    """Whether something is stored for a job that is as good as an answer of this source would be."""
+    old = None if job.again else source_of(job.query.key, job.variant)
+    return old is not None and is_as_good(order, old, source)
 
 
 class Sink(Protocol):
@@ -188,7 +198,8 @@ class Runner:
         except BaseException:
             self._end()
             # Replies in flight are paid for: wait for them and keep them.
-            self._drain()
+            for future in wait(self._in_flight).done:
+                self._take(future)
             raise
         finally:
             if not self._keep_awake:
@@ -204,8 +215,7 @@ class Runner:
 
     def _missing(self, jobs: Iterable[Job]) -> Iterator[Task]:
         for job in jobs:
-            source = None if job.again else self._index.source_of(job.query.key, job.variant)
-            if source is not None and is_as_good(self._sources, source, self._provider.name):
+            if is_cooked(self._index.source_of, job, self._sources, self._provider.name):
                 self.report.already += 1
             else:
                 yield job.task
@@ -228,10 +238,6 @@ class Runner:
     def _width(self) -> int:
         """The number of requests at once: one after some in a row without an answer."""
         return 1 if self._barren > _NO_REPLY else self._pace.concurrency
-
-    def _drain(self) -> None:
-        for future in wait(self._in_flight).done:
-            self._take(future)
 
     def _next(self, missing: Iterator[Task]) -> _Group | None:
         """The next request: split ones first, then new tasks, then refused ones.

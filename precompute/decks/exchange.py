@@ -21,7 +21,7 @@ from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE
 from app.kinds.reading import text_of
 from precompute.decks import cards_table as tables
-from precompute.decks.replaced import is_kept, keep
+from precompute.decks.replaced import keep, not_of_the_deck
 from precompute.decks.sheets import read_tables, write_tables
 from precompute.files import write_whole
 from precompute.review.cards import check
@@ -90,9 +90,7 @@ def import_cards(deck: Deck, source: Path) -> tuple[Deck, list[Path]]:
     taken = read_files(source, deck.hand_size)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
-        shutil.copytree(
-            folder, copy, ignore=lambda _, names: [n for n in names if is_kept(Path(n))]
-        )
+        shutil.copytree(folder, copy, ignore=not_of_the_deck)
         _write(copy, taken.files)
         try:
             _refuse_errors(load_deck(copy), deck)

@@ -9,7 +9,7 @@ words of the pages.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,17 +102,12 @@ def _check_called(deck: CharacterDeck) -> None:
 
 
 def _files(wanted: NewDeck) -> dict[str, bytes]:
-    files = dict(_filled_files(wanted))
-    if wanted.kind == CARDS:
-        files.update(_cards_files(wanted))
-    return files
-
-
-def _filled_files(wanted: NewDeck) -> Iterator[tuple[str, bytes]]:
+    files = _cards_files(wanted) if wanted.kind == CARDS else {}
     for path in sorted(wanted.templates.rglob("*.*")):
         if path.name != STARTER:
             name = path.relative_to(wanted.templates).as_posix()
-            yield name, _filled(wanted, path.read_text(encoding="utf-8"), path.suffix in _JSON)
+            files[name] = _filled(wanted, path.read_text(encoding="utf-8"), path.suffix in _JSON)
+    return files
 
 
 def _filled(wanted: NewDeck, text: str, inside_json: bool) -> bytes:

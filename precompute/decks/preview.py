@@ -33,7 +33,7 @@ from app.kinds.kind import AnyDeck
 from app.settings import Settings
 from app.store.log import log_path
 from precompute.decks.new import CHAT, PROMPTS
-from precompute.decks.replaced import is_kept
+from precompute.decks.replaced import is_kept, not_of_the_deck
 from precompute.prompts.sessions import server
 from precompute.review.check import Finding, check_folder
 from precompute.review.kinds import review_of
@@ -144,7 +144,7 @@ class Preview:
         decks = self._scratch / f"version-{self.state.serial}"
         copy = decks / self.folder.name
         try:
-            shutil.copytree(self.folder, copy, ignore=_left_out)
+            shutil.copytree(self.folder, copy, ignore=not_of_the_deck)
             deck = load_folder(copy)
             self._serve(deck, decks)
         except DeckError as error:
@@ -221,10 +221,6 @@ def _signature(folder: Path) -> Iterator[tuple[str, int, int]]:
             yield str(path), stat.st_mtime_ns, stat.st_size
 
 
-def _left_out(_folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.startswith(".") or is_kept(Path(name))]
-
-
 def _placed(error: DeckError) -> str:
     return f"{error.place}: {error.fault}" if error.place else error.fault
 
@@ -236,13 +232,9 @@ def outer_server(preview: Preview, port: int) -> ThreadingHTTPServer:
         of = preview
 
     try:
-        return _Server(("127.0.0.1", port), Handler)
+        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise PlanError(f"port {port}: {error.strerror}; name another with --port") from None
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -18,6 +18,11 @@ def keep(path: Path) -> Path:
     return kept
 
 
+def not_of_the_deck(_folder: str, names: list[str]) -> list[str]:
+    """For `shutil.copytree`: such copies, and hidden files, which belong to editors."""
+    return [name for name in names if name.startswith(".") or is_kept(Path(name))]
+
+
 def is_kept(path: Path) -> bool:
     """Whether a file is such a copy, which is no part of the deck."""
     return bool(_KEPT.search(path.name))

@@ -61,10 +61,10 @@ def check_file(path: Path) -> Checked:
     if form is None:
         if findings:
             return Checked("unknown", 0, tuple(findings))
-        known = ", ".join(_CHECKS)
+        known = ", ".join(_MEMBERS)
         raise PlanError(f"{path}: the records are of none of the forms {known}")
     for place, record in records:
-        findings += [Finding(place, *fault) for fault in _CHECKS[form](record)]
+        findings += [Finding(place, *fault) for fault in _faults(form, record)]
     return Checked(form, len(records), tuple(findings))
 
 
@@ -245,23 +245,14 @@ _FIELDS: Mapping[str, Callable[[Any], Iterator[Fault]]] = {
 }
 
 
-def _record(form: str) -> Callable[[Any], Iterator[Fault]]:
-    """The check of a form, after that for its members."""
-
-    def check(record: Any) -> Iterator[Fault]:
-        if not isinstance(record, dict):
-            yield "", "expected an object"
-            return
-        missing = sorted(_MEMBERS[form] - record.keys())
-        if missing:
-            yield missing[0], "is missing"
-        else:
-            yield from _FIELDS[form](record)
-
-    return check
-
-
-_CHECKS = {form: _record(form) for form in _MEMBERS}
+def _faults(form: str, record: Any) -> Iterator[Fault]:
+    """The faults of a record: of its members, then of what they hold."""
+    if not isinstance(record, dict):
+        yield "", "expected an object"
+    elif missing := sorted(_MEMBERS[form] - record.keys()):
+        yield missing[0], "is missing"
+    else:
+        yield from _FIELDS[form](record)
 
 
 def _check_csv(content: bytes) -> Checked:

@@ -31,7 +31,7 @@ from precompute.export.material import (
     training_texts,
 )
 from precompute.export.pairs import known_pairs
-from precompute.export.rows import SYSTEM, USER, Message, Origin, Pair, Row
+from precompute.export.rows import SYSTEM, USER, Item, Message, Origin, Pair, Row
 from precompute.export.scenarios import ScenarioOptions, write_scenarios
 from precompute.export.split import TRAIN, VALIDATION, side, split
 from precompute.export.verdicts import Comparison, compare
@@ -49,8 +49,6 @@ _COMPOSER = "composer"
 FEW = 100
 # Most answers to one prompt in a round robin: eight make 28 pairs, each asked twice.
 MOST_ANSWERS = 8
-
-Item = Row | Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,8 @@ def export(options: ExportOptions, asked: ExportModels, context: BuildContext) -
         rows += list(augmented(deck, rows, options.augment, options.seed, side_of))
     if asked.writer:
         rows += _written(options, asked.writer, context, left_out)
-    anonymiser = Anonymiser(_names(deck))
+    characters = deck.characters if isinstance(deck, CharacterDeck) else ()
+    anonymiser = Anonymiser(name for character in characters for name in character.names)
     if options.anonymise:
         rows = [_anonymous(row, anonymiser) for row in rows]
     pairs: list[Pair] = []
@@ -128,11 +127,6 @@ def _written(
     wanted = ScenarioOptions(options.scenarios or 0, options.turns, options.seed)
     path = options.out / SCENARIOS
     return write_scenarios(context.deck, wanted, writer, context, path, left_out)
-
-
-def _names(deck: AnyDeck) -> set[str]:
-    characters = deck.characters if isinstance(deck, CharacterDeck) else ()
-    return {name for character in characters for name in character.names}
 
 
 def _anonymous(row: Row, anonymiser: Anonymiser) -> Row:
@@ -220,7 +214,11 @@ def _judged(
         several
     )
     games = {
-        key: [Comparison(_asked(one), one.answer, two.answer) for one, two in _twos(found)]
+        key: [
+            Comparison(_asked(one), one.answer, two.answer)
+            for one, two in itertools.combinations(found, 2)
+            if one.answer != two.answer
+        ]
         for key, found in several.items()
     }
     every = itertools.chain.from_iterable(games.values())
@@ -237,10 +235,6 @@ def _judged(
                     best.id, best.group, best.prompt, best.answer, worse.answer, "judge",
                     best.origin,
                 )  # fmt: skip
-
-
-def _twos(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
-    return ((a, b) for a, b in itertools.combinations(rows, 2) if a.answer != b.answer)
 
 
 def _asked(row: Row) -> str:
@@ -337,5 +331,5 @@ def _print(context: BuildContext, options: ExportOptions, manifest: dict[str, An
     ]
     table(context.out, f"{options.form} of deck {manifest['deck']}, in {options.out}", shown)
     if rows[TRAIN] < FEW:
-        note = f"{rows[TRAIN]} rows are too few to judge a trained model by; docs/fine-tuning.md"
-        context.err.print(f"note: {note}", highlight=False, markup=False)
+        few = f"{rows[TRAIN]} rows are too few to judge a trained model by"
+        context.note(f"note: {few}; docs/fine-tuning.md")

@@ -78,21 +78,27 @@ def _openai(side: str, rows: Sequence[Row]) -> Files:
     }
 
 
-def _sharegpt(side: str, rows: Sequence[Row]) -> Files:
-    return {f"{side}.jsonl": _lines(_as_sharegpt(row) for row in rows)}
+def _in_lines(record: Callable[[Any], Mapping[str, Any]]) -> Callable[[str, Sequence[Any]], Files]:
+    """Writes one file with a record a line."""
+    return lambda side, rows: {f"{side}.jsonl": _lines(map(record, rows))}
 
 
-def _as_sharegpt(row: Row) -> dict[str, Any]:
-    said = [turn for turn in row.turns if turn.role != SYSTEM]
+def _said(turns: Iterable[Message]) -> list[Message]:
+    return [turn for turn in turns if turn.role != SYSTEM]
+
+
+def _system(turns: Iterable[Message]) -> str:
+    return "\n".join(turn.content for turn in turns if turn.role == SYSTEM)
+
+
+def _sharegpt(row: Row) -> dict[str, Any]:
     return {
-        "conversations": [{"from": _SHAREGPT[t.role], "value": t.content} for t in said],
-        "system": _system(row),
+        "conversations": [
+            {"from": _SHAREGPT[t.role], "value": t.content} for t in _said(row.turns)
+        ],
+        "system": _system(row.turns),
         "metadata": row.metadata(),
     }
-
-
-def _system(row: Row) -> str:
-    return "\n".join(turn.content for turn in row.turns if turn.role == SYSTEM)
 
 
 def _alpaca(side: str, rows: Sequence[Row]) -> Files:
@@ -100,36 +106,43 @@ def _alpaca(side: str, rows: Sequence[Row]) -> Files:
 
 
 def _as_alpaca(row: Row) -> dict[str, Any]:
-    said = [turn.content for turn in row.prompt if turn.role != SYSTEM]
-    *earlier, asked = said
+    *earlier, asked = [turn.content for turn in _said(row.prompt)]
     return {
         "instruction": asked,
         "input": "",
         "output": row.answer,
-        "system": _system(row),
+        "system": _system(row.turns),
         "history": [list(two) for two in zip(earlier[::2], earlier[1::2], strict=True)],
         "metadata": row.metadata(),
     }
 
 
+def _conversation(row: Row) -> dict[str, Any]:
+    return {
+        "system": _system(row.turns),
+        "messages": _messages(_said(row.turns)),
+        "metadata": row.metadata(),
+    }
+
+
+def _conversations(side: str, rows: Sequence[Row]) -> Files:
+    listed = {"conversations": [_conversation(row) for row in rows]}
+    return {f"{side}.json": orjson.dumps(listed)}
+
+
 def _llamafactory(side: str, rows: Sequence[Row | Pair]) -> Files:
     pairs = [row for row in rows if isinstance(row, Pair)]
     whole = [row for row in rows if isinstance(row, Row)]
-    files = {f"{side}.json": orjson.dumps([_for_llamafactory(row) for row in whole])}
+    files = {f"{side}.json": orjson.dumps([_conversation(row) for row in whole])}
     if pairs:
         files[f"{side}.preferences.json"] = orjson.dumps([_ranked(pair) for pair in pairs])
     return files
 
 
-def _for_llamafactory(row: Row) -> dict[str, Any]:
-    said = [turn for turn in row.turns if turn.role != SYSTEM]
-    return {"messages": _messages(said), "system": _system(row), "metadata": row.metadata()}
-
-
 def _ranked(pair: Pair) -> dict[str, Any]:
     return {
-        "messages": _messages(t for t in pair.prompt if t.role != SYSTEM),
-        "system": "\n".join(t.content for t in pair.prompt if t.role == SYSTEM),
+        "messages": _messages(_said(pair.prompt)),
+        "system": _system(pair.prompt),
         "chosen": Message(ASSISTANT, pair.chosen).message(),
         "rejected": Message(ASSISTANT, pair.rejected).message(),
         "metadata": pair.metadata(),
@@ -162,17 +175,13 @@ def dataset_info(deck: str, names: Iterable[str]) -> dict[str, Any]:
     return info
 
 
-def _dpo(side: str, pairs: Sequence[Pair]) -> Files:
-    records = (
-        {
-            "prompt": _messages(pair.prompt),
-            "chosen": [Message(ASSISTANT, pair.chosen).message()],
-            "rejected": [Message(ASSISTANT, pair.rejected).message()],
-            "metadata": pair.metadata(),
-        }
-        for pair in pairs
-    )
-    return {f"{side}.jsonl": _lines(records)}
+def _dpo(pair: Pair) -> dict[str, Any]:
+    return {
+        "prompt": _messages(pair.prompt),
+        "chosen": [Message(ASSISTANT, pair.chosen).message()],
+        "rejected": [Message(ASSISTANT, pair.rejected).message()],
+        "metadata": pair.metadata(),
+    }
 
 
 def _kto(side: str, pairs: Sequence[Pair]) -> Files:
@@ -197,26 +206,22 @@ def _labelled(pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _conversations(side: str, rows: Sequence[Row]) -> Files:
-    listed = [
-        {
-            "system": _system(row),
-            "messages": _messages(t for t in row.turns if t.role != SYSTEM),
-            "metadata": row.metadata(),
-        }
-        for row in rows
-    ]
-    return {f"{side}.json": orjson.dumps({"conversations": listed})}
-
-
 def _csv(side: str, rows: Sequence[Row]) -> Files:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(_COLUMNS)
     for row in rows:
-        said = "\n".join(t.content for t in row.prompt if t.role != SYSTEM)
+        said = "\n".join(turn.content for turn in _said(row.prompt))
         origin = row.origin
-        cells = (row.id, row.group, _system(row), said, row.answer, origin.source, origin.model)
+        cells = (
+            row.id,
+            row.group,
+            _system(row.turns),
+            said,
+            row.answer,
+            origin.source,
+            origin.model,
+        )
         table.writerow([*map(_cell, (*cells, origin.licence)), *origin.votes])
     # With a byte-order mark, by which spreadsheets know UTF-8.
     return {f"{side}.csv": b"\xef\xbb\xbf" + out.getvalue().encode()}
@@ -232,10 +237,10 @@ FORMS: Mapping[str, Format] = {
     for form in (
         Format("trl", _trl),
         Format("openai", _openai),
-        Format("sharegpt", _sharegpt),
+        Format("sharegpt", _in_lines(_sharegpt)),
         Format("alpaca", _alpaca),
         Format("llamafactory", _llamafactory),
-        Format("dpo", _dpo, pairs=True),
+        Format("dpo", _in_lines(_dpo), pairs=True),
         Format("kto", _kto, pairs=True),
         Format("conversations", _conversations),
         Format("csv", _csv),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import xxhash
@@ -42,16 +42,10 @@ _USUAL = 3
 Read = Callable[[str], str | None]
 
 
-class Question(NamedTuple):
-    """What is asked. Without a schema in the prompt, the reply is plain text."""
-
-    prompt: Prompt
-
-    @property
-    def query(self) -> Query:
-        """A query that identifies it."""
-        asked = xxhash.xxh3_128_hexdigest(f"{self.prompt.fixed}\n{self.prompt.asked}".encode())
-        return Query.pattern("", [("question", asked)])
+def query_of(question: Prompt) -> Query:
+    """A query that identifies a question."""
+    asked = xxhash.xxh3_128_hexdigest(f"{question.fixed}\n{question.asked}".encode())
+    return Query.pattern("", [("question", asked)])
 
 
 class RepliesFile:
@@ -73,9 +67,9 @@ class RepliesFile:
             # The last line of a run that was killed, or an unreadable reply.
             return
 
-    def value(self, question: Question) -> str | None:
+    def value(self, question: Prompt) -> str | None:
         """What the reply to a question says; None if there is none."""
-        return self._values.get(question.query.key)
+        return self._values.get(query_of(question).key)
 
     def source_of(self, key: str, variant: int = 0) -> str | None:
         """For the runner: something if there is a reply."""
@@ -129,10 +123,10 @@ class _Writer:
 
     fingerprint = "question"
 
-    def __init__(self, model: Model, questions: Sequence[Question]) -> None:
+    def __init__(self, model: Model, questions: Sequence[Prompt]) -> None:
         self.name = model.name
         self._model = model
-        self._by_key = {one.query.key: one.prompt for one in questions}
+        self._by_key = {query_of(one).key: one for one in questions}
 
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """The reply to one question. Raises ProviderRetryError and ProviderStopError."""
@@ -142,9 +136,6 @@ class _Writer:
         fault = "" if drafts else completion.fault or "empty"
         return Drafts(drafts, completion.model, completion.usage, fault)
 
-    def close(self) -> None:
-        self._model.close()
-
     def estimate(self, tasks: Sequence[Task]) -> Estimate:
         prompts = [self._by_key[task.query.key] for task in tasks]
         size = sum(estimate_tokens(p.fixed) + estimate_tokens(p.asked) for p in prompts)
@@ -152,39 +143,32 @@ class _Writer:
         return Estimate(len(tasks), size, most // _USUAL, most)
 
 
+@dataclass
 class _Sink:
     """Keeps the replies that say something."""
 
-    def __init__(
-        self,
-        replies: RepliesFile,
-        read: Read,
-        stamp: Callable[[], str],
-        price: Price | None,
-        report: Report,
-    ) -> None:
-        self._replies = replies
-        self._read = read
-        self._stamp = stamp
-        self._price = price
-        self.report = report
+    replies: RepliesFile
+    read: Read
+    stamp: Callable[[], str]
+    price: Price | None
+    report: Report
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep replies; returns the tasks that have none."""
         usage = written.usage or Usage()
         self.report.usage += usage
-        self.report.cost_usd += self._price.cost(usage) if self._price else 0.0
+        self.report.cost_usd += self.price.cost(usage) if self.price else 0.0
         again = {task.name: task.refused((Refusal(written.fault or "missing"),)) for task in tasks}
         if written.fault:
             self.report.faults[written.fault] += 1
         for draft in written.drafts:
             reply = cleaned_text(str(draft.response["reply"]))[:_MOST_REPLY]
-            value = self._read(reply)
+            value = self.read(reply)
             if value is None:
                 self.report.faults["unreadable"] += 1
                 self.set_reply_aside(tasks, "unreadable", reply)
             else:
-                self._replies.keep(draft.task.query.key, value, reply, self._stamp())
+                self.replies.keep(draft.task.query.key, value, reply, self.stamp())
                 del again[draft.task.name]
                 self.report.cooked += 1
         return list(again.values())
@@ -195,13 +179,13 @@ class _Sink:
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
         """Keep a reply that says nothing; it does not count as one."""
-        self._replies.append({"fault": fault, "reply": reply})
+        self.replies.append({"fault": fault, "reply": reply})
 
 
 def ask(
     options: BuildOptions,
     context: BuildContext,
-    questions: Sequence[Question],
+    questions: Sequence[Prompt],
     path: Path,
     read: Read,
     *,
@@ -230,7 +214,7 @@ def ask(
                 writer, sink, replies, context.clock,
                 pace_of(choice, settings, None, options.concurrency), meter,
                 Budget(price, writer.estimate, options.budget_usd), (), context.rng, progress,
-            ).run(Job(one.query, 0, "question") for one in questions)  # fmt: skip
+            ).run(Job(query_of(one), 0, "question") for one in questions)  # fmt: skip
     except UnfinishedError as error:
         raise UnfinishedError(f"{error}; the replies until then are kept in {path}") from None
     finally:

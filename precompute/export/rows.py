@@ -104,3 +104,6 @@ class Pair:
 
     def metadata(self) -> dict[str, Any]:
         return {"id": self.id, "because": self.because, **self.origin.metadata()}
+
+
+Item = Row | Pair

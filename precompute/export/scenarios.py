@@ -25,7 +25,7 @@ from app.providers.model_json import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.export.circumstances import CIRCUMSTANCES, circumstances
 from precompute.export.material import TRAINING_FILE, fill, licence_of, training_texts
-from precompute.export.questions import Question, ask
+from precompute.export.questions import ask
 from precompute.export.rows import ASSISTANT, SYSTEM, USER, Message, Origin, Row
 
 SCHEMA: Mapping[str, Any] = {
@@ -135,14 +135,14 @@ def _dealt(values: list[T], rng: Random) -> Iterator[T]:
         yield from tuple(values)
 
 
-def _question(texts: Mapping[str, Any], scenario: Scenario, turns: int) -> Question:
+def _question(texts: Mapping[str, Any], scenario: Scenario, turns: int) -> Prompt:
     values = {
         "persona": scenario.system,
         "name": scenario.character.name,
         "situation": texts["situations"][scenario.situation],
         "turns": turns,
     }
-    return Question(Prompt("", fill(texts["ask"], values), SCHEMA, _TOKENS_A_TURN * turns))
+    return Prompt("", fill(texts["ask"], values), SCHEMA, _TOKENS_A_TURN * turns)
 
 
 def _readable(reply: str) -> str | None:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
 
 import xxhash
 
+from precompute.export.rows import Item
+
 TRAIN, VALIDATION = "train", "validation"
 _PARTS = 1 << 32
-
-
-class Grouped(Protocol):
-    """What has a group."""
-
-    @property
-    def group(self) -> str:
-        """The name of the group."""
-
-
-T = TypeVar("T", bound=Grouped)
 
 
 def side(group: str, share: float, seed: int) -> str:
@@ -28,9 +18,9 @@ def side(group: str, share: float, seed: int) -> str:
     return VALIDATION if drawn < share * _PARTS else TRAIN
 
 
-def split(items: Iterable[T], share: float, seed: int) -> dict[str, list[T]]:
+def split(items: Iterable[Item], share: float, seed: int) -> dict[str, list[Item]]:
     """Items by side; about `share` of the groups are for validation."""
-    sides: dict[str, list[T]] = {TRAIN: [], VALIDATION: []}
+    sides: dict[str, list[Item]] = {TRAIN: [], VALIDATION: []}
     for item in items:
         sides[side(item.group, share, seed)].append(item)
     return sides

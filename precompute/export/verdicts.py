@@ -16,7 +16,7 @@ from app.providers.model_json import UnreadableError, read_object
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import Report
 from precompute.export.material import fill
-from precompute.export.questions import Question, RepliesFile, ask
+from precompute.export.questions import RepliesFile, ask
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -56,16 +56,11 @@ def compare(
     return Verdicts(text, replies), report
 
 
-def _both_orders(text: str, game: Comparison) -> Sequence[Question]:
+def _both_orders(text: str, game: Comparison) -> Sequence[Prompt]:
     orders = ((game.one, game.other), (game.other, game.one))
     return [
-        Question(
-            Prompt(
-                "",
-                fill(text, {"asked": game.asked, "first": first, "second": second}),
-                SCHEMA,
-                _TOKENS,
-            )
+        Prompt(
+            "", fill(text, {"asked": game.asked, "first": first, "second": second}), SCHEMA, _TOKENS
         )
         for first, second in orders
     ]

@@ -67,13 +67,12 @@ def passing(
 
 def build_learned(options: BuildOptions, context: BuildContext, deck: CharacterDeck) -> int:
     """Store learned answers and print a report."""
-    settings, err = context.settings, context.err
+    settings = context.settings
     learned = learned_entries(deck, read_ledger(settings.ledger, deck.id))[: options.wanted]
     if not learned:
-        err.print(
+        context.note(
             "no candidates in the ledger: they are kept where TSUKURIOKI_CHAT_LEARN=on and "
-            "TSUKURIOKI_CHAT_TIERS has cloud",
-            highlight=False,
+            "TSUKURIOKI_CHAT_TIERS has cloud"
         )
     if options.dry_run:
         rows = [("candidates", f"{len(learned):,}")]

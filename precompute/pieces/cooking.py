@@ -46,7 +46,7 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
             kept = PieceStore(settings.store, deck)
             status = _cook(options, context, choice, model, kept, log)
             if options.take:
-                context.out.print(f"written: {take(kept)}", highlight=False, markup=False)
+                context.say(f"written: {take(kept)}")
     finally:
         model.close()
     return status
@@ -107,8 +107,7 @@ def _print_report(
     table(context.out, f"pieces of deck {kept.deck.id}, in {kept.path}", rows)
     for task, why in report.unmet[:20]:
         reason = why.replace("\n", "; ")
-        note = f"not done: {card_of(task)}: {reason}"
-        context.err.print(note, highlight=False, markup=False)
+        context.note(f"not done: {card_of(task)}: {reason}")
 
 
 def _print_plan(

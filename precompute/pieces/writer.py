@@ -103,9 +103,6 @@ class PieceWriter:
             tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
         )
 
-    def close(self) -> None:
-        self._model.close()
-
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         cards = "\n".join(self._card(name, task) for name, task in named_tasks(tasks).items())
         values = {**self._values, "count": len(tasks), "cards": cards}

@@ -20,6 +20,7 @@ cards are hard, or four are mild. All others are balanced.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,9 +238,7 @@ def _every_hand(deck: Deck) -> Iterator[tuple[Card, ...]]:
 
 
 def _check_size(options: Sequence[int]) -> None:
-    words = 1
-    for count in options:
-        words *= count
+    words = math.prod(options)
     if words > MAX_WORDS:
         raise PlanError(
             f"a hand of this deck can be rephrased in {words} ways, which is more than stocking "

@@ -81,10 +81,9 @@ def raise_loopback() -> bool:
 
 def tries_to_leave() -> int:
     """How many packets or connections of this namespace found no route, by the kernel's count."""
-    count = 0
     lines = Path("/proc/self/net/snmp").read_text("ascii").splitlines()
     names, values = [line.split()[1:] for line in lines if line.startswith("Ip:")]
-    count += int(dict(zip(names, values, strict=True))["OutNoRoutes"])
+    count = int(dict(zip(names, values, strict=True))["OutNoRoutes"])
     six = Path("/proc/self/net/snmp6")
     if six.exists():
         rows = (line.split() for line in six.read_text("ascii").splitlines())

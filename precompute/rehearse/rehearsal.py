@@ -204,7 +204,7 @@ def _result(stage: RehearsalDeck, wanted: Rehearsal, tally: _Tally) -> dict[str,
                 "answers": count,
                 "share": count / tally.plays,
                 "median_us": round(median(tally.times[tier]) * 1e6, 1),
-                "p99_us": round(_p99(tally.times[tier]) * 1e6, 1),
+                "p99_us": round(sorted(tally.times[tier])[count * 99 // 100] * 1e6, 1),
             }
             for tier, count in tally.tiers.most_common()
         },
@@ -221,10 +221,6 @@ def _result(stage: RehearsalDeck, wanted: Rehearsal, tally: _Tally) -> dict[str,
         "whole_answers_an_hour": round(wanted.players * whole / max(1, tally.plays), 1),
         "next_best": next_best(stage, tally.missed, wanted),
     }
-
-
-def _p99(times: Sequence[float]) -> float:
-    return sorted(times)[len(times) * 99 // 100]
 
 
 def next_best(
@@ -317,7 +313,8 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "phrases said", f"{result['faithful_phrases']:.3f} of {size}"
     poems = f"{result['distinct_poems']:,} ({result['distinct_share']:.3%} of answers)"
     yield "distinct poems", poems
-    yield "first repeat", _at(result["first_repeat_at"])
+    at = result["first_repeat_at"]
+    yield "first repeat", "none" if at is None else f"at play {at:,}"
     yield "distinct titles", f"{result['distinct_titles']} of {result['titles']}"
     hour = f"{result['whole_answers_an_hour']:g} an hour at {result['players_an_hour']} players"
     yield "whole-poem answers", hour
@@ -326,10 +323,6 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         text = f"{proposal['what']}: {proposal['adds']} ({proposal['entries']:,} entries"
         text += f"; USD: {bill})" if bill else ")"
         yield f"next best {number}", f"{text}\n  {proposal['command']}"
-
-
-def _at(play: int | None) -> str:
-    return "none" if play is None else f"at play {play:,}"
 
 
 def typical_options(deck: Deck) -> tuple[int, ...]:

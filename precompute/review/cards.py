@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app.kinds.cards.deck import Card, Deck, deal_probabilities
@@ -36,35 +35,11 @@ from precompute.review.sizes import cost_of_one, entries_within, size_lines
 from precompute.review.tiers import check_tiers
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The sizes of a deck, and how unevenly its cards are dealt, as multiples of the mean."""
-
-    cards: int
-    categories: int
-    phrases: int
-    titles: int
-    forms: int
-    frames: int
-    pieces: int
-    least_dealt: float
-    most_dealt: float
-
-
-def summarise(deck: Deck) -> Summary:
+def _dealt(deck: Deck) -> tuple[float, float]:
+    """How seldom and how often a card is dealt at the most, as multiples of the mean."""
     dealt = deal_probabilities(deck)
     mean = sum(dealt.values()) / len(dealt)
-    return Summary(
-        cards=len(deck.cards),
-        categories=len(deck.cards_by_category),
-        phrases=sum(len(card.phrases) for card in deck.cards),
-        titles=len(deck.titles),
-        forms=len(deck.pieces.forms),
-        frames=sum(len(form.frames) for form in deck.pieces.forms),
-        pieces=sum(1 for _ in own_pieces(deck.pieces)),
-        least_dealt=min(dealt.values()) / mean,
-        most_dealt=max(dealt.values()) / mean,
-    )
+    return min(dealt.values()) / mean, max(dealt.values()) / mean
 
 
 def check(deck: Deck) -> Iterator[Finding]:
@@ -102,8 +77,7 @@ def _check_phrases(deck: Deck) -> Iterator[Finding]:
 
 
 def _check_deal(deck: Deck) -> Iterator[Finding]:
-    summary = summarise(deck)
-    for figure in (summary.least_dealt, summary.most_dealt):
+    for figure in _dealt(deck):
         if not 0.25 <= figure <= 4:
             fault = f"some cards are dealt {figure:.2f} times as often as the mean"
             yield Finding(f"{deck.id}: {deck.folder}", fault, error=False)
@@ -175,12 +149,14 @@ def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
 
 def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
     """A line with the sizes of a deck, and one about stale entries if there are any entries."""
-    counted = summarise(deck)
+    phrases = sum(len(card.phrases) for card in deck.cards)
+    pieces, forms = sum(1 for _ in own_pieces(deck.pieces)), deck.pieces.forms
+    least, most = _dealt(deck)
     yield (
-        f"deck {deck.id}: {counted.cards} cards in {counted.categories} categories, "
-        f"{counted.phrases} phrases, {counted.titles} titles, {counted.pieces} pieces for "
-        f"{counted.forms} forms with {counted.frames} frames; a card is dealt "
-        f"{counted.least_dealt:.2f} to {counted.most_dealt:.2f} times as often as the mean"
+        f"deck {deck.id}: {len(deck.cards)} cards in {len(deck.cards_by_category)} categories, "
+        f"{phrases} phrases, {len(deck.titles)} titles, {pieces} pieces for {len(forms)} forms with "
+        f"{sum(len(form.frames) for form in forms)} frames; a card is dealt {least:.2f} to "
+        f"{most:.2f} times as often as the mean"
     )
     yield from size_lines(settings, deck, today)
     if ages := age_summary(settings, deck, today):

@@ -26,12 +26,11 @@ from app.ledger.state import State
 from app.ledger.tally import Tally
 from app.settings import Settings
 from app.store.entry import Entry
-from precompute.cook.report import counts
 from precompute.learn.classifier import checksum
 from precompute.learn.lines import learned_entries
 from precompute.learn.waiting import ASKED
-from precompute.review.check import Finding, spent_row, stored
-from precompute.review.kinds import Shown, reviewed_rows
+from precompute.review.check import Finding, stored
+from precompute.review.kinds import Shown, entry_rows
 
 FEWEST_LINES = 8
 # For an answer to a question that is asked once in a conversation.
@@ -65,9 +64,7 @@ def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     space, layers, cost = figures["space"], figures["layers"], figures["cost"]
     yield "characters, intents", f"{space['characters']}, {space['intents']}"
     yield "vetted lines", f"{space['lines']:,}, for {space['patterns']:,} patterns"
-    yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
-    yield from spent_row(figures["store"])
-    yield from reviewed_rows(figures["store"])
+    yield from entry_rows(figures["store"])
     yield "candidates to learn", f"{figures['candidates']:,}"
     yield "answers", f"{layers['answers']:,} since {layers['since'] or 'never'}"
     for tier, seen in layers["seen"].items():

@@ -5,10 +5,9 @@ An error makes the exit status 1; warnings are only printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from app.errors import IndexUnusableError, NothingCookedError
 from app.kinds.decks import kind_of
@@ -67,12 +66,6 @@ def stored(
     if behind := _behind(meta, log_path(settings.store, deck.id)):
         note(f"{index.path}: {behind}; these figures are of before")
     return meta
-
-
-def spent_row(stored: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The row on what cooking has cost; none if it has cost nothing."""
-    if spent := stored.get("spent_usd"):
-        yield "spent on cooking", f"{spent:.4f} USD"
 
 
 def _behind(meta: Meta, log: Path) -> str:

@@ -10,6 +10,7 @@ from app.kinds.decks import kind_of
 from app.kinds.kind import AnyDeck
 from app.settings import Settings
 from app.store.entry import Entry
+from precompute.cook.report import counts
 from precompute.review.check import Finding
 
 
@@ -49,6 +50,14 @@ class Review(Protocol):
 
     def stats_rows(self, figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         """The figures as rows of a table."""
+
+
+def entry_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The rows of `stats` about a store: entries by source, cost, decisions."""
+    yield "entries", f"{figures['entries']:,} ({counts(figures['by_source'])})"
+    if spent := figures.get("spent_usd"):
+        yield "spent on cooking", f"{spent:.4f} USD"
+    yield from reviewed_rows(figures)
 
 
 def reviewed_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

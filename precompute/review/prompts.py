@@ -26,10 +26,9 @@ from app.store.entry import Entry
 from app.store.in_force import in_force
 from app.store.log import log_path, read_records
 from precompute.cook.prompts import can_cook, request_of
-from precompute.cook.report import counts
 from precompute.prompts.bodies import PROMPTS_FILE, read_prompts
-from precompute.review.check import Finding, spent_row, stored
-from precompute.review.kinds import Shown, reviewed_rows
+from precompute.review.check import Finding, stored
+from precompute.review.kinds import Shown, entry_rows
 
 
 def stats(
@@ -97,9 +96,7 @@ def _last_text(prompt: str) -> str:
 def stats_rows(figures: dict[str, Any]) -> Iterator[tuple[str, object]]:
     """The figures as rows of a table."""
     yield "mode", figures["mode"]
-    yield "entries", f"{figures['store']['entries']:,} ({counts(figures['store']['by_source'])})"
-    yield from spent_row(figures["store"])
-    yield from reviewed_rows(figures["store"])
+    yield from entry_rows(figures["store"])
     yield "recorded by the server", f"{figures['recordings']:,}"
     if matrix := figures["matrix"]:
         yield "prompts of the template", f"{matrix['count']:,} of {matrix['of']:,}"

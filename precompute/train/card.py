@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from precompute.train.needs import Device, phase
 from precompute.train.recipe import Recipe
@@ -29,9 +27,6 @@ class StageOutcome:
     loss: Sequence[Sequence[float]]
     validation_before: float | None
     validation_after: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

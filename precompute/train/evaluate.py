@@ -21,11 +21,11 @@ from app.store.key import Query
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.report import table
 from precompute.export.material import RowOptions, material_of, training_texts
-from precompute.export.questions import Question, ask
+from precompute.export.questions import ask
 from precompute.export.rows import SYSTEM
 from precompute.export.verdicts import Comparison, compare
 from precompute.files import write_whole
-from precompute.train.measures import Answered, Measured, load_words, measure
+from precompute.train.measures import Answered, load_words, measure
 from precompute.train.needs import PHASES
 from precompute.train.questionnaire import counted, questionnaire
 
@@ -92,12 +92,8 @@ def evaluate(
     """
     deck = context.deck
     material = material_of(deck, RowOptions())
-    # A provider is asked with a system text and one message.
-    short = (row for row in _rows(options.data, "validation") if row.turns <= _TURNS)
-    held_out = list(itertools.islice(short, options.rows))
+    held_out = _held_out(options)
     learned = [row.answer for row in _rows(options.data, "train")]
-    if not held_out:
-        raise PlanError(f"{options.data}: there are no held-out rows; export with --validation 0.1")
     begun = context.clock.now()
     answers = _answers(options, candidate, context, held_out)
     seconds = context.clock.now() - begun
@@ -106,29 +102,36 @@ def evaluate(
         for row, answer in zip(held_out, answers, strict=True)
     ]
     words, gate = load_words(deck), kind_of(deck).gate(deck)
-    found = measure(answered, learned, words, material, gate)
-    rows = found.rows()
+    rows = measure(answered, learned, words, material, gate).rows()
     if options.who != STORE:
         reference = [Answered(row.asked, row.query, row.answer) for row in held_out]
-        rows = _beside(found, measure(reference, learned, words, material, gate))
+        theirs = measure(reference, learned, words, material, gate).rows()
+        rows = [
+            (name, f"{mine}   (held-out rows: {other})")
+            for (name, mine), (_, other) in zip(rows, theirs, strict=True)
+        ]
     if judge:
         rows += _preference(options, judge, context, held_out, answers, len(learned))
     rows += _costs(options, candidate, context, held_out, seconds)
     table(context.out, f"{_name(options, candidate)} on {len(held_out)} held-out rows", rows)
     if options.pages:
         write_whole(options.pages, questionnaire(deck, material, answered).encode())
-        context.out.print(f"questionnaire: {options.pages}", highlight=False, markup=False)
+        context.say(f"questionnaire: {options.pages}")
+
+
+def _held_out(options: EvaluateOptions) -> list[HeldOut]:
+    """The rows to answer: a provider is asked with a system text and one message."""
+    short = (row for row in _rows(options.data, "validation") if row.turns <= _TURNS)
+    found = list(itertools.islice(short, options.rows))
+    if not found:
+        raise PlanError(f"{options.data}: there are no held-out rows; export with --validation 0.1")
+    return found
 
 
 def _name(options: EvaluateOptions, candidate: BuildOptions) -> str:
     return (
         str(options.folder) if options.folder else f"{options.who} {candidate.model or ''}".strip()
     )
-
-
-def _beside(found: Measured, reference: Measured) -> list[tuple[str, object]]:
-    pairs = zip(found.rows(), reference.rows(), strict=True)
-    return [(name, f"{mine}   (held-out rows: {theirs})") for (name, mine), (_, theirs) in pairs]
 
 
 def _rows(folder: Path, side: str) -> list[HeldOut]:
@@ -165,12 +168,11 @@ def _answers(
         from precompute.train.generate import generate
 
         return generate(options.folder, [(row.system, row.asked) for row in rows], TOKENS)
-    questions = [Question(Prompt(row.system, row.asked, {}, TOKENS)) for row in rows]
+    questions = [Prompt(row.system, row.asked, {}, TOKENS) for row in rows]
     path = options.data / "answers.jsonl"
     replies, report = ask(candidate, context, questions, path, _said, plain=True)
     if report.unmet:
-        note = f"{len(report.unmet)} rows have no answer, which counts as an empty one"
-        context.err.print(note, highlight=False, markup=False)
+        context.note(f"{len(report.unmet)} rows have no answer, which counts as an empty one")
     return [replies.value(question) or "" for question in questions]
 
 

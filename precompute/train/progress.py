@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
 from precompute.cook.progress import bar_on
 
+_LOSSES = {"loss": "loss", "eval_loss": "held-out loss"}
 
-class Steps:
-    """Shows steps and losses."""
 
-    def __init__(self, err: Console) -> None:
-        self._err = err
-        self._bar = bar_on(err, "training")
-        self._task = self._bar.add_task("", total=None, summary="")
-        self._total = 0
+def shown_on(err: Console) -> Any:
+    """A trainer's callback that shows steps and losses."""
+    from transformers import TrainerCallback
 
-    def begin(self, total: int) -> None:
-        """Training begins; it has so many steps."""
-        self._total = total
-        self._bar.update(self._task, total=total)
-        self._bar.start()
+    bar = bar_on(err, "training")
+    task = bar.add_task("", total=None, summary="")
 
-    def step(self, done: int) -> None:
-        """So many steps are done."""
-        self._bar.update(self._task, completed=done)
+    class Shown(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            bar.update(task, total=state.max_steps)
+            bar.start()
 
-    def losses(self, logs: Mapping[str, Any]) -> None:
-        """Show the losses in a trainer's log entry."""
-        names = {"loss": "loss", "eval_loss": "held-out loss"}
-        shown = "  ".join(f"{names[n]} {logs[n]:.3f}" for n in names if n in logs)
-        if not shown:
-            return
-        self._bar.update(self._task, summary=shown)
-        if not self._err.is_terminal:
-            done = int(self._bar.tasks[0].completed)
-            self._err.print(f"training {done}/{self._total}  {shown}", highlight=False)
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            bar.update(task, completed=state.global_step)
 
-    def end(self) -> None:
-        """Training has ended."""
-        self._bar.stop()
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any
+        ) -> None:
+            found = logs or {}
+            shown = "  ".join(f"{_LOSSES[n]} {found[n]:.3f}" for n in _LOSSES if n in found)
+            if not shown:
+                return
+            bar.update(task, summary=shown)
+            if not err.is_terminal:
+                done = f"{state.global_step}/{state.max_steps}"
+                err.print(f"training {done}  {shown}", highlight=False)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            bar.stop()
+
+    return Shown()

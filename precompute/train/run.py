@@ -30,6 +30,7 @@ from precompute.train.needs import (
     speed,
 )
 from precompute.train.picture import draw_losses
+from precompute.train.progress import shown_on
 from precompute.train.recipe import DPO, FULL, QLORA, Recipe, Stage
 
 MERGED, LOG = "merged", "log.json"
@@ -140,43 +141,35 @@ def _finished(folder: Path) -> StageOutcome | None:
     return StageOutcome(**orjson.loads(path.read_bytes()))
 
 
+@dataclass
 class _Run:
     """One stage."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        stage: Stage,
-        data: _Data,
-        base: Base,
-        where: Device,
-        folder: Path,
-        options: TrainOptions,
-        context: BuildContext,
-    ) -> None:
-        self._recipe = recipe
-        self._stage = stage
-        self._data = data
-        self._base = base
-        self._where = where
-        self._folder = folder
-        self._options = options
-        self._context = context
-        self._bf16 = _bf16(stage, where)
+    recipe: Recipe
+    stage: Stage
+    data: _Data
+    base: Base
+    where: Device
+    folder: Path
+    options: TrainOptions
+    context: BuildContext
+
+    def __post_init__(self) -> None:
+        self._bf16 = _bf16(self.stage, self.where)
         # Before an adapter is added to it.
-        self._size = size_of(base.model)
+        self._size = size_of(self.base.model)
 
     def run(self) -> StageOutcome:
         """Train, merge the adapter, and keep the losses. Raises PlanError if memory is too little."""
         trainer = self._trainer()
         trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
         self._check(trained)
-        before = trainer.evaluate()["eval_loss"] if self._data.validation else None
-        checkpoint = _last_checkpoint(self._folder)
+        before = trainer.evaluate()["eval_loss"] if self.data.validation else None
+        checkpoint = _last_checkpoint(self.folder)
         if checkpoint:
-            self._say(f"going on from {checkpoint}")
+            self.context.note(f"going on from {checkpoint}")
         result = trainer.train(resume_from_checkpoint=checkpoint)
-        after = trainer.evaluate()["eval_loss"] if self._data.validation else None
+        after = trainer.evaluate()["eval_loss"] if self.data.validation else None
         losses = [
             (entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry
         ]
@@ -185,16 +178,16 @@ class _Run:
             for entry in trainer.state.log_history
             if "eval_loss" in entry
         ]
-        picture = draw_losses(self._stage.name, losses, validation)
-        (self._folder / "loss.svg").write_text(picture, encoding="utf-8")
-        merge(trainer.model, self._base.tokenizer, self._folder / MERGED)
+        picture = draw_losses(self.stage.name, losses, validation)
+        (self.folder / "loss.svg").write_text(picture, encoding="utf-8")
+        merge(trainer.model, self.base.tokenizer, self.folder / MERGED)
         outcome = StageOutcome(
-            name=self._stage.name,
-            method=self._stage.method,
-            data=str(self._stage.data),
-            sources=self._data.manifest.get("sources", {}),
-            licences=self._data.manifest.get("licences", {}),
-            rows=len(self._data.train),
+            name=self.stage.name,
+            method=self.stage.method,
+            data=str(self.stage.data),
+            sources=self.data.manifest.get("sources", {}),
+            licences=self.data.manifest.get("licences", {}),
+            rows=len(self.data.train),
             steps=trainer.state.global_step,
             seconds=round(result.metrics["train_runtime"], 1),
             trained=trained,
@@ -202,67 +195,66 @@ class _Run:
             validation_before=before,
             validation_after=after,
         )
-        (self._folder / LOG).write_bytes(orjson.dumps(outcome.to_json()))
+        (self.folder / LOG).write_bytes(orjson.dumps(outcome))
         return outcome
-
-    def _say(self, sentence: str) -> None:
-        self._context.err.print(sentence, highlight=False, markup=False)
 
     def _tokens(self) -> tuple[int, int]:
         """Tokens of all rows, and of the longest, each cut to the recipe's length."""
-        most = self._stage.training.length
+        most = self.stage.training.length
         counts = [
-            min(most, len(self._base.tokenizer.apply_chat_template(_messages(row))["input_ids"]))
-            for row in self._data.train
+            min(most, len(self.base.tokenizer.apply_chat_template(_messages(row))["input_ids"]))
+            for row in self.data.train
         ]
         return sum(counts), max(counts)
 
     def _check(self, trained: int) -> None:
         """Say what the stage needs. Raises PlanError if memory is too little."""
-        training = self._stage.training
+        training = self.stage.training
         tokens, longest = self._tokens()
         number = 2 if self._bf16 else 4
-        weight = 0.55 if self._stage.method == QLORA else number
+        weight = 0.55 if self.stage.method == QLORA else number
         size = self._size
-        pairs = 2 if self._stage.method == DPO else 1
+        pairs = 2 if self.stage.method == DPO else 1
         load = Load(training.batch * pairs, longest, weight, number)
-        work = TrainingCost(round(tokens * pairs * training.epochs), speed(self._where))
+        work = TrainingCost(round(tokens * pairs * training.epochs), speed(self.where))
         need = needs(size, trained, load, work)
-        self._say(self._sentence(size, trained, need, tokens))
-        rows = len(self._data.train)
+        self.context.note(self._sentence(size, trained, need, tokens))
+        rows = len(self.data.train)
         if rows <= FEW:
-            self._say(f"{rows} rows are too few to judge by; take this as a trial of the way")
-        if need.memory > self._where.free and not self._options.anyway:
+            self.context.note(
+                f"{rows} rows are too few to judge by; take this as a trial of the way"
+            )
+        if need.memory > self.where.free and not self.options.anyway:
             raise PlanError(
-                f"stage {self._stage.name} needs about {need.memory / 1e9:.1f} GB, "
-                f"{self._where.free / 1e9:.1f} GB are free on {self._where.name}; make batch or "
+                f"stage {self.stage.name} needs about {need.memory / 1e9:.1f} GB, "
+                f"{self.where.free / 1e9:.1f} GB are free on {self.where.name}; make batch or "
                 "length smaller, choose a smaller base, or say --anyway"
             )
 
     def _sentence(self, size: Size, trained: int, need: Needs, tokens: int) -> str:
         return (
-            f"stage {self._stage.name}: {len(self._data.train):,} rows, {tokens:,} tokens; "
+            f"stage {self.stage.name}: {len(self.data.train):,} rows, {tokens:,} tokens; "
             f"{trained / 1e6:.1f} of {size.parameters / 1e6:.0f} million parameters are trained; "
-            f"about {need.memory / 1e9:.1f} GB of memory ({self._where.free / 1e9:.1f} free on "
-            f"{self._where.name}) and at least {max(need.seconds / 60, 0.1):.1f} min; "
-            f"{phase(len(self._data.train))}"
+            f"about {need.memory / 1e9:.1f} GB of memory ({self.where.free / 1e9:.1f} free on "
+            f"{self.where.name}) and at least {max(need.seconds / 60, 0.1):.1f} min; "
+            f"{phase(len(self.data.train))}"
         )
 
     def _trainer(self) -> Any:
         from transformers import PrinterCallback
         from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-        dpo = self._stage.method == DPO
+        dpo = self.stage.method == DPO
         shared = {
-            "model": self._base.model,
-            "train_dataset": self._data.train,
-            "eval_dataset": self._data.validation,
-            "processing_class": self._base.tokenizer,
-            "peft_config": None if self._stage.method == FULL else self._adapter(),
-            "callbacks": [_progress(self._context)],
+            "model": self.base.model,
+            "train_dataset": self.data.train,
+            "eval_dataset": self.data.validation,
+            "processing_class": self.base.tokenizer,
+            "peft_config": None if self.stage.method == FULL else self._adapter(),
+            "callbacks": [shown_on(self.context.err)],
         }
         if dpo:
-            own = {"beta": self._recipe.dpo.beta, "loss_type": self._recipe.dpo.loss}
+            own = {"beta": self.recipe.dpo.beta, "loss_type": self.recipe.dpo.loss}
             trainer = DPOTrainer(args=DPOConfig(**self._arguments(), **own), **shared)
         else:
             trainer = SFTTrainer(args=SFTConfig(**self._arguments()), **shared)
@@ -272,7 +264,7 @@ class _Run:
     def _adapter(self) -> Any:
         from peft import LoraConfig
 
-        lora = self._recipe.lora
+        lora = self.recipe.lora
         return LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
@@ -282,13 +274,13 @@ class _Run:
         )
 
     def _arguments(self) -> dict[str, Any]:
-        training = self._stage.training
+        training = self.stage.training
         a_step = training.batch * training.accumulate
-        steps = max(1, round(len(self._data.train) * training.epochs / a_step))
+        steps = max(1, round(len(self.data.train) * training.epochs / a_step))
         every = max(1, steps // _NOTES)
-        evaluated = self._data.validation is not None
+        evaluated = self.data.validation is not None
         return {
-            "output_dir": str(self._folder),
+            "output_dir": str(self.folder),
             "learning_rate": training.learning_rate,
             "num_train_epochs": training.epochs,
             "per_device_train_batch_size": training.batch,
@@ -298,8 +290,8 @@ class _Run:
             "lr_scheduler_type": training.schedule,
             "max_length": training.length,
             "bf16": self._bf16,
-            "use_cpu": self._where.kind == "cpu",
-            "seed": self._recipe.seed,
+            "use_cpu": self.where.kind == "cpu",
+            "seed": self.recipe.seed,
             "logging_steps": every,
             "eval_strategy": "steps" if evaluated else "no",
             "eval_steps": max(1, steps // 5),
@@ -309,8 +301,8 @@ class _Run:
             "report_to": [],
             "disable_tqdm": True,
             # On a processor it would only cost time.
-            "gradient_checkpointing": self._where.kind == "cuda" and self._stage.method == QLORA,
-            "dataloader_pin_memory": self._where.kind == "cuda",
+            "gradient_checkpointing": self.where.kind == "cuda" and self.stage.method == QLORA,
+            "dataloader_pin_memory": self.where.kind == "cuda",
         }
 
 
@@ -323,32 +315,6 @@ def _messages(row: dict[str, Any]) -> list[dict[str, str]]:
 def _last_checkpoint(folder: Path) -> str | None:
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     return str(found[-1]) if found else None
-
-
-def _progress(context: BuildContext) -> Any:
-    """A callback that shows step, loss and time, on a bar or line by line."""
-    from transformers import TrainerCallback
-
-    from precompute.train.progress import Steps
-
-    steps = Steps(context.err)
-
-    class Progress(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            steps.begin(state.max_steps)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            steps.step(state.global_step)
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any
-        ) -> None:
-            steps.losses(logs or {})
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            steps.end()
-
-    return Progress()
 
 
 def _rows(outcome: TrainingOutcome) -> list[tuple[str, object]]:

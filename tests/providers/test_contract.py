@@ -54,7 +54,7 @@ def test_every_draft_belongs_to_a_task(name: str, booth: Booth) -> None:
     provider = cooking_of(poem_deck()).cook(choice, model).provider
     asked = tasks(7)
     batch = provider.write(asked)
-    provider.close()
+    model.close()
     assert [draft.task for draft in batch.drafts] == asked
     assert batch.usage is not None
     assert batch.usage.prompt > 0

@@ -42,6 +42,3 @@ class ComposerProvider:
             if made:
                 drafts.append(Draft(task, made.response))
         return Drafts(tuple(drafts), MODEL)
-
-    def close(self) -> None:
-        """Do nothing."""

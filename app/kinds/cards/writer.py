@@ -126,9 +126,6 @@ class _PoemWriter:
         )
         self.fingerprint = f"{self.kind}:{digest}"
 
-    def close(self) -> None:
-        self.model.close()
-
 
 class WholeWriter(_PoemWriter):
     """A provider that asks a model for whole poems, many in a request."""

@@ -66,9 +66,6 @@ class WrittenProvider:
         ]
         return Drafts(tuple(drafts), self.model)
 
-    def close(self) -> None:
-        """Do nothing."""
-
 
 def _refused(task: Task) -> bool:
     return any(refusal.check != REVIEWER for refusals in task.refusals for refusal in refusals)
@@ -89,9 +86,6 @@ class WrittenFirst:
         known = {draft.task.name for draft in found}
         others = self._others.write([task for task in tasks if task.name not in known])
         return others._replace(drafts=(*found, *others.drafts))
-
-    def close(self) -> None:
-        self._others.close()
 
 
 def written_answers(deck: Deck) -> dict[Query, Mapping[str, str]]:
