@@ -288,8 +288,12 @@ def stats(
         _merged(folders, deck_name or settings.deck, as_json=as_json)
         return
     deck = named_deck(settings, deck_name)
+
+    def note(fault: str) -> None:
+        click.echo(f"precompute: {fault}", err=True)
+
     review, today = review_of(deck), time.strftime("%Y-%m-%d")
-    figures = review.stats(settings, deck, today, 100 if show_misses else 10, _note)
+    figures = review.stats(settings, deck, today, 100 if show_misses else 10, note)
     if show_misses and "misses" not in figures:
         raise PlanError("--misses means nothing for a chat deck; leave it out")
     if as_json:
@@ -303,10 +307,6 @@ def stats(
 
 def _print_json(value: object) -> None:
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def _note(fault: str) -> None:
-    click.echo(f"precompute: {fault}", err=True)
 
 
 def _merged(folders: tuple[Path, ...], deck: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import xxhash
@@ -20,7 +20,7 @@ import xxhash
 from app.errors import ProviderRetryError, ProviderStopError, StoreWriteError, UnfinishedError
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Drafts, Task
-from app.providers import Completion, Prompt
+from app.providers import Completion
 from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from precompute.cook.clock import Clock
@@ -31,32 +31,12 @@ from precompute.cook.runner import LONGEST_WAIT, Budget, is_cooked
 from precompute.files import write_whole
 from precompute.plan.strategies import Job
 
+if TYPE_CHECKING:
+    from app.providers.gemini_batch import GeminiBatch
+
+# What `GeminiBatch.state` says of a job.
 RUNNING, DONE = "running", "done"
 _T = TypeVar("_T")
-
-
-class BatchService(Protocol):
-    """A service with batch jobs. Every method raises ProviderError."""
-
-    model: str
-
-    def line(self, key: str, prompt: Prompt) -> bytes:
-        """One request as a line of the job's file."""
-
-    def submit(self, lines: bytes, display_name: str) -> str:
-        """Start a job; returns its name."""
-
-    def find(self, display_name: str) -> str | None:
-        """The name of the job with this display name; None if there is none."""
-
-    def state(self, name: str) -> tuple[str, str]:
-        """running, done or failed, and the service's own word for it."""
-
-    def results(self, name: str) -> Iterable[tuple[str, Completion | str]]:
-        """Each request's key with its completion, or a text that says what went wrong."""
-
-    def cancel(self, name: str) -> None:
-        """Cancel a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +100,7 @@ class BatchCook:
 
     store: Path
     deck: str
-    service: BatchService
+    service: GeminiBatch
     writer: BatchWriter
     intake: Intake
     index: IndexWriter

@@ -6,7 +6,7 @@ Direct requests and batch jobs use the same intake. Entries are synced to the di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.kinds.refusal import Refusal
 from app.kinds.tasks import Author, Draft, Drafts, Task
@@ -26,34 +26,25 @@ CATCH_UP = 500
 _MOST_REPLY = 20_000
 
 
+@dataclass
 class Intake:
     """Takes drafts in. `source` is the provider's name and fingerprint; `price` may be unknown."""
 
-    def __init__(
-        self,
-        cooking: Cooking,
-        judge: Judge,
-        source: tuple[str, str],
-        log: LogWriter,
-        index: IndexWriter,
-        stamp: Callable[[], str],
-        price: Price | None,
-        report: Report,
-    ) -> None:
-        self._cooking = cooking
-        self._judge = judge
-        self._source, self._fingerprint = source
+    cooking: Cooking
+    judge: Judge
+    source: tuple[str, str]
+    log: LogWriter
+    index: IndexWriter
+    stamp: Callable[[], str]
+    price: Price | None
+    report: Report
+
+    def __post_init__(self) -> None:
         self._model = ""
-        self._log = log
-        self._index = index
-        self._stamp = stamp
-        self.price = price
-        self._refused_path = log.path.with_suffix(".refused.jsonl")
         # What was billed since the last entry was stored, each reply by the price of its day.
         self._owed = Usage()
         self._owed_usd = 0.0
         self._since_catch_up = 0
-        self.report = report
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Store the drafts that pass; returns the other tasks, each with its refusals."""
@@ -66,7 +57,7 @@ class Intake:
         for draft in written.drafts:
             if draft.task.name not in again:
                 continue
-            refused = self._judge.refusals(draft)
+            refused = self.judge.refusals(draft)
             self._count_first(draft.task, refused)
             if refused:
                 refusals.append((draft, refused))
@@ -120,12 +111,12 @@ class Intake:
         checks = {refusal.check for refusal in refused}
         self.report.first_drafts += 1
         self.report.first_try += not checks
-        for name, wanted in self._cooking.quality.items():
+        for name, wanted in self.cooking.quality.items():
             self.report.first_kept[name] += not checks & wanted
 
     def _entry(self, draft: Draft, model: str) -> Entry:
         key, variant = draft.task.name
-        own = Author(self._source, model, self._fingerprint)
+        own = Author(self.source[0], model, self.source[1])
         source, model, fingerprint = draft.author or own
         return Entry(
             key=key,
@@ -135,8 +126,8 @@ class Intake:
             source=source,
             model=model,
             # Wording is not part of a key, so that an entry outlives a change of its cards: this shows it.
-            fingerprint=f"{fingerprint}+{self._cooking.subject_fingerprint(draft.task.query)}",
-            created=self._stamp(),
+            fingerprint=f"{fingerprint}+{self.cooking.subject_fingerprint(draft.task.query)}",
+            created=self.stamp(),
         )
 
     def _keep(self, fresh: Sequence[Entry]) -> None:
@@ -144,13 +135,13 @@ class Intake:
         if not fresh:
             return
         billed = [self._billed(entry, len(fresh)) for entry in fresh]
-        self._log.append(billed)
+        self.log.append(billed)
         self._owed, self._owed_usd = Usage(), 0.0
         self.report.cooked += len(billed)
         self._since_catch_up += len(billed)
         if self._since_catch_up >= CATCH_UP:
             self._since_catch_up = 0
-            self._index.catch_up()
+            self.index.catch_up()
 
     def _billed(self, entry: Entry, count: int) -> Entry:
         if self._owed == Usage():
@@ -161,8 +152,8 @@ class Intake:
         """Log a bill for what was paid for refused answers only; returns its sum in USD."""
         if self._owed == Usage():
             return 0.0
-        bill = Bill(self._source, self._model, self._stamp(), self._owed, self._owed_usd)
-        self._log.append([bill])
+        bill = Bill(self.source[0], self._model, self.stamp(), self._owed, self._owed_usd)
+        self.log.append([bill])
         self._owed, self._owed_usd = Usage(), 0.0
         return bill.cost_usd
 
@@ -178,9 +169,9 @@ class Intake:
                     "try": len(draft.task.refusals) + 1,
                     "refusals": [str(refusal) for refusal in refused],
                     "response": dict(draft.response),
-                    "source": self._source,
+                    "source": self.source[0],
                     "model": model,
-                    "created": self._stamp(),
+                    "created": self.stamp(),
                 }
                 for draft, refused in refusals
             ]
@@ -190,8 +181,8 @@ class Intake:
         """Write an unreadable reply to the side file; may be called from several threads."""
         keys = [[task.query.key, task.variant] for task in tasks]
         text = cleaned_text(reply)[:_MOST_REPLY]
-        self._set_aside([{"fault": fault, "keys": keys, "reply": text, "created": self._stamp()}])
+        self._set_aside([{"fault": fault, "keys": keys, "reply": text, "created": self.stamp()}])
 
     def _set_aside(self, records: Iterable[Mapping[str, object]]) -> None:
         if lines := [json_line(record) for record in records]:
-            append_lines(self._refused_path, lines)
+            append_lines(self.log.path.with_suffix(".refused.jsonl"), lines)

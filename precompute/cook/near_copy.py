@@ -19,7 +19,6 @@ import struct
 from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import xxhash
 
@@ -78,13 +77,6 @@ def _bands(packed: bytes) -> tuple[bytes, ...]:
     )
 
 
-class Known(NamedTuple):
-    """A text that was accepted: its key and variant, and its sketch."""
-
-    name: tuple[str, int]
-    sketch: bytes
-
-
 class NearCopies:
     """The sketches of the poems in a deck's log, and of those that come.
 
@@ -98,8 +90,8 @@ class NearCopies:
         language: Language = JAPANESE,
         withdrawn: Container[tuple[str, int]] = (),
     ) -> None:
-        # The newest text with each band.
-        self._by_band: dict[bytes, Known] = {}
+        # The newest text with each band: its key and variant, and its sketch.
+        self._by_band: dict[bytes, tuple[tuple[str, int], bytes]] = {}
         for record in read_records(log_path(store, deck)):
             entry = record.entry
             if not entry.gone and entry.name not in withdrawn:
@@ -107,9 +99,7 @@ class NearCopies:
 
     def add(self, packed: bytes, own: tuple[str, int]) -> None:
         """Add a text that was accepted."""
-        known = Known(own, packed)
-        for band in _bands(packed):
-            self._by_band[band] = known
+        self._by_band.update(dict.fromkeys(_bands(packed), (own, packed)))
 
     def examine(self, packed: bytes, own: tuple[str, int]) -> Refusal | None:
         """A refusal if a sketch is like that of a known text, else None.
@@ -118,11 +108,7 @@ class NearCopies:
         """
         found = {self._by_band[band] for band in _bands(packed) if band in self._by_band}
         share, like = max(
-            (
-                (likeness(packed, known.sketch), known.name[0])
-                for known in found
-                if known.name != own
-            ),
+            ((likeness(packed, other), name[0]) for name, other in found if name != own),
             default=(0.0, ""),
         )
         if share < LIMIT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xxhash
@@ -56,19 +56,35 @@ class NumberedWriter:
 
     def read(self, tasks: Sequence[Task], completion: Completion) -> Drafts:
         """Parse a reply to the prompt for the same tasks."""
-        waiting = {str(number): task for number, task in enumerate(tasks, 1)}
-        drafts, strays = [], 0
-        answers, fault = answers_in(completion, len(tasks), self._member)
-        only = "1" if len(tasks) == 1 else ""
-        for answer in answers:
-            task = waiting.pop(str(answer.get("id", only)), None)
-            if task is None:
-                strays += 1
-            else:
-                response = self.response(task, answer.get("text"), completion.model)
-                drafts.append(Draft(task, response))
-        fault = fault or ("" if answers else "empty")
-        reply = completion.text if fault else ""
-        return Drafts(
-            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
-        )
+        named = {str(number): task for number, task in enumerate(tasks, 1)}
+
+        def response(task: Task, answer: Mapping[str, Any]) -> Mapping[str, object]:
+            return self.response(task, answer.get("text"), completion.model)
+
+        return drafts_in(completion, named, self._member, response)
+
+
+def drafts_in(
+    completion: Completion,
+    named: Mapping[str, Task],
+    member: str,
+    response: Callable[[Task, Mapping[str, Any]], Mapping[str, object]],
+) -> Drafts:
+    """The drafts in a reply, whose answers repeat the names of tasks as `id`; of one task it may be missing.
+
+    `response` makes a task's response of its answer.
+    """
+    waiting = dict(named)
+    only = next(iter(named)) if len(named) == 1 else ""
+    answers, fault = answers_in(completion, len(named), member)
+    found = [(waiting.pop(str(answer.pop("id", only)), None), answer) for answer in answers]
+    drafts = tuple(Draft(task, response(task, answer)) for task, answer in found if task)
+    fault = fault or ("" if answers else "empty")
+    return Drafts(
+        drafts,
+        completion.model,
+        completion.usage,
+        fault,
+        strays=len(answers) - len(drafts),
+        reply=completion.text if fault else "",
+    )

@@ -127,28 +127,18 @@ class Survey:
     price: Price | None
     dated: str
 
-    @property
-    def to_cook(self) -> int:
-        """The number of entries that would be cooked again."""
-        return self.states[SERVABLE] + self.states[REFUSED]
-
     def __str__(self) -> str:
         states = (
             f"{self.states[VALID]:,} entries still valid, {self.states[SERVABLE]:,} stale but "
             f"servable, {self.states[REFUSED]:,} to be cooked again, {self.states[GONE]:,} gone"
         )
-        if not self.to_cook:
+        if not self.states[SERVABLE] + self.states[REFUSED]:
             return states
-        return f"{states}; build --refresh stale --provider {self.choice.name} costs {self.bill}"
-
-    @property
-    def bill(self) -> str:
-        """The cost of cooking the stale ones again, in words."""
-        if self.price is None:
-            named = repr(self.choice.model) if self.choice.model else "the model of your server"
-            return f"what nobody knows: no price for {named} in the table"
-        cost = self.estimate.cost(self.price)
-        return f"about {cost:.4f} USD by the prices of {self.dated}"
+        named = repr(self.choice.model) if self.choice.model else "the model of your server"
+        bill = f"what nobody knows: no price for {named} in the table"
+        if self.price:
+            bill = f"about {self.estimate.cost(self.price):.4f} USD by the prices of {self.dated}"
+        return f"{states}; build --refresh stale --provider {self.choice.name} costs {bill}"
 
 
 def survey(settings: Settings, deck: AnyDeck, today: str) -> Survey:

@@ -82,7 +82,9 @@ class ChatMaterial(Material):
         """The persona, and a message of the query's intent, or the query's message."""
         picks = dict(query.picks)
         character = self._deck.character_by_id[picks["character"]]
-        when = {"time": (picks.get("time", ""),), **self._mood(picks.get("intent", ""))}
+        when = {"time": (picks.get("time", ""),)}
+        if mood := self._emotions.get(picks.get("intent", "")):
+            when["mood"] = (mood,)
         return self._system_turn(character, "", when), Message(USER, self._message(query))
 
     def group(self, query: Query) -> str:
@@ -165,10 +167,6 @@ class ChatMaterial(Material):
             origin,
             self._about(character, [intent] if intent else [], self._emotions.get(intent, "")),
         )
-
-    def _mood(self, intent: str) -> dict[str, tuple[str]]:
-        mood = self._emotions.get(intent)
-        return {"mood": (mood,)} if mood else {}
 
     def _message(self, query: Query) -> str:
         """Raises KeyError if the deck has no message for the query."""

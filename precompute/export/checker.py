@@ -10,6 +10,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,10 +141,6 @@ def _system(record: Any) -> Iterator[Fault]:
         yield from _text(value, "system")
 
 
-def _whole(record: Any) -> Iterator[Fault]:
-    yield from _messages(record, "messages", ASSISTANT)
-
-
 def _prompt_completion(record: Any) -> Iterator[Fault]:
     yield from _messages(record, "prompt", USER)
     yield from _messages(record, "completion", ASSISTANT)
@@ -239,7 +236,7 @@ _FIELDS: Mapping[str, Callable[[Any], Iterator[Fault]]] = {
     "kto": _labels,
     "trl": _prompt_completion,
     "conversations": _conversation,
-    "messages": _whole,
+    "messages": partial(_messages, field="messages", last=ASSISTANT),
     "sharegpt": _sharegpt,
     "alpaca": _alpaca,
 }

@@ -83,6 +83,11 @@ def _in_lines(record: Callable[[Any], Mapping[str, Any]]) -> Callable[[str, Sequ
     return lambda side, rows: {f"{side}.jsonl": _lines(map(record, rows))}
 
 
+def _in_list(record: Callable[[Any], Mapping[str, Any]]) -> Callable[[str, Sequence[Any]], Files]:
+    """Writes one file with a list of records."""
+    return lambda side, rows: {f"{side}.json": orjson.dumps([record(row) for row in rows])}
+
+
 def _said(turns: Iterable[Message]) -> list[Message]:
     return [turn for turn in turns if turn.role != SYSTEM]
 
@@ -101,11 +106,7 @@ def _sharegpt(row: Row) -> dict[str, Any]:
     }
 
 
-def _alpaca(side: str, rows: Sequence[Row]) -> Files:
-    return {f"{side}.json": orjson.dumps([_as_alpaca(row) for row in rows])}
-
-
-def _as_alpaca(row: Row) -> dict[str, Any]:
+def _alpaca(row: Row) -> dict[str, Any]:
     *earlier, asked = [turn.content for turn in _said(row.prompt)]
     return {
         "instruction": asked,
@@ -238,7 +239,7 @@ FORMS: Mapping[str, Format] = {
         Format("trl", _trl),
         Format("openai", _openai),
         Format("sharegpt", _in_lines(_sharegpt)),
-        Format("alpaca", _alpaca),
+        Format("alpaca", _in_list(_alpaca)),
         Format("llamafactory", _llamafactory),
         Format("dpo", _in_lines(_dpo), pairs=True),
         Format("kto", _kto, pairs=True),

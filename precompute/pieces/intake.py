@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.kinds.cards.deck import Card
@@ -25,40 +26,34 @@ class _Piece(NamedTuple):
     text: str
 
 
+@dataclass
 class PieceIntake:
     """Takes pieces in. `source` is the provider's name and fingerprint; the log gets the bill."""
 
-    def __init__(
-        self,
-        kept: PieceStore,
-        log: LogWriter,
-        source: tuple[str, str],
-        stamp: Callable[[], str],
-        price: Price | None,
-        report: Report,
-    ) -> None:
-        self._kept = kept
-        self._log = log
-        self._gate = Gate.of(kept.deck)
-        self._source, self._fingerprint = source
-        self._stamp = stamp
-        self._price = price
+    kept: PieceStore
+    log: LogWriter
+    source: tuple[str, str]
+    stamp: Callable[[], str]
+    price: Price | None
+    report: Report
+
+    def __post_init__(self) -> None:
+        self._gate = Gate.of(self.kept.deck)
         self._owed = Usage()
         self._model = ""
-        self.report = report
 
     def settle(self) -> float:
         """Log a bill for all pieces of the run; returns in USD what was paid for refused ones only."""
         report = self.report
         if report.usage != Usage():
-            bill = Bill(self._source, self._model, self._stamp(), report.usage, report.cost_usd)
-            self._log.append([bill])
-        return self._price.cost(self._owed) if self._price else 0.0
+            bill = Bill(self.source[0], self._model, self.stamp(), report.usage, report.cost_usd)
+            self.log.append([bill])
+        return self.price.cost(self._owed) if self.price else 0.0
 
     def set_reply_aside(self, tasks: Sequence[Task], fault: str, reply: str) -> None:
         """Write an unreadable reply to a side file of the pieces."""
         record = {"fault": fault, "reply": cleaned_text(reply)[:20_000]}
-        append_lines(self._kept.path.with_suffix(".refused.jsonl"), [json_line(record)])
+        append_lines(self.kept.path.with_suffix(".refused.jsonl"), [json_line(record)])
 
     def take(self, tasks: Sequence[Task], written: Drafts) -> list[Task]:
         """Keep the pieces that pass; returns the tasks of cards that still lack pieces."""
@@ -67,7 +62,7 @@ class PieceIntake:
             report.usage += written.usage
             self._owed += written.usage
             self._model = written.model
-            report.cost_usd += self._price.cost(written.usage) if self._price else 0.0
+            report.cost_usd += self.price.cost(written.usage) if self.price else 0.0
         if written.reply:
             self.set_reply_aside(tasks, written.fault, written.reply)
         if written.fault:
@@ -75,7 +70,7 @@ class PieceIntake:
         reasons: dict[str, list[Refusal]] = defaultdict(list)
         records: list[dict[str, Any]] = []
         for draft in written.drafts:
-            card = self._kept.deck.card_by_id[card_of(draft.task)]
+            card = self.kept.deck.card_by_id[card_of(draft.task)]
             for piece in self._pieces(draft, card):
                 reason = self._refusal(card, piece)
                 report.first_drafts += not draft.task.refusals
@@ -84,12 +79,12 @@ class PieceIntake:
                     reasons[card.id].append(reason)
                     continue
                 report.first_try += not draft.task.refusals
-                self._kept.texts.add(piece.text)
+                self.kept.texts.add(piece.text)
                 records.append(self._record(card, piece, written.model))
         self._keep(records)
         again = []
         for task in tasks:
-            if not self._kept.lacks(card_of(task)):
+            if not self.kept.lacks(card_of(task)):
                 report.cooked += 1
                 continue
             why = reasons[card_of(task)] or [Refusal(written.fault or "missing")]
@@ -100,10 +95,10 @@ class PieceIntake:
         if not records:
             return
         share = self._owed.share(len(records))
-        cost = self._price.cost(share) if self._price else 0.0
+        cost = self.price.cost(share) if self.price else 0.0
         self._owed = Usage()
         usage = {"prompt": share.prompt, "output": share.output, "thoughts": share.thoughts}
-        self._kept.append([record | {"usage": usage, "cost_usd": cost} for record in records])
+        self.kept.append([record | {"usage": usage, "cost_usd": cost} for record in records])
 
     def _record(self, card: Card, piece: _Piece, model: str) -> dict[str, Any]:
         phrase, kind = piece.kind
@@ -112,17 +107,17 @@ class PieceIntake:
             "phrase": phrase,
             "kind": kind,
             "text": piece.text,
-            "source": self._source,
+            "source": self.source[0],
             "model": model,
-            "fingerprint": self._fingerprint,
-            "created": self._stamp(),
+            "fingerprint": self.source[1],
+            "created": self.stamp(),
         }
 
     def _pieces(self, draft: Draft, card: Card) -> Iterator[_Piece]:
         """The pieces in a draft that the card still lacks; malformed ones are skipped."""
-        lacks = set(self._kept.lacks(card.id))
+        lacks = set(self.kept.lacks(card.id))
         phrases = {name: phrase.id for name, phrase in phrase_names(card)}
-        titles = self._kept.deck.titles
+        titles = self.kept.deck.titles
         for number in _list(draft.response.get("titles")):
             if TITLE in lacks and isinstance(number, int) and 1 <= number <= len(titles):
                 yield _Piece(TITLE, titles[number - 1])
@@ -138,10 +133,10 @@ class PieceIntake:
         """Why a piece is refused; None if it passes."""
         if piece.kind == TITLE:
             return None
-        if piece.text in self._kept.texts:
+        if piece.text in self.kept.texts:
             return Refusal("near-copy", "100%", piece.text[:12])
         phrase, name = piece.kind
-        deck = self._kept.deck
+        deck = self.kept.deck
         form = next((form for form in deck.pieces.forms if phrase and form.id == name), None)
         wanted = form.wanted if form else deck.pieces.endings[name]
         least, most = wanted.length

@@ -21,12 +21,12 @@ from app.kinds.cards.prompts import (
     rules_fingerprint,
 )
 from app.kinds.cards.writer import named_tasks
-from app.kinds.tasks import Draft, Drafts, Task
+from app.kinds.tasks import Drafts, Task
 from app.providers import Model, Prompt
-from app.providers.model_json import answers_in
 from app.providers.tokens import estimate_tokens
 from app.store.key import Query
 from precompute.cook.cost import Estimate
+from precompute.cook.numbered import drafts_in
 from precompute.plan.strategies import Job
 
 CARDS_PER_REQUEST = 6
@@ -89,19 +89,7 @@ class PieceWriter:
     def write(self, tasks: Sequence[Task]) -> Drafts:
         """Drafts from one request. Raises ProviderRetryError and ProviderStopError."""
         completion = self._model.complete(self.prompt(tasks))
-        answers, fault = answers_in(completion, len(tasks))
-        waiting = named_tasks(tasks)
-        drafts = []
-        for answer in answers:
-            only = next(iter(waiting), "") if len(tasks) == 1 else ""
-            task = waiting.pop(str(answer.pop("id", only)), None)
-            if task is not None:
-                drafts.append(Draft(task, answer))
-        strays = len(answers) - len(drafts)
-        reply = completion.text if fault else ""
-        return Drafts(
-            tuple(drafts), completion.model, completion.usage, fault, strays=strays, reply=reply
-        )
+        return drafts_in(completion, named_tasks(tasks), "answers", lambda _, answer: answer)
 
     def prompt(self, tasks: Sequence[Task]) -> Prompt:
         cards = "\n".join(self._card(name, task) for name, task in named_tasks(tasks).items())

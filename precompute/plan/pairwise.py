@@ -44,15 +44,10 @@ def _covering(sizes: Sequence[int], rng: Random) -> Iterator[Row]:
     }
     while missing:
         rows = [_candidate(sizes, missing, rng) for _ in range(_CANDIDATES)]
-        row = max(rows, key=lambda row: _shown(row, missing))
+        row = max(rows, key=lambda row: sum(pair in missing for pair in _pairs(row)))
         for pair in _pairs(row):
             missing.pop(pair, None)
         yield row
-
-
-def _shown(row: Row, missing: dict[_Pair, None]) -> int:
-    """How many missing pairs a row shows."""
-    return sum(pair in missing for pair in _pairs(row))
 
 
 def _pairs(row: Row) -> Iterator[_Pair]:

@@ -30,7 +30,7 @@ from precompute.cook.refresh import age_summary
 from precompute.cook.report import counts, one_in
 from precompute.review.agreement import check_agreement, check_prompts
 from precompute.review.check import Finding, stored
-from precompute.review.kinds import Shown, reviewed_rows
+from precompute.review.kinds import Shown, reviewed_rows, with_texts
 from precompute.review.sizes import cost_of_one, entries_within, size_lines
 from precompute.review.tiers import check_tiers
 
@@ -268,6 +268,4 @@ def choices(deck: Deck) -> Mapping[str, Sequence[str]]:
     return {"title": deck.titles}
 
 
-def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
-    """The response with other texts."""
-    return {**response, **texts}
+edited = with_texts

@@ -30,7 +30,7 @@ from precompute.learn.classifier import checksum
 from precompute.learn.lines import learned_entries
 from precompute.learn.waiting import ASKED
 from precompute.review.check import Finding, stored
-from precompute.review.kinds import Shown, entry_rows
+from precompute.review.kinds import Shown, entry_rows, with_texts
 
 FEWEST_LINES = 8
 # For an answer to a question that is asked once in a conversation.
@@ -274,6 +274,4 @@ def choices(deck: CharacterDeck) -> Mapping[str, Sequence[str]]:
     return {}
 
 
-def edited(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
-    """The response with other texts."""
-    return {**response, **texts}
+edited = with_texts

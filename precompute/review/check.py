@@ -54,12 +54,9 @@ def stored(
     """
     try:
         index = Index(settings.store, deck.id)
-    except NothingCookedError as error:
-        if needed:
-            note(str(error))
-        return None
     except IndexUnusableError as error:
-        note(str(error))
+        if needed or not isinstance(error, NothingCookedError):
+            note(str(error))
         return None
     meta = index.meta()
     index.close()

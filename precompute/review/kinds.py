@@ -52,6 +52,11 @@ class Review(Protocol):
         """The figures as rows of a table."""
 
 
+def with_texts(response: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """A response with other texts: `Review.edited` of kinds whose texts are members of a response."""
+    return {**response, **texts}
+
+
 def entry_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """The rows of `stats` about a store: entries by source, cost, decisions."""
     yield "entries", f"{figures['entries']:,} ({counts(figures['by_source'])})"

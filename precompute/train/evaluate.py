@@ -113,7 +113,8 @@ def evaluate(
     if judge:
         rows += _preference(options, judge, context, held_out, answers, len(learned))
     rows += _costs(options, candidate, context, held_out, seconds)
-    table(context.out, f"{_name(options, candidate)} on {len(held_out)} held-out rows", rows)
+    name = options.folder or f"{options.who} {candidate.model or ''}".strip()
+    table(context.out, f"{name} on {len(held_out)} held-out rows", rows)
     if options.pages:
         write_whole(options.pages, questionnaire(deck, material, answered).encode())
         context.say(f"questionnaire: {options.pages}")
@@ -126,12 +127,6 @@ def _held_out(options: EvaluateOptions) -> list[HeldOut]:
     if not found:
         raise PlanError(f"{options.data}: there are no held-out rows; export with --validation 0.1")
     return found
-
-
-def _name(options: EvaluateOptions, candidate: BuildOptions) -> str:
-    return (
-        str(options.folder) if options.folder else f"{options.who} {candidate.model or ''}".strip()
-    )
 
 
 def _rows(folder: Path, side: str) -> list[HeldOut]:
@@ -170,14 +165,12 @@ def _answers(
         return generate(options.folder, [(row.system, row.asked) for row in rows], TOKENS)
     questions = [Prompt(row.system, row.asked, {}, TOKENS) for row in rows]
     path = options.data / "answers.jsonl"
-    replies, report = ask(candidate, context, questions, path, _said, plain=True)
+    replies, report = ask(
+        candidate, context, questions, path, lambda said: said.strip() or None, plain=True
+    )
     if report.unmet:
         context.note(f"{len(report.unmet)} rows have no answer, which counts as an empty one")
     return [replies.value(question) or "" for question in questions]
-
-
-def _said(reply: str) -> str | None:
-    return reply.strip() or None
 
 
 def _preference(

@@ -82,12 +82,9 @@ def load_recipe(path: Path | None) -> Recipe:
     defaults = _read(DEFAULT)
     given = _read(path) if path else {}
     where = str(path or DEFAULT)
-    strange = sorted(set(given) - set(defaults))
-    if strange:
-        raise PlanError(f"{where}: there is no {strange[0]!r}; known: {', '.join(defaults)}")
-    both = {**defaults, **given}
+    both = _object(where, given, defaults)
     parts = {
-        name: _object(where, name, both[name], defaults[name])
+        name: _object(f"{where}: {name}", both[name], defaults[name])
         for name in ("training", "lora", "dpo")
     }
     return Recipe(
@@ -108,15 +105,13 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def _object(where: str, name: str, value: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _object(place: str, value: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """An object with known members; what it leaves out is as in `defaults`."""
     if not isinstance(value, dict):
-        raise PlanError(f"{where}: {name}: expected members with values")
+        raise PlanError(f"{place}: expected members with values")
     strange = sorted(set(value) - set(defaults))
     if strange:
-        raise PlanError(
-            f"{where}: {name}: there is no {strange[0]!r}; known: {', '.join(defaults)}"
-        )
+        raise PlanError(f"{place}: there is no {strange[0]!r}; known: {', '.join(defaults)}")
     return {**defaults, **value}
 
 
@@ -128,7 +123,7 @@ def _stages(where: str, value: Any, training: Mapping[str, Any]) -> tuple[Stage,
 
 def _stage(where: str, place: str, raw: Any, training: Mapping[str, Any]) -> Stage:
     own = {"name", "method", "data"}
-    stage = _object(where, place, raw, {**training, "name": "", "method": LORA, "data": ""})
+    stage = _object(f"{where}: {place}", raw, {**training, "name": "", "method": LORA, "data": ""})
     values = {name: value for name, value in stage.items() if name not in own}
     if not stage["name"] or not stage["data"]:
         raise PlanError(f"{where}: {place}: a stage has a name, a method and data")
