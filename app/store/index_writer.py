@@ -40,7 +40,7 @@ from app.store.sources import DEFAULT_ORDER, rank
 from app.store.stock import Coverage, Play, StockWriter
 
 # Bytes of the log that are parsed at a time.
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20
 
 
 class IndexedDeck(Protocol):

@@ -12,17 +12,17 @@ from typing import Any
 
 from app.store.sealed import empty_copy
 
-# Bytes by which a row is sorted, a second member that decides between equal ones, and more of what
-# `marshal` can write.
+# Bytes by which a row is sorted, and more of what `marshal` can write.
 Row = tuple[Any, ...]
+_name = operator.itemgetter(0)
 # About how many bytes of rows are in memory at a time, and how many files are open at most.
-_PART = 16 << 20
+_PART = 8 << 20
 _MOST_FILES = 200
 _LENGTH = struct.Struct("<Q")
 
 
 class Sorter:
-    """Rows that come back sorted, in parts that follow each other.
+    """Rows that come back sorted, in parts that follow each other; equal ones in the order they came.
 
     Each part is a range of the first two bytes, and has a temporary file, unless there is only one
     part. `size` is about how many bytes of rows there will be. Raises OSError.
@@ -39,9 +39,8 @@ class Sorter:
         if not self._files:
             self._rows += rows
             return
-        rows.sort()
-        first = operator.itemgetter(0)
-        edges = [0, *(bisect_left(rows, start, key=first) for start in self._starts), len(rows)]
+        rows.sort(key=_name)
+        edges = [0, *(bisect_left(rows, start, key=_name) for start in self._starts), len(rows)]
         for file, start, end in zip(self._files, edges, edges[1:], strict=False):
             if start < end:
                 written = marshal.dumps(rows[start:end])
@@ -57,6 +56,6 @@ class Sorter:
                 while length := file.read(_LENGTH.size):
                     # Nobody else can write to the file. (`marshal.load` takes three times as long.)
                     rows += marshal.loads(file.read(*_LENGTH.unpack(length)))  # noqa: S302
-            yield sorted(rows)
+            yield sorted(rows, key=_name)
         if self._rows:
-            yield sorted(self._rows)
+            yield sorted(self._rows, key=_name)
