@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random
 
 import httpx
@@ -109,6 +110,24 @@ def _answers(server: Server) -> bool:
         return httpx.get(f"{server.url}/healthz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_workers_share_memory_and_nothing_else(serve: Serve) -> None:
+    """Workers deal hands of their own, though they are forks of one process; and that one has opened
+    nothing of the state, which they would inherit."""
+    server = serve(TSUKURIOKI_WORKERS=3)
+
+    def deal(_: int) -> list[tuple[str, ...]]:
+        with server.client() as client:
+            told = [client.get("/api/decks/poem/deal?mode=random").json() for _ in range(5)]
+        return [tuple(card["id"] for card in one["cards"]) for one in told]
+
+    with ThreadPoolExecutor(8) as pool:
+        dealt = [hand for hands in pool.map(deal, range(8)) for hand in hands]
+    # Of sixteen million hands; with one sequence for all, a third or more would be there again.
+    assert len(set(dealt)) >= len(dealt) - 2
+    opened = {Path(file.path).name for file in psutil.Process(server.process.pid).open_files()}
+    assert not {name for name in opened if name.startswith("state.sqlite")}
 
 
 def test_workers_end_with_the_process_that_keeps_them(serve: Serve) -> None:
