@@ -107,18 +107,12 @@ class Cook:
 
     def _pieces(self, name: str, text: str) -> Answer:
         card = next(card for card in self.deck.cards if card.text == text)
-        own = self.deck.pieces.cards[card.id]
-        numbers = {title: n for n, title in enumerate(self.deck.titles, 1)}
         return {
             "id": name,
-            "titles": [numbers[title] for title in own.titles],
-            "endings": [
-                {"name": kind, "text": one} for kind, texts in own.endings.items() for one in texts
-            ],
             "sentences": [
-                {"phrase": f"p{n}", "form": form, "text": one}
+                {"phrase": f"p{n}", "idea": idea, "text": one}
                 for n, phrase in enumerate(card.phrases, 1)
-                for form, sentences in self.deck.pieces.phrases[phrase.id].items()
+                for idea, sentences in self.deck.pieces.phrases[phrase.id].items()
                 for one in sentences
             ],
         }

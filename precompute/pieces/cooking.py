@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from app.errors import PlanError, UnfinishedError
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pieces import FORMS_FILE
+from app.kinds.cards.pieces import IDEAS_FILE
 from app.kinds.tasks import Task
 from app.providers import Model, NamedModel
 from app.store.index_writer import IndexWriter
@@ -33,8 +33,8 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
     choice = choose(settings, options.provider, options.model, "whole")
     if choice.local:
         raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
-    if not deck.pieces.forms:
-        raise PlanError(f"--pieces needs forms: deck {deck.id!r} has no {FORMS_FILE}")
+    if not deck.pieces.ideas:
+        raise PlanError(f"--pieces needs ideas: deck {deck.id!r} has no {IDEAS_FILE}")
     if options.batch:
         raise PlanError("--pieces takes a few requests only; leave --batch away")
     if options.dry_run:

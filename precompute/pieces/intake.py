@@ -17,7 +17,7 @@ from app.store.entry import Bill, Usage
 from app.store.log import LogWriter
 from precompute.cook.report import Report
 from precompute.files import append_lines, json_line
-from precompute.pieces.store import TITLE, Kind, PieceStore
+from precompute.pieces.store import Kind, PieceStore
 from precompute.pieces.writer import card_of, phrase_names
 
 
@@ -101,11 +101,11 @@ class PieceIntake:
         self.kept.append([record | {"usage": usage, "cost_usd": cost} for record in records])
 
     def _record(self, card: Card, piece: _Piece, model: str) -> dict[str, Any]:
-        phrase, kind = piece.kind
+        phrase, idea = piece.kind
         return {
             "card": card.id,
             "phrase": phrase,
-            "kind": kind,
+            "idea": idea,
             "text": piece.text,
             "source": self.source[0],
             "model": model,
@@ -117,43 +117,30 @@ class PieceIntake:
         """The pieces in a draft that the card still lacks; malformed ones are skipped."""
         lacks = set(self.kept.lacks(card.id))
         phrases = {name: phrase.id for name, phrase in phrase_names(card)}
-        titles = self.kept.deck.titles
-        for number in _list(draft.response.get("titles")):
-            if TITLE in lacks and isinstance(number, int) and 1 <= number <= len(titles):
-                yield _Piece(TITLE, titles[number - 1])
-        for item in _objects(draft.response.get("endings")):
-            if ("", item.get("name")) in lacks:
-                yield _Piece(("", str(item["name"])), _text(item))
         for item in _objects(draft.response.get("sentences")):
-            kind = phrases.get(str(item.get("phrase")), ""), str(item.get("form"))
+            kind = phrases.get(str(item.get("phrase")), ""), str(item.get("idea"))
             if kind in lacks:
                 yield _Piece(kind, _text(item))
 
     def _refusal(self, card: Card, piece: _Piece) -> Refusal | None:
         """Why a piece is refused; None if it passes."""
-        if piece.kind == TITLE:
-            return None
         if piece.text in self.kept.texts:
             return Refusal("near-copy", "100%", piece.text[:12])
-        phrase, name = piece.kind
         deck = self.kept.deck
-        form = next((form for form in deck.pieces.forms if phrase and form.id == name), None)
-        wanted = form.wanted if form else deck.pieces.endings[name]
-        least, most = wanted.length
-        if not least <= len(piece.text) <= most or (form and not piece.text.endswith("。")):
+        least, most = next(i.wanted.length for i in deck.pieces.ideas if i.id == piece.kind[1])
+        if not least <= len(piece.text) <= most:
             return Refusal("length", str(len(piece.text)), f"{least}-{most} characters")
+        if not piece.text.endswith(tuple(deck.lang.stops)):
+            return Refusal("truncated")
         # Other cards of the same category are never in the same hand.
         together = [c for c in deck.cards if c is card or c.category != card.category]
         phrases = [one.text for one in card.phrases]
         return next(iter(self._gate.examine_text(piece.text, together, phrases)), None)
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _objects(value: object) -> Iterator[dict[str, Any]]:
-    return (item for item in _list(value) if isinstance(item, dict))
+    items = value if isinstance(value, list) else ()
+    return (item for item in items if isinstance(item, dict))
 
 
 def _text(item: dict[str, Any]) -> str:

@@ -20,11 +20,10 @@ from app.kinds.cards.pieces import PIECES_FILE
 from app.store.entry import seal, unseal
 from precompute.decks.replaced import keep
 from precompute.files import append_lines, write_whole
-from precompute.pieces.writer import TITLES, card_jobs
+from precompute.pieces.writer import card_jobs
 
-# The id of a phrase and of a form; or an empty text and the name of an ending, or "titles".
+# The id of a phrase and of an idea.
 Kind = tuple[str, str]
-TITLE: Kind = ("", "titles")
 
 
 def pieces_path(store: Path, deck: str) -> Path:
@@ -62,11 +61,10 @@ class PieceStore:
                 self.damaged += 1
 
     def _remember(self, record: Mapping[str, Any]) -> None:
-        kind = record["phrase"], record["kind"]
+        kind = record["phrase"], record["idea"]
         self.kept[record["card"]][kind][record["text"]] = None
         self._sources[record["card"]] = record["source"]
-        if kind != TITLE:
-            self.texts.add(record["text"])
+        self.texts.add(record["text"])
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append pieces and sync them to the disk. Raises StoreWriteError."""
@@ -76,14 +74,11 @@ class PieceStore:
 
     def wanted(self, card: str) -> dict[Kind, int]:
         """The number of pieces of each kind that a card needs."""
-        pieces = self.deck.pieces
-        of_card = {("", name): wanted.each for name, wanted in pieces.endings.items()}
-        of_phrases = {
-            (phrase.id, form.id): form.wanted.each
+        return {
+            (phrase.id, idea.id): idea.wanted.each
             for phrase in self.deck.card_by_id[card].phrases
-            for form in pieces.forms
+            for idea in self.deck.pieces.ideas
         }
-        return {TITLE: TITLES, **of_card, **of_phrases}
 
     def lacks(self, card: str) -> list[Kind]:
         """The kinds of pieces of which a card still has too few."""
@@ -100,20 +95,16 @@ class PieceStore:
 
     def as_file(self) -> dict[str, Any]:
         """The pieces in the format of the deck's file."""
-        names = [TITLE[1], *self.deck.pieces.endings]
-        cards = {
-            card.id: {name: list(self.kept[card.id]["", name]) for name in names}
-            for card in self.deck.cards
-        }
-        phrases = {
-            phrase.id: {
-                form.id: list(self.kept[card.id][phrase.id, form.id])
-                for form in self.deck.pieces.forms
+        return {
+            "phrases": {
+                phrase.id: {
+                    idea.id: list(self.kept[card.id][phrase.id, idea.id])
+                    for idea in self.deck.pieces.ideas
+                }
+                for card in self.deck.cards
+                for phrase in card.phrases
             }
-            for card in self.deck.cards
-            for phrase in card.phrases
         }
-        return {"cards": cards, "phrases": phrases}
 
 
 def take(kept: PieceStore) -> Path:

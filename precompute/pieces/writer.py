@@ -1,7 +1,7 @@
 """A provider that asks a model for the pieces of several cards in one request.
 
 The query for a card's pieces is a pattern: {"card": id}. The guides, lengths and numbers of pieces
-are those of the deck's forms.
+are those of the deck's ideas.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from app.kinds.cards.deck import Card, Deck
-from app.kinds.cards.pieces import PieceRules
+from app.kinds.cards.pieces import Idea
 from app.kinds.cards.prompts import (
     load_prompt,
     load_reasons,
@@ -30,8 +30,7 @@ from precompute.cook.numbered import drafts_in
 from precompute.plan.strategies import Job
 
 CARDS_PER_REQUEST = 6
-TITLES = 3
-_TEXT, _NUMBER = {"type": "string"}, {"type": "integer"}
+_TEXT = {"type": "string"}
 
 
 def _items(required: Sequence[str], **properties: Any) -> dict[str, Any]:
@@ -43,11 +42,9 @@ _SCHEMA = {
     "type": "object",
     "properties": {
         "answers": _items(
-            ["id", "titles", "endings", "sentences"],
+            ["id", "sentences"],
             id=_TEXT,
-            titles={"type": "array", "items": _NUMBER},
-            endings=_items(["name", "text"], name=_TEXT, text=_TEXT),
-            sentences=_items(["phrase", "form", "text"], phrase=_TEXT, form=_TEXT, text=_TEXT),
+            sentences=_items(["phrase", "idea", "text"], phrase=_TEXT, idea=_TEXT, text=_TEXT),
         )
     },
     "required": ["answers"],
@@ -75,12 +72,7 @@ class PieceWriter:
         self._reasons = load_reasons(folder)
         self._values = {
             **rule_values(deck),
-            "titles": "\n".join(f"{n}. {title}" for n, title in enumerate(deck.titles, 1)),
-            "titles_each": TITLES,
-            "forms": "\n".join(_asked(deck, f.id, f.name, f.wanted) for f in deck.pieces.forms),
-            "endings": "\n".join(
-                _asked(deck, n, "", one) for n, one in deck.pieces.endings.items()
-            ),
+            "ideas": "\n".join(_asked(deck, idea) for idea in deck.pieces.ideas),
         }
         self.fingerprint = "pieces:" + prompt_fingerprint(
             self._prompt.sections, rules_fingerprint(self._values)
@@ -111,11 +103,9 @@ class PieceWriter:
 
     def answer_tokens(self, tasks: Sequence[Task]) -> int:
         """The approximate number of tokens of the reply."""
-        pieces = self._deck.pieces
-        phrase = sum(map(_tokens, (form.wanted for form in pieces.forms)))
+        phrase = sum(map(_tokens, self._deck.pieces.ideas))
         phrases = sum(len(self._deck.card_by_id[card_of(task)].phrases) for task in tasks)
-        card = sum(map(_tokens, pieces.endings.values())) + 30
-        return phrase * phrases + card * len(tasks)
+        return phrase * phrases + 10 * len(tasks)
 
     def estimate(self, tasks: Sequence[Task]) -> Estimate:
         prompt = self.prompt(tasks)
@@ -132,14 +122,17 @@ def phrase_names(card: Card) -> Iterator[tuple[str, Any]]:
     return ((f"p{number}", phrase) for number, phrase in enumerate(card.phrases, 1))
 
 
-def _asked(deck: Deck, name: str, title: str, wanted: PieceRules) -> str:
-    writing = deck.lang.writing
+def _asked(deck: Deck, idea: Idea) -> str:
+    writing, wanted = deck.lang.writing, idea.wanted
     least, most = wanted.length
-    named = writing.idea.format(idea=name, note=title) if title else name
     return writing.wanted.format(
-        named=named, each=wanted.each, least=least, most=most, guide=wanted.guide
+        named=writing.idea.format(idea=idea.id, note=idea.name),
+        each=wanted.each,
+        least=least,
+        most=most,
+        guide=wanted.guide,
     )
 
 
-def _tokens(wanted: PieceRules) -> int:
-    return wanted.each * (estimate_tokens("字" * wanted.length[1]) + 25)
+def _tokens(idea: Idea) -> int:
+    return idea.wanted.each * (estimate_tokens("字" * idea.wanted.length[1]) + 25)

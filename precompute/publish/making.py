@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pieces import Form, frame_length
+from app.kinds.cards.pieces import frame_length
 from app.kinds.cards.proof import always_framed, always_passes
 from app.kinds.cards.template import FrameTemplate
 
@@ -26,42 +26,23 @@ def pieces_of(deck: Deck) -> dict[str, Any] | None:
     return {
         "least": least,
         "most": most,
-        "forms": [_form(deck, form) for form in pieces.forms],
-        "cards": {
-            card.id: {
-                "category": card.category,
-                "titles": pieces.cards[card.id].titles,
-                "endings": [
-                    (name, [(text, size(text)) for text in texts])
-                    for name, texts in pieces.cards[card.id].endings.items()
+        "ideas": [
+            {
+                "id": idea.id,
+                "frames": [
+                    {**frame._asdict(), "length": frame_length(frame, size)}
+                    for frame in idea.frames
                 ],
             }
-            for card in deck.cards
-        },
+            for idea in pieces.ideas
+        ],
         "phrases": {
             phrase: {
-                form: [(text, size(text)) for text in sentences]
-                for form, sentences in by_form.items()
+                idea: [(text, size(text)) for text in sentences]
+                for idea, sentences in by_idea.items()
             }
-            for phrase, by_form in pieces.phrases.items()
+            for phrase, by_idea in pieces.phrases.items()
         },
-    }
-
-
-def _form(deck: Deck, form: Form) -> dict[str, Any]:
-    size = deck.measure
-    return {
-        "id": form.id,
-        "frames": [
-            {
-                "parts": frame.parts,
-                "endings": frame.endings,
-                "link": frame.link,
-                "length": frame_length(frame, size),
-            }
-            for frame in form.frames
-        ],
-        "categories": {name: (word, size(word)) for name, word in form.categories.items()},
     }
 
 

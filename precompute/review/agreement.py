@@ -54,8 +54,8 @@ def check_prompts(deck: Deck) -> Iterator[Finding]:
 
 
 def _needed(deck: Deck, path: Path) -> bool:
-    """Whether a prompt file is there, or should be: that for pieces only where there are forms."""
-    return path.exists() or path.name != PIECES_PROMPT or bool(deck.pieces.forms)
+    """Whether a prompt file is there, or should be: that for pieces only where there are ideas."""
+    return path.exists() or path.name != PIECES_PROMPT or bool(deck.pieces.ideas)
 
 
 def _faults(deck: Deck) -> Iterator[tuple[str, str]]:

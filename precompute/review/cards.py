@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.kinds.cards.deck import Card, Deck, deal_probabilities
+from app.kinds.cards.deck import Deck, deal_probabilities
 from app.kinds.cards.figures import (
     coverage,
     miss_summary,
@@ -17,8 +17,16 @@ from app.kinds.cards.figures import (
     space,
 )
 from app.kinds.cards.gate import FIELDS, Gate, leak_in
-from app.kinds.cards.pieces import PIECES_FILE, own_pieces
-from app.kinds.cards.proof import Fragment, form_fits, fragments, leaks, spanned, texts_pass
+from app.kinds.cards.pieces import own_pieces
+from app.kinds.cards.proof import (
+    Fragment,
+    fragments,
+    idea_fits,
+    leaks,
+    open_ended,
+    texts_pass,
+    titles,
+)
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
 from app.kinds.figures import store
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
@@ -85,10 +93,11 @@ def _check_deal(deck: Deck) -> Iterator[Finding]:
 
 def _check_pieces(deck: Deck) -> Iterator[Finding]:
     """Missing and wrong pieces."""
-    if not deck.pieces.forms:
+    if not deck.pieces.ideas:
         return
     for card in deck.cards:
-        yield from _lacking(deck, card)
+        for phrase in card.phrases:
+            yield from _lacking(deck, phrase.id)
     seen: dict[str, str] = {}
     for piece in own_pieces(deck.pieces):
         where = f"{deck.id}: {piece.where}"
@@ -103,21 +112,17 @@ def _check_pieces(deck: Deck) -> Iterator[Finding]:
         yield from _check_composed(deck)
 
 
-def _lacking(deck: Deck, card: Card) -> Iterator[Finding]:
-    if card.id not in deck.pieces.cards:
-        yield Finding(f"{deck.id}: card {card.id}", "has no pieces, so that nothing is composed")
-    for phrase in card.phrases:
-        for form in deck.pieces.forms:
-            if not deck.pieces.phrases.get(phrase.id, {}).get(form.id):
-                where = f"{deck.id}: phrase {phrase.id}"
-                yield Finding(where, f"has no sentence for form {form.id}")
+def _lacking(deck: Deck, phrase: str) -> Iterator[Finding]:
+    for idea in deck.pieces.ideas:
+        if not deck.pieces.phrases.get(phrase, {}).get(idea.id):
+            yield Finding(f"{deck.id}: phrase {phrase}", f"has no sentence for the idea {idea.id}")
 
 
 def _check_composed(deck: Deck) -> Iterator[Finding]:
     """What can be wrong with composed answers; the first fault of each kind in a place."""
     found = list(fragments(deck))
     seen: set[tuple[str, str]] = set()
-    for fragment, card in leaks(deck, found):
+    for fragment, card in leaks(deck, (*found, *titles(deck))):
         if (fragment.where, card.id) not in seen:
             seen.add((fragment.where, card.id))
             word = leak_in(deck.lang.plain(fragment.text), card, deck.lang)
@@ -125,13 +130,13 @@ def _check_composed(deck: Deck) -> Iterator[Finding]:
             yield Finding(f"{deck.id}: {fragment.where}", fault)
     if not texts_pass(deck, [fragment.text for fragment in found]):
         yield from _refused(deck, found)
-    for word in sorted(spanned(deck)):
-        fault = f"{word!r} could begin in one piece and end in the next: each answer is judged"
-        yield Finding(f"{deck.id}: {PIECES_FILE}", fault, error=False)
-    for form in deck.pieces.forms:
-        if not form_fits(deck, form):
+    for fragment in open_ended(deck, found)[:1]:
+        fault = f"ends with no stop, so that each composed answer is judged: {fragment.text}"
+        yield Finding(f"{deck.id}: {fragment.where}", fault, error=False)
+    for idea in deck.pieces.ideas:
+        if not idea_fits(deck, idea):
             fault = "some answers find no frame with which they are neither too short nor too long"
-            yield Finding(f"{deck.id}: form {form.id}", fault)
+            yield Finding(f"{deck.id}: idea {idea.id}", fault)
 
 
 def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
@@ -150,12 +155,12 @@ def _refused(deck: Deck, found: list[Fragment]) -> Iterator[Finding]:
 def summary(settings: Settings, deck: Deck, today: str) -> Iterator[str]:
     """A line with the sizes of a deck, and one about stale entries if there are any entries."""
     phrases = sum(len(card.phrases) for card in deck.cards)
-    pieces, forms = sum(1 for _ in own_pieces(deck.pieces)), deck.pieces.forms
+    pieces, ideas = sum(1 for _ in own_pieces(deck.pieces)), deck.pieces.ideas
     least, most = _dealt(deck)
     yield (
         f"deck {deck.id}: {len(deck.cards)} cards in {len(deck.cards_by_category)} categories, "
-        f"{phrases} phrases, {len(deck.titles)} titles, {pieces} pieces for {len(forms)} forms with "
-        f"{sum(len(form.frames) for form in forms)} frames; a card is dealt {least:.2f} to "
+        f"{phrases} phrases, {len(deck.titles)} titles, {pieces} sentences for {len(ideas)} ideas with "
+        f"{sum(len(idea.frames) for idea in ideas)} frames; a card is dealt {least:.2f} to "
         f"{most:.2f} times as often as the mean"
     )
     yield from size_lines(settings, deck, today)

@@ -26,7 +26,7 @@ def check_tiers(deck: Deck) -> Iterator[Finding]:
     if not tiers:
         fault = (
             "only stored answers can be served: there are neither frames (template in deck.json) "
-            "nor forms and pieces, so a play that is not stored gets no answer"
+            "nor ideas and pieces, so a play that is not stored gets no answer"
         )
         yield Finding(where, fault, error=False)
         return

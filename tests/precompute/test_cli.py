@@ -276,7 +276,7 @@ def test_stats_counts_what_the_log_has(run: Run, tmp_path: Path) -> None:
     run("build", "--n", 10, "--strategy", "sampled")
     told = orjson.loads(run("stats", "--json").out)
     deck_space = told["space"]
-    assert (deck_space["cards"], deck_space["phrases"], deck_space["titles"]) == (89, 267, 110)
+    assert (deck_space["cards"], deck_space["phrases"], deck_space["titles"]) == (89, 267, 190)
     exact = told["coverage"]["exact"]
     assert (exact["count"], exact["of"]) == (10, deck_space["plays"])
     assert exact["one_in"] == round(deck_space["plays"] / 10)
@@ -291,7 +291,7 @@ def test_check_of_the_deck_in_the_box_finds_no_error(run: Run) -> None:
     """The deck that ships is without an error, and its counts are said."""
     said = run("check")
     assert said.status == 0
-    assert "89 cards in 11 categories, 267 phrases, 110 titles" in said.out
+    assert "89 cards in 11 categories, 267 phrases, 190 titles" in said.out
     assert "\n0 errors" in said.out
 
 
@@ -390,32 +390,32 @@ def test_check_names_torn_tails_and_stale_entries_as_warnings(run: Run, tmp_path
 def _changed(folder: Path, phrase: str, text: str) -> None:
     path = folder / "pieces.json"
     pieces: dict[str, Any] = orjson.loads(path.read_bytes())
-    pieces["phrases"][phrase]["report"][0] = text
+    pieces["phrases"][phrase]["journey"][0] = text
     write_json(path, pieces)
 
 
 def _deck_fault(folder: Path) -> str:
     _changed(folder, "poem-001-a", "ここは最高の眺めで、どこを向いても口の堅い人ばかりがいる。")
-    return "report 1 of poem-001-a: forbidden: 最高"
+    return "journey 1 of poem-001-a: forbidden: 最高"
 
 
 def _twice(folder: Path) -> str:
     pieces = orjson.loads((folder / "pieces.json").read_bytes())
-    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["report"][0])
-    return "the same text as report 1 of poem-001-a"
+    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["journey"][0])
+    return "the same text as journey 1 of poem-001-a"
 
 
 def _telling(folder: Path) -> str:
     _changed(folder, "poem-075-a", "墓のそばで、しずかにひとつの灯がともり、家じゅうに広がる。")
-    return "report 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
+    return "journey 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
 
 
 def _lacking(folder: Path) -> str:
     path = folder / "pieces.json"
     pieces: dict[str, Any] = orjson.loads(path.read_bytes())
-    pieces["phrases"]["poem-075-a"]["letter"] = []
+    pieces["phrases"]["poem-075-a"]["love"] = []
     write_json(path, pieces)
-    return "phrase poem-075-a: has no sentence for form letter"
+    return "phrase poem-075-a: has no sentence for the idea love"
 
 
 def _long(folder: Path) -> str:

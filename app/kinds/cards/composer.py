@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from app.errors import DeckError
 from app.kinds.cards.composing import MODEL, SOURCE, Composer
 from app.kinds.cards.deck import Deck
+from app.kinds.cards.pieces import IDEAS_FILE, PIECES_FILE
 from app.kinds.tasks import Draft, Drafts, Task
 
-# A refused composition is replaced by one with another lead, after two refusals of another form: a
-# variant with a number far from those that the ladder would compose for requests. (The number is
-# prime, so that the lead of a hand of any size changes.)
+# A refused composition is replaced by one in another frame, after two refusals of another idea: a variant
+# with a number far from those that the ladder would compose for requests. (The number is prime, so that
+# the frame changes, however many there are.)
 _ROUNDS = 1009
 
 
@@ -24,12 +25,12 @@ class ComposerProvider:
         if not deck.composable:
             raise DeckError(
                 str(deck.folder),
-                "forms.json, pieces.json",
-                "the composer needs a form, and pieces for every card; set GEMINI_API_KEY, or choose "
+                f"{IDEAS_FILE}, {PIECES_FILE}",
+                "the composer needs an idea, and sentences for every phrase; set GEMINI_API_KEY, or choose "
                 "another --provider",
             )
         self._composer = Composer(deck)
-        self._stride = _ROUNDS * len(deck.pieces.forms)
+        self._stride = _ROUNDS * len(deck.pieces.ideas)
         self.fingerprint = self._composer.fingerprint
 
     def write(self, tasks: Sequence[Task]) -> Drafts:

@@ -1,9 +1,8 @@
-"""Composing answers from a form's frame, a sentence for each phrase, and endings of the lead.
+"""Composing answers from a frame of an idea and a sentence for each phrase.
 
-The query determines the form, the lead (one of the hand's cards), the sentences and the frame, so
-that the same play always gets the same answer. The next variant has the next form, and after the
-last form again the first, with the next card as its lead. The frame is one of those with which the
-answer has the right length.
+The query determines idea, frame, sentences and their order, so that the same play always gets the same
+answer. The next variant has the next idea, and after the last one again the first, in another frame
+if there are several. The frame is one of those with which the answer has the right length.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ import xxhash
 
 from app.kinds.cards.choices import Choices
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pieces import Form, Frame, frame_length, linked
+from app.kinds.cards.pieces import Frame, frame_length
 from app.kinds.cards.proof import always_passes
 from app.store.key import Query
 
 SOURCE = "composer"
-MODEL = "composer-4"
+MODEL = "composer-5"
 BREAK = "\n\n"
 # Attempts to draw sentences and find a frame; if the deck is proven, the first always succeeds.
 ATTEMPTS = 16
 
 
 class Composition(NamedTuple):
-    """A composed answer, its form, and its sentences in order."""
+    """A composed answer, its idea, and its sentences in order."""
 
     title: str
     poem: str
-    form: str
+    idea: str
     sentences: tuple[str, ...]
 
     @property
@@ -46,10 +45,9 @@ class Composer:
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self._pieces = deck.pieces
-        self._categories = {card.id: card.category for card in deck.cards}
         self._frames = {
-            form.id: [(frame, frame_length(frame, deck.measure)) for frame in form.frames]
-            for form in deck.pieces.forms
+            idea.id: [(frame, frame_length(frame, deck.measure)) for frame in idea.frames]
+            for idea in deck.pieces.ideas
         }
 
     @property
@@ -65,45 +63,27 @@ class Composer:
     def compose(self, query: Query, variant: int = 0) -> Composition | None:
         """The answer to a play, or None if no frame gives it the right length.
 
-        Raises KeyError if the deck lacks pieces for one of the cards or phrases.
+        Raises KeyError if the deck lacks sentences for one of the phrases.
         """
-        forms, picks = self._pieces.forms, query.picks
+        ideas = self._pieces.ideas
         start = Choices(query.canonical)
-        form = forms[(start.below(len(forms)) + variant) % len(forms)]
-        lead, _ = picks[(start.below(len(picks)) + variant // len(forms)) % len(picks)]
+        idea = ideas[(start.below(len(ideas)) + variant) % len(ideas)].id
+        further = variant // len(ideas)
         choices = Choices(query.canonical + b"#%d" % variant)
+        least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
-            if made := self._drawn(form, lead, picks, choices):
-                return made
+            phrases = [phrase for _, phrase in choices.shuffled(query.picks)]
+            said = tuple([choices.one(self._pieces.phrases[phrase][idea]) for phrase in phrases])
+            length = sum(map(self.deck.measure, said))
+            fitting = [f for f, own in self._frames[idea] if least <= length + own <= most]
+            if fitting:
+                frame = fitting[(start.below(len(fitting)) + further) % len(fitting)]
+                return Composition(frame.title, _filled(frame, said), idea, said)
         return None
 
-    def _drawn(
-        self, form: Form, lead: str, picks: Sequence[tuple[str, str]], choices: Choices
-    ) -> Composition | None:
-        """An answer that begins with its lead, or None if no frame gives it the right length."""
-        order = sorted(choices.turned(picks), key=lambda pick: pick[0] != lead)
-        words = [form.categories.get(self._categories[card], "") for card, _ in order]
-        said = [choices.one(self._pieces.phrases[phrase][form.id]) for _, phrase in order]
-        own = self._pieces.cards[lead]
-        lent = {name: choices.one(texts) for name, texts in own.endings.items()}
-        size, (least, most) = self.deck.measure, self.deck.rules.length
-        length = sum(map(size, [*words, *said]))
-        lengths = {name: size(text) for name, text in lent.items()}
-        frames = [
-            frame
-            for frame, rest in self._frames[form.id]
-            if least <= length + rest + sum([lengths[name] for name in frame.endings]) <= most
-        ]
-        if not frames:
-            return None
-        frame = choices.one(frames)
-        texts = tuple(map(linked, [frame.link] * len(said), words, said))
-        return Composition(choices.one(own.titles), _filled(frame, texts, lent), form.id, texts)
 
-
-def _filled(frame: Frame, sentences: Sequence[str], endings: dict[str, str]) -> str:
-    parts = list(frame.parts)
-    for at in range(1, len(parts), 2):
-        hole = parts[at]
-        parts[at] = sentences[int(hole) - 1] if hole.isdigit() else endings[hole]
+def _filled(frame: Frame, sentences: Sequence[str]) -> str:
+    parts = [frame.texts[0]]
+    for hole, text in zip(frame.holes, frame.texts[1:], strict=True):
+        parts += (sentences[hole], text)
     return "".join(parts).replace("\n", BREAK)

@@ -2,7 +2,7 @@
 
 A deck is a folder. `deck.json` holds the rules, `cards.json` the cards in the shape of the card
 game that this project grew from (so that a deck of that game loads unmodified), `titles.json` the
-titles. `forms.json` and `pieces.json` are optional: with them, answers can be composed.
+titles. `ideas.json` and `pieces.json` are optional: with them, answers can be composed.
 
 `app.kinds.cards.loading` reads and checks all of it.
 """
@@ -241,9 +241,8 @@ class Deck:
 
     @property
     def composable(self) -> bool:
-        """Whether there are forms, and pieces of all of them for every card and phrase."""
-        phrases = [phrase.id for card in self.cards for phrase in card.phrases]
-        return self.pieces.whole(self.card_by_id, phrases)
+        """Whether there are ideas, and sentences of all of them for every phrase."""
+        return self.pieces.whole(phrase.id for card in self.cards for phrase in card.phrases)
 
     @cached_property
     def squeezed_phrases(self) -> Mapping[tuple[str, str], str]:

@@ -26,7 +26,7 @@ from app.kinds.cards.deck import (
     Rules,
     default_rules,
 )
-from app.kinds.cards.pieces import load_forms, load_pieces
+from app.kinds.cards.pieces import load_ideas, load_pieces
 from app.kinds.cards.words import load_words
 from app.kinds.language import ANY, SCRIPTS, Language
 from app.kinds.reading import DECK_FILE, Reader
@@ -47,7 +47,7 @@ def load_deck(folder: Path) -> Deck:
             "hand", f"{hand_size} distinct categories are needed, the cards have {len(categories)}"
         )
     titles = _load_titles(folder)
-    ids = {card.id: [phrase.id for phrase in card.phrases] for card in cards}
+    phrases = [phrase.id for card in cards for phrase in card.phrases]
     return Deck(
         id=deck_id,
         name=str(root.get("name", deck_id)),
@@ -57,7 +57,7 @@ def load_deck(folder: Path) -> Deck:
         titles=titles,
         rules=_load_rules(reader, root, language),
         groups=_load_groups(reader, root, categories),
-        pieces=load_pieces(folder, ids, titles, *load_forms(folder, hand_size, categories)),
+        pieces=load_pieces(folder, phrases, load_ideas(folder, hand_size, set(titles))),
         template=_load_template(reader, root),
         folder=folder,
         words=load_words(folder),

@@ -1,38 +1,33 @@
-"""The pieces of which answers are composed: a deck's `forms.json` and `pieces.json`.
+"""The pieces of which answers are composed: a deck's `ideas.json` and `pieces.json`.
 
-A form is a familiar kind of text that can treat several things in turn: a school report, a letter.
-Its frames are such texts with holes. The holes `{1}` to `{5}` are filled with sentences, of
-which each phrase has its own for each form; other holes, as `{visit}`, with an ending of the lead,
-which is one of the hand's cards. So an answer treats all cards and returns to one of them.
+An idea (a journey, good manners, hospitality) can be had of any card, and carries a whole answer. Its
+frames are texts with a title and the holes `{1}` to `{5}`, which are filled with sentences: each phrase
+has its own for each idea. So an answer is about all cards, and about one thing.
 
-    forms.json    endings: name → guide, length, each
-                  forms: id, name, guide, length, each, and
-                      frames      texts with holes, and `link`, the text before each sentence
-                      categories  optional: a word for each category of cards
-    pieces.json   cards: id → titles, and its endings
-                  phrases: id → form → sentences
+    ideas.json    ideas: id, name, guide, length, each, and
+                      frames    title (one of the deck's), text
+    pieces.json   phrases: id → idea → sentences
 
-`{word}` in a link is the word of the card's category. `guide` (how to write), `length` (least and
-greatest, in characters) and `each` (how many) are for writers of pieces.
+`guide` (how to write), `length` (least and greatest, in characters) and `each` (how many) are for
+writers of sentences.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.kinds.reading import Reader
 
-FORMS_FILE = "forms.json"
+IDEAS_FILE = "ideas.json"
 PIECES_FILE = "pieces.json"
-_HOLE = re.compile(r"\{([a-z]+|[0-9]+)\}")
-WORD = "{word}"
+_HOLE = re.compile(r"\{([0-9]+)\}")
 
 
-class PieceRules(NamedTuple):
-    """Instructions for writing a kind of piece: how, how long (least, greatest), how many."""
+class SentenceRules(NamedTuple):
+    """Instructions for writing sentences: how, how long (least, greatest), how many."""
 
     guide: str
     length: tuple[int, int]
@@ -40,213 +35,138 @@ class PieceRules(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A text with holes: `parts` are texts and, in every second place, holes without braces.
+    """A title, and a text with holes: `texts` are what stands before, between and behind them.
 
-    `sentences` are the holes for sentences, counted from 0, `endings` the names of the others.
-    `link` is the text before each sentence, in which `{word}` is the sentence's word.
+    `holes` are the numbers of the sentences in them, counted from 0.
     """
 
-    parts: tuple[str, ...]
-    sentences: tuple[int, ...]
-    endings: tuple[str, ...]
-    link: str
+    title: str
+    texts: tuple[str, ...]
+    holes: tuple[int, ...]
 
 
-class Form(NamedTuple):
-    """A kind of text. `categories` has a word by category, or is empty."""
+class Idea(NamedTuple):
+    """What a whole answer is about."""
 
     id: str
     name: str
-    wanted: PieceRules
+    wanted: SentenceRules
     frames: tuple[Frame, ...]
-    categories: Mapping[str, str]
-
-
-class CardPieces(NamedTuple):
-    """The titles and endings, by name, for an answer whose lead is this card."""
-
-    titles: tuple[str, ...]
-    endings: Mapping[str, tuple[str, ...]]
 
 
 class Pieces(NamedTuple):
-    """All of a deck's pieces."""
+    """All of a deck's pieces. `phrases` are the sentences by the id of the phrase and of the idea."""
 
-    endings: Mapping[str, PieceRules]
-    forms: tuple[Form, ...]
-    cards: Mapping[str, CardPieces]
+    ideas: tuple[Idea, ...]
     phrases: Mapping[str, Mapping[str, tuple[str, ...]]]
 
-    def whole(self, cards: Iterable[str], phrases: Iterable[str]) -> bool:
-        """Whether there are forms, and pieces for all of these cards and phrases."""
-        return (
-            bool(self.forms)
-            and all(card in self.cards for card in cards)
-            and all(
-                self.phrases.get(phrase, {}).get(form.id)
-                for phrase in phrases
-                for form in self.forms
-            )
+    def whole(self, phrases: Iterable[str]) -> bool:
+        """Whether there are ideas, and sentences of all of them for all of these phrases."""
+        return bool(self.ideas) and all(
+            self.phrases.get(phrase, {}).get(idea.id) for phrase in phrases for idea in self.ideas
         )
 
+    def sentences(self, idea: Idea) -> Iterator[str]:
+        """All sentences of an idea."""
+        for by_idea in self.phrases.values():
+            yield from by_idea.get(idea.id, ())
 
-NO_PIECES = Pieces({}, (), {}, {})
+
+NO_PIECES = Pieces((), {})
 
 
-def split_frame(text: str, link: str) -> Frame:
+def split_frame(title: str, text: str) -> Frame:
     """Parse a frame's text."""
     parts = _HOLE.split(text)
-    holes = parts[1::2]
-    return Frame(
-        parts=tuple(parts),
-        sentences=tuple(int(hole) - 1 for hole in holes if hole.isdigit()),
-        endings=tuple(hole for hole in holes if not hole.isdigit()),
-        link=link,
-    )
-
-
-def linked(link: str, word: str, sentence: str) -> str:
-    return link.replace(WORD, word) + sentence
+    return Frame(title, tuple(parts[::2]), tuple(int(hole) - 1 for hole in parts[1::2]))
 
 
 def frame_length(frame: Frame, size: Callable[[str], int]) -> int:
-    """The length of a frame and its links, without words, sentences and endings."""
-    own = sum([size(part.replace("\n", "")) for part in frame.parts[::2]])
-    return own + len(frame.sentences) * size(frame.link.replace(WORD, ""))
+    """The length of a frame without sentences."""
+    return sum([size(text.replace("\n", "")) for text in frame.texts])
 
 
 class Piece(NamedTuple):
-    """A sentence or ending, with its place, the id of its phrase or card, and its instructions."""
+    """A sentence with its place, the id of its phrase, and its instructions."""
 
     where: str
-    of: str
+    phrase: str
     text: str
-    wanted: PieceRules
+    wanted: SentenceRules
 
 
 def own_pieces(pieces: Pieces) -> Iterator[Piece]:
-    """All sentences and endings."""
-    for phrase, by_form in pieces.phrases.items():
-        for form in pieces.forms:
-            for number, sentence in enumerate(by_form.get(form.id, ()), 1):
-                yield Piece(f"{form.id} {number} of {phrase}", phrase, sentence, form.wanted)
-    for card, own in pieces.cards.items():
-        for name, texts in own.endings.items():
-            for number, text in enumerate(texts, 1):
-                yield Piece(f"{name} {number} of {card}", card, text, pieces.endings[name])
+    """All sentences."""
+    for phrase, by_idea in pieces.phrases.items():
+        for idea in pieces.ideas:
+            for number, sentence in enumerate(by_idea.get(idea.id, ()), 1):
+                yield Piece(f"{idea.id} {number} of {phrase}", phrase, sentence, idea.wanted)
 
 
-def load_forms(
-    folder: Path, size: int, categories: Iterable[str]
-) -> tuple[Mapping[str, PieceRules], tuple[Form, ...]]:
-    """The forms of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
-    if not (folder / FORMS_FILE).exists():
-        return {}, ()
-    reader = Reader(folder, FORMS_FILE)
-    endings = {
-        name: _wanted(reader, raw, f"ending {name}")
-        for name, raw in reader.member(reader.value, "endings", dict, "").items()
-    }
-    forms: list[Form] = []
-    for number, raw in enumerate(reader.member(reader.value, "forms", list, ""), 1):
-        form_id = reader.member(raw, "id", str, f"form {number}")
-        place = f"form {form_id}"
-        if any(form_id == form.id for form in forms):
+def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[Idea, ...]:
+    """The ideas of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
+    if not (folder / IDEAS_FILE).exists():
+        return ()
+    reader = Reader(folder, IDEAS_FILE)
+    reader.only(reader.value, "", ("ideas",))
+    ideas: dict[str, Idea] = {}
+    for number, raw in enumerate(reader.member(reader.value, "ideas", list, ""), 1):
+        name = reader.member(raw, "id", str, f"idea {number}")
+        place = f"idea {name}"
+        reader.only(raw, place, ("id", "name", "guide", "length", "each", "frames"))
+        if name in ideas:
             raise reader.fail(place, "the id stands twice")
-        words = reader.given(raw, "categories", dict, {}, place)
-        if words and (missing := sorted(set(categories) - set(words))):
-            raise reader.fail(place, f"'categories' lacks a word for {missing[0]!r}")
-        frames = reader.items(raw.get("frames", []), f"{place} frames")
+        frames = reader.member(raw, "frames", list, place)
         if not frames:
             raise reader.fail(place, "there is no frame")
-        forms.append(
-            Form(
-                id=form_id,
-                name=reader.member(raw, "name", str, place),
-                wanted=_wanted(reader, raw, place),
-                frames=tuple(
-                    _frame(reader, frame, f"{place} frame {n}", raw, size, endings)
-                    for n, frame in enumerate(frames, 1)
-                ),
-                categories={
-                    category: reader.member(words, category, str, place) for category in words
-                },
-            )
+        ideas[name] = Idea(
+            id=name,
+            name=reader.member(raw, "name", str, place),
+            wanted=SentenceRules(
+                reader.member(raw, "guide", str, place),
+                reader.range(reader.member(raw, "length", list, place), f"{place} length"),
+                reader.member(raw, "each", int, place),
+            ),
+            frames=tuple(
+                _frame(reader, frame, f"{place} frame {n}", size, titles)
+                for n, frame in enumerate(frames, 1)
+            ),
         )
-    if not forms:
-        raise reader.fail("", "there is no form")
-    return endings, tuple(forms)
+    if not ideas:
+        raise reader.fail("", "there is no idea")
+    return tuple(ideas.values())
 
 
-def _wanted(reader: Reader, raw: Any, place: str) -> PieceRules:
-    return PieceRules(
-        reader.member(raw, "guide", str, place),
-        reader.range(reader.member(raw, "length", list, place), f"{place} length"),
-        reader.member(raw, "each", int, place),
+def _frame(reader: Reader, raw: Any, place: str, size: int, titles: Set[str]) -> Frame:
+    reader.only(raw, place, ("title", "text"))
+    frame = split_frame(
+        reader.member(raw, "title", str, place), reader.member(raw, "text", str, place)
     )
-
-
-def _frame(
-    reader: Reader, raw: Any, place: str, form: Any, size: int, endings: Mapping[str, PieceRules]
-) -> Frame:
-    link = {"link": form.get("link", ""), **raw}.get("link") if isinstance(raw, dict) else ""
-    text = reader.member(raw, "text", str, place)
-    frame = split_frame(text, str(link))
-    if sorted(frame.sentences) != list(range(size)):
+    if sorted(frame.holes) != list(range(size)):
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
-    if strange := set(frame.endings) - set(endings):
-        raise reader.fail(place, f"no ending is called {min(strange)!r}")
-    if (WORD in frame.link) != bool(form.get("categories")):
-        raise reader.fail(place, f"a link holds {WORD} where the form has categories")
+    if frame.title not in titles:
+        raise reader.fail(place, f"title {frame.title!r} is not among the deck's titles")
     return frame
 
 
-def load_pieces(
-    folder: Path,
-    cards: Mapping[str, Sequence[str]],
-    titles: Iterable[str],
-    endings: Mapping[str, PieceRules],
-    forms: tuple[Form, ...],
-) -> Pieces:
-    """The pieces of a deck; `cards` are the phrase ids by card id. Raises DeckError.
+def load_pieces(folder: Path, phrases: Iterable[str], ideas: tuple[Idea, ...]) -> Pieces:
+    """The pieces of a deck; `phrases` are the ids of all phrases. Raises DeckError.
 
     If pieces are missing, or the file, nothing is composed.
     """
-    if not forms or not (folder / PIECES_FILE).exists():
-        return Pieces(endings, forms, {}, {})
+    if not ideas or not (folder / PIECES_FILE).exists():
+        return Pieces(ideas, {})
     reader = Reader(folder, PIECES_FILE)
-    of_cards = _pieces_of_cards(reader, cards, set(titles), endings)
-    ids = [phrase for phrases in cards.values() for phrase in phrases]
-    of_phrases = {}
+    reader.only(reader.value, "", ("phrases",))
+    ids = list(phrases)
+    found = {}
     for phrase, raw in reader.member(reader.value, "phrases", dict, "").items():
         place = f"phrase {phrase}"
         if ids.count(phrase) != 1:
             fault = "two cards have a phrase of this id" if phrase in ids else "no card has it"
             raise reader.fail(place, fault)
-        if not isinstance(raw, dict):
-            raise reader.fail(place, "expected an object: form → sentences")
-        of_phrases[phrase] = {
-            form.id: reader.strings(raw.get(form.id, []), f"{place} {form.id}") for form in forms
+        reader.only(raw, place, [idea.id for idea in ideas])
+        found[phrase] = {
+            idea.id: reader.strings(raw.get(idea.id, []), f"{place} {idea.id}") for idea in ideas
         }
-    return Pieces(endings, forms, of_cards, of_phrases)
-
-
-def _pieces_of_cards(
-    reader: Reader, cards: Container[str], titles: Set[str], endings: Iterable[str]
-) -> dict[str, CardPieces]:
-    found = {}
-    for card, raw in reader.member(reader.value, "cards", dict, "").items():
-        place = f"card {card}"
-        if card not in cards:
-            raise reader.fail(place, "the deck has no such card")
-        own = reader.strings(reader.member(raw, "titles", list, place), f"{place} title")
-        if strange := set(own) - titles:
-            raise reader.fail(place, f"title {min(strange)!r} is not among the deck's titles")
-        lent = {
-            name: reader.strings(reader.member(raw, name, list, place), f"{place} {name}")
-            for name in endings
-        }
-        if not own or not all(lent.values()):
-            raise reader.fail(place, "needs a title and each of the endings")
-        found[card] = CardPieces(own, lent)
-    return found
+    return Pieces(ideas, found)

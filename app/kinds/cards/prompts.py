@@ -52,7 +52,7 @@ PLACES: Mapping[str, tuple[frozenset[str], ...]] = {
         frozenset({"keywords", "phrases", "titles", "tells", "idea", "opening", "again"}),
     ),
     PIECES_PROMPT: (
-        frozenset({"forms", "endings", "titles", "titles_each"}),
+        frozenset({"ideas"}),
         frozenset({"count", "cards"}),
         frozenset({"id", "category", "condition", "tells", "phrases", "again"}),
     ),

@@ -1,7 +1,7 @@
 """Proves that every composed or framed answer passes the gate, so that nobody need run it.
 
-A composed answer passes if each of its texts passes alone, none gives away another card of the same
-hand, nothing that the gate looks for begins in one text and ends in the next, and there is a frame
+A composed answer passes if each of its texts passes alone and ends with a stop, over which nothing that
+the gate looks for can lie; if none gives away another card of the same hand; and if there is a frame
 for every length that the sentences can have. This is checked once for a deck.
 """
 
@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from app.kinds.cards.deck import Card, Deck
 from app.kinds.cards.gate import Gate, cards_given_away, has_kana, telling
-from app.kinds.cards.pieces import WORD, Form, Frame, frame_length, own_pieces
+from app.kinds.cards.pieces import Frame, Idea, frame_length, own_pieces
 from app.kinds.cards.texts import Texts
 from app.kinds.detection import never_not_in
 from app.kinds.language import ANY, JAPANESE, own_letter
-
-# Stands for an ending; no word that the gate looks for contains it.
-_HOLE = "〓"
 
 
 class Fragment(NamedTuple):
@@ -32,47 +29,51 @@ class Fragment(NamedTuple):
     card: Card | None
 
 
+def titles(deck: Deck) -> Iterator[Fragment]:
+    """The titles of frames."""
+    for idea in deck.pieces.ideas:
+        for number, frame in enumerate(idea.frames, 1):
+            yield Fragment(f"title of frame {number} of {idea.id}", frame.title, None)
+
+
 def fragments(deck: Deck) -> Iterator[Fragment]:
-    """All texts of which answers are composed: pieces, links with their words, frames."""
+    """All texts of which poems are composed: sentences, and the lines of frames between them."""
     owners = {phrase.id: card for card in deck.cards for phrase in card.phrases}
-    owners.update(deck.card_by_id)
     for piece in own_pieces(deck.pieces):
-        yield Fragment(piece.where, piece.text, owners[piece.of])
-    longest = {
-        name: max(len(text) for own in deck.pieces.cards.values() for text in own.endings[name])
-        for name in deck.pieces.endings
-    }
-    for form in deck.pieces.forms:
-        for link in sorted({frame.link for frame in form.frames} - {""}):
-            for word in sorted(_words(form)):
-                yield Fragment(f"a link of {form.id}", link.replace(WORD, word), None)
-        for number, frame in enumerate(form.frames, 1):
-            for text in _own_texts(frame, longest):
-                yield Fragment(f"frame {number} of {form.id}", text, None)
+        yield Fragment(piece.where, piece.text, owners[piece.phrase])
+    for idea in deck.pieces.ideas:
+        for number, frame in enumerate(idea.frames, 1):
+            for text in _lines(frame):
+                yield Fragment(f"frame {number} of {idea.id}", text, None)
 
 
-def _words(form: Form) -> set[str]:
-    return {*form.categories.values()} or {""}
-
-
-def _own_texts(frame: Frame, longest: Mapping[str, int]) -> Iterator[str]:
-    """The texts between a frame's holes for sentences, with `_HOLE`s as long as the endings."""
-    holes = ["\0" if hole.isdigit() else _HOLE * longest[hole] for hole in frame.parts[1::2]]
-    text = "".join(itertools.chain(*zip(frame.parts[::2], [*holes, ""], strict=True)))
-    yield from (part.strip("\n") for part in text.split("\0") if part.strip("\n"))
+def _lines(frame: Frame) -> Iterator[str]:
+    """The lines of a frame's texts that have more than blanks."""
+    lines = (line for text in frame.texts for line in text.split("\n"))
+    return (line.strip(" ") for line in lines if line.strip(" "))
 
 
 def always_passes(deck: Deck) -> bool:
     """Whether the gate passes every answer that can be composed of a deck's pieces."""
     found = list(fragments(deck))
     return (
-        all(form_fits(deck, form) for form in deck.pieces.forms)
+        all(idea_fits(deck, idea) for idea in deck.pieces.ideas)
         and _has_paragraphs(deck)
-        and not leaks(deck, found)
+        and not leaks(deck, (*found, *titles(deck)))
         and texts_pass(deck, [fragment.text for fragment in found])
-        and not spanned(deck)
-        and _links_are_short(deck)
+        and not open_ended(deck, found)
     )
+
+
+def open_ended(deck: Deck, found: Iterable[Fragment]) -> list[Fragment]:
+    """The texts that end with no stop, so that something could begin in one and end in the next.
+
+    All of them, if what the gate looks for has stops itself.
+    """
+    looked_for = "\n".join(_looked_for(deck))
+    if any(stop in looked_for for stop in deck.lang.stops):
+        return list(found)
+    return [fragment for fragment in found if not _closed(fragment.text, deck)]
 
 
 def always_framed(deck: Deck, frames: Sequence[str]) -> bool:
@@ -139,104 +140,6 @@ def texts_pass(deck: Deck, texts: Iterable[str]) -> bool:
     )
 
 
-def _links_are_short(deck: Deck) -> bool:
-    """Whether no link is too long together with the sentence that continues it."""
-    return all(
-        link + _longest_beginning(deck, form) <= deck.rules.sentence
-        for form in deck.pieces.forms
-        if (link := _longest_link(deck, form))
-    )
-
-
-def _longest_link(deck: Deck, form: Form) -> int:
-    """The length of the longest link that a sentence continues; 0 if all end with a stop."""
-    word = max(_words(form), key=len)
-    open_links = (frame.link for frame in form.frames if not _closed(frame.link, deck))
-    return max((len(link.replace(WORD, word)) for link in open_links), default=0)
-
-
-def _longest_beginning(deck: Deck, form: Form) -> int:
-    """The length of the longest sentence with which a text for a phrase begins."""
-    texts = (text for by_form in deck.pieces.phrases.values() for text in by_form[form.id])
-    return max(len(deck.lang.sentences(text)[0]) for text in texts)
-
-
-def spanned(deck: Deck) -> set[str]:
-    """The words of the gate that can begin in one text and end in the next."""
-    # Indexed by the two characters at a seam, which exclude nearly all of them.
-    by_signs: dict[str, list[tuple[str, int]]] = {}
-    for word in set(_looked_for(deck)):
-        for at in range(1, len(word)):
-            by_signs.setdefault(word[at - 1 : at + 1], []).append((word, at))
-    found: set[str] = set()
-    half = (deck.rules.wording + 1) // 2
-    halves = {part for phrase in _phrases(deck) for part in _runs(phrase, half)}
-    for lefts, rights in _seams(deck):
-        last, first = {left[-1] for left in lefts}, {right[0] for right in rights}
-        near = [by_signs[signs] for signs in by_signs if signs[0] in last and signs[1] in first]
-        found.update(
-            word for words in near for word, at in words if _meets(word, at, lefts, rights)
-        )
-        if _quoted_over(deck, halves, lefts, rights):
-            found.add("a phrase")
-    return found
-
-
-def _quoted_over(deck: Deck, halves: set[str], lefts: set[str], rights: set[str]) -> bool:
-    """Whether a phrase can be quoted over a seam; half of the run is then on one of its sides.
-
-    `halves` are the runs of half the length that the phrases have.
-    """
-    size = deck.rules.wording + 1
-    half = size // 2
-    pairs = itertools.chain(
-        itertools.product(lefts, (right for right in rights if right[:half] in halves)),
-        itertools.product((left for left in lefts if left[-half:] in halves), rights),
-    )
-    return _quotes(
-        _phrases(deck), "\n".join(left[-size:] + right[:size] for left, right in pairs), size
-    )
-
-
-def _meets(word: str, at: int, lefts: set[str], rights: set[str]) -> bool:
-    """Whether a word can lie over a seam, with `at` characters before it.
-
-    A text that is part of the word counts too, whatever is on the other side of the text.
-    """
-    begins, ends = word[:at], word[at:]
-    return any(left.endswith(begins) or begins.endswith(left) for left in lefts) and any(
-        right.startswith(ends) or ends.startswith(right) for right in rights
-    )
-
-
-def _seams(deck: Deck) -> Iterator[tuple[set[str], set[str]]]:
-    """Texts that do not end with a full stop, and the texts that can follow them."""
-    before: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
-    after: dict[str, set[str]] = {name: set() for name in deck.pieces.endings}
-    for form in deck.pieces.forms:
-        links = {frame.link.replace(WORD, word) for frame in form.frames for word in _words(form)}
-        said = [text for by_form in deck.pieces.phrases.values() for text in by_form[form.id]]
-        yield _open(links, deck), set(said)
-        for parts in (frame.parts for frame in form.frames):
-            for text, hole, rest in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
-                if not hole.isdigit():
-                    before[hole].add(text.rsplit("\n")[-1])
-                    after[hole].add(rest.split("\n")[0])
-    for name in deck.pieces.endings:
-        lent = {text for own in deck.pieces.cards.values() for text in own.endings[name]}
-        yield _open(before[name], deck), lent
-        yield _open(lent, deck), after[name] - {""}
-
-
-def _open(texts: set[str], deck: Deck) -> set[str]:
-    return {text for text in texts if text and not _closed(text, deck)}
-
-
-def _closed(text: str, deck: Deck) -> bool:
-    """Whether a text ends with a stop, over which no word that the gate looks for can lie."""
-    return text.rstrip(" ").endswith(tuple(deck.lang.stops))
-
-
 def leaks(deck: Deck, found: Iterable[Fragment]) -> list[tuple[Fragment, Card]]:
     """Each fragment with a card that it gives away and that can be in the same hand."""
     found = list(found)
@@ -254,38 +157,26 @@ def _together(own: Card | None, other: Card) -> bool:
     return own is None or own is other or own.category != other.category
 
 
-def form_fits(deck: Deck, form: Form) -> bool:
+def idea_fits(deck: Deck, idea: Idea) -> bool:
     """Whether there is a frame of the right length for the sentences of every hand."""
-    shortest, longest = _range(deck, form)
+    reach, longest = _range(deck, idea)
     least, most = deck.rules.length
-    size = deck.measure
-    frames = [(frame_length(frame, size), frame.endings) for frame in form.frames]
-    lengths = {
-        tuple(zip(own.endings, map(size, chosen), strict=True))
-        for own in deck.pieces.cards.values()
-        for chosen in itertools.product(*own.endings.values())
-    }
-    for lent in map(dict, lengths):
-        # Each frame fits an interval of lengths; together they must leave no gap.
-        rests = sorted((own + sum(lent[n] for n in names) for own, names in frames), reverse=True)
-        reach = shortest
-        for rest in rests:
-            if least - rest <= reach:
-                reach = max(reach, most - rest + 1)
-        if reach <= longest:
-            return False
-    return True
+    # Each frame fits an interval of lengths; together they must leave no gap.
+    for own in sorted((frame_length(frame, deck.measure) for frame in idea.frames), reverse=True):
+        if least - own <= reach:
+            reach = max(reach, most - own + 1)
+    return reach > longest
 
 
-def _range(deck: Deck, form: Form) -> tuple[int, int]:
-    """The least and greatest length of the sentences of a hand with their words."""
+def _range(deck: Deck, idea: Idea) -> tuple[int, int]:
+    """The least and greatest length of the sentences of a hand."""
     lengths = []
     for cards in deck.cards_by_category.values():
         found = [
-            deck.measure(form.categories.get(card.category, "")) + deck.measure(sentence)
+            deck.measure(sentence)
             for card in cards
             for phrase in card.phrases
-            for sentence in deck.pieces.phrases[phrase.id][form.id]
+            for sentence in deck.pieces.phrases[phrase.id][idea.id]
         ]
         lengths.append((min(found), max(found)))
     size = deck.hand_size
@@ -296,10 +187,15 @@ def _range(deck: Deck, form: Form) -> tuple[int, int]:
 def _has_paragraphs(deck: Deck) -> bool:
     fewest, most = deck.rules.paragraphs
     return all(
-        fewest <= 1 + sum(part.count("\n") for part in frame.parts[::2]) <= most
-        for form in deck.pieces.forms
-        for frame in form.frames
+        fewest <= 1 + sum(text.count("\n") for text in frame.texts) <= most
+        for idea in deck.pieces.ideas
+        for frame in idea.frames
     )
+
+
+def _closed(text: str, deck: Deck) -> bool:
+    """Whether a text ends with a stop."""
+    return text.rstrip(" ").endswith(tuple(deck.lang.stops))
 
 
 def _phrases(deck: Deck) -> list[str]:

@@ -11,41 +11,28 @@ const BREAK = "\n\n";
  * @returns {{title: string, poem: string} | null}
  */
 export function compose(pieces, query, variant = 0) {
-  const { forms } = pieces;
-  const { picks } = query;
+  const { ideas, least, most } = pieces;
   const start = new Choices(query.canonical);
-  const form = forms[(start.below(forms.length) + variant) % forms.length];
-  const further = Math.floor(variant / forms.length);
-  const [lead] = picks[(start.below(picks.length) + further) % picks.length];
+  const idea = ideas[(start.below(ideas.length) + variant) % ideas.length];
+  const further = Math.floor(variant / ideas.length);
   const choices = new Choices(`${query.canonical}#${variant}`);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const made = drawn(pieces, form, lead, picks, choices);
-    if (made) return made;
+    const phrases = choices.shuffled(query.picks).map(([, phrase]) => phrase);
+    const said = phrases.map((phrase) => choices.one(pieces.phrases[phrase][idea.id]));
+    const length = said.reduce((sum, [, size]) => sum + size, 0);
+    const fitting = idea.frames.filter((frame) => {
+      const whole = length + frame.length;
+      return least <= whole && whole <= most;
+    });
+    if (fitting.length) {
+      const frame = fitting[(start.below(fitting.length) + further) % fitting.length];
+      return { title: frame.title, poem: filled(frame, said) };
+    }
   }
   return null;
 }
 
-function drawn(pieces, form, lead, picks, choices) {
-  const order = [...choices.turned(picks)].sort((a, b) => Number(a[0] !== lead) - Number(b[0] !== lead));
-  const words = order.map(([card]) => form.categories[pieces.cards[card].category] ?? ["", 0]);
-  const said = order.map(([, phrase]) => choices.one(pieces.phrases[phrase][form.id]));
-  const own = pieces.cards[lead];
-  const lent = Object.fromEntries(own.endings.map(([name, texts]) => [name, choices.one(texts)]));
-  const length = [...words, ...said].reduce((sum, [, size]) => sum + size, 0);
-  const frames = form.frames.filter((frame) => {
-    const whole = frame.endings.reduce((sum, name) => sum + lent[name][1], length + frame.length);
-    return pieces.least <= whole && whole <= pieces.most;
-  });
-  if (!frames.length) return null;
-  const frame = choices.one(frames);
-  const texts = said.map(([text], at) => frame.link.replaceAll("{word}", () => words[at][0]) + text);
-  return { title: choices.one(own.titles), poem: filled(frame, texts, lent) };
-}
-
-function filled(frame, texts, lent) {
-  const parts = frame.parts.map((part, at) => {
-    if (at % 2 === 0) return part;
-    return /^\d+$/.test(part) ? texts[Number(part) - 1] : lent[part][0];
-  });
-  return parts.join("").replaceAll("\n", BREAK);
+function filled(frame, said) {
+  const rest = frame.holes.map((hole, at) => said[hole][0] + frame.texts[at + 1]);
+  return (frame.texts[0] + rest.join("")).replaceAll("\n", BREAK);
 }

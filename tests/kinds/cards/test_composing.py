@@ -56,21 +56,22 @@ def test_a_poem_says_all_five_phrases(poem: Deck, composer: Composer, queries: l
     for query in queries:
         made = composed(composer, query)
         for _, phrase in query.picks:
-            own = poem.pieces.phrases[phrase][made.form]
+            own = poem.pieces.phrases[phrase][made.idea]
             assert any(sentence in made.poem for sentence in own)
 
 
-def test_a_poem_returns_to_one_of_its_cards(
-    poem: Deck, composer: Composer, queries: list[Query]
-) -> None:
-    """Title and ending are those of one card of the hand, the same for both."""
+def test_one_idea_carries_a_poem(poem: Deck, composer: Composer, queries: list[Query]) -> None:
+    """Title, opening, sentences and ending are all of one idea."""
+    ideas = {idea.id: idea for idea in poem.pieces.ideas}
     for query in queries:
         made = composed(composer, query)
-        leads = [poem.pieces.cards[card] for card, _ in query.picks]
+        sentences = set(poem.pieces.sentences(ideas[made.idea]))
+        assert sentences.issuperset(made.sentences)
         assert any(
-            made.title in lead.titles
-            and any(text in made.poem for texts in lead.endings.values() for text in texts)
-            for lead in leads
+            made.title == frame.title
+            and made.poem.startswith(frame.texts[0].split("\n")[0])
+            and made.poem.endswith(frame.texts[-1].split("\n")[-1])
+            for frame in ideas[made.idea].frames
         )
 
 
@@ -83,32 +84,31 @@ def test_one_play_has_one_poem(poem: Deck, composer: Composer, queries: list[Que
 
 
 def test_variants_are_other_poems(poem: Deck, composer: Composer, queries: list[Query]) -> None:
-    """A further variant takes another form, and each is the same when asked again."""
-    forms = len(poem.pieces.forms)
+    """A further variant takes another idea, and each is the same when asked again."""
+    ideas = len(poem.pieces.ideas)
     for query in queries[:100]:
-        made = [composed(composer, query, variant) for variant in range(2 * forms)]
-        assert len({one.form for one in made[:forms]}) == forms
+        made = [composed(composer, query, variant) for variant in range(2 * ideas)]
+        assert len({one.idea for one in made[:ideas]}) == ideas
         assert len({one.poem for one in made}) == len(made)
         assert composed(composer, query, 3) == made[3]
 
 
 def test_poems_are_distinct(poem: Deck, composer: Composer, queries: list[Query]) -> None:
-    """Two plays get two poems; titles, forms and frames are used widely."""
+    """Two plays get two poems; ideas and frames are used evenly."""
     made = [composed(composer, query) for query in queries]
     assert len({one.poem for one in made}) == len(set(queries))
-    assert len({one.title for one in made}) >= 90
-    assert Counter(one.title for one in made).most_common(1)[0][1] < PLAYS / 20
-    forms = Counter(one.form for one in made)
-    assert len(forms) == len(poem.pieces.forms)
-    assert min(forms.values()) > PLAYS / 5
-    openings = Counter(one.poem.split("。")[0] for one in made)
-    assert openings.most_common(1)[0][1] < PLAYS / 10
+    frames = [frame for idea in poem.pieces.ideas for frame in idea.frames]
+    titles = Counter(one.title for one in made)
+    assert set(titles) == {frame.title for frame in frames}
+    assert titles.most_common(1)[0][1] < 2 * PLAYS / len(frames)
+    ideas = Counter(one.idea for one in made)
+    assert min(ideas.values()) > PLAYS / len(poem.pieces.ideas) / 2
 
 
 def test_the_fingerprint_follows_the_pieces(tmp_path: Path, composer: Composer) -> None:
     """A changed piece or frame changes what entries are stale against; nothing else does."""
     assert Composer(load_deck(DECKS / "poem")).fingerprint == composer.fingerprint
-    for file in ("pieces.json", "forms.json"):
+    for file in ("pieces.json", "ideas.json"):
         folder = tmp_path / file / "poem"
         shutil.copytree(DECKS / "poem", folder)
         text = (folder / file).read_text("utf-8")
@@ -117,16 +117,15 @@ def test_the_fingerprint_follows_the_pieces(tmp_path: Path, composer: Composer) 
 
 
 def test_a_deck_that_lacks_a_piece_is_not_composed(poem: Deck, tmp_path: Path) -> None:
-    """Without pieces of every form for every card and phrase, or without forms, nothing is composed."""
+    """Without sentences of every idea for every phrase, or without ideas, nothing is composed."""
     assert poem.composable
     folder = tmp_path / "poem"
     shutil.copytree(DECKS / "poem", folder)
     whole = orjson.loads((folder / "pieces.json").read_bytes())
-    for part, name in (("phrases", "poem-001-a"), ("cards", "condition-001")):
-        lacking = {**whole, part: {k: v for k, v in whole[part].items() if k != name}}
-        (folder / "pieces.json").write_bytes(orjson.dumps(lacking))
-        assert not load_deck(folder).composable
+    del whole["phrases"]["poem-001-a"]
+    (folder / "pieces.json").write_bytes(orjson.dumps(whole))
+    assert not load_deck(folder).composable
     (folder / "pieces.json").unlink()
     assert not load_deck(folder).composable
-    (folder / "forms.json").unlink()
+    (folder / "ideas.json").unlink()
     assert not load_deck(folder).composable

@@ -109,30 +109,27 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("titles.json", whole({}), "title", "expected a list"),
     ("titles.json", put(4, value=""), "title 5", "expected a text"),
     ("titles.json", put(1, value="街が、小声になる。"), "title '街が、小声になる。'", "it stands twice"),
-    ("forms.json", whole([]), "", "expected an object"),
-    ("forms.json", drop("endings"), "", "member 'endings' is missing"),
-    ("forms.json", drop("endings", "visit", "length"), "ending visit", "member 'length' is missing"),
-    ("forms.json", put("endings", "visit", "length", value=[9, 3]), "ending visit length", "expected [least, most]"),
-    ("forms.json", put("forms", value=[]), "", "there is no form"),
-    ("forms.json", drop("forms", 0, "id"), "form 1", "member 'id' is missing"),
-    ("forms.json", put("forms", 1, "id", value="report"), "form report", "the id stands twice"),
-    ("forms.json", put("forms", 0, "each", value="2"), "form report", "'each' must be a whole number"),
-    ("forms.json", put("forms", 0, "frames", value=[]), "form report", "there is no frame"),
-    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}"), "form report frame 1", "needs each of the holes {1} to {5} once"),
-    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}{5}{5}"), "form report frame 1", "needs each of the holes"),
-    ("forms.json", put("forms", 0, "frames", 0, "text", value="{1}{2}{3}{4}{5}{tea}"), "form report frame 1", "no ending is called 'tea'"),
-    ("forms.json", put("forms", 0, "frames", 0, value="text"), "form report frame 1", "expected an object"),
-    ("forms.json", put("forms", 1, "link", value="{word}、"), "form letter frame 1", "a link holds {word}"),
-    ("forms.json", drop("forms", 0, "categories", "設備"), "form report", "'categories' lacks a word for '設備'"),
+    ("ideas.json", whole([]), "", "expected an object"),
+    ("ideas.json", drop("ideas"), "", "member 'ideas' is missing"),
+    ("ideas.json", put("ideas", value=[]), "", "there is no idea"),
+    ("ideas.json", put("idea", value=[]), "", "no such member: 'idea'"),
+    ("ideas.json", drop("ideas", 0, "id"), "idea 1", "member 'id' is missing"),
+    ("ideas.json", put("ideas", 1, "id", value="journey"), "idea journey", "the id stands twice"),
+    ("ideas.json", put("ideas", 0, "each", value="2"), "idea journey", "'each' must be a whole number"),
+    ("ideas.json", put("ideas", 0, "length", value=[9, 3]), "idea journey length", "expected [least, most]"),
+    ("ideas.json", put("ideas", 0, "link", value="x"), "idea journey", "no such member: 'link'"),
+    ("ideas.json", put("ideas", 0, "frames", value=[]), "idea journey", "there is no frame"),
+    ("ideas.json", put("ideas", 0, "frames", 0, "text", value="{1}{2}{3}{4}"), "idea journey frame 1", "needs each of the holes {1} to {5}"),
+    ("ideas.json", put("ideas", 0, "frames", 0, "text", value="{1}{2}{3}{4}{5}{5}"), "idea journey frame 1", "needs each of the holes"),
+    ("ideas.json", put("ideas", 0, "frames", 0, "title", value="よその題"), "idea journey frame 1", "title 'よその題' is not"),
+    ("ideas.json", put("ideas", 0, "frames", 0, value="text"), "idea journey frame 1", "expected an object"),
     ("pieces.json", whole([]), "", "expected an object"),
-    ("pieces.json", put("cards", "condition-999", value={}), "card condition-999", "the deck has no such card"),
-    ("pieces.json", drop("cards", "condition-001", "visit"), "card condition-001", "member 'visit' is missing"),
-    ("pieces.json", put("cards", "condition-001", "noun", value=[]), "card condition-001", "needs a title and each of the endings"),
-    ("pieces.json", put("cards", "condition-001", "titles", value=["よその題"]), "card condition-001", "title 'よその題' is not among the deck's titles"),
+    ("pieces.json", put("cards", value={}), "", "no such member: 'cards'"),
     ("pieces.json", put("phrases", "poem-999-a", value={}), "phrase poem-999-a", "no card has it"),
-    ("pieces.json", put("phrases", "poem-001-a", value=[]), "phrase poem-001-a", "expected an object: form → sentences"),
-    ("pieces.json", put("phrases", "poem-001-a", "report", value={}), "phrase poem-001-a report", "expected a list"),
-    ("pieces.json", put("phrases", "poem-001-a", "report", 0, value=1), "phrase poem-001-a report 1", "expected a text"),
+    ("pieces.json", put("phrases", "poem-001-a", value=[]), "phrase poem-001-a", "expected an object"),
+    ("pieces.json", put("phrases", "poem-001-a", "jorney", value=[]), "phrase poem-001-a", "no such member: 'jorney'"),
+    ("pieces.json", put("phrases", "poem-001-a", "journey", value={}), "phrase poem-001-a journey", "expected a list"),
+    ("pieces.json", put("phrases", "poem-001-a", "journey", 0, value=1), "phrase poem-001-a journey 1", "expected a text"),
 ]  # fmt: skip
 
 
@@ -305,15 +302,15 @@ def test_hands_and_plays_are_counted_right(tmp_path: Path) -> None:
 
 
 def test_the_deck_in_the_box_is_as_large_as_it_says(poem: Deck) -> None:
-    """89 cards, 267 phrases, 110 titles, at least 9 categories, strengths from -6 to +5."""
+    """89 cards, 267 phrases, 190 titles, at least 9 categories, strengths from -6 to +5."""
     assert len(poem.cards) == 89
     assert sum(len(c.phrases) for c in poem.cards) == 267
-    assert len(poem.titles) == 110
+    assert len(poem.titles) == 190
     assert len(poem.cards_by_category) >= 9
     assert (min(c.strength for c in poem.cards), max(c.strength for c in poem.cards)) == (-6, 5)
     assert all(12 <= len(p.text) <= 28 for c in poem.cards for p in c.phrases)
     assert poem.composable
-    assert all(len(form.frames) >= 12 for form in poem.pieces.forms)
+    assert all(len(idea.frames) >= 8 for idea in poem.pieces.ideas)
 
 
 def test_every_card_is_dealt_about_alike(poem: Deck) -> None:

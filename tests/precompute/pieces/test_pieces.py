@@ -83,7 +83,7 @@ def test_every_piece_says_where_it_comes_from(booth: Booth, stand_in: StandIn, b
 def test_what_is_shipped_is_kept_beside_what_replaces_it(booth: Booth, bare: Deck) -> None:
     """Taking pieces never destroys the old ones."""
     assert bare.folder
-    old = '{"cards": {}, "phrases": {}}'
+    old = '{"phrases": {} }'
     (bare.folder / "pieces.json").write_text(old)
     cook(booth, load_deck(bare.folder), take=True)
     assert (bare.folder / "pieces.json.before-1").read_text() == old
@@ -151,13 +151,13 @@ def test_the_price_is_told_before(booth: Booth, stand_in: StandIn, bare: Deck) -
     assert stand_in.tally.paths == []
 
 
-def test_pieces_need_forms(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
-    """Without forms nobody could say what to write: one sentence, and nobody is asked."""
+def test_pieces_need_ideas(booth: Booth, stand_in: StandIn, bare: Deck) -> None:
+    """Without ideas nobody could say what to write: one sentence, and nobody is asked."""
     assert bare.folder
-    (bare.folder / "forms.json").unlink()
+    (bare.folder / "ideas.json").unlink()
     status, _, told = cook(booth, load_deck(bare.folder))
     assert status == 2
-    assert "forms.json" in told
+    assert "ideas.json" in told
     assert stand_in.tally.paths == []
 
 
