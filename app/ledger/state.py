@@ -24,10 +24,10 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import xxhash
 
@@ -48,8 +48,14 @@ CREATE INDEX IF NOT EXISTS rows_used ON rows (space, used);
 CREATE TABLE IF NOT EXISTS lists (name TEXT, place INTEGER, key TEXT, value BLOB, PRIMARY KEY (name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sums (space TEXT, name TEXT, numbers TEXT, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
-# Seconds to wait for another process that writes, in tries of a millisecond.
-_BUSY = 1.0
+# Seconds to wait for another process that writes, in tries of a millisecond; and once that was in vain,
+# until a transaction succeeds: a request has several, and must not wait for each.
+_BUSY, _STILL_BUSY = 1.0, 0.02
+_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"
+_NEWER = (
+    "INSERT INTO rows VALUES (?, ?, ?, ?) ON CONFLICT (space, key) DO UPDATE "
+    "SET used = excluded.used, value = excluded.value WHERE excluded.used > used"
+)
 # SQLite's error codes for a damaged file. Other errors may pass by themselves: a lock, a full disk.
 _DAMAGE = frozenset(
     {
@@ -82,6 +88,9 @@ class State:
         self._memory: tuple[int, sqlite3.Connection] | None = None
         self._memory_lock = threading.RLock()
         self._trouble = Trouble(now)
+        self._wait = _BUSY
+        # Whether the memory has values that could not be written to the file.
+        self._apart = False
         self._writes = 0
         self._turn = threading.Lock()
         self._waiting: dict[tuple[str, str], list[int]] = {}
@@ -94,9 +103,26 @@ class State:
             return self._shared(work)
         except StateUnavailableError:
             with self._memory_lock:
+                self._apart = True
                 return _transaction(self._in_memory(), work)
 
-    def _shared(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> list[ResultT]:
+        """What `work`, which only reads, finds: in the file, and in the memory while it has newer values.
+
+        It does not wait for another process that writes.
+        """
+        found = []
+        if self._folder is not None:
+            with suppress(StateUnavailableError):
+                found.append(self._shared(work, _READ))
+        if self._apart or not found:
+            with self._memory_lock:
+                found.append(work(self._in_memory()))
+        return found
+
+    def _shared(
+        self, work: Callable[[sqlite3.Connection], ResultT], begin: str = _WRITE
+    ) -> ResultT:
         """Do `work` in one transaction of the file, or of the memory if there is to be no file.
 
         Raises StateUnavailableError if the file cannot be used; nothing has then changed.
@@ -105,7 +131,9 @@ class State:
             with self._memory_lock:
                 return _transaction(self._in_memory(), work)
         try:
-            return self._in_file(work)
+            if begin == _READ:
+                return _transaction(self._connection(), work, _READ, self._wait)
+            return self._written(work)
         except (sqlite3.DatabaseError, *_MISREAD) as error:
             damaged = _is_damage(error, self._folder / NAME)
             if damaged:
@@ -118,15 +146,34 @@ class State:
             self._trouble.warn(f"the state is not shared: {self._folder}: {error.strerror}")
             raise StateUnavailableError(str(error)) from error
 
-    def _in_file(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    def _written(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         # SQLite has no queue for its lock: with all threads of all workers competing, one could
         # starve. So the threads of a process take turns.
-        if not self._turn.acquire(timeout=_BUSY):
+        if not self._turn.acquire(timeout=self._wait):
             raise TimeoutError(errno.ETIMEDOUT, "too many wait for it", NAME)
         try:
-            return _transaction(self._connection(), work)
+            file, wait = self._connection(), self._wait
+            if self._apart:
+                with self._memory_lock:
+                    result = _transaction(file, lambda file: self._caught_up(file, work), wait=wait)
+                    self._in_memory().execute("DELETE FROM rows")
+                    self._apart = False
+            else:
+                result = _transaction(file, work, wait=wait)
+        except sqlite3.OperationalError:
+            self._wait = _STILL_BUSY
+            raise
         finally:
             self._turn.release()
+        self._wait = _BUSY
+        return result
+
+    def _caught_up(
+        self, file: sqlite3.Connection, work: Callable[[sqlite3.Connection], ResultT]
+    ) -> ResultT:
+        """Do `work`, after the values of keys that only the memory has or has newer are in the file."""
+        file.executemany(_NEWER, self._in_memory().execute("SELECT * FROM rows").fetchall())
+        return work(file)
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; a new one after a fork, or if the file was replaced."""
@@ -142,7 +189,7 @@ class State:
             self._own.file = _identity(path)
             # SQLite does not wait for other processes while it changes to WAL.
             with locked(self._folder):
-                kept = os.getpid(), _opened(path)
+                kept = os.getpid(), _opened(path, self._wait)
             self._own.connection = kept
             self._own.file = _identity(path)
         return kept[1]
@@ -275,7 +322,8 @@ class KeyedValues:
     def read(self, key: str) -> bytes:
         """The value of a key; reading does not count as use."""
         query = "SELECT used, value FROM rows WHERE space = ? AND key = ?"
-        row = self._state.run(lambda f: f.execute(query, (self._space, _digest(key))).fetchone())
+        found = self._state.read(lambda f: f.execute(query, (self._space, _digest(key))).fetchone())
+        row: Any = max((row for row in found if row), key=lambda row: float(row[0]), default=None)
         return row[1] if self._fresh(row, self._state.now()) else bytes(self._size)
 
     def _fresh(self, row: tuple[float, bytes] | None, now: float) -> bool:
@@ -368,10 +416,10 @@ class _Connection(sqlite3.Connection):
                 self.close()
 
 
-def _opened(path: Path | str) -> sqlite3.Connection:
+def _opened(path: Path | str, wait: float = _BUSY) -> sqlite3.Connection:
     # check_same_thread: all threads use the database in memory, under a lock.
     file = sqlite3.connect(
-        path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
+        path, timeout=wait, isolation_level=None, check_same_thread=False, factory=_Connection
     )
     file.pid = os.getpid()
     try:
@@ -390,34 +438,33 @@ def _opened(path: Path | str) -> sqlite3.Connection:
 
 
 def _transaction(
-    file: sqlite3.Connection, work: Callable[[sqlite3.Connection], ResultT]
+    file: sqlite3.Connection,
+    work: Callable[[sqlite3.Connection], ResultT],
+    begin: str = _WRITE,
+    wait: float = _BUSY,
 ) -> ResultT:
-    with _begun(file):
-        return work(file)
-
-
-@contextmanager
-def _begun(file: sqlite3.Connection) -> Iterator[None]:
-    _begin(file)
+    """Do `work` in a transaction, for whose beginning another process is waited for `wait` seconds."""
+    _begin(file, begin, wait)
     try:
-        yield
+        result = work(file)
     except BaseException:
         with suppress(sqlite3.Error):
             file.execute("ROLLBACK")
         raise
     file.execute("COMMIT")
+    return result
 
 
-def _begin(file: sqlite3.Connection) -> None:
-    for _ in range(int(_BUSY * 1000)):
+def _begin(file: sqlite3.Connection, begin: str, wait: float) -> None:
+    for _ in range(int(wait * 1000)):
         try:
-            file.execute("BEGIN IMMEDIATE")
+            file.execute(begin)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
         else:
             return
-    file.execute("BEGIN IMMEDIATE")
+    file.execute(begin)
 
 
 def add_to(sums: dict[KeyT, list[int]], key: KeyT, numbers: Sequence[int]) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.kinds.cards.wall import Flyer, Wall
 from app.ledger.counters import Counters, kept_sums
 from app.ledger.rate import RateLimit
-from app.ledger.state import NAME, KeyedValues, State
+from app.ledger.state import NAME, KeyedValues, State, _Connection
 from app.ledger.tally import Tally, Use
 from app.store.key import Query
 from tests.making import REPO
@@ -334,6 +335,50 @@ def test_who_waits_for_a_busy_file_is_let_in(state_of: Callable[[], State]) -> N
     holder.join()
     assert taken == list(range(20))
     assert state_of().taken("a", 3) == 20
+
+
+def test_a_locked_file_is_waited_for_once(
+    state_of: Callable[[], State], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the file, only the first transaction waits for it: what was there is
+    read at once, and values that are changed meanwhile are kept, and are in the file afterwards."""
+    state, other = state_of(), state_of()
+    rows, others = (KeyedValues(one, "t", 8, 4, 60.0) for one in (state, other))
+    tries = list[str]()
+
+    def execute(file: _Connection, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement == "BEGIN IMMEDIATE":
+            tries.append(statement)
+        return sqlite3.Connection.execute(file, statement, *values)
+
+    def write(value: bytes) -> Callable[[bytearray], None]:
+        def change(row: bytearray) -> None:
+            row[:] = value
+
+        return change
+
+    rows.change("a", write(b"old1"))
+    rows.change("b", write(b"old2"))
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(_Connection, "execute", execute)
+        assert rows.read("a") == b"old1"
+        assert not tries
+        clock.now += 1
+        rows.change("a", write(b"new1"))
+        first = len(tries)
+        clock.now += 1
+        rows.change("a", write(b"new3"))
+        state.add_sums("s", {"n": [1]})
+        rows.read("b")
+        assert len(tries) - first < first / 5
+        assert rows.read("a") == b"new3"
+        assert rows.read("b") == b"old2"
+        lock.execute("COMMIT")
+    others.change("b", write(b"new2"))
+    rows.change("c", bytes)
+    assert others.read("a") == rows.read("a") == b"new3"
+    assert rows.read("b") == b"new2"
 
 
 def test_a_fault_of_the_work_is_no_damage(tmp_path: Path, clock: Clock) -> None:

@@ -8,6 +8,8 @@ import datetime
 import itertools
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from app.kinds.chat.care import FOLLOWING, CareMemory, Plan, Sign, Step, step
 from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.recognition import LONGEST, IntentReader
+from app.ledger.state import NAME
 from precompute.review.chat import check_care
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini
@@ -42,6 +45,28 @@ def talk(
 ) -> list[dict[str, object]]:
     """The answers to some messages of one conversation, each sent without the ones before."""
     return [server.say(text, conversation=conversation, **more) for text in texts]
+
+
+def test_a_locked_state_file_ends_no_care(plain: kit.Server) -> None:
+    """While another program holds the state file, messages are answered, with care where the file or the
+    client's history shows that it is needed, and so they are when the file is free again."""
+    talk(plain, "locked", "もう死にたい")
+    (path,) = plain.folder.rglob(NAME)
+    history = [
+        {"role": "user", "content": "もう死にたい"},
+        {"role": "assistant", "content": "話してくれてありがとう"},
+        {"role": "user", "content": "カレー食べた"},
+    ]
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        (known,) = talk(plain, "locked", "カレー食べた")
+        (ordinary,) = talk(plain, "locked-ordinary", "おはよう")
+        shown = plain.request(
+            "POST", "/api/chat", {"messages": history, "conversation": "locked-history"}
+        ).json
+        lock.execute("ROLLBACK")
+    assert (known["care"], shown["care"], ordinary.get("care")) == ("staying", "staying", None)
+    assert talk(plain, "locked", "今日は数学だった")[0]["care"] == "staying"
 
 
 @pytest.mark.parametrize("character", ["botan", "kasho", "yuri"])

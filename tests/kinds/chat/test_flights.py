@@ -90,7 +90,7 @@ def test_a_fault_is_answered_in_character(
 def together(server: kit.Server, openai: OpenAI, bodies: list[dict[str, Any]]) -> list[Any]:
     """The last events of streams that all wait for a model before it answers.
 
-    They come from two addresses, because one may not have all places of a server.
+    They come from several addresses, because few may not have all places of a server.
     """
     openai.hold.clear()
     sources = itertools.cycle(f"127.0.0.{number}" for number in range(1, 9))
