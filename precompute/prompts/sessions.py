@@ -7,6 +7,7 @@ the network taken away.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ _PATIENCE = 30.0
 # Libraries refuse to start without a key; the server asks for none.
 _ANY_KEY = "tsukurioki"
 _KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
+# The number of this option of Linux's prctl: a signal to the process when its parent ends.
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ def server(mode: str, environ: Mapping[str, str], log: Path) -> Iterator[str]:
     words = [sys.executable, "-P", "-m", "app"]
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter, with words of our own
-            words, env={**environ, **settings}, stdout=out, stderr=out
+            words,
+            env={**environ, **settings},
+            stdout=out,
+            stderr=out,
+            preexec_fn=_ending_with_us(),  # noqa: PLW1509  # there are no other threads yet
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -99,6 +106,15 @@ def server(mode: str, environ: Mapping[str, str], log: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _ending_with_us() -> Callable[[], object] | None:
+    """What a child does first, so that it is stopped if this process is killed; Linux alone has it."""
+    if sys.platform != "linux":
+        return None
+    # Loaded before the fork, after which a child may do little.
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

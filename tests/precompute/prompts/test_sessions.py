@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from demo.standins import StandIns, stand_ins
 from precompute import cli
-from tests.making import REPO, Precompute, environment, write_json
+from tests.making import REPO, Precompute, environment, wait_for, write_json
 
 # A program as its own author would write it: it knows nothing of us but the usual variables.
 PROGRAM = """
@@ -98,6 +99,36 @@ def test_a_program_is_replayed_as_it_was_recorded_with_no_network(kitchen: Preco
     assert "network taken away" in done.stderr
     # Counted by the kernel, or written down by the sockets that refuse.
     assert "to leave" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.parametrize("command", ["record", "replay"])
+def test_a_killed_session_leaves_no_server(kitchen: Precompute, command: str) -> None:
+    """Whoever kills `record` or `replay` outright (SIGKILL) leaves no server running."""
+    program = "import os, sys; print(os.environ['TSUKURIOKI_URL'], flush=True); sys.stdin.read()"
+    words = ("-m", "precompute", command, "--", sys.executable, "-c", program)
+    with subprocess.Popen(
+        (sys.executable, *words),
+        cwd=kitchen.folder,
+        env=environment(PYTHONPATH=REPO, **kitchen.settings),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as session:
+        assert session.stdout
+        port = session.stdout.readline().rstrip().rpartition(b":")[2]
+        assert servers(port)
+        session.kill()
+    wait_for(lambda: not servers(port), "the server to end")
+
+
+def servers(port: bytes) -> list[str]:
+    """The ids of the processes that serve at a port, perhaps in a network of their own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if b"TSUKURIOKI_PORT=%b\0" % port in path.read_bytes():
+                found.append(path.parent.name)
+    return found
 
 
 def test_what_was_not_recorded_fails_a_replay(kitchen: Precompute) -> None:
