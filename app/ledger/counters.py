@@ -241,7 +241,7 @@ class Counters:
 def _sample(name: str, labels: Sequence[str], values: Sequence[str], number: float) -> str:
     pairs = zip(labels, (value.translate(_ESCAPED) for value in values), strict=True)
     named = ",".join(f'{label}="{value}"' for label, value in pairs)
-    return f"{name}{{{named}}} {number}"
+    return f"{name}{{{named}}} {float(number)}"
 
 
 _forking: weakref.WeakSet[Counters] = weakref.WeakSet()
