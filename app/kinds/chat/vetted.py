@@ -12,6 +12,8 @@ from app.kinds.chat.gate import ChatGate
 from app.kinds.chat.heard import IT, Heard
 from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
+from app.kinds.chat.noun_groups import NOUN
+from app.kinds.chat.nouns import ECHO
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import OPENER, number
@@ -97,7 +99,7 @@ class RulesTier:
         """The next line of a pool, in the conversation's rotation; None if no line fits."""
         lines = self._lines(turn, pool)
         last = next((m["content"] for m in reversed(turn.messages) if m["role"] == "assistant"), "")
-        fitting = self._fitting(turn, [line for line, _, _ in lines])
+        fitting = self._fitting(turn, pool, [line for line, _, _ in lines])
         if not fitting:
             return None
         words = turn.words
@@ -128,8 +130,11 @@ class RulesTier:
                     return both, (before, pool)
         return text, (pool,)
 
-    def _fitting(self, turn: Turn, lines: Sequence[Line]) -> list[int]:
-        """The places of the lines that fit; if any has the noun of the message, only such."""
+    def _fitting(self, turn: Turn, pool: str, lines: Sequence[Line]) -> list[int]:
+        """The places of the lines that fit; if any has the noun of the message, only such.
+
+        Those about a group of nouns need not have it if the character can say it before them.
+        """
         fitting = [i for i, line in enumerate(lines) if line.fits(turn.moment, turn.words)]
         heard, talk = turn.heard, turn.talk
         if not heard or not talk:
@@ -142,7 +147,9 @@ class RulesTier:
             quiet = [i for i in quiet if not talk.hearing.asks(lines[i].text)] or quiet
         reflecting = [i for i in quiet if IT in lines[i].slots]
         vetted = [i for i in reflecting if self._passes(turn, lines[i])]
-        return vetted or [i for i in quiet if i not in reflecting]
+        others = [i for i in quiet if i not in reflecting]
+        before = pool.startswith(NOUN) and turn.deck.lines[turn.character.id].get(ECHO)
+        return vetted + others if before else vetted or others
 
     def _passes(self, turn: Turn, line: Line) -> bool:
         """Whether a line may be said with the user's words in it."""

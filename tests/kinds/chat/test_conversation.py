@@ -147,7 +147,7 @@ CONVERSATION = {
         "reject": ["^(?:bomb|poison|thing)$"],
     },
     "echo": {
-        "before": ["fallback_place"],
+        "before": ["fallback_place", "noun_"],
         "called": {"boat": "ship"},
         "head": ["^here "],
         "tail": [r"[.!]+$"],
@@ -354,22 +354,33 @@ def test_a_line_that_fits_much_is_said_after_words_of_the_message(
 
 
 @pytest.mark.parametrize(
+    ("said", "noun"),
+    [
+        ("lo a seal and a gull", "gull"),
+        ("lo a seal. I slept", "seal"),
+        ("lo the boat", "ship"),
+    ],
+)
+def test_a_message_that_nothing_answers_is_answered_by_what_it_speaks_of(
+    small: kit.Server, said: str, noun: str
+) -> None:
+    """The last known noun of the last sentence that has one decides; each line about it comes."""
+    answers = talk(small, said, f"{said}.", conversation=said)
+    assert sorted(answers) == sorted([f"{noun}, wet and loud.", f"The {noun}. Wet and loud."])
+
+
+@pytest.mark.parametrize(
     ("said", "answer"),
     [
-        ("lo a seal and a gull", "gull, wet and loud."),
-        ("lo a seal. I slept", "seal, wet and loud."),
-        ("lo the boat", "ship, wet and loud."),
+        # A tone, a part of a word, a group that she has no lines for, sad news.
         ("lo a seal! alas, it was low", "Hard luck."),
-        # Not what is only a part of a word, nor a group that she has no lines for, nor sad news.
         ("lo sealing wax", "Quite so."),
         ("lo a cork", "Quite so."),
         ("lo a seal is sunk", "Quite so."),
     ],
 )
-def test_a_message_that_nothing_answers_is_answered_by_what_it_speaks_of(
-    small: kit.Server, said: str, answer: str
-) -> None:
-    """The last known noun of the last sentence that has one decides, if she has lines about its group."""
+def test_a_line_about_a_noun_gives_way(small: kit.Server, said: str, answer: str) -> None:
+    """Nothing is said about a noun where something narrower is known, or where it would be out of place."""
     assert talk(small, said, conversation=said) == [answer]
 
 
