@@ -317,7 +317,7 @@ class Talk:
             # What is asked comes after the answer to what was told beside it.
             asked = kind.lines if kind and kind.questions else ""
             return heard._replace(last=(*heard.toned, *own), then=asked)
-        speaks = kind and kind.speaks and not self.hearing.nouns.sad(text)
+        speaks = kind and kind.speaks and "?" not in text and not self.hearing.nouns.sad(text)
         if speaks and (found := self._noun_groups.found(text)):
             noun = self.hearing.nouns.called(found.noun)
             return heard._replace(last=(found.pool, *own), words={IT: noun}, noun=noun, quoted="")

@@ -7,7 +7,11 @@ message: 「反対ホームまだ終電あった」 is answered as one about tra
     lines   character → lines; the slot `it` is the noun that was found
 
 The lines become the pools `noun_<group>`. A noun is found if it is no part of a longer word: signs of the
-same script must not surround it, but for a verb (「弁当作った」) or a word that says when (「昨日電車で」).
+same script must not surround it, but for a verb (「弁当作った」) or a word that says when (「昨日電車で」). One that
+something is compared with, or that something is not, is none (「本がハリネズミになってます」).
+
+Groups of concrete things suit such lines. Those of people, work and occasions were tried, too: two readers
+preferred a line that fits any message, 43 to 15, for what is said of people is hardly ever about them alone.
 """
 
 from __future__ import annotations
@@ -28,13 +32,15 @@ _MEMBERS = ("words", "lines")
 _SEARCHED = 100
 _SCRIPTS = tuple(map(lazily, ("[一-龥々]", "[ァ-ヶー]", "[a-z]")))
 _HIRAGANA = lazily("[ぁ-ゖ]")
-# What may stand between a word in hiragana and the one before it.
+# What may stand before and after a word in hiragana.
 _PARTICLES = frozenset("はがをにでともの")
+_FOLLOWING = _PARTICLES | frozenset("だやかよっね")
 # One kanji of a verb or adjective after a noun: 課題出た, not 電車代が nor 母校は.
 _VERB = lazily("[一-龥々](?![はがをにでとものへや])[ぁ-ゖ]")
 _VERB_AFTER_ONE = lazily(
     "[飼見買食飲着降行来出作切染洗拾持乗売怒描](?![はがをにでとものへや])[ぁ-ゖ]"
 )
+_COMPARED = lazily("に(?:な|し)|みたい|のよう|っぽ|じゃ|では?な|より")
 _WHEN = lazily("[日朝晩夜昼近度週月年回後今]$")
 
 
@@ -81,7 +87,13 @@ def _starts(text: str, start: int) -> bool:
 def _ends(text: str, start: int, end: int) -> bool:
     """Whether a word that starts at `start` can end there."""
     after, last = text[end : end + 1], text[end - 1]
-    if not after or not _same(last, after):
+    if not after:
+        return True
+    if _COMPARED.match(text, end):
+        return False
+    if _HIRAGANA.match(text[start]) and _HIRAGANA.match(last) and _HIRAGANA.match(after):
+        return after in _FOLLOWING
+    if not _same(last, after):
         return True
     return bool((_VERB if end - start > 1 else _VERB_AFTER_ONE).match(text, end))
 
