@@ -40,7 +40,7 @@ from precompute.commands.types import SEED, Amount, GivenPath, WrittenFile, whol
 from precompute.cook import progress
 from precompute.cook.choose import CONCURRENCY, PROMPTS, PROVIDERS
 from precompute.cook.clock import SystemClock
-from precompute.cook.kinds import Build, builds_of
+from precompute.cook.kinds import PIECES, Build, builds_of
 from precompute.cook.limiter import REQUESTS, TOKENS
 from precompute.cook.options import BuildOptions
 from precompute.cook.refresh import REFRESH
@@ -244,7 +244,7 @@ def build(deck_name: str | None, *, review: bool, **asked: Any) -> int:
         )
     settings = read_settings()
     deck = named_deck(settings, deck_name)
-    chosen = _build_of(deck, asked["strategy"])
+    chosen = _build_of(deck, asked["strategy"], pieces=asked["pieces"])
     try:
         return chosen.run(BuildOptions(**asked), context_of(settings, deck))
     finally:
@@ -252,9 +252,11 @@ def build(deck_name: str | None, *, review: bool, **asked: Any) -> int:
         publish(settings.store_options, deck.id)
 
 
-def _build_of(deck: AnyDeck, strategy: str) -> Build:
-    """The build for a strategy. Raises PlanError for an option on the command line that it ignores."""
+def _build_of(deck: AnyDeck, strategy: str, *, pieces: bool) -> Build:
+    """The build for a strategy, or of pieces. Raises PlanError for an option that it would ignore."""
     builds = builds_of(deck)
+    if pieces and PIECES in builds:
+        strategy = PIECES
     if strategy not in builds:
         what = next(iter(builds.values())).what
         raise PlanError(f"--strategy: {what} takes {' or '.join(builds)}, not {strategy}")

@@ -32,7 +32,7 @@ from app.store.rows import Meta
 from precompute.cook.build import build
 from precompute.cook.choose import ProviderChoice
 from precompute.cook.cost import estimator
-from precompute.cook.kinds import COMMON, WRITING, Build, Cook, Cooking, Judge, TableRows
+from precompute.cook.kinds import COMMON, PIECES, WRITING, Build, Cook, Cooking, Judge, TableRows
 from precompute.cook.near_copy import NearCopies, sketch
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.cook.progress import Show
@@ -54,12 +54,13 @@ def _build(options: BuildOptions, context: BuildContext) -> int:
     return cook_pieces(options, context, context.deck)
 
 
-BUILDS: Mapping[str, Build] = dict.fromkeys(
-    STRATEGIES,
-    Build(
-        "a deck of cards", COMMON | WRITING | {"prompt", "radius", "seed", "pieces", "take"}, _build
-    ),
-)
+_OWN = frozenset({"prompt", "radius", "seed", "take"})
+# What is the plan's or a batch job's says nothing of pieces, which are all that the deck lacks.
+_PIECES = WRITING - {"refresh", "per_request", "batch", "give_up_hours"}
+BUILDS: Mapping[str, Build] = {
+    **dict.fromkeys(STRATEGIES, Build("a deck of cards", COMMON | WRITING | _OWN, _build)),
+    PIECES: Build("pieces", _PIECES | {"deck_name", "dry_run", "pieces", "take"}, _build),
+}
 
 
 class CardsCooking(Cooking):

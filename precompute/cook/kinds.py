@@ -164,6 +164,10 @@ WRITING = frozenset(
 )  # fmt: skip
 
 
+# The name of the build that --pieces asks for, in the place of a strategy.
+PIECES = "pieces"
+
+
 class Build(NamedTuple):
     """What `precompute build` does with a kind of deck for a strategy.
 

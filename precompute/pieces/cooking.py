@@ -35,8 +35,6 @@ def cook_pieces(options: BuildOptions, context: BuildContext, deck: Deck) -> int
         raise PlanError("--pieces needs a provider that writes, for example --provider gemini")
     if not deck.pieces.ideas:
         raise PlanError(f"--pieces needs ideas: deck {deck.id!r} has no {IDEAS_FILE}")
-    if options.batch:
-        raise PlanError("--pieces takes a few requests only; leave --batch away")
     if options.dry_run:
         return _print_plan(options, context, deck, choice)
     model = make_model(choice, settings)

@@ -18,6 +18,7 @@ from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
 from app.store.entry import unseal
 from app.store.index import Index
+from precompute.cli import main
 from precompute.cook.cards import BUILDS
 from precompute.cook.options import BuildContext, BuildOptions
 from precompute.pieces.store import pieces_path
@@ -78,6 +79,22 @@ def test_every_piece_says_where_it_comes_from(booth: Booth, stand_in: StandIn, b
     assert sum(r["usage"]["prompt"] for r in records) == pytest.approx(stand_in.tally.prompt_tokens)
     assert bare.folder
     assert not load_deck(bare.folder).composable
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--n", 5), ("--strategy", "sampled"), ("--refresh", "stale"), ("--per-request", 3),
+        ("--seed", 3), ("--prompt", "small"), ("--batch",), ("--radius", 1), ("--give-up-hours", 2),
+    ],
+)  # fmt: skip
+def test_an_option_that_says_nothing_of_pieces_is_refused(
+    words: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named in one sentence, and nothing is cooked without it."""
+    asked = ["build", "--deck", "poem", "--pieces", "--provider", "gemini", *map(str, words)]
+    assert main(asked) == 2
+    assert f"{words[0]} means nothing for pieces; leave it out" in capsys.readouterr().err
 
 
 def test_what_is_shipped_is_kept_beside_what_replaces_it(booth: Booth, bare: Deck) -> None:
