@@ -132,6 +132,7 @@ class RsgiApplication:
         # The event loop must not wait for Redis.
         self._fast = FastPath(service, SECURITY_HEADERS) if fast and not settings.redis else None
         self._counters = service.counters
+        self._indexes = [served.index for served in service.decks.values()]
         self._language = service.language
         self._stopping = service.stopping
         self._flushing: asyncio.Future[None] | None = None
@@ -147,6 +148,8 @@ class RsgiApplication:
             signal.signal(number, lambda *_: self._stopping.set())
         self._bodies.loop = loop
         self._parent = os.getppid()
+        for index in self._indexes:
+            index.forked()
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -71,6 +71,11 @@ class IndexHolder:
         self._look()
         return notes
 
+    def forked(self) -> None:
+        """To be called in a process that was forked after this was made, before it is used."""
+        if isinstance(self._index, Index):
+            self._index.reopen()
+
     def _found(self) -> IndexReader:
         if self._redis:
             from app.store.redis import RedisIndex

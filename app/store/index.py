@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import lmdb
 import orjson
@@ -105,11 +106,24 @@ class Index(IndexReader):
             raise IndexUnusableError(
                 f"{store}: no index of deck {deck!r}; run: precompute check --repair"
             )
-        self._rows = Rows(readable(self.path), self.path, write=False)
-        self._env, self._answers = self._rows.env, self._rows.databases["answers"]
+        self._open(readable(self.path))
         self._meta = self._rows.meta()
         if self._meta.deck != deck:
             raise IndexUnusableError(f"{self.path}: belongs to deck {self._meta.deck!r}")
+
+    def _open(self, file: BinaryIO) -> None:
+        self._rows = Rows(file, self.path, write=False)
+        self._env, self._answers = self._rows.env, self._rows.databases["answers"]
+
+    def reopen(self) -> None:
+        """Open the same file anew, in a process that was forked since.
+
+        LMDB's library ends no transaction of an environment that another process opened: each
+        lookup would leave a kilobyte behind.
+        """
+        file = os.fdopen(os.dup(self._rows.file.fileno()), "rb")
+        self._rows.close()
+        self._open(file)
 
     def close(self) -> None:
         self._rows.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import multiprocessing
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +32,7 @@ from app.errors import (
 from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
+from app.store import sealed
 from app.store.entry import Entry, Usage, seal, unseal
 from app.store.hands import records_of
 from app.store.holder import LOOK_EVERY, IndexHolder
@@ -49,7 +52,7 @@ from app.store.rows import index_path
 from app.store.sealed import identity
 from app.store.sources import DEFAULT_ORDER
 from app.store.stock import StockWriter
-from tests.making import bodies, entry, small_deck
+from tests.making import PATIENCE, bodies, entry, small_deck
 
 ROOT = os.geteuid() == 0
 
@@ -535,6 +538,40 @@ def test_a_server_serves_what_the_log_has(
     assert served.meta().radius == int(radius)
     assert (identity(index) == before) == (what in ("nothing", "torn"))
     assert log.read_bytes() == b"".join(e.to_line() for e in expected)
+
+
+@pytest.mark.parametrize("copied", [0, sealed.COPIED])
+def test_a_forked_process_looks_up_without_growing(
+    store: Path, deck: Deck, tmp_path: Path, copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was forked from the one that opened an index finds all that it found, and twenty
+    thousand lookups leave nothing behind, in the file's copy or, if it is large, the file itself."""
+    monkeypatch.setattr(sealed, "COPIED", copied)
+    made = entries_of(deck, 20)
+    append(store, deck, made)
+    bring_up(store, deck)
+    known = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_STORE": str(store)}
+    holder = IndexHolder(Settings.read(known).store_options, deck.id, lambda: 0.0)
+
+    def look(keys: list[bytes]) -> bool:
+        index = holder()
+        return index is not None and all(index.get(key) is not None for key in keys)
+
+    def child() -> None:
+        holder.forked()
+        keys = [one.query.raw_key for one in made] * 100
+        found = look(keys)
+        before = psutil.Process().memory_info().rss
+        for _ in range(10):
+            found = found and look(keys)
+        # A kilobyte for each lookup would be 20 MB.
+        os._exit(0 if found and psutil.Process().memory_info().rss - before < 4 << 20 else 1)
+
+    worker = multiprocessing.get_context("fork").Process(target=child)
+    worker.start()
+    worker.join(PATIENCE)
+    assert worker.exitcode == 0
+    assert look([one.query.raw_key for one in made])
 
 
 # A folder that cannot be written, a disk that is full
