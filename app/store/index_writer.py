@@ -114,6 +114,8 @@ class IndexWriter:
         except (IndexUnusableError, OSError) as error:
             return str(error)
         self._digest = log_digest(self._log, meta.offset)
+        # Whether the rows are those of the published file; whether they are in a file without a name,
+        # which may be written to; whether they have all of the lines that `meta` counts.
         self._published = self._private = self._whole = True
         if meta.deck != self._fresh.deck:
             return f"{self._path}: belongs to deck {meta.deck!r}"

@@ -6,9 +6,10 @@ Format: the pages of LMDB, then a seal of 32 bytes:
     length      u64, little endian: the number of bytes before the seal
     checksum    8 bytes, the 64-bit xxh3 of those bytes
 
-A writer works in an unnamed file, which gets its seal and its name when it is published. A reader verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy,
-so that nothing done to the published file affects a running process. This matters because
-LMDB trusts its pages: a flipped byte in a branch page, or a truncated file under a memory map,
+A writer works in an unnamed file, which gets its seal and its name when it is published. A reader
+verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy, so that
+nothing done to the published file affects a running process. This matters because LMDB trusts its
+pages: a flipped byte in a branch page, or a truncated file under a memory map,
 kills the process (SIGSEGV, SIGBUS) without an exception that could be caught.
 
 (Transactions in the published file, which readers see at once, were tried first. They need a lock
