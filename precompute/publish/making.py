@@ -38,7 +38,7 @@ def pieces_of(deck: Deck) -> dict[str, Any] | None:
         ],
         "phrases": {
             phrase: {
-                idea: [(text, size(text)) for text in sentences]
+                idea: [(text, size(text), pieces.ranks.get(text)) for text in sentences]
                 for idea, sentences in by_idea.items()
             }
             for phrase, by_idea in pieces.phrases.items()

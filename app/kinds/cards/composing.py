@@ -1,7 +1,7 @@
 """Composing answers from a frame of an idea and a sentence for each phrase.
 
 The query determines idea, frame, sentences and their order, so that the same play always gets the same
-answer. The next variant has the next idea, and after the last one again the first, in another frame
+answer. Those sentences that have a rank, as of the time of day, change places until they are in order. The next variant has the next idea, and after the last one again the first, in another frame
 if there are several. The frame is one of those with which the answer has the right length.
 """
 
@@ -73,13 +73,21 @@ class Composer:
         least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
             phrases = [phrase for _, phrase in choices.shuffled(query.picks)]
-            said = tuple([choices.one(self._pieces.phrases[phrase][idea]) for phrase in phrases])
+            said = self._in_order(
+                [choices.one(self._pieces.phrases[phrase][idea]) for phrase in phrases]
+            )
             length = sum(map(self.deck.measure, said))
             fitting = [f for f, own in self._frames[idea] if least <= length + own <= most]
             if fitting:
                 frame = fitting[(start.below(len(fitting)) + further) % len(fitting)]
                 return Composition(frame.title, _filled(frame, said), idea, said)
         return None
+
+    def _in_order(self, sentences: Sequence[str]) -> tuple[str, ...]:
+        """The sentences, those with a rank in the order of their ranks; the others keep their places."""
+        ranks = self._pieces.ranks
+        ranked = iter(sorted([text for text in sentences if text in ranks], key=ranks.__getitem__))
+        return tuple([next(ranked) if text in ranks else text for text in sentences])
 
 
 def _filled(frame: Frame, sentences: Sequence[str]) -> str:

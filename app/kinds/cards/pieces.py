@@ -6,8 +6,10 @@ has its own for each idea. So an answer is about all cards, and about one thing.
 
     ideas.json    ideas: id, name, guide, length, each, and
                       frames    title (one of the deck's), text
+                  order: optional; lists of words, as of morning, noon, evening and night
     pieces.json   phrases: id → idea → sentences
 
+A sentence with a word of one of the lists in `order` comes after those of the lists before it.
 `guide` (how to write), `length` (least and greatest, in characters) and `each` (how many) are for
 writers of sentences.
 """
@@ -55,10 +57,15 @@ class Idea(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """All of a deck's pieces. `phrases` are the sentences by the id of the phrase and of the idea."""
+    """All of a deck's pieces.
+
+    `phrases` are the sentences by the id of the phrase and of the idea, `ranks` the places of those that
+    have an order.
+    """
 
     ideas: tuple[Idea, ...]
     phrases: Mapping[str, Mapping[str, tuple[str, ...]]]
+    ranks: Mapping[str, int] = {}
 
     def whole(self, phrases: Iterable[str]) -> bool:
         """Whether there are ideas, and sentences of all of them for all of these phrases."""
@@ -103,12 +110,19 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
                 yield Piece(f"{idea.id} {number} of {phrase}", phrase, sentence, idea.wanted)
 
 
-def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[Idea, ...]:
-    """The ideas of a deck with hands of `size` cards; none if it has no file. Raises DeckError."""
+Order = tuple[tuple[str, ...], ...]
+
+
+def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[tuple[Idea, ...], Order]:
+    """The ideas of a deck with hands of `size` cards, and lists of words by which sentences are ordered.
+
+    None if it has no file. Raises DeckError.
+    """
     if not (folder / IDEAS_FILE).exists():
-        return ()
+        return (), ()
     reader = Reader(folder, IDEAS_FILE)
-    reader.only(reader.value, "", ("ideas",))
+    reader.only(reader.value, "", ("ideas", "order"))
+    order = reader.items(reader.value.get("order", []), "order")
     ideas: dict[str, Idea] = {}
     for number, raw in enumerate(reader.member(reader.value, "ideas", list, ""), 1):
         name = reader.member(raw, "id", str, f"idea {number}")
@@ -134,7 +148,7 @@ def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[Idea, ...]:
         )
     if not ideas:
         raise reader.fail("", "there is no idea")
-    return tuple(ideas.values())
+    return tuple(ideas.values()), tuple(reader.strings(words, "order") for words in order)
 
 
 def _frame(reader: Reader, raw: Any, place: str, size: int, titles: Set[str]) -> Frame:
@@ -149,7 +163,9 @@ def _frame(reader: Reader, raw: Any, place: str, size: int, titles: Set[str]) ->
     return frame
 
 
-def load_pieces(folder: Path, phrases: Iterable[str], ideas: tuple[Idea, ...]) -> Pieces:
+def load_pieces(
+    folder: Path, phrases: Iterable[str], ideas: tuple[Idea, ...], order: Order
+) -> Pieces:
     """The pieces of a deck; `phrases` are the ids of all phrases. Raises DeckError.
 
     If pieces are missing, or the file, nothing is composed.
@@ -169,4 +185,16 @@ def load_pieces(folder: Path, phrases: Iterable[str], ideas: tuple[Idea, ...]) -
         found[phrase] = {
             idea.id: reader.strings(raw.get(idea.id, []), f"{place} {idea.id}") for idea in ideas
         }
-    return Pieces(ideas, found)
+    ranks = {
+        text: rank
+        for by_idea in found.values()
+        for texts in by_idea.values()
+        for text in texts
+        if (rank := _rank(text, order)) is not None
+    }
+    return Pieces(ideas, found, ranks)
+
+
+def _rank(text: str, order: Order) -> int | None:
+    """The place of the first list of which a text has a word."""
+    return next((n for n, words in enumerate(order) if any(word in text for word in words)), None)

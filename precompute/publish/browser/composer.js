@@ -18,7 +18,7 @@ export function compose(pieces, query, variant = 0) {
   const choices = new Choices(`${query.canonical}#${variant}`);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const phrases = choices.shuffled(query.picks).map(([, phrase]) => phrase);
-    const said = phrases.map((phrase) => choices.one(pieces.phrases[phrase][idea.id]));
+    const said = inOrder(phrases.map((phrase) => choices.one(pieces.phrases[phrase][idea.id])));
     const length = said.reduce((sum, [, size]) => sum + size, 0);
     const fitting = idea.frames.filter((frame) => {
       const whole = length + frame.length;
@@ -30,6 +30,12 @@ export function compose(pieces, query, variant = 0) {
     }
   }
   return null;
+}
+
+// Those with a rank in the order of their ranks; the others keep their places.
+function inOrder(sentences) {
+  const ranked = sentences.filter(([, , rank]) => rank !== null).sort((a, b) => a[2] - b[2]).values();
+  return sentences.map((one) => (one[2] === null ? one : ranked.next().value));
 }
 
 function filled(frame, said) {

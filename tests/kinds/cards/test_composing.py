@@ -75,6 +75,22 @@ def test_one_idea_carries_a_poem(poem: Deck, composer: Composer, queries: list[Q
         )
 
 
+def test_a_poem_goes_from_morning_to_night(composer: Composer, queries: list[Query]) -> None:
+    """Sentences with a time of day stand in its order, among others that have none."""
+    ranks = composer.deck.pieces.ranks
+    seen = Counter[int]()
+    for query in queries:
+        made = composed(composer, query)
+        order = [ranks[text] for text in made.sentences if text in ranks]
+        assert order == sorted(order)
+        assert [made.poem.index(text) for text in made.sentences] == sorted(
+            made.poem.index(text) for text in made.sentences
+        )
+        seen[len(order)] += 1
+    assert seen[0]
+    assert seen[3]
+
+
 def test_one_play_has_one_poem(poem: Deck, composer: Composer, queries: list[Query]) -> None:
     """The same play gets the same poem, from another composer too, in whatever order it came."""
     another = Composer(load_deck(DECKS / "poem"))

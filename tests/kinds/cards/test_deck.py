@@ -112,6 +112,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("ideas.json", whole([]), "", "expected an object"),
     ("ideas.json", drop("ideas"), "", "member 'ideas' is missing"),
     ("ideas.json", put("ideas", value=[]), "", "there is no idea"),
+    ("ideas.json", put("order", value=["朝"]), "order", "expected a list"),
     ("ideas.json", put("idea", value=[]), "", "no such member: 'idea'"),
     ("ideas.json", drop("ideas", 0, "id"), "idea 1", "member 'id' is missing"),
     ("ideas.json", put("ideas", 1, "id", value="journey"), "idea journey", "the id stands twice"),
