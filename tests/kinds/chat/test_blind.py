@@ -81,7 +81,13 @@ def test_single_messages_are_read(deck: CharacterDeck) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "most"), [("danger.jsonl", 0.1), ("danger4.jsonl", 0.2), ("danger6.jsonl", 0.1)]
+    ("name", "most"),
+    [
+        ("danger.jsonl", 0.1),
+        ("danger4.jsonl", 0.2),
+        ("danger6.jsonl", 0.1),
+        ("danger7.jsonl", 0.05),
+    ],
 )
 def test_danger_in_messages_of_strangers(deck: CharacterDeck, name: str, most: float) -> None:
     """Counts what is missed, and what is taken for grave; where a person is unsure, asking is right."""
