@@ -115,8 +115,8 @@ def test_poems_are_distinct(poem: Deck, composer: Composer, queries: list[Query]
     assert len({one.poem for one in made}) == len(set(queries))
     frames = [frame for idea in poem.pieces.ideas for frame in idea.frames]
     titles = Counter(one.title for one in made)
-    assert set(titles) == {frame.title for frame in frames}
-    assert titles.most_common(1)[0][1] < 2 * PLAYS / len(frames)
+    assert len(titles) > 0.95 * len(frames)
+    assert titles.most_common(1)[0][1] < 4 * PLAYS / len(frames)
     ideas = Counter(one.idea for one in made)
     assert min(ideas.values()) > PLAYS / len(poem.pieces.ideas) / 2
 
