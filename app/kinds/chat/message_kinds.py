@@ -28,7 +28,10 @@ from app.kinds.chat.nouns import Nouns, captured
 from app.kinds.expressions import Expression, Prefilter
 
 # A sentence with its closing marks, and how many of them at the end of a message are read one by one.
-_SENTENCE, _SENTENCES = re.compile(r"[^!?。…\s](?:[^!?。….]|\.(?! |$))*[!?。….]*"), 3
+# The marks in quotation marks close no sentence of the user's.
+_QUOTED = "「[^「」]*」|『[^『』]*』"
+_SENTENCE = re.compile(rf"(?:{_QUOTED}|[^!?。…\s])(?:{_QUOTED}|[^!?。….]|\.(?! |$))*[!?。….]*")
+_SENTENCES = 3
 _FLAGS = ("listens", "answers", "about_her", "fact", "follows", "noun", "asks", "vague", "speaks")
 _MEMBERS = ("id", "expressions", "not", "least", "lines", *_FLAGS)
 

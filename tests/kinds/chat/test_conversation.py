@@ -583,8 +583,9 @@ def test_in_japanese_she_says_after_the_user(
         ("脅かし方のコツだけ教えて", "how"),
         ("結婚の話っていつ切り出せばいいのかな", "when"),
         ("明日間に合うかな", "okay"),
-        ("なにしよ", "what"),
-        ("次に何読んだらいいかなあ", "what"),
+        ("部屋の模様替え、何からしたらいい?", "what"),
+        ("なにしよ", "pass_time"),
+        ("次に何読んだらいいかなあ", "rec_reading"),
         ("言い過ぎたかな", "did_right"),
         ("こんなことで大げさかな", "did_right"),
         ("いまの使い方、あってる?", "word"),
@@ -599,9 +600,40 @@ def test_in_japanese_she_says_after_the_user(
         ("エンガワって何の魚だっけ", "question_fact"),
         ("つまんないって言われたら傷つく?", "her_feel"),
         ("キミも何かに落ちたことある?", "her_ever"),
-        ("キミは古文得意?", "her_can"),
+        ("キミは泳げる?", "her_can"),
+        ("キミは理科得意?", "her_good_at"),
+        ("キミは相撲はお好きですかな", "her_into"),
+        ("キミなら知らない人にどう声かける?", "if_you_say"),
+        ("キミだったらもらって嬉しい?", "if_you_feel"),
+        ("キミならおにぎりに何入れる?", "her_taste_food_q"),
+        ("キミは小さい頃どんな子だったの?", "her_child_q"),
+        ("キミは落ち込んだときどうしてます?", "her_coping_q"),
+        ("愚痴ってもええかのう", "may_i_talk"),
+        ("ちょっと聞いてもらえますか", "may_i_talk"),
+        ("また寄ってもよろしいかしら", "may_i_come"),
+        ("隣町まで歩いてみようかしら", "thinking_of"),
+        ("ちゃんととどいてますか", "reached_q"),
+        ("孫ばかですかな", "silly_me"),
+        ("手ぶらで行ったら失礼ですか", "social_q"),
+        ("駅員さんって道も教えてくれるもの?", "staff_q"),
+        ("大人ってみんなこんなに忙しいんですか", "everyone_q"),
+        ("なぞなぞだすよ", "riddle_for_her"),
+        ("乾杯の挨拶、何て言えばいいかしら", "words_speech"),
+        ("先輩にどう言えばいいかな", "words_ask"),
+        ("娘は何言われたら嬉しいんやろ", "words_glad"),
+        ("趣味はって聞かれたらどう答える?", "words_answer"),
+        ("眠る前のお茶でおすすめある?", "rec_tea"),
+        ("浴衣何色がいいと思う?", "rec_colour"),
+        ("語尾に「ぴょん」つけて話して", "speak_like"),
+        ("お守りちょうだい", "charm_please"),
+        ("代わりに決めて", "decide_for_me"),
+        ("うちのいいところ言って", "my_strength_q"),
         ("ごめん、ひとつ聞くけど朝ごはん食べる?", "her_do"),
         # They tell, and ask nothing.
+        ("「どこ行くの?」って聞いたら", "telling_on"),
+        ("母が「お茶いる?」と言った", "remark"),
+        ("店長に怒られた", "remark"),
+        ("赤い傘にした", "remark"),
         ("3年目だよ?", "remark"),
         ("前から2番目の席", "remark"),
         ("しょうゆかきなこか迷って両方にした", "remark"),
@@ -619,7 +651,7 @@ def test_a_message_is_answered_whose_kind_is_that_of_one_sentence(deck: Characte
     """A noun is looked for in the sentence that has the kind, whatever stands before or after it."""
     kinds = deck.talks["botan"].hearing.kinds
     # An expression that matches at the beginning of a text finds nothing after another sentence.
-    said = ("だから帰れないんだよ", "違う、最後の一杯の話", "カレーじゃなくてうどん")
+    said = ("だから帰れないんだよ", "違う、最後の一杯の話", "あの歌、知ってる?")
     others = [normalise(row.text) for row in learning.examples(deck.folder)[::500]]
     for kind in (kind for kind in kinds.all if kind.found.groups):
         assert any(kind.found.search(text) for text in said), kind.id
