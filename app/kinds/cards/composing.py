@@ -1,8 +1,9 @@
 """Composing answers from a frame of an idea and a sentence for each phrase.
 
-The query determines idea, frame, sentences and their order, so that the same play always gets the same
-answer. Those sentences that have a rank, as of the time of day, change places until they are in order. The next variant has the next idea, and after the last one again the first, in another frame
-if there are several. The frame is one of those with which the answer has the right length.
+The first answer to a play has the deck's first idea, the next variant the next one, and after the last
+one again the first, in another frame. Frame, sentences and their order follow from the query, so that the
+same play always gets the same answer. Sentences that have a rank, as of the time of day, change places
+until they are in order. The frame is one of those with which the answer has the right length.
 """
 
 from __future__ import annotations
@@ -66,9 +67,8 @@ class Composer:
         Raises KeyError if the deck lacks sentences for one of the phrases.
         """
         ideas = self._pieces.ideas
-        start = Choices(query.canonical)
-        idea = ideas[(start.below(len(ideas)) + variant) % len(ideas)].id
-        further = variant // len(ideas)
+        further, place = divmod(variant, len(ideas))
+        idea, first = ideas[place].id, Choices(query.canonical)
         choices = Choices(query.canonical + b"#%d" % variant)
         least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
@@ -79,7 +79,7 @@ class Composer:
             length = sum(map(self.deck.measure, said))
             fitting = [f for f, own in self._frames[idea] if least <= length + own <= most]
             if fitting:
-                frame = fitting[(start.below(len(fitting)) + further) % len(fitting)]
+                frame = fitting[(first.below(len(fitting)) + further) % len(fitting)]
                 return Composition(frame.title, _filled(frame, said), idea, said)
         return None
 

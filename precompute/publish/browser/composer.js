@@ -12,9 +12,9 @@ const BREAK = "\n\n";
  */
 export function compose(pieces, query, variant = 0) {
   const { ideas, least, most } = pieces;
-  const start = new Choices(query.canonical);
-  const idea = ideas[(start.below(ideas.length) + variant) % ideas.length];
+  const idea = ideas[variant % ideas.length];
   const further = Math.floor(variant / ideas.length);
+  const first = new Choices(query.canonical);
   const choices = new Choices(`${query.canonical}#${variant}`);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const phrases = choices.shuffled(query.picks).map(([, phrase]) => phrase);
@@ -25,7 +25,7 @@ export function compose(pieces, query, variant = 0) {
       return least <= whole && whole <= most;
     });
     if (fitting.length) {
-      const frame = fitting[(start.below(fitting.length) + further) % fitting.length];
+      const frame = fitting[(first.below(fitting.length) + further) % fitting.length];
       return { title: frame.title, poem: filled(frame, said) };
     }
   }
