@@ -624,6 +624,8 @@ def test_in_japanese_she_says_after_the_user(
         ("趣味はって聞かれたらどう答える?", "words_answer"),
         ("眠る前のお茶でおすすめある?", "rec_tea"),
         ("浴衣何色がいいと思う?", "rec_colour"),
+        ("残ったお茶、何かに使える?", "tea_leftover"),
+        ("短い詩でおすすめある?", "read_short"),
         ("語尾に「ぴょん」つけて話して", "speak_like"),
         ("お守りちょうだい", "charm_please"),
         ("代わりに決めて", "decide_for_me"),
