@@ -201,7 +201,7 @@ def test_chat_streams_stop_no_page(precompute: Precompute, serve: Serve) -> None
     asked = orjson.dumps({"messages": [{"role": "user", "content": "おはよう"}], "stream": True})
     head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(asked)
     with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(connected(server)) for _ in range(40)]
+        wires = [stack.enter_context(connected(server)) for _ in range(30)]
         for wire in wires:
             wire.sendall(head + asked)
         # Each has begun: a line of twenty signs takes twenty seconds at this pace.

@@ -240,6 +240,13 @@ class Deck:
         return xxhash.xxh3_64_hexdigest(orjson.dumps([self.hand_size, *sorted(parts)]))
 
     @property
+    def known_titles(self) -> frozenset[str]:
+        """What an answer can be called: the deck's titles, and those of the frames."""
+        return frozenset(
+            (*self.titles, *(f.title for idea in self.pieces.ideas for f in idea.frames))
+        )
+
+    @property
     def composable(self) -> bool:
         """Whether there are ideas, and sentences of all of them for every phrase."""
         return self.pieces.whole(phrase.id for card in self.cards for phrase in card.phrases)

@@ -96,7 +96,7 @@ def check_printable(answer: ProposedAnswer) -> Refusal | None:
 
 
 def check_title(titles: Iterable[str]) -> Rule:
-    """The title is one of the deck's, verbatim: the game prints it on prepared art."""
+    """The title is one that the deck knows, verbatim: one of its titles, or a frame's."""
     known = frozenset(nfc(title) for title in titles)
 
     def title(answer: ProposedAnswer) -> Refusal | None:
@@ -333,7 +333,7 @@ class Gate:
         least, most = rules.length
         checks = [
             Check("declined", check_declined, of_texts=True),
-            Check("title", check_title(deck.titles)),
+            Check("title", check_title(deck.known_titles)),
             Check("printable", check_printable, of_texts=True),
             Check("length", check_length(least, most, rules.unit, deck.measure)),
             Check("paragraphs", check_paragraphs(*rules.paragraphs)),

@@ -5,7 +5,7 @@ frames are texts with a title and the holes `{1}` to `{5}`, which are filled wit
 has its own for each idea. So an answer is about all cards, and about one thing.
 
     ideas.json    ideas: id, name, guide, length, each, and
-                      frames    title (one of the deck's), text
+                      frames    title, text
                   order: optional; lists of words, as of morning, noon, evening and night
     pieces.json   phrases: id → idea → sentences
 
@@ -17,7 +17,7 @@ writers of sentences.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +113,7 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
 Order = tuple[tuple[str, ...], ...]
 
 
-def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[tuple[Idea, ...], Order]:
+def load_ideas(folder: Path, size: int) -> tuple[tuple[Idea, ...], Order]:
     """The ideas of a deck with hands of `size` cards, and lists of words by which sentences are ordered.
 
     None if it has no file. Raises DeckError.
@@ -142,7 +142,7 @@ def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[tuple[Idea, .
                 reader.member(raw, "each", int, place),
             ),
             frames=tuple(
-                _frame(reader, frame, f"{place} frame {n}", size, titles)
+                _frame(reader, frame, f"{place} frame {n}", size)
                 for n, frame in enumerate(frames, 1)
             ),
         )
@@ -151,15 +151,13 @@ def load_ideas(folder: Path, size: int, titles: Set[str]) -> tuple[tuple[Idea, .
     return tuple(ideas.values()), tuple(reader.strings(words, "order") for words in order)
 
 
-def _frame(reader: Reader, raw: Any, place: str, size: int, titles: Set[str]) -> Frame:
+def _frame(reader: Reader, raw: Any, place: str, size: int) -> Frame:
     reader.only(raw, place, ("title", "text"))
     frame = split_frame(
         reader.member(raw, "title", str, place), reader.member(raw, "text", str, place)
     )
     if sorted(frame.holes) != list(range(size)):
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
-    if frame.title not in titles:
-        raise reader.fail(place, f"title {frame.title!r} is not among the deck's titles")
     return frame
 
 
