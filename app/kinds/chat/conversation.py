@@ -152,7 +152,7 @@ class Talk:
         if taken is not None:
             return self._taken(heard, offered[taken], text)
         answer = answers.to(topic, text) if topic else None
-        if not topic or not answer or not self._counts(answer, heard, main):
+        if not topic or not answer or not self._counts(answer, heard, text, main):
             return heard
         return self._as_answer(heard, topic, answer)
 
@@ -296,12 +296,16 @@ class Talk:
             words={IT: answer.it},
         )
 
-    def _counts(self, answer: TopicAnswer, heard: Heard, main: str) -> bool:
-        """Whether an answer counts: an unsure one gives way to most of what a message can say."""
+    def _counts(self, answer: TopicAnswer, heard: Heard, text: str, main: str) -> bool:
+        """Whether an answer counts: an unsure one gives way to most of what a message can say.
+
+        A message that is nothing but the thing that was asked for answers, whatever it resembles.
+        """
         if answer.sure:
             return True
         if main:
-            return main in self.hearing.weak and bool(answer.it)
+            bare = main in self._narrow and answer.it == text
+            return bare or (main in self.hearing.weak and bool(answer.it))
         told = any(one.turn == heard.memory.turn for one in heard.memory.told)
         return not told and (heard.kind is None or heard.kind.answers)
 
