@@ -97,7 +97,7 @@ def test_a_length_that_no_frame_fits_proves_nothing(poem: Deck) -> None:
     assert not always_passes(with_sentence(poem, "灯がともる。" * 20))
     first, *others = poem.pieces.ideas
     long = first.frames[0]
-    long = long._replace(texts=("灯がともる。" * 5 + long.texts[0], *long.texts[1:]))
+    long = long._replace(texts=("灯がともる。" * 6 + long.texts[0], *long.texts[1:]))
     assert frame_length(long, len) > 75
     alone = first._replace(frames=(long,))
     assert not always_passes(with_pieces(poem, ideas=(alone, *others)))
