@@ -314,6 +314,22 @@ def test_who_says_again_and_again_that_she_is_better_is_asked_at_the_end(plain: 
     assert steps == ["in_crisis", "relief", "relief", "relief", "easing", "watch"]
 
 
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        ("じゃがいもが消えました", "やっと包丁に慣れてきたところです"),
+        ("じゃがいもが消えました", "包丁を研ぎに出しました"),
+        ("声がかすれる", "べつに寂しいわけではなくて、使わないと声帯がかすれるという発見"),
+        ("いちごが豊作", "ちょっと曲がっとるだけではねられるっちゃんね"),
+    ],
+)
+def test_words_of_the_kitchen_and_what_is_denied_mean_nothing(
+    plain: kit.Server, before: str, text: str
+) -> None:
+    """A knife that cooks, sadness that is denied and fruit that is thrown out begin no care."""
+    assert "care" not in talk(plain, f"kitchen {text}", before, text)[1]
+
+
 @pytest.mark.parametrize("text", ["ひとり", "もういいや", "さようなら"])
 def test_a_word_means_what_was_said_before(plain: kit.Server, text: str) -> None:
     """Such a word is nothing by itself, asked about after a low mood, grave after something grave."""
