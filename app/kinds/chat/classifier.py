@@ -69,9 +69,9 @@ class Classifier:
     """A learned model. Scores are logarithms of odds: above 0, a class is more likely than not.
 
     `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
-    `sure` is the score and `lead` the distance to the second class that the best one needs to count as
-    an intent, `clear` the score of one that no tone of the message can replace, and `contradicts` the
-    distance to an intent that expressions found. Where there is a class `DANGER`, `danger` is its score
+    `sure` is the score (`sure <class>` that of this class) and `lead` the distance to the second class
+    that the best one needs to count as an intent, `clear` the score of one that no tone of the message
+    can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class `DANGER`, `danger` is its score
     from which she asks, `certain` that from which she asks without a cue and even if a veto holds,
     `plainly` that from which she asks whether the user thinks of dying, and not only whether something
     is hard; below `grave` and below `harmless` it contradicts what expressions find to be grave and
@@ -96,6 +96,7 @@ class Classifier:
             limits[name] if DANGER in classes else 0.0 for name in DANGER_LIMITS
         )
         self.clear = limits.get("clear", self.sure)
+        self._sure = {name: limits.get(f"sure {name}", self.sure) for name in classes}
         self.plainly = limits.get("plainly", self.certain)
         self.examples = examples
         # Several steps of reading a message ask about the same text.
@@ -159,7 +160,7 @@ class Classifier:
         place = scores.index(best)
         second = max(itertools.chain(scores[:place], scores[place + 1 :]), default=-math.inf)
         name = self.classes[place]
-        if name in (NONE, intent) or best < self.sure or best - second < self.lead:
+        if name in (NONE, intent) or best < self._sure[name] or best - second < self.lead:
             return None
         if intent is not None:
             own = scores[self.classes.index(intent)] if intent in self.classes else 0.0
