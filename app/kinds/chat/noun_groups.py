@@ -23,6 +23,7 @@ from typing import NamedTuple
 from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import sentences_of
+from app.kinds.chat.word_borders import ends, starts
 from app.kinds.lazy_pattern import lazily
 
 NOUN_GROUPS_FILE = "noun_groups.json"
@@ -30,18 +31,7 @@ NOUN = "noun_"
 _MEMBERS = ("words", "lines")
 # Characters of a sentence in which nouns are looked for.
 _SEARCHED = 100
-_SCRIPTS = tuple(map(lazily, ("[一-龥々]", "[ァ-ヶー]", "[a-z]")))
-_HIRAGANA = lazily("[ぁ-ゖ]")
-# What may stand before and after a word in hiragana.
-_PARTICLES = frozenset("はがをにでともの")
-_FOLLOWING = _PARTICLES | frozenset("だやかよっね")
-# One kanji of a verb or adjective after a noun: 課題出た, not 電車代が nor 母校は.
-_VERB = lazily("[一-龥々](?![はがをにでとものへや])[ぁ-ゖ]")
-_VERB_AFTER_ONE = lazily(
-    "[飼見買食飲着降行来出作切染洗拾持乗売怒描](?![はがをにでとものへや])[ぁ-ゖ]"
-)
 _COMPARED = lazily("に(?:な|し)|みたい|のよう|っぽ|じゃ|では?な|より")
-_WHEN = lazily("[日朝晩夜昼近度週月年回後今]$")
 
 
 class FoundNoun(NamedTuple):
@@ -69,38 +59,13 @@ class NounGroups:
             for start in range(max(0, end - self._longest), end):
                 noun = sentence[start:end]
                 group = self._groups.get(noun)
-                if group and _starts(sentence, start) and _ends(sentence, start, end):
+                if group and _is_noun(sentence, start, end):
                     return FoundNoun(noun, NOUN + group)
         return None
 
 
-def _starts(text: str, start: int) -> bool:
-    """Whether a word can start there."""
-    if not start:
-        return True
-    before, first = text[start - 1], text[start]
-    if _HIRAGANA.match(first):
-        return not _HIRAGANA.match(before) or before in _PARTICLES
-    return not _same(before, first) or bool(_WHEN.search(text[:start]))
-
-
-def _ends(text: str, start: int, end: int) -> bool:
-    """Whether a word that starts at `start` can end there."""
-    after, last = text[end : end + 1], text[end - 1]
-    if not after:
-        return True
-    if _COMPARED.match(text, end):
-        return False
-    if _HIRAGANA.match(text[start]) and _HIRAGANA.match(last) and _HIRAGANA.match(after):
-        return after in _FOLLOWING
-    if not _same(last, after):
-        return True
-    return bool((_VERB if end - start > 1 else _VERB_AFTER_ONE).match(text, end))
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two signs are of one script, other than hiragana."""
-    return any(script.match(one) and script.match(other) for script in _SCRIPTS)
+def _is_noun(text: str, start: int, end: int) -> bool:
+    return starts(text, start) and ends(text, start, end) and not _COMPARED.match(text, end)
 
 
 def load_noun_groups(folder: Path, lines: Mapping[str, Pools], times: Iterable[str]) -> NounGroups:

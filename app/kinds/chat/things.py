@@ -23,6 +23,7 @@ from typing import NamedTuple
 from app.kinds.chat.lines import LineReader, Pools
 from app.kinds.chat.message import normalise
 from app.kinds.chat.topics import number
+from app.kinds.chat.word_borders import whole
 
 THINGS_FILE = "things.json"
 PLAIN, YES = "plain", "yes"
@@ -59,7 +60,7 @@ class Things:
 
     def named(self, text: str) -> list[Thing]:
         """The things that a text names, those with the longest words first."""
-        return list(dict.fromkeys(thing for word, thing in self._words if word in text))
+        return list(dict.fromkeys(thing for word, thing in self._words if whole(word, text)))
 
 
 def load_things(folder: Path, lines: Mapping[str, Pools], times: set[str]) -> Mapping[str, Things]:

@@ -233,3 +233,22 @@ def test_the_deck_is_plain_json() -> None:
     """The deck in the box is read by any reader of JSON."""
     for path in (*kit.DECK.glob("*.json"), *kit.ENGLISH.glob("*.json")):
         json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("ふくって誰がつけたの?", True),
+        ("ねえ、ふくは元気?", True),
+        ("ふくちゃん元気?", True),
+        ("なんか安くて腹ふくれるもんない?", False),
+        ("ふくろうって見たことある?", False),
+        ("おふくろの味ってなに?", False),
+    ],
+)
+def test_a_thing_in_hiragana_is_no_part_of_a_word(
+    deck: CharacterDeck, text: str, named: bool
+) -> None:
+    """The kettle Fuku is asked about by its name, and not by words that have it in them."""
+    things = deck.talks["kasho"].things.named(text)
+    assert ("fuku" in [thing.id for thing in things]) == named
