@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ from app.kinds.cards.proof import (
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
 from app.kinds.figures import store
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
-from app.ledger.misses import read_ledger
+from app.ledger.journal import JournalCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
 from app.store.entry import Entry
@@ -174,7 +173,8 @@ def stats(
     """The figures of a deck, with the `most` frequent misses; `note` gets why there is no index."""
     meta = stored(settings, deck, note, needed=True)
     answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
-    missed = Counter(missed_plays(read_ledger(settings.ledger, deck.id)))
+    # Not `read_ledger`: figures are shown also where the ledger cannot be read.
+    missed = JournalCounts(settings.ledger, deck.id, missed_plays)
     return {
         "deck": deck.id,
         "space": space(deck),
@@ -183,7 +183,7 @@ def stats(
         "coverage": coverage(deck, meta),
         "answers": answers,
         "expected": read_rehearsal(settings.store, deck.id),
-        "misses": miss_summary(missed, most),
+        "misses": missed.read(lambda counts: miss_summary(counts, most)),
         "feedback": VoteCounts(settings.ledger, deck.id).totals(),
         "money": money(meta, answers["whole"]),
     }
