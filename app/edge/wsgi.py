@@ -94,6 +94,9 @@ class Places:
         if not self._held[client]:
             del self._held[client]
         for other in list(self._waiting):
+            if not self._free:
+                # Nobody can enter, however many wait.
+                break
             if self._may_enter(other):
                 self._admit(other)
 

@@ -10,8 +10,8 @@ The lines become the pools `noun_<group>`. A noun is found if it is no part of a
 same script must not surround it, but for a verb (「弁当作った」) or a word that says when (「昨日電車で」). One that
 something is compared with, or that something is not, is none (「本がハリネズミになってます」).
 
-Groups of concrete things suit such lines. Those of people, work and occasions were tried, too: two readers
-preferred a line that fits any message, 43 to 15, for what is said of people is hardly ever about them alone.
+Groups of concrete things suit such lines. Those of people, work and occasions were tried, too: readers
+preferred a line that fits any message, for what is said of people is hardly ever about them alone.
 """
 
 from __future__ import annotations
