@@ -5,6 +5,7 @@ The modules `composer.js` and `template.js` of the edition read these values.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from app.kinds.cards.deck import Deck
@@ -29,10 +30,14 @@ def pieces_of(deck: Deck) -> dict[str, Any] | None:
         "ideas": [
             {
                 "id": idea.id,
-                "frames": [
-                    {**frame._asdict(), "length": frame_length(frame, size)}
-                    for frame in idea.frames
-                ],
+                # The shortest first, as the server's composer has them.
+                "frames": sorted(
+                    (
+                        {**frame._asdict(), "length": frame_length(frame, size)}
+                        for frame in idea.frames
+                    ),
+                    key=itemgetter("length"),
+                ),
             }
             for idea in pieces.ideas
         ],

@@ -3,12 +3,14 @@
 The first answer to a play has the deck's first idea, the next variant the next one, and after the last
 one again the first, in another frame. Frame, sentences and their order follow from the query, so that the
 same play always gets the same answer. Sentences that have a rank, as of the time of day, change places
-until they are in order. The frame is one of those with which the answer has the right length.
+until they are in order. The frame is one of those with which the answer has the right length; because
+frames are sorted by their lengths, these are a run of them, and none is looked at to find it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ import xxhash
 
 from app.kinds.cards.choices import Choices
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.pieces import Frame, frame_length
+from app.kinds.cards.pieces import Frame, Idea, frame_length
 from app.kinds.cards.proof import always_passes
 from app.store.key import Query
 
@@ -40,16 +42,30 @@ class Composition(NamedTuple):
         return {"title": self.title, "poem": self.poem}
 
 
+class _Sentence(NamedTuple):
+    """A sentence with its length, and its place in order; None if it may stand anywhere."""
+
+    text: str
+    length: int
+    rank: int | None
+
+
+class _Idea(NamedTuple):
+    """An idea's sentences by phrase, and its frames with their lengths, the shortest first."""
+
+    id: str
+    sentences: Mapping[str, tuple[_Sentence, ...]]
+    frames: tuple[Frame, ...]
+    lengths: tuple[int, ...]
+
+
 class Composer:
     """Composes answers for one deck."""
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self._pieces = deck.pieces
-        self._frames = {
-            idea.id: [(frame, frame_length(frame, deck.measure)) for frame in idea.frames]
-            for idea in deck.pieces.ideas
-        }
+        self._ideas = [_measured(deck, idea) for idea in deck.pieces.ideas]
 
     @property
     def fingerprint(self) -> str:
@@ -66,28 +82,49 @@ class Composer:
 
         Raises KeyError if the deck lacks sentences for one of the phrases.
         """
-        ideas = self._pieces.ideas
+        ideas = self._ideas
         further, place = divmod(variant, len(ideas))
-        idea, first = ideas[place].id, Choices(query.canonical)
-        choices = Choices(query.canonical + b"#%d" % variant)
+        idea, canonical = ideas[place], query.canonical
+        first, choices = Choices(canonical), Choices(canonical + b"#%d" % variant)
         least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
             phrases = [phrase for _, phrase in choices.shuffled(query.picks)]
-            said = self._in_order(
-                [choices.one(self._pieces.phrases[phrase][idea]) for phrase in phrases]
-            )
-            length = sum(map(self.deck.measure, said))
-            fitting = [f for f, own in self._frames[idea] if least <= length + own <= most]
-            if fitting:
-                frame = fitting[(first.below(len(fitting)) + further) % len(fitting)]
-                return Composition(frame.title, _filled(frame, said), idea, said)
+            said = _in_order([choices.one(idea.sentences[phrase]) for phrase in phrases])
+            length = sum([one.length for one in said])
+            start = bisect_left(idea.lengths, least - length)
+            fitting = bisect_right(idea.lengths, most - length) - start
+            if fitting > 0:
+                frame = idea.frames[start + (first.below(fitting) + further) % fitting]
+                texts = tuple([one.text for one in said])
+                return Composition(frame.title, _filled(frame, texts), idea.id, texts)
         return None
 
-    def _in_order(self, sentences: Sequence[str]) -> tuple[str, ...]:
-        """The sentences, those with a rank in the order of their ranks; the others keep their places."""
-        ranks = self._pieces.ranks
-        ranked = iter(sorted([text for text in sentences if text in ranks], key=ranks.__getitem__))
-        return tuple([next(ranked) if text in ranks else text for text in sentences])
+
+def _measured(deck: Deck, idea: Idea) -> _Idea:
+    ranks, measure = deck.pieces.ranks, deck.measure
+    sentences = {
+        phrase: tuple(_Sentence(text, measure(text), ranks.get(text)) for text in by_idea[idea.id])
+        for phrase, by_idea in deck.pieces.phrases.items()
+        if by_idea.get(idea.id)
+    }
+    # Sorting is stable: those of the same length stay in the deck's order.
+    frames = sorted([(frame_length(frame, measure), n) for n, frame in enumerate(idea.frames)])
+    return _Idea(
+        idea.id,
+        sentences,
+        tuple(idea.frames[n] for _, n in frames),
+        tuple(length for length, _ in frames),
+    )
+
+
+def _in_order(sentences: list[_Sentence]) -> list[_Sentence]:
+    """The sentences, those with a rank in the order of their ranks; the others keep their places."""
+    ranked = [one for one in sentences if one.rank is not None]
+    if len(ranked) < 2:
+        return sentences
+    ranked.sort(key=lambda one: one.rank or 0)
+    in_order = iter(ranked)
+    return [one if one.rank is None else next(in_order) for one in sentences]
 
 
 def _filled(frame: Frame, sentences: Sequence[str]) -> str:
