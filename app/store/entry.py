@@ -22,8 +22,8 @@ from app.store.sources import REVIEWED, rank
 
 # The index stores a variant in two bytes.
 MAX_VARIANT = 0xFFFF
-_SUFFIX = b',"checksum":"%b"}'
-_SUFFIX_LENGTH = len(_SUFFIX % (b"0" * 16))
+_BEFORE_SUM, _AFTER_SUM = b',"checksum":"', b'"}'
+_SUFFIX_LENGTH = len(_BEFORE_SUM) + 16 + len(_AFTER_SUM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +239,18 @@ _texts = operator.itemgetter("source", "model", "fingerprint", "created")
 
 def seal(body: bytes) -> bytes:
     """Append the checksum to a serialised JSON object, and a line break."""
-    checksum = xxhash.xxh3_64_hexdigest(body[:-1]).encode()
-    return body[:-1] + _SUFFIX % checksum + b"\n"
+    return body[:-1] + _suffix(body[:-1]) + b"\n"
+
+
+def _suffix(text: bytes) -> bytes:
+    """How a line ends that begins with `text`."""
+    return _BEFORE_SUM + xxhash.xxh3_64_hexdigest(text).encode() + _AFTER_SUM
 
 
 def unseal(line: bytes) -> dict[str, Any]:
     """The JSON object of a line that `seal` made. Raises DamagedLineError."""
     text = line.rstrip(b"\r\n")
-    if not text.endswith(_SUFFIX % xxhash.xxh3_64_hexdigest(text[:-_SUFFIX_LENGTH]).encode()):
+    if not text.endswith(_suffix(text[:-_SUFFIX_LENGTH])):
         raise DamagedLineError("the checksum does not fit")
     try:
         value: Any = orjson.loads(text)

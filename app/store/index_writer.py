@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import operator
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import lmdb
 import orjson
 import xxhash
 
 from app.errors import DamagedLineError, IndexUnusableError, StoreWriteError
-from app.store.answer import exact_body
-from app.store.decision import GONE, GOOD, REOPENED
-from app.store.entry import Bill, is_bill, read_line
-from app.store.key import HAND
+from app.store.decision import GONE, REOPENED
+from app.store.hands import KEY_SIZE
 from app.store.log import appending, blocks, entry_at, log_digest, log_path
 from app.store.options import StoreOptions
+from app.store.reading import VALUE_START, Line, Reader
 from app.store.rows import (
     BODY_START,
     META_NAME,
+    NAME_SIZE,
+    ORIGIN,
     WAITING,
     Meta,
     Origin,
     Rows,
-    answer_name,
     held_content,
     index_path,
     row,
 )
 from app.store.sealed import copy_of, empty_copy, private_copy, publish
-from app.store.sorting import Row, Sorter
+from app.store.sorting import Sorter
 from app.store.sources import DEFAULT_ORDER, rank
-from app.store.stock import Coverage, Play, StockWriter
+from app.store.stock import Coverage, StockWriter
 
 # Bytes of the log that are parsed at a time.
 _BLOCK = 1 << 20
+_hand = operator.itemgetter(slice(KEY_SIZE))
 
 
 class IndexedDeck(Protocol):
@@ -53,12 +53,6 @@ class IndexedDeck(Protocol):
     @property
     def coverage(self) -> Coverage | None:
         """What counting stocked hands needs; None if the deck has no hands."""
-
-
-# A line for `answers` or `held`: its name, offset, index into Meta.origins, body, verdict, and how the
-# body ends that the text has which a decision is about. When sorted, lines of one key are in the order
-# of the log. (A named tuple takes six times as long to make.)
-_Line = tuple[bytes, int, int, bytes, str, bytes]
 
 
 class _Standing(NamedTuple):
@@ -216,12 +210,18 @@ class IndexWriter:
         page once.
         """
         size = self._log.stat().st_size - meta.offset if self._log.exists() else 0
-        lines, plays = Sorter(self._store, size), Sorter(self._store, size // 8)
-        digest, new = self._digest.copy(), not meta.lines
+        answers, plays = (
+            Sorter(self._store, NAME_SIZE, size),
+            Sorter(self._store, KEY_SIZE, size // 8),
+        )
+        digest, new, reader = self._digest.copy(), not meta.lines, Reader(meta, self._coverage)
         for start, block in blocks(self._log, meta.offset, _BLOCK):
             digest.update(block)
             meta.offset = start + len(block)
-            self._parse(meta, start, block, lines, plays)
+            reader.take(start, block)
+            answers.add(reader.answers)
+            plays.add(reader.plays)
+            reader.answers, reader.plays = [], []
         if digest.digest() == self._digest.digest():
             return
         meta.log = digest.hexdigest()
@@ -231,95 +231,59 @@ class IndexWriter:
             self._rows.close()
             self._rows, self._private = Rows(copy, self._path, write=True), True
         self._published = self._whole = False
-        for part in lines.parts():
+        for part in answers.parts():
             with self._rows.env.begin(write=True) as txn:
-                self._put_lines(txn, meta, cast("list[_Line]", part), new=new)
+                self._put_rows(txn, meta, part, new=new)
         if self._coverage:
-            stock = StockWriter(self._rows.databases, self._coverage)
+            stock = StockWriter(self._rows.databases, self._coverage, meta.radius)
             for part in plays.parts():
                 with self._rows.env.begin(write=True) as txn:
-                    for hand, group in itertools.groupby(part, operator.itemgetter(0)):
-                        stock.put(txn, meta, hand, cast("list[Play]", list(group)), new=new)
+                    for hand, group in itertools.groupby(part, _hand):
+                        stock.put(txn, meta, hand, list(group), new=new)
         with self._rows.env.begin(write=True) as txn:
             self._write_meta(txn, meta)
         self._digest, self._whole = digest, True
 
-    def _parse(self, meta: Meta, start: int, block: bytes, lines: Sorter, plays: Sorter) -> None:
-        """Parse lines, which begin at an offset of the log, and count them in `meta`."""
-        numbers = {(source, model): n for n, (source, model, _) in enumerate(meta.origins)}
-        parsed: list[Row] = []
-        found: list[Row] = []
-        coverage, end = self._coverage, start
-        for line in io.BytesIO(block):
-            offset, end = end, end + len(line)
-            meta.lines += 1
-            try:
-                if is_bill(line):
-                    _add_bill(meta, Bill.from_line(line))
-                    continue
-                record, query, usage = read_line(line)
-            except DamagedLineError:
-                meta.damaged += 1
-                continue
-            origin = (record["source"], record["model"])
-            if origin not in numbers:
-                numbers[origin] = len(numbers)
-                meta.origins.append((*origin, 0))
-            key, variant = bytes.fromhex(record["key"]), record["variant"]
-            verdict = record["decision"]["verdict"] if "decision" in record else ""
-            body = exact_body(record, query.deck)
-            tail = exact_body({**record, "response": {}}, query.deck)[1:] if verdict else b""
-            name = answer_name(key, variant)
-            parsed.append((name, offset, numbers[origin], body, verdict, tail))
-            if variant == 0 and query.kind == HAND and coverage:
-                cards = query.card_ids if coverage.has_play(query) else ()
-                found.append((query.raw_hand_key, key, query.digests, cards))
-            if cost := record["cost_usd"]:
-                meta.cost_usd += cost
-                meta.paid += 1
-            if usage:
-                meta.tokens += usage.prompt + usage.output + usage.thoughts
-            meta.newest = max(meta.newest, record["created"])
-        lines.add(parsed)
-        plays.add(found)
-
-    def _put_lines(
-        self, txn: lmdb.Transaction, meta: Meta, lines: list[_Line], *, new: bool
-    ) -> None:
-        """Bring what is in force up to some lines; `new`: their names follow all that are there."""
+    def _put_rows(self, txn: lmdb.Transaction, meta: Meta, rows: list[bytes], *, new: bool) -> None:
+        """Bring what is in force up to some rows of `Reader`; `new`: their names follow all that are there."""
         counts: Counter[int] = Counter()
         ranks = [rank(self._fresh.order, source) for source, _, _ in meta.origins]
-        answers = self._rows.databases["answers"]
-        for name, offset, number, body, verdict, tail in lines:
-            line = Origin(number, offset, verdict in GOOD)
-            served = verdict not in GONE and (line.approved or not self._fresh.approved)
+        answers, approved = self._rows.databases["answers"], self._fresh.approved
+        for one in rows:
             # Nearly all lines are new: to look first would cost half as much again.
-            if served and not meta.held:
-                value = line.packed() + row(name, body)
+            if not (one[NAME_SIZE] or approved or meta.held):
+                name, value = one[:NAME_SIZE], one[VALUE_START:]
                 if txn.put(name, value, overwrite=False, append=new, db=answers):
-                    counts[number] += 1
-                    meta.reviewed += line.approved
+                    counts[ORIGIN.unpack_from(value)[0]] += 1
                     continue
-            old = self._standing(txn, meta, name)
-            if old and old.body:
-                if verdict in GONE or verdict == REOPENED:
-                    replaces = old.body.endswith(tail)
-                else:
-                    replaces = _rank(ranks, line) <= _rank(ranks, old.origin)
-                if not replaces:
-                    continue
-            state = "" if served else verdict if verdict in GONE else WAITING
-            self._put_line(txn, meta, name, line.packed(), state, body, old)
-            counts[number] += served
-            meta.reviewed += served and line.approved
-            if old and old.served:
-                counts[old.origin.number] -= 1
-                meta.reviewed -= old.origin.approved
+            self._put_line(txn, meta, Line.of(one), ranks, counts)
         meta.origins = [
             (source, model, count + counts[number])
             for number, (source, model, count) in enumerate(meta.origins)
         ]
         meta.entries += counts.total()
+
+    def _put_line(
+        self, txn: lmdb.Transaction, meta: Meta, line: Line, ranks: Sequence[int], counts: Counter[int]
+    ) -> None:  # fmt: skip
+        """Put a line in force, unless what is there is better, and count it by its origin."""
+        origin, verdict = line.origin, line.verdict
+        served = verdict not in GONE and (origin.approved or not self._fresh.approved)
+        old = self._standing(txn, meta, line.name)
+        if old and old.body:
+            if verdict in GONE or verdict == REOPENED:
+                replaces = old.body.endswith(line.tail)
+            else:
+                replaces = _rank(ranks, origin) <= _rank(ranks, old.origin)
+            if not replaces:
+                return
+        state = "" if served else verdict if verdict in GONE else WAITING
+        self._write_row(txn, meta, line, state, old)
+        counts[origin.number] += served
+        meta.reviewed += served and origin.approved
+        if old and old.served:
+            counts[old.origin.number] -= 1
+            meta.reviewed -= old.origin.approved
 
     def _standing(self, txn: lmdb.Transaction, meta: Meta, name: bytes) -> _Standing | None:
         value = txn.get(name, db=self._rows.databases["answers"])
@@ -332,11 +296,11 @@ class IndexWriter:
         body = bytes(value)
         return _Standing(Origin.of(body), body[BODY_START:].partition(b"\n")[2], served=False)
 
-    def _put_line(
-        self, txn: lmdb.Transaction, meta: Meta, name: bytes, origin: bytes, state: str, body: bytes,
-        old: _Standing | None,
-    ) -> None:  # fmt: skip
+    def _write_row(
+        self, txn: lmdb.Transaction, meta: Meta, line: Line, state: str, old: _Standing | None
+    ) -> None:
         """Write a line's row where it belongs, in place of the old one. `state` is empty if it is served."""
+        name, body = line.name, line.body
         answers, held = self._rows.databases["answers"], self._rows.databases["held"]
         if old and old.served and state:
             txn.delete(name, db=answers)
@@ -348,7 +312,7 @@ class IndexWriter:
         if state:
             body = held_content(state, b"" if state in GONE else body)
             meta.held += 1
-        txn.put(name, origin + row(name, body), db=held if state else answers)
+        txn.put(name, line.origin.packed() + row(name, body), db=held if state else answers)
 
     def _write_meta(self, txn: lmdb.Transaction, meta: Meta) -> None:
         txn.put(
@@ -383,11 +347,6 @@ def _misfit(meta: Meta, fresh: Meta, log: str) -> str:
         "the log is not the one it was built from": meta.log != log,
     }
     return next((why for why, differs in differing.items() if differs), "")
-
-
-def _add_bill(meta: Meta, bill: Bill) -> None:
-    meta.cost_usd += bill.cost_usd
-    meta.tokens += bill.usage.prompt + bill.usage.output + bill.usage.thoughts
 
 
 def _rank(ranks: Sequence[int], origin: Origin) -> int:

@@ -23,7 +23,7 @@ FORMAT = "tsukurioki-1"
 HAND = "hand"
 PATTERN = "pattern"
 PROMPT = "prompt"
-_CARDS = "cards"
+CARDS = "cards"
 # Picks are cached if their two ids have at most this many characters together.
 _KEPT_LENGTH = 128
 
@@ -32,6 +32,16 @@ def netstring(text: str) -> bytes:
     """One id as `<bytes>:<utf-8>,`; lone surrogates, which JSON allows, stay distinct."""
     raw = nfc(text).encode("utf-8", "surrogatepass")
     return b"%d:%b," % (len(raw), raw)
+
+
+def netstrings(canonical: bytes) -> list[str]:
+    """The ids of a canonical form, its format, kind and deck first."""
+    ids, at = [], 0
+    while at < len(canonical):
+        start = canonical.index(b":", at) + 1
+        at = start + int(canonical[at : start - 1]) + 1
+        ids.append(canonical[start : at - 1].decode("utf-8", "surrogatepass"))
+    return ids
 
 
 @lru_cache(maxsize=256)
@@ -128,7 +138,7 @@ class Query(NamedTuple):
     @property
     def cards(self) -> bytes:
         """The canonical form of the cards alone; sorted picks have their cards sorted too."""
-        return head(_CARDS, self.deck) + b"".join([one.card for one in self.sorted_picks])
+        return head(CARDS, self.deck) + b"".join([one.card for one in self.sorted_picks])
 
     @property
     def card_ids(self) -> tuple[str, ...]:
@@ -173,7 +183,8 @@ class Query(NamedTuple):
     def from_json(cls, value: dict[str, Any]) -> Query:
         """Parse what `to_json` made. Raises KeyError, TypeError or AttributeError otherwise."""
         if "hand" in value:
-            picks = [pick(one["card"], one["phrase"]) for one in value["hand"]]
+            # Not `pick`: the call would double the price, and these are no texts of clients.
+            picks = [_kept_pick(one["card"], one["phrase"]) for one in value["hand"]]
             return cls.of_picks(HAND, nfc(value["deck"]), picks)
         if "prompt" in value:
             return cls.prompt(value["deck"], value["prompt"])
@@ -182,4 +193,4 @@ class Query(NamedTuple):
 
 def hand_key(deck: str, cards: Iterable[str]) -> str:
     """The key of the cards alone, from their ids, as 32 hex digits."""
-    return digest(head(_CARDS, deck) + b"".join(sorted(map(netstring, cards))))
+    return digest(head(CARDS, deck) + b"".join(sorted(map(netstring, cards))))

@@ -40,11 +40,12 @@ from app.store.sources import REVIEWED
 
 FORMAT = 7
 
-_ORIGIN = struct.Struct("<HQ")
-ORIGIN_SIZE = _ORIGIN.size
+ORIGIN = struct.Struct("<HQ")
+ORIGIN_SIZE = ORIGIN.size
 SUM_SIZE = 8
 BODY_START = ORIGIN_SIZE + SUM_SIZE
 VARIANT = struct.Struct(">H")
+NAME_SIZE = KEY_SIZE + VARIANT.size
 _POSITION = struct.Struct(">I")
 META_NAME = b"meta"
 # The databases that a server reads.
@@ -159,12 +160,12 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, value: bytes) -> Origin:
         """Parse the beginning of an answer's row."""
-        number, offset = _ORIGIN.unpack_from(value)
+        number, offset = ORIGIN.unpack_from(value)
         return cls(number & ~_APPROVED, offset, bool(number & _APPROVED))
 
     def packed(self) -> bytes:
         """The bytes with which an answer's row begins."""
-        return _ORIGIN.pack(self.number | _APPROVED * self.approved, self.offset)
+        return ORIGIN.pack(self.number | _APPROVED * self.approved, self.offset)
 
 
 class Rows:

@@ -8,10 +8,18 @@ from typing import Any, Protocol
 
 import lmdb
 import orjson
+import xxhash
 
+from app.store.coverage import sphere_bound
 from app.store.hands import HASH_SIZE, KEY_SIZE, is_hand_stocked, records_of
-from app.store.key import Query
+from app.store.key import CARDS, Query, head, netstrings
 from app.store.rows import SUM_SIZE, Meta, answer_name, position_name, row
+
+# A hand's number of cards is stored in a byte.
+MOST_CARDS = 255
+# Where the first record begins in a row of `play_row`.
+_RECORD = KEY_SIZE + 1
+_DIGESTS = _RECORD + KEY_SIZE
 
 
 class Coverage(Protocol):
@@ -21,76 +29,93 @@ class Coverage(Protocol):
     def shape(self) -> str:
         """A text that changes if cards or phrases change, on which coverage depends."""
 
-    def has_play(self, query: Query) -> bool:
-        """Whether a query is a play of this deck."""
+    @property
+    def fewest_phrases(self) -> Sequence[int]:
+        """How many phrases the cards of a hand have at least, one number for each of its cards."""
+
+    def is_play(self, picks: Sequence[bytes]) -> bool:
+        """Whether picks in canonical form, in their order, are a play of this deck."""
 
     def phrase_ids(self, cards: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """The ids of the phrases of each card of a play."""
 
 
-# An entry of variant 0 for `hands`: the hand's key, its own key, the hashes of its phrases, and the ids
-# of its cards, or none if it is not a play of the deck.
-Play = tuple[bytes, bytes, bytes, tuple[str, ...]]
+def play_row(query: Query, key: bytes, coverage: Coverage) -> bytes:
+    """A hand's entry of variant 0 for `hands`.
+
+    The hand's key, the records of a hand that has only this entry, and if it is a play of the deck the
+    canonical form of its cards.
+    """
+    picks, _, names, digests = zip(*query.sorted_picks, strict=True)
+    cards = head(CARDS, query.deck) + b"".join(names)
+    hand, ids = xxhash.xxh3_128_digest(cards), cards if coverage.is_play(picks) else b""
+    return b"%b%c%b%b%b" % (hand, len(digests), key, b"".join(digests), ids)
 
 
 class StockWriter:
     """Writes hands and stock into the `databases` of an index."""
 
-    def __init__(self, databases: Mapping[str, Any], coverage: Coverage) -> None:
+    def __init__(self, databases: Mapping[str, Any], coverage: Coverage, radius: int) -> None:
         self._databases = databases
         self._coverage = coverage
+        self._radius = radius
+        # No hand is stocked with fewer records.
+        self._fewest = sphere_bound(coverage.fewest_phrases, radius)
 
     def put(
-        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[Play], *, new: bool
+        self, txn: lmdb.Transaction, meta: Meta, hand: bytes, plays: list[bytes], *, new: bool
     ) -> None:
-        """Bring a hand's records up to some plays, and the stock up to the hand.
+        """Bring a hand's records up to some rows of `play_row`, and the stock up to the hand.
 
         What is stocked is counted in `meta`; `new`: the hand's key follows all that are there.
         """
         hands, held = self._databases["hands"], self._databases["held"]
-        value = b"" if new else bytes(txn.get(hand, b"", db=hands))
-        before = value[SUM_SIZE:] or bytes([len(plays[0][2]) // HASH_SIZE])
-        known = {record[:KEY_SIZE] for record in records_of(before)} if value else set()
-        gone = set()
-        joined = before
-        cards: tuple[str, ...] = ()
-        for _, key, digests, ids in plays:
+        value = b"" if new else bytes(txn.get(hand, b"", db=hands))[SUM_SIZE:]
+        count = plays[0][KEY_SIZE:_RECORD]
+        end = _DIGESTS + HASH_SIZE * count[0]
+        # By the entries' keys.
+        records = {record[:KEY_SIZE]: record for record in records_of(value)}
+        gone, cards = False, b""
+        for play in plays:
+            key, ids = play[_RECORD:_DIGESTS], play[end:]
             cards = cards or ids
             if meta.held and txn.get(answer_name(key, 0), db=held):
-                if key in known:
-                    known.remove(key)
-                    gone.add(key)
+                if records.pop(key, None):
+                    gone = True
                     meta.plays -= bool(ids)
-            elif key not in known:
-                known.add(key)
-                joined += key + digests
+            elif key not in records:
+                records[key] = play[_RECORD:end]
                 meta.plays += bool(ids)
         if gone:
-            records = [one for one in records_of(joined) if one[:KEY_SIZE] not in gone]
-            joined = before[:1] + b"".join(records)
             meta.built = ""
+        before, joined = value or count, count + b"".join(records.values())
         if joined == before:
             return
         txn.put(hand, row(hand, joined), append=new, db=hands)
-        if not cards:
-            return
-        phrases = self._coverage.phrase_ids(cards)
-        covered = is_hand_stocked(joined, phrases, meta.radius)
-        if (covered or gone) and covered != is_hand_stocked(before, phrases, meta.radius):
-            self._put_stock(txn, meta, cards, phrases, covered=covered)
+        if cards and (gone or len(records) >= self._fewest):
+            self._count(txn, meta, cards, before, joined)
+
+    def _count(
+        self, txn: lmdb.Transaction, meta: Meta, cards: bytes, before: bytes, joined: bytes
+    ) -> None:
+        """Bring the stock up to a hand whose records have changed."""
+        ids = netstrings(cards)[3:]
+        phrases = self._coverage.phrase_ids(ids)
+        covered = is_hand_stocked(joined, phrases, self._radius)
+        if covered != is_hand_stocked(before, phrases, self._radius):
+            self._put_stock(txn, meta, orjson.dumps(ids), phrases, covered=covered)
 
     def _put_stock(
         self,
         txn: lmdb.Transaction,
         meta: Meta,
-        ids: tuple[str, ...],
+        cards: bytes,
         phrases: Sequence[Sequence[str]],
         *,
         covered: bool,
     ) -> None:
         """Add a hand to the stock once it is covered, and take it out when it no longer is."""
         stock = self._databases["stock"]
-        cards = orjson.dumps(ids)
         meta.stocked_plays += math.prod(map(len, phrases)) * (1 if covered else -1)
         if covered:
             position = position_name(meta.stocked_hands)

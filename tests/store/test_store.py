@@ -225,6 +225,18 @@ def test_a_torn_tail_larger_than_a_block_is_set_aside_whole(store: Path, deck: D
     assert path.read_bytes() == made[0].to_line()
 
 
+@pytest.mark.parametrize("size", [0, 300])
+def test_a_hand_that_no_deck_has_is_answered_by_its_key(store: Path, deck: Deck, size: int) -> None:
+    """A line whose hand has no card, or more than an index can count, is indexed with the others."""
+    odd = entry(Query.play(deck.id, [(f"c{n}", "p") for n in range(size)]))
+    made = [*entries_of(deck, 3), odd]
+    append(store, deck, made)
+    bring_up(store, deck)
+    assert contents(store, deck) == bodies(made)
+    meta = Index(store, deck.id).meta()
+    assert (meta.entries, meta.plays, meta.damaged) == (4, 3, 0)
+
+
 def test_a_damaged_line_in_the_middle_is_skipped_and_named(store: Path, deck: Deck) -> None:
     """The lines after a damaged one are read and indexed; the damage has its line number."""
     made = entries_of(deck, 5)

@@ -308,13 +308,20 @@ class Deck:
 
     def has_play(self, query: Query) -> bool:
         """Whether a query is a legal play of this deck."""
-        categories, size = self._categories, self.hand_size
-        if query.kind != HAND or len(query.sorted_picks) != size:
+        return query.kind == HAND and self.is_play([one.canonical for one in query.sorted_picks])
+
+    def is_play(self, picks: Sequence[bytes]) -> bool:
+        """Whether picks in canonical form, in their order, are a play of this deck."""
+        size = self.hand_size
+        if len(picks) != size:
             return False
-        try:
-            return len({categories[one.canonical] for one in query.sorted_picks}) == size
-        except KeyError:
-            return False
+        categories = set(map(self._categories.get, picks))
+        return len(categories) == size and None not in categories
+
+    @cached_property
+    def fewest_phrases(self) -> Sequence[int]:
+        """How many phrases the cards of a hand have at least, one number for each of its cards."""
+        return sorted([len(card.phrases) for card in self.cards])[: self.hand_size]
 
     def phrase_ids(self, cards: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """The ids of the phrases of each card of a play."""
