@@ -22,6 +22,11 @@ def nfc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
 
 
+def is_nfc(text: str) -> bool:
+    """Whether a text is in normal form C already; its runs of marks are not looked at."""
+    return unicodedata.is_normalized("NFC", text)
+
+
 def nfkc(text: str) -> str:
     """A text in normal form KC."""
     return text if text.isascii() else unicodedata.normalize("NFKC", _stream_safe(text))

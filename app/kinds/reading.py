@@ -13,6 +13,7 @@ import orjson
 
 from app.errors import DeckError
 from app.kinds.language import JAPANESE, LANGUAGES, Language
+from app.normal_form import is_nfc, nfc
 
 DECK_FILE = "deck.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -72,6 +73,8 @@ class Reader:
     def __init__(self, folder: Path, name: str) -> None:
         self.file = str(folder / name)
         text = text_of(folder / name)
+        # Then all texts in it are in normal form C, and none need be looked at by itself.
+        self._normal = "\\u" not in text and is_nfc(text)
         try:
             self.value: Any = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -80,6 +83,10 @@ class Reader:
     def fail(self, place: str, fault: str) -> DeckError:
         """Make the error to raise for a place in this file."""
         return DeckError(self.file, place, fault)
+
+    def nfc(self, text: str) -> str:
+        """A text of this file in normal form C."""
+        return text if self._normal else nfc(text)
 
     def only(self, value: Any, place: str, known: Iterable[str], what: str = "member") -> None:
         """Refuse other members than the known ones: a misspelt one would have no effect."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ from typing import Any, NamedTuple
 from app.kinds.chat.care import POOLS, Care, Step
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.nouns import BEFORE
-from app.normal_form import nfc
 
 LINES_FILE = "lines.json"
 FALLBACK = "fallback"
@@ -55,15 +53,14 @@ class Moment(NamedTuple):
     season: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line. `when` has the allowed values of attributes of `Moment`; empty if it always fits.
 
     `asks` is the topic in whose light the answer to the line is read, empty if it asks nothing.
     """
 
     text: str
-    when: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _ALWAYS)
+    when: Mapping[str, tuple[str, ...]] = _ALWAYS
     asks: str = ""
 
     @property
@@ -117,19 +114,23 @@ class LineReader(ExpressionReader):
         return found
 
     def _line(self, raw: Any, place: str) -> Line:
-        if isinstance(raw, str):
-            # Nearly all are.
-            if not raw.strip():
-                raise self.fail(place, "'text' is empty")
-            line = Line(nfc(raw))
-        else:
-            text = nfc(self.member(raw, "text", str, place))
-            self.known(raw, ("text", "when", "asks"), place)
-            fits = self._fits(self.object(raw.get("when", {}), f"{place} when"), place)
-            line = Line(text, fits or _ALWAYS, str(raw.get("asks", "")))
-        if "{" in line.text:
-            self.known(line.slots, SLOTS, f"{place}: {line.text}")
-        return line
+        # Nearly all are plain texts.
+        if not isinstance(raw, str):
+            return self._detailed(raw, place)
+        if not raw.strip():
+            raise self.fail(place, "'text' is empty")
+        return Line(self._slotted(raw, place))
+
+    def _detailed(self, raw: Any, place: str) -> Line:
+        text = self.member(raw, "text", str, place)
+        self.known(raw, ("text", "when", "asks"), place)
+        fits = self._fits(self.object(raw.get("when", {}), f"{place} when"), place)
+        return Line(self._slotted(text, place), fits or _ALWAYS, str(raw.get("asks", "")))
+
+    def _slotted(self, text: str, place: str) -> str:
+        if "{" in text:
+            self.known(_SLOT.findall(text), SLOTS, f"{place}: {text}")
+        return self.nfc(text)
 
     def _fits(self, when: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
         self.known(when, self._known, f"{place} when")

