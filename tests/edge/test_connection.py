@@ -91,6 +91,8 @@ def test_hits_do_not_wait_for_the_state_file(
 ) -> None:
     """While what was counted waits to be written, stored answers are given all the same."""
     known, service = service_in(tmp_path)
+    # Making it asks Flask for a page, which is counted too.
+    application = RsgiApplication(known, service)
     waiting, released = threading.Event(), threading.Event()
 
     def flush() -> None:
@@ -98,7 +100,7 @@ def test_hits_do_not_wait_for_the_state_file(
         released.wait(PATIENCE)
 
     monkeypatch.setattr(service.counters, "flush", flush)
-    with served_here(RsgiApplication(known, service)) as port:
+    with served_here(application) as port:
         try:
             assert waiting.wait(PATIENCE)
             with socket.create_connection(("127.0.0.1", port), PATIENCE / 2) as wire:
