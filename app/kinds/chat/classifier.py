@@ -10,6 +10,7 @@ weights have 8 bits: three bytes for each weight in place of a dictionary of tex
 from __future__ import annotations
 
 import base64
+import bisect
 import itertools
 import math
 import operator
@@ -32,6 +33,8 @@ DANGER, NONE = "danger", "none"
 BUCKETS = 1 << 17
 # Bytes of a lane, and from how many weights on a bucket is kept as lanes.
 _LANE, _FREQUENT = array("I").itemsize, 96
+# In place of a weight that was not looked up yet; weights are from -127 on.
+_UNKNOWN = -128
 # What is added to the score of a class that is likely.
 _LIKELY = 0.7
 # The greatest weight of 8 bits.
@@ -50,12 +53,16 @@ class Runs(NamedTuple):
         return found | _buckets(f"\r{text}\r", self.written) if self.written else found
 
 
-def _buckets(marked: str, sizes: Iterable[int]) -> set[int]:
-    return {
-        zlib.crc32(marked[start : start + size].encode("utf-8", "surrogatepass")) % BUCKETS
-        for size in sizes
-        for start in range(len(marked) - size + 1)
-    }
+def _buckets(marked: str, sizes: Collection[int]) -> set[int]:
+    signs = [sign.encode("utf-8", "surrogatepass") for sign in marked]
+    found: set[int] = set()
+    hashes: Iterable[int] = itertools.repeat(0)
+    for size in range(1, max(sizes, default=0) + 1):
+        # The hash of a run goes on from that of the run without its last sign.
+        hashes = list(map(zlib.crc32, signs[size - 1 :], hashes))
+        if size in sizes:
+            found.update(map((BUCKETS - 1).__and__, hashes))
+    return found
 
 
 class Cells(NamedTuple):
@@ -101,7 +108,7 @@ class Classifier:
         self.examples = examples
         # Several steps of reading a message ask about the same text.
         self._cached = lru_cache(maxsize=8)(self._scored)
-        self._runs = runs
+        self._buckets = lru_cache(maxsize=8)(runs.buckets)
         self._bias = tuple(bias)
         self._scale = scale
         # The cells of bucket b are those from starts[b] to starts[b + 1].
@@ -113,13 +120,16 @@ class Classifier:
             bucket: self._lanes(starts[bucket], starts[bucket + 1])
             for bucket in itertools.compress(itertools.count(), map(_FREQUENT.__le__, sizes))
         }
+        self._danger = self.classes.index(DANGER) if DANGER in classes else None
+        # The weights of `DANGER`, as far as they were asked for: to find all takes a tenth of the start.
+        self._known = array("b", [_UNKNOWN]) * (BUCKETS if DANGER in classes else 0)
 
     def scores(self, text: str) -> list[float]:
         """The score of each class for a normalised text."""
         return list(self._cached(text))
 
     def _scored(self, text: str) -> list[float]:
-        found = self._runs.buckets(text)
+        found = self._buckets(text)
         frequent = [self._frequent[bucket] for bucket in found if bucket in self._frequent]
         # One addition of long numbers for all classes: most weights are those of few buckets.
         lanes = array("I", sum(frequent).to_bytes(_LANE * len(self.classes), sys.byteorder))
@@ -127,11 +137,15 @@ class Classifier:
         totals = [lane - shift for lane in lanes]
         starts, (names, weights) = self._starts, self._cells
         for bucket in found.difference(self._frequent):
-            start, end = starts[bucket], starts[bucket + 1]
-            for name, weight in zip(names[start:end], weights[start:end], strict=True):
-                totals[name] += weight
-        unit = self._scale / MOST / math.sqrt(max(1, len(found)))
+            # Most buckets have no weight, and most others few.
+            for cell in range(starts[bucket], starts[bucket + 1]):
+                totals[names[cell]] += weights[cell]
+        unit = self._unit(len(found))
         return [bias + unit * total for bias, total in zip(self._bias, totals, strict=True)]
+
+    def _unit(self, count: int) -> float:
+        """What a weight counts in a text of so many buckets."""
+        return self._scale / MOST / math.sqrt(max(1, count))
 
     def _lanes(self, start: int, end: int) -> int:
         """The weights of a bucket, each plus 128, as one number with a lane for each class."""
@@ -171,14 +185,29 @@ class Classifier:
     @property
     def memory(self) -> int:
         """Bytes of the weights in memory."""
-        cells = sum(len(part) * part.itemsize for part in (self._starts, *self._cells))
+        parts = (self._starts, *self._cells, self._known)
+        cells = sum(len(part) * part.itemsize for part in parts)
         return cells + _LANE * len(self.classes) * len(self._frequent)
 
     def danger_of(self, text: str) -> float:
         """The score of `DANGER` for a normalised text."""
-        if DANGER not in self.classes:
+        if self._danger is None:
             return 0.0
-        return self.scores(text)[self.classes.index(DANGER)]
+        # The sentences of long messages are read for it alone.
+        found, known, total = self._buckets(text), self._known, 0
+        for bucket in found:
+            weight = known[bucket]
+            if weight == _UNKNOWN:
+                weight = known[bucket] = self._weight(bucket, self._danger)
+            total += weight
+        return self._bias[self._danger] + self._unit(len(found)) * total
+
+    def _weight(self, bucket: int, number: int) -> int:
+        """The weight of a bucket for a class; its cells are in the order of the classes' numbers."""
+        start, end = self._starts[bucket], self._starts[bucket + 1]
+        names, weights = self._cells
+        cell = bisect.bisect_left(names, number, start, end)
+        return weights[cell] if cell < end and names[cell] == number else 0
 
 
 LIMITS = ("sure", "lead", "contradicts")
