@@ -114,8 +114,12 @@ class Searched(NamedTuple):
 
     def possible(self, lines: str) -> Possible:
         """The intents with those of their expressions that may match in a line; others do not."""
+        return self.grouped(self.prefilter.possible(lines))
+
+    def grouped(self, numbers: Iterable[int]) -> Possible:
+        """The expressions of these numbers by their intents."""
         by_id: dict[str, tuple[Intent, tuple[Expression, ...]]] = {}
-        for number in sorted(self.prefilter.possible(lines)):
+        for number in sorted(numbers):
             intent, part = self.parts[number]
             _, before = by_id.get(intent.id, (intent, ()))
             by_id[intent.id] = intent, (*before, part)

@@ -34,12 +34,11 @@ from app.kinds.chat.message import (
     PARTING,
     Asides,
     clauses,
-    closed_up,
     in_hiragana,
     joined,
     normalise,
-    pieces,
 )
+from app.kinds.chat.suspects import Suspects
 from app.kinds.expressions import Expression
 
 # Clauses in which the same intent is searched for at most: it is given once anyway.
@@ -102,6 +101,7 @@ class IntentReader:
         self._careful, self._others = intents.careful, intents.others
         self._by_id = {intent.id: intent for intent in intents.all if not intent.careful}
         self._narrow = {intent.id for intent in intents.all if intent.narrow}
+        self._suspects = Suspects(intents.careful)
         self._doubt = next((intent for intent in intents.all if intent.doubt), None)
         self._asides = intents.asides
         self.classifier = classifier
@@ -119,7 +119,7 @@ class IntentReader:
         if len(text) > LONG_MESSAGE:
             return self._in_long(text)
         said = _Clauses(text, clauses(text))
-        found, content = self._careful_in(said), None
+        found, content = _hits(said, self._careful.possible(said.searchable)), None
         if len(text) <= self._longest:
             possible = self._others.possible(said.searchable)
             beside = _hits(said, (one for one in possible if one[0].aside))
@@ -136,9 +136,6 @@ class IntentReader:
         if self.by_example and len(text) <= _LONGEST_NARROW and not _settled(kept, content):
             kept = self._with_guess(self.by_example, self._narrow, kept, content)
         return kept
-
-    def _careful_in(self, said: _Clauses) -> list[Hit]:
-        return _hits(said, self._careful.possible(said.searchable))
 
     def _kept(self, found: Sequence[Hit], text: str) -> list[Hit]:
         """The hits that count, after the vetoes of the whole text and what the classifier says of it."""
@@ -161,35 +158,19 @@ class IntentReader:
         """
         doubtful: list[Hit] = []
         read: set[str] = set()
-        for intent, piece in self._suspect(text):
+        for intent, piece, possible in self._suspects.of(text):
             if len(read) == _READ or (doubtful and not intent.grave):
                 break
             if piece in read:
                 continue
             read.add(piece)
             place = max(0, text.find(piece))
-            kept = self._kept(self._careful_in(_Clauses(piece, clauses(piece))), piece)
+            kept = self._kept(_hits(_Clauses(piece, clauses(piece)), possible), piece)
             hits = [h._replace(start=place + h.start, end=place + h.end) for h in kept]
             if any(hit.intent.grave for hit in hits):
                 return hits
             doubtful = doubtful or hits
         return doubtful
-
-    def _suspect(self, text: str) -> Iterator[tuple[Intent, str]]:
-        """The pieces of a long message in which an expression of an intent matches, grave ones first."""
-        # Danger is read in katakana (ｷｴﾀｲ) too.
-        lines = dict.fromkeys(
-            form for one in pieces(closed_up(text)) for form in (one, in_hiragana(one))
-        )
-        lines_of: dict[int, list[str]] = {}
-        for line in lines:
-            for number in self._careful.prefilter.possible(line):
-                lines_of.setdefault(number, []).append(line)
-        parts = self._careful.parts
-        for number in sorted(lines_of, key=lambda number: not parts[number][0].grave):
-            intent, part = parts[number]
-            for line in _lines_with(part, "\n".join(lines_of[number])):
-                yield intent, line
 
     def harmless(self, message: str) -> tuple[bool, bool]:
         """Whether the classifier finds no danger in a message of several words, and is sure of that."""
@@ -264,16 +245,6 @@ def _settled(hits: list[Hit], content: _Clauses) -> bool:
     if end - start > _FEW_WORDS:
         return False
     return main is not None and not main.learned and main.end - main.start >= _MOST * (end - start)
-
-
-def _lines_with(part: Expression, lines: str) -> Iterator[str]:
-    """The lines in which an expression matches."""
-    end = -1
-    for found in part.finditer(lines):
-        begin = found.span()[0]
-        if begin > end:
-            end = (lines + "\n").find("\n", begin)
-            yield lines[lines.rfind("\n", 0, begin) + 1 : end]
 
 
 def _hits(said: _Clauses, possible: Possible) -> list[Hit]:
