@@ -47,6 +47,7 @@ _LAUGHTER_IN_BRACKETS = lazily(r"\((笑|泣|汗|爆|w+|涙|怒|照)\)")
 _DASH = "[\u2010-\u2015\u2500\u2501-]"
 _DASHES = lazily(f"{_DASH}(?={_DASH})|(?<=[ぁ-ゖァ-ヶ]){_DASH}")
 _SMALL = lazily("([ぁ-ゖァ-ヶ])([ぁぃぅぇぉァィゥェォ]+)")
+_ANY_DASH, _ANY_SMALL = lazily(_DASH), lazily("[ぁぃぅぇぉァィゥェォ]")
 _MARKS = lazily(r"[!?。、…]{2,}")
 _ROWS = (
     ("あかがさざただなはばぱまやらわゃぁ", "ぁ"),
@@ -67,25 +68,43 @@ _VOWEL = {kana: vowel for row, vowel in _ROWS for kana in row} | {
     for kana in row
 }
 _BEFORE_WIDTH = {"\u00b4": "`", "\uff40": "`", "\u2019": "'", "\u22ef": "…"}
-_STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (lazily(pattern), with_)
-    for pattern, with_ in (
-        (r"([あいうえおアイウエオ])\1{2,}", r"\1ー"),
-        (r"ー+", "ー"),
-        (r"っ{2,}", "っ"),
-        (r"ッ{2,}", "ッ"),
-        (r"(?<![a-z])w+(?![a-z])", "w"),
-        (r"([笑草])\1+", r"\1"),
-    )
+
+
+class _Step(NamedTuple):
+    """A replacement, and the texts of which a text that it changes has one.
+
+    To look for these costs a long text a twentieth of the search for the pattern.
+    """
+
+    pattern: re.Pattern[str]
+    with_: str
+    needs: tuple[str, ...] = ("",)
+
+    def of(self, text: str) -> str:
+        """The text with every match replaced."""
+        return self.pattern.sub(self.with_, text) if any(n in text for n in self.needs) else text
+
+
+_REPEATED = (
+    _Step(
+        lazily(r"([あいうえおアイウエオ])\1{2,}"),
+        r"\1ー",
+        tuple(3 * vowel for vowel in "あいうえおアイウエオ"),
+    ),
+    _Step(lazily("ー+"), "ー", ("ーー",)),
+    _Step(lazily("っ{2,}"), "っ", ("っっ",)),
+    _Step(lazily("ッ{2,}"), "ッ", ("ッッ",)),
 )
-_TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (lazily(pattern), with_)
-    for pattern, with_ in (
-        (r"[^\S\n]+", " "),
-        (r" ?\n\s*", "\n"),
-        (r" (?=[!?。、…])", ""),
-        (r"(?<=[!?…])[。、]", ""),
-    )
+_STEPS = (
+    *_REPEATED,
+    _Step(lazily("(?<![a-z])w+(?![a-z])"), "w", ("ww",)),
+    _Step(lazily(r"([笑草])\1+"), r"\1", ("笑笑", "草草")),
+)
+_TIDY = (
+    _Step(lazily(r"[^\S\n]+"), " "),
+    _Step(lazily(r" ?\n\s*"), "\n", ("\n",)),
+    _Step(lazily(" (?=[!?。、…])"), "", (" ",)),
+    _Step(lazily("(?<=[!?…])[。、]"), ""),
 )
 
 
@@ -105,21 +124,15 @@ _WIDTH = {sign: sign - 0xFEE0 for sign in range(0xFF01, 0xFF5E)} | {
 _TO_WIDTH = str.maketrans(_BEFORE_WIDTH) | _WIDTH
 _HALF_WIDTH_KANA = lazily("[\uff61-\uff9f]+")
 _KANA, _ENDS_A_WORD = "ぁ-ゖァ-ヶー", "[a-zA-Zぁ-ゖァ-ヶー一-龥々]"
-_SAME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (lazily(pattern), with_)
-    for pattern, with_ in (
-        (r"(?<![0-9])(?:\.{2,}|・{2,}|。{2,}|‥+)", "…"),
-        (rf"(?<=[{_KANA}])[ー〜\u2010-\u2015\u2500\u2501]+", "ー"),
-        (r"([あいうえおアイウエオ])\1{2,}", r"\1ー"),
-        (r"ー+", "ー"),
-        (r"っ{2,}", "っ"),
-        (r"ッ{2,}", "ッ"),
-        (r"\s+", " "),
-        (r" (?=[!?。、…])", ""),
-        (r"…+", "…"),
-        (r"(?<![0-9!?])!*\?[!?]*", "?"),
-        (r"(?<![0-9!?])!{2,}", "!"),
-    )
+_SAME_FORMS = (
+    _Step(lazily(r"(?<![0-9])(?:\.{2,}|・{2,}|。{2,}|‥+)"), "…", ("..", "・・", "。。", "‥")),
+    _Step(lazily(rf"(?<=[{_KANA}])[ー〜\u2010-\u2015\u2500\u2501]+"), "ー"),
+    *_REPEATED,
+    _Step(lazily(r"\s+"), " "),
+    _Step(lazily(" (?=[!?。、…])"), "", (" ",)),
+    _Step(lazily("…+"), "…", ("……",)),
+    _Step(lazily(r"(?<![0-9!?])!*\?[!?]*"), "?", ("??", "?!", "!?")),
+    _Step(lazily("(?<![0-9!?])!{2,}"), "!", ("!!",)),
 )
 _LATIN_RUN = lazily("[a-zA-Z]+")
 _AFTER_A_NUMBER = lazily(r"[0-9] ?\Z")
@@ -188,13 +201,15 @@ def normalise(text: str) -> str:
     text = re.sub(r"\.\.+|・・+|。。+|‥‥*", "…", text)
     text = _EMOJI.sub(" ", _FACE.sub(" ", text))
     text = re.sub("[\u0300-\u0308\u200b-\u200f\u2060\ufeff]", "", text)
-    text = _DASHES.sub("ー", _LAUGHTER_IN_BRACKETS.sub(r"\1", text))
-    text = _SMALL.sub(_long_vowel, text)
-    for pattern, with_ in _STEPS:
-        text = pattern.sub(with_, text)
+    text = _LAUGHTER_IN_BRACKETS.sub(r"\1", text)
+    # Plain classes, over which the engine skips what has none of their signs.
+    text = _DASHES.sub("ー", text) if _ANY_DASH.search(text) else text
+    text = _SMALL.sub(_long_vowel, text) if _ANY_SMALL.search(text) else text
+    for step in _STEPS:
+        text = step.of(text)
     text = _MARKS.sub(_each_once, text)
-    for pattern, with_ in _TIDY:
-        text = pattern.sub(with_, text)
+    for step in _TIDY:
+        text = step.of(text)
     return text.strip()
 
 
@@ -286,8 +301,8 @@ def spelling(text: str, called: DirectAddress | None = None) -> str:
     """One text for all spellings of a message; the module's docstring lists what is equal."""
     whole = _HALF_WIDTH_KANA.sub(lambda f: nfkc(f.group()), text)
     whole = nfc(whole.translate(_TO_WIDTH)).strip()
-    for pattern, with_ in _SAME_FORMS:
-        whole = pattern.sub(with_, whole)
+    for step in _SAME_FORMS:
+        whole = step.of(whole)
     whole = _folded(whole)
     short = _ended(whole)
     if called:

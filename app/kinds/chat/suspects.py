@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from app.kinds.expressions import Expression
 
 # Sentences that are searched at once. A message that is full of danger, or of what sounds like it, is known
 # after the first of them; the automata of the prefilter and of the expressions cost most in such messages.
-_AT_ONCE = 24
+_AT_ONCE = 16
 
 
 class Suspect(NamedTuple):
@@ -31,13 +32,15 @@ class Suspects:
     def of(self, text: str) -> Iterator[Suspect]:
         """The suspect sentences of a normalised text: of grave intents in its order, then of others."""
         # Danger is read in katakana (ｷｴﾀｲ) too.
-        forms = {one: in_hiragana(one) for one in pieces(closed_up(text))}
+        forms: dict[str, str] = {}
         possible: dict[str, frozenset[int]] = {}
         others: dict[int, list[str]] = {}
         parts = self._careful.parts
-        for lines in _some(forms):
+        found = pieces(closed_up(text))
+        while some := {one: in_hiragana(one) for one in itertools.islice(found, _AT_ONCE)}:
+            forms |= some
             grave: dict[int, list[str]] = {}
-            for line in lines:
+            for line in itertools.chain.from_iterable(some.items()):
                 if line not in possible:
                     possible[line] = self._careful.prefilter.possible(line)
                     for number in possible[line]:
@@ -57,12 +60,6 @@ class Suspects:
             for line in _matching(part, "\n".join(lines_of[number])):
                 numbers = possible[line] | possible.get(forms.get(line, line), frozenset())
                 yield Suspect(intent, line, self._careful.grouped(numbers))
-
-
-def _some(forms: dict[str, str]) -> Iterator[list[str]]:
-    """The sentences, each with its form in hiragana, some at a time."""
-    lines = [line for both in forms.items() for line in dict.fromkeys(both)]
-    return (lines[start : start + _AT_ONCE] for start in range(0, len(lines), _AT_ONCE))
 
 
 def _matching(part: Expression, lines: str) -> Iterator[str]:
