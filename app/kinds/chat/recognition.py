@@ -34,9 +34,11 @@ from app.kinds.chat.message import (
     PARTING,
     Asides,
     clauses,
+    closed_up,
     in_hiragana,
     joined,
     normalise,
+    pieces,
 )
 from app.kinds.chat.suspects import Suspects
 from app.kinds.expressions import Expression
@@ -48,8 +50,10 @@ _HITS = 16
 _MORE = 8
 # Characters of the longest message that is read as small talk, unless the deck says otherwise.
 LONGEST = 60
-# Longer messages are stories, which the classifier has not seen; expressions read them.
+# Longer messages are stories, which the classifier has not seen; it reads their sentences.
 _LONGEST_LEARNED = 80
+# How much surer it must be of danger in one of several sentences.
+_OF_MANY = 0.5
 # What is longer says more than one thing, of which a narrow intent is a part at most.
 _LONGEST_NARROW = 40
 # Characters of a message that means something only after others (ひとり, もういいや).
@@ -146,9 +150,12 @@ class IntentReader:
             if intent.message_vetoes.against(text)
         }
         kept = _once(_apart([hit for hit in found if hit.intent.id not in vetoed]))
-        if self.classifier and self._doubt and len(text) <= _LONGEST_LEARNED:
-            kept = _once(self._weighed(kept, joined(text), self.classifier, self._doubt))
-        return kept
+        if self.classifier and self._doubt:
+            if len(text) <= _LONGEST_LEARNED:
+                kept = self._weighed(kept, joined(text), self.classifier, self._doubt)
+            else:
+                kept = self._in_story(kept, closed_up(text), self.classifier, self._doubt)
+        return _once(kept)
 
     def _in_long(self, text: str) -> list[Hit]:
         """The first grave hit of a long message, else the first doubtful one.
@@ -211,6 +218,20 @@ class IntentReader:
             hits = [h._replace(intent=doubt) if h.intent.grave else h for h in hits]
         unsure = score < classifier.grave and len(text) > _FEW_WORDS
         return [h._replace(clear=False) if h.intent.doubt else h for h in hits] if unsure else hits
+
+    def _in_story(
+        self, hits: list[Hit], text: str, classifier: Classifier, doubt: Intent
+    ) -> list[Hit]:
+        """The hits, and a doubt if the classifier is certain of danger in a sentence of a story.
+
+        What expressions find in it stays: the rest does not make it harmless.
+        """
+        score = max(map(classifier.danger_of, pieces(text)))
+        clear = score >= classifier.plainly
+        others = any(h.intent.careful or (not clear and h.intent.weight >= _URGENT) for h in hits)
+        if others or score <= classifier.certain + _OF_MANY:
+            return hits
+        return [Hit(doubt, 0, len(text), learned=True, clear=clear), *hits]
 
     def _with_guess(
         self,

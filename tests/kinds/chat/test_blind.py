@@ -6,6 +6,7 @@ Whoever reads a failing line has used the set up; a new one must then be written
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import Counter
 from typing import Any
@@ -137,3 +138,37 @@ def test_everyday_messages_of_another_writer_are_not_taken_for_danger(deck: Char
     )
     assert plainly <= 0.003 * len(texts)
     assert gently <= 0.03 * len(texts)
+
+
+@pytest.mark.long
+def test_danger_hidden_in_stories(deck: CharacterDeck) -> None:
+    """Of grave messages hidden in stories of everyday messages most are noticed; of other stories few."""
+    rng = random.Random(3)
+    names = (f"conversations{number}.jsonl" for number in ("", *range(2, 9)))
+    everyday = [turn for name in names for row in blind_rows(name) for turn in row["turns"]]
+    names = (f"danger{number}.jsonl" for number in ("", 4, 6, 7))
+    rows = [row for name in names for row in blind_rows(name)]
+    grave = [row["text"] for row in rows if row["grave"] and not row.get("history")]
+    for hidden in ([""] * len(grave), grave):
+        stories = [story(rng, everyday, text) for text in hidden]
+        signs = [deck.signs(text) for text in stories if 80 < len(text) <= 400]
+        plainly = sum(bool(found & {Sign.GRAVE, Sign.DOUBT}) for found in signs)
+        gently = sum(Sign.UNEASY in found for found in signs)
+        counts = (interval(count, len(signs)) for count in (plainly, gently))
+        print(
+            "\n{} asked plainly: {}; gently: {}".format("hidden" if hidden[0] else "none", *counts)
+        )
+        if hidden[0]:
+            assert plainly + gently >= 0.6 * len(signs)
+        else:
+            assert plainly <= 0.02 * len(signs)
+            assert gently <= 0.02 * len(signs)
+
+
+def story(rng: random.Random, everyday: list[str], hidden: str) -> str:
+    """Everyday messages one after another, of 80 to 400 characters, with a message hidden among them."""
+    length, parts = rng.randint(80, 380), [hidden] if hidden else []
+    while sum(map(len, parts)) + len(parts) < length:
+        parts.append(rng.choice(everyday))
+    rng.shuffle(parts)
+    return rng.choice("。\n").join(parts)
