@@ -14,10 +14,9 @@ import itertools
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
@@ -26,6 +25,17 @@ from app.store.lock import locked
 from app.store.plain import descriptor, open_file
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+KeyT_contra = TypeVar("KeyT_contra", contravariant=True)
+
+
+class Counting(Protocol[KeyT_contra]):
+    """What counts keys: a Counter, or Frequencies of very many."""
+
+    def update(self, keys: Iterable[KeyT_contra], /) -> None:
+        """Count some more."""
+
+
+CountsT = TypeVar("CountsT", bound=Counting[Any])
 
 # Bytes of a journal, for both files together: some 80,000 misses. Older ones would hardly change
 # which plays are the most frequent.
@@ -165,27 +175,32 @@ class JournalReader:
         return False, lines
 
 
-class JournalCounts(Generic[KeyT]):
-    """How often each key occurs in a journal; follows it as it grows. `keys` are those of lines."""
+class JournalCounts(Generic[KeyT, CountsT]):
+    """How often each key occurs in a journal; follows it as it grows.
+
+    `keys` are those of lines, `empty` makes what counts them.
+    """
 
     def __init__(
         self,
         folder: Path,
         name: str,
         keys: Callable[[Iterable[dict[str, Any]]], Iterable[KeyT]],
+        empty: Callable[[], CountsT],
     ) -> None:
         self._reader = JournalReader(folder, name)
         self._keys = keys
-        self._counts: Counter[KeyT] = Counter()
+        self._empty = empty
+        self._counts = empty()
         self._lock = threading.Lock()
 
-    def read(self, summary: Callable[[Counter[KeyT]], dict[str, Any]]) -> dict[str, Any]:
+    def read(self, summary: Callable[[CountsT], dict[str, Any]]) -> dict[str, Any]:
         """A summary of the counts up to now."""
         # Two threads that follow the journal at once would count new lines twice.
         with self._lock:
             restarted, lines = self._reader.new_lines()
             if restarted:
-                self._counts.clear()
+                self._counts = self._empty()
             self._counts.update(self._keys(lines))
             return summary(self._counts)
 

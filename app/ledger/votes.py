@@ -116,7 +116,10 @@ class VoteCounts:
 
     def __init__(self, folder: Path, deck: str) -> None:
         self._counts = JournalCounts(
-            folder, _name(deck), lambda lines: (str(line.get("vote")) for line in lines)
+            folder,
+            _name(deck),
+            lambda lines: (str(line.get("vote")) for line in lines),
+            Counter[str],
         )
 
     def totals(self) -> dict[str, Any]:

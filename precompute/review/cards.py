@@ -29,6 +29,7 @@ from app.kinds.cards.proof import (
 from app.kinds.cards.written import WRITTEN_FILE, numbered_answers
 from app.kinds.figures import store
 from app.ledger.counters import answer_summary, kept_sums, tier_figures
+from app.ledger.frequencies import Frequencies
 from app.ledger.journal import JournalCounts
 from app.ledger.votes import VoteCounts
 from app.settings import Settings
@@ -174,7 +175,7 @@ def stats(
     meta = stored(settings, deck, note, needed=True)
     answers = answer_summary(tier_figures(kept_sums(settings.ledger, time.time), deck.id))
     # Not `read_ledger`: figures are shown also where the ledger cannot be read.
-    missed = JournalCounts(settings.ledger, deck.id, missed_plays)
+    missed = JournalCounts(settings.ledger, deck.id, missed_plays, lambda: Frequencies(most))
     return {
         "deck": deck.id,
         "space": space(deck),
@@ -183,7 +184,7 @@ def stats(
         "coverage": coverage(deck, meta),
         "answers": answers,
         "expected": read_rehearsal(settings.store, deck.id),
-        "misses": missed.read(lambda counts: miss_summary(counts, most)),
+        "misses": missed.read(miss_summary),
         "feedback": VoteCounts(settings.ledger, deck.id).totals(),
         "money": money(meta, answers["whole"]),
     }

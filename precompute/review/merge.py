@@ -7,7 +7,6 @@ are copied to one machine.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from app.errors import PlanError
 from app.kinds.cards.figures import miss_summary, missed_plays
 from app.ledger.counters import Sums, answer_summary, kept_sums, refusals, tier_figures
+from app.ledger.frequencies import Frequencies
 from app.ledger.misses import read_ledger
 from app.ledger.state import add_to
 from app.ledger.votes import VoteCounts
@@ -23,7 +23,7 @@ from app.ledger.votes import VoteCounts
 def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
     """The figures of one deck over several machines. Raises PlanError if a folder has no ledger."""
     ledgers = [_ledger(folder) for folder in folders]
-    misses: Counter[tuple[str, ...]] = Counter()
+    misses = Frequencies(most)
     sums: Sums = {}
     for ledger in ledgers:
         misses.update(missed_plays(read_ledger(ledger, deck)))
@@ -36,7 +36,7 @@ def merged(folders: Sequence[Path], deck: str, most: int) -> dict[str, Any]:
         "machines": len(ledgers),
         "answers": answer_summary(tier_figures(sums, deck)),
         "refused_requests": refusals(sums),
-        "misses": miss_summary(misses, most),
+        "misses": miss_summary(misses),
         "feedback": {"up": up, "down": of - up, "of": of, "share_up": up / of if of else None},
     }
 

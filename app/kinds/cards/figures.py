@@ -6,7 +6,6 @@ Each share comes with its numerator and denominator.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 
 from app.kinds.cards.deck import Deck
+from app.ledger.frequencies import Frequencies
 from app.store.plain import open_file
 from app.store.rows import Meta
 
@@ -86,14 +86,13 @@ def missed_plays(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     return (phrases for line in lines if (phrases := _phrases(line)))
 
 
-def miss_summary(counts: Counter[tuple[str, ...]], most: int) -> dict[str, Any]:
-    """Misses in total, distinct plays among them, and the phrases of the `most` frequent plays."""
+def miss_summary(misses: Frequencies) -> dict[str, Any]:
+    """Misses in total, distinct plays among them, and the phrases of the most frequent plays."""
     return {
-        "total": counts.total(),
-        "distinct": len(counts),
+        "total": misses.total,
+        "distinct": misses.distinct,
         "most_wanted": [
-            {"phrases": list(phrases), "times": times}
-            for phrases, times in counts.most_common(most)
+            {"phrases": list(phrases), "times": times} for phrases, times in misses.most_common()
         ],
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
@@ -28,6 +27,7 @@ from app.kinds.cards.tiers import CardLadder, CardTier, Makers, at_once, build_l
 from app.kinds.figures import store
 from app.kinds.kind import Serving
 from app.ledger.counters import answer_summary
+from app.ledger.frequencies import Frequencies
 from app.ledger.journal import JournalCounts
 from app.ledger.misses import Ledger
 from app.ledger.votes import VoteBox, VoteCounts
@@ -56,7 +56,9 @@ class ServedCards:
         self._ledger = Ledger(settings.ledger, deck.id)
         # The name under which the state counts the hands dealt from stock.
         self._dealt = f"dealt {deck.id}"
-        self._missed = JournalCounts(settings.ledger, deck.id, missed_plays)
+        self._missed = JournalCounts(
+            settings.ledger, deck.id, missed_plays, lambda: Frequencies(MOST_WANTED)
+        )
         self._voted = VoteCounts(settings.ledger, deck.id)
         self._table: tuple[object, StockTable] | None = None
         self._tabling = threading.Lock()
@@ -210,7 +212,7 @@ class ServedCards:
             "expected": read_rehearsal(settings.store, deck.id),
             "passed": counters.passes(deck.id),
             "deals": self._deals(meta),
-            "misses": {"kept": settings.misses, **self._missed.read(_most_wanted)},
+            "misses": {"kept": settings.misses, **self._missed.read(miss_summary)},
             "feedback": self._voted.totals(),
             "money": money(meta, answers["whole"]),
         }
@@ -220,10 +222,6 @@ class ServedCards:
         stock = meta.stocked_hands if meta else 0
         dealt = self._serving.state.taken(self._dealt, stock) if stock else 0
         return {"dealt": dealt, "stocked": stock, "rounds": dealt / stock if stock else None}
-
-
-def _most_wanted(plays: Counter[tuple[str, ...]]) -> dict[str, Any]:
-    return miss_summary(plays, MOST_WANTED)
 
 
 def _no_answer() -> NoReturn:
