@@ -17,7 +17,7 @@ _BITS = 8
 class Frequencies:
     """Counts plays, each a tuple of texts; names the most frequent ones, up to `named`.
 
-    One that occurred once takes 8 bytes, its mark (a 64-bit xxh3); in a Counter it takes 160, and each
+    One that occurred once takes 8 bytes, its mark (a 64-bit xxh3); in a Counter it takes 140, and each
     worker would have those of 80,000 misses. Of 80,000, two have the same mark with a probability of
     2e-10.
     """
