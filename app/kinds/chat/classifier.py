@@ -39,6 +39,8 @@ _UNKNOWN = -128
 _LIKELY = 0.7
 # The greatest weight of 8 bits.
 MOST = 127
+# The longest run of characters that can be learned; longer ones are seen too seldom to tell anything.
+LONGEST_RUN = 16
 
 
 class Runs(NamedTuple):
@@ -269,6 +271,9 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
         raise ValueError("its parts have not one size")
     if not all(isinstance(name, str) for name in classes) or max(names, default=0) >= len(classes):
         raise ValueError("its classes are no names, or too few")
+    runs = Runs(*(tuple(int(length) for length in lengths) for lengths in content["runs"]))
+    if not all(1 <= length <= LONGEST_RUN for lengths in runs for length in lengths):
+        raise ValueError(f"a run has 1 to {LONGEST_RUN} characters")
     return Classifier(
         list(classes),
         bias,
@@ -276,7 +281,7 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
         starts,
         Cells(names, weights),
         {name: float(limit) for name, limit in dict(content["limits"]).items()},
-        Runs(*(tuple(int(length) for length in lengths) for lengths in content["runs"])),
+        runs,
         str(content["examples"]),
     )
 

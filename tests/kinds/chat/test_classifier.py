@@ -180,6 +180,8 @@ def test_packing_keeps_what_was_learned() -> None:
         ({"classes": ["weather"], "bias": [0.0]}, "weather"),
         ({"bias": []}, "learn it again"),
         ({"limits": {}}, "learn it again"),
+        ({"runs": [[10**18], []]}, "a run has 1 to 16 characters"),
+        ({"runs": [[1, 2], [0]]}, "a run has 1 to 16 characters"),
     ],
 )
 def test_a_damaged_classifier_is_refused(
