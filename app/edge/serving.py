@@ -121,8 +121,10 @@ class RsgiApplication:
 
     def __init__(self, settings: Settings, service: Service, *, fast: bool = True) -> None:
         flask = create_app(settings, service)
-        # What Flask and Jinja make for their first page is made before the fork too.
-        flask.test_client().get("/chat")
+        # What Flask and Jinja make for their first page is made before the fork too. A page that
+        # there is: a refusal would be counted, for which the state would be opened.
+        first = "/chat" if service.chats else "/dashboard" if service.cards else "/"
+        flask.test_client().get(first)
         app = flask.wsgi_app
         self._flask = InThreads(app, THREADS, settings.proxies, settings.request_seconds)
         # Requests that stream or wait for a model occupy a thread for seconds: they have threads of
