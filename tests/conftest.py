@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.loading import load_deck
+from tests.forks import trust_nobody
 from tests.making import DECKS, Precompute, Server, serving
 
 # Two busy cores: how long an example takes says nothing.
@@ -55,10 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Ctrl-C can be sent to what tests start.
+    """Ctrl-C can be sent to what tests start, and clients cost little.
 
     A shell starts what runs in the background with this signal ignored, and programs inherit that.
     """
+    trust_nobody()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -79,26 +81,32 @@ def poem() -> Deck:
 
 @pytest.fixture(scope="session")
 def poem_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of decks with nothing but the poem deck: checking a chat deck takes its time."""
+    """A folder of decks with nothing but the poem deck: loading and checking all takes its time."""
     folder = tmp_path_factory.mktemp("decks")
     (folder / "poem").symlink_to(DECKS / "poem")
     return folder
 
 
 @pytest.fixture
-def precompute(tmp_path: Path) -> Precompute:
-    """Runs `precompute` on the decks in the box, in a data folder of its own."""
-    return Precompute({"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS})
+def decks(poem_alone: Path) -> Path:
+    """The decks of `precompute` and `serve`; a module that needs all in the box has its own."""
+    return poem_alone
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def precompute(tmp_path: Path, decks: Path) -> Precompute:
+    """Runs `precompute` on the decks, in a data folder of its own."""
+    return Precompute({"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": decks})
+
+
+@pytest.fixture
+def serve(tmp_path: Path, decks: Path) -> Iterator[Serve]:
     """Starts servers on the data folder of `precompute`; they end with the test."""
     with ExitStack() as stack:
         count = iter(range(100))
 
         def start(**more: object) -> Server:
-            known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS}
+            known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": decks}
             log = tmp_path / f"server-{next(count)}.log"
             return stack.enter_context(serving({**known, **more}, log))
 

@@ -25,6 +25,7 @@ from app.store.answer import exact_body
 from app.store.entry import Entry
 from app.store.key import Query
 from precompute.decks.new import NewDeck, new_deck
+from tests import forks
 
 REPO = Path(__file__).parent.parent
 DECKS = REPO / "data" / "decks"
@@ -249,14 +250,11 @@ class Precompute:
     def __call__(
         self, *arguments: object, status: int = 0, **settings: object
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        done = forks.run(
             self.words(*arguments),
             cwd=self.folder,
             env=environment(**{**self.settings, **settings}),
-            capture_output=True,
-            text=True,
             timeout=PATIENCE * 4,
-            check=False,
         )
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
@@ -289,7 +287,7 @@ class Server:
 
     url: str
     data: Path
-    process: subprocess.Popen[bytes]
+    process: forks.Process
 
     def client(self, **options: Any) -> httpx.Client:
         """A client that keeps its connection."""
@@ -306,12 +304,11 @@ def serving(
     port = free_port()
     filled = {"TSUKURIOKI_PORT": port, "TSUKURIOKI_WORKERS": 1, **settings}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = forks.start(
             [word.format(port=port) for word in command],
             cwd=REPO,
             env=environment(**filled),
-            stdout=output,
-            stderr=output,
+            streams=(None, output, output),
         )
     server = Server(f"http://127.0.0.1:{port}", Path(str(settings["TSUKURIOKI_DATA"])), process)
 

@@ -21,7 +21,7 @@ import pytest
 from app.kinds.cards.deck import Deck
 from tests.conftest import Serve
 from tests.edge.test_repeats import stored_entry
-from tests.making import Precompute, Server, game_body
+from tests.making import DECKS, Precompute, Server, game_body
 
 PATIENCE = 10.0
 HIDDEN = b"DELETE /api/wall HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -197,7 +197,12 @@ def test_open_chat_streams_stop_no_hit(server: Server, poem: Deck, tmp_path: Pat
 def test_chat_streams_stop_no_page(precompute: Precompute, serve: Serve) -> None:
     """With many more chat streams open than there are threads, pages and deals are answered."""
     precompute("build", "--n", 27)
-    server = serve(TSUKURIOKI_WORKERS=1, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=1)
+    server = serve(
+        TSUKURIOKI_DECKS=DECKS,
+        TSUKURIOKI_WORKERS=1,
+        TSUKURIOKI_CHAT_RATE=0,
+        TSUKURIOKI_CHAT_PACE=1,
+    )
     asked = orjson.dumps({"messages": [{"role": "user", "content": "おはよう"}], "stream": True})
     head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(asked)
     with contextlib.ExitStack() as stack:
@@ -216,7 +221,7 @@ def test_nothing_that_a_client_does_is_a_traceback(
     precompute: Precompute, serve: Serve, tmp_path: Path
 ) -> None:
     """A server's log stays empty of tracebacks through bad requests and connections that break."""
-    server = serve()
+    server = serve(TSUKURIOKI_DECKS=DECKS)
     begun = (
         POST,
         POST + b"Content-Length: 9\r\n\r\n{",

@@ -49,6 +49,7 @@ class Starting:
     monkeypatch: pytest.MonkeyPatch
     capfd: pytest.CaptureFixture[str]
     data: Path
+    decks: Path
 
     def __call__(self, **settings: object) -> list[str]:
         """What it said; its status must be 2."""
@@ -60,7 +61,7 @@ class Starting:
                 patched.delenv(name)
             known = {
                 "TSUKURIOKI_DATA": self.data,
-                "TSUKURIOKI_DECKS": DECKS,
+                "TSUKURIOKI_DECKS": self.decks,
                 "TSUKURIOKI_PORT": other.getsockname()[1],
             }
             for name, value in {**known, **settings}.items():
@@ -74,12 +75,12 @@ class Starting:
 
 @pytest.fixture
 def starting(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path, decks: Path
 ) -> Starting:
-    return Starting(monkeypatch, capfd, tmp_path / "data")
+    return Starting(monkeypatch, capfd, tmp_path / "data", decks)
 
 
-def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_sentence(tmp_path: Path, poem_alone: Path) -> None:
     """Where somebody listens on the port already, the server says so and exits 2."""
     (tmp_path / "tmp").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -89,7 +90,7 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
             cwd=REPO,
             env=environment(
                 TSUKURIOKI_DATA=tmp_path,
-                TSUKURIOKI_DECKS=DECKS,
+                TSUKURIOKI_DECKS=poem_alone,
                 TSUKURIOKI_PORT=port,
                 TMPDIR=tmp_path / "tmp",
             ),
@@ -117,8 +118,8 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         ({"TSUKURIOKI_HOST": "no host"}, "TSUKURIOKI_HOST='no host:"),
         ({"TSUKURIOKI_HOST": "203.0.113.1"}, "TSUKURIOKI_HOST='203.0.113.1:"),
         ({"TSUKURIOKI_DECK": "nowhere"}, "TSUKURIOKI_DECK='nowhere': expected one of poem"),
-        ({"TSUKURIOKI_DECKS_SHOWN": "poem,peom"}, "TSUKURIOKI_DECKS_SHOWN='peom': expected one of chat, harbour, poem; did you mean 'poem'?"),
-        ({"TSUKURIOKI_CHAT_DECK": "chatt"}, "did you mean 'chat'?"),
+        ({"TSUKURIOKI_DECKS": str(DECKS), "TSUKURIOKI_DECKS_SHOWN": "poem,peom"}, "TSUKURIOKI_DECKS_SHOWN='peom': expected one of chat, harbour, poem; did you mean 'poem'?"),
+        ({"TSUKURIOKI_DECKS": str(DECKS), "TSUKURIOKI_CHAT_DECK": "chatt"}, "did you mean 'chat'?"),
         ({"TSUKURIOKI_DECKS": "/nowhere"}, "/nowhere: no deck here"),
         ({"TSUKURIOKI_TIERS": "exact,exact"}, "TSUKURIOKI_TIERS='exact,exact'"),
         ({"TSUKURIOKI_TIERS": ","}, "TSUKURIOKI_TIERS=','"),
@@ -201,10 +202,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def visitor(site: Path) -> Iterator[httpx.Client]:
+def visitor(site: Path, poem_alone: Path) -> Iterator[httpx.Client]:
     known = {
         "TSUKURIOKI_DATA": site.parent / "data",
-        "TSUKURIOKI_DECKS": DECKS,
+        "TSUKURIOKI_DECKS": poem_alone,
         "TSUKURIOKI_SITE": site,
     }
     with serving(known, site.parent / "server.log") as started, started.client() as client:
@@ -274,22 +275,22 @@ def test_a_sites_redirects_and_304s_are_secure(visitor: httpx.Client) -> None:
 # Other servers
 
 
-def test_flask_run_answers(tmp_path: Path) -> None:
+def test_flask_run_answers(tmp_path: Path, poem_alone: Path) -> None:
     """`flask --app wsgi run` serves the application."""
-    known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS}
+    known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": poem_alone}
     words = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "{port}"]
     with serving(known, tmp_path / "flask.log", words) as started, started.client() as client:
         assert client.get("/api/decks/poem/deal").json()["mode"] == "random"
         problem(client.post("/api/generate-poem", content=b"x"), 400, "Bad JSON")
 
 
-def test_wsgiref_answers(tmp_path: Path) -> None:
+def test_wsgiref_answers(tmp_path: Path, poem_alone: Path) -> None:
     """`wsgi:application` is a WSGI application that the standard library's server can serve."""
     code = (
         "import sys; from wsgiref.simple_server import make_server; from wsgi import application\n"
         "make_server('127.0.0.1', int(sys.argv[1]), application).serve_forever()\n"
     )
-    known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS}
+    known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": poem_alone}
     words = [sys.executable, "-c", code, "{port}"]
     with serving(known, tmp_path / "wsgiref.log", words) as started, started.client() as client:
         assert client.get("/api/decks/poem").status_code == 200
@@ -316,10 +317,10 @@ def test_wsgi_with_a_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_quiet(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_stop_is_quiet(tmp_path: Path, poem_alone: Path, end: signal.Signals) -> None:
     """Told to stop, it ends with status 0 and has said nothing but its address."""
     log = tmp_path / "server.log"
-    known = {"TSUKURIOKI_DATA": tmp_path, "TSUKURIOKI_DECKS": DECKS, "TSUKURIOKI_WORKERS": 2}
+    known = {"TSUKURIOKI_DATA": tmp_path, "TSUKURIOKI_DECKS": poem_alone, "TSUKURIOKI_WORKERS": 2}
     with serving(known, log) as started:
         with started.client() as client:
             assert client.get("/healthz").status_code == 200
@@ -544,11 +545,11 @@ def test_a_read_only_data_folder_is_served(
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Callable[..., FlaskClient]:
+def application(tmp_path: Path, decks: Path) -> Callable[..., FlaskClient]:
     """Makes an application in this process and a client of it."""
 
     def make(**settings: object) -> FlaskClient:
-        known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": DECKS, **settings}
+        known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": decks, **settings}
         read = Settings.read({name: str(value) for name, value in known.items()})
         return create_app(read).test_client()
 

@@ -25,7 +25,7 @@ from app.web.service import MAX_BODY
 from tests.conftest import Serve
 from tests.kinds.prompts.kit import upstream
 from tests.loops import run
-from tests.making import PATIENCE, wait_for
+from tests.making import DECKS, PATIENCE, wait_for
 
 
 def request_of(size: int) -> tuple[Any, SimpleNamespace, bytes]:
@@ -165,7 +165,12 @@ def test_waiting_requests_of_two_clients_leave_others_their_places(serve: Serve)
     with upstream() as model, ExitStack() as stack:
         model.before = lambda: replies.wait(PATIENCE)
         stack.callback(replies.set)
-        server = serve(TSUKURIOKI_MODE="record", TSUKURIOKI_WORKERS=1, OPENAI_BASE_URL=model.url)
+        server = serve(
+            TSUKURIOKI_DECKS=DECKS,
+            TSUKURIOKI_MODE="record",
+            TSUKURIOKI_WORKERS=1,
+            OPENAI_BASE_URL=model.url,
+        )
         url = httpx.URL(server.url)
         for number in range(140):
             # All of 127.0.0.0/8 is this machine.

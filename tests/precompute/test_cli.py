@@ -22,7 +22,18 @@ from app.store.key import Query
 from app.store.log import LogWriter, Record, log_path, read_log
 from app.store.rows import index_path
 from precompute.cli import cli, main
-from tests.making import DECKS, REPO, Precompute, entry, environment, row, small_deck, write_json
+from tests import forks
+from tests.making import (
+    DECKS,
+    PATIENCE,
+    REPO,
+    Precompute,
+    entry,
+    environment,
+    row,
+    small_deck,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -366,7 +377,7 @@ def test_a_build_survives_files_that_were_cut_short(run: Run, tmp_path: Path, le
         os.truncate(path, left)
     words = Precompute({}).words("build", "--n", 54)
     # In a process of its own: what is tested for would end this one.
-    ended = subprocess.run(words, cwd=REPO, env=dict(os.environ), capture_output=True, check=False)
+    ended = forks.run(words, cwd=REPO, env=dict(os.environ), timeout=PATIENCE)
     assert ended.returncode == 0, ended.stderr
     assert len(set(logged(store))) == 54
     assert run("check").status == 0

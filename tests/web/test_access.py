@@ -24,6 +24,7 @@ from app.kinds.cards.deck import Deck
 from app.settings import Settings
 from app.store.index import Index
 from app.web.app import create_app
+from tests import forks
 from tests.conftest import Serve
 from tests.making import (
     DECKS,
@@ -221,7 +222,7 @@ def test_own_pages_and_programs_are_answered(server: Server, poem: Deck) -> None
 
 def test_named_origins_may_send(serve: Serve, poem: Deck) -> None:
     """An origin of TSUKURIOKI_CORS_ORIGINS may send, whatever the browser says of its site."""
-    server = serve(TSUKURIOKI_CORS_ORIGINS="https://game.example")
+    server = serve(TSUKURIOKI_DECKS=DECKS, TSUKURIOKI_CORS_ORIGINS="https://game.example")
     for site in (None, "cross-site"):
         headers = {"Origin": "https://game.example", "Sec-Fetch-Site": site}
         for method, path, body in changes(poem)[:2]:
@@ -241,15 +242,15 @@ def test_reading_is_not_refused(server: Server, asks: list[tuple[str, str, bytes
 
 
 @pytest.mark.parametrize("bad", ["合言葉", " ", "a b", "a\n", "\t", "naïve", "\udcff\udcfe", "x\x7f", "\x1b[0m"])  # fmt: skip
-def test_a_token_that_no_header_carries_is_refused_at_start(tmp_path: Path, bad: str) -> None:
+def test_a_token_that_no_header_carries_is_refused_at_start(
+    tmp_path: Path, poem_alone: Path, bad: str
+) -> None:
     """Such a token gets one sentence that names the setting and does not show the token."""
-    settings = environment(TSUKURIOKI_DATA=tmp_path, TSUKURIOKI_DECKS=DECKS, TSUKURIOKI_TOKEN=bad)
-    done = subprocess.run(
-        [sys.executable, "-m", "app"], cwd=REPO, env=settings, capture_output=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+    known = {"TSUKURIOKI_DATA": tmp_path, "TSUKURIOKI_DECKS": poem_alone}
+    settings = environment(**known, TSUKURIOKI_TOKEN=bad)
+    done = forks.run([sys.executable, "-m", "app"], cwd=REPO, env=settings, timeout=60)
     assert done.returncode == 2
-    (line,) = done.stderr.decode().splitlines()
+    (line,) = done.stderr.splitlines()
     assert line.startswith("tsukurioki: TSUKURIOKI_TOKEN='…': expected ASCII")
 
 
@@ -404,7 +405,7 @@ def _answers(server: Server) -> bool:
 # A site's files
 
 
-def test_a_sites_hidden_files_are_not_served(tmp_path: Path) -> None:
+def test_a_sites_hidden_files_are_not_served(tmp_path: Path, poem_alone: Path) -> None:
     """Dotfiles anywhere and links that lead out of the folder are not there; links within it are."""
     site, outside = tmp_path / "dist", tmp_path / "outside"
     for folder in (
@@ -437,7 +438,7 @@ def test_a_sites_hidden_files_are_not_served(tmp_path: Path) -> None:
     (site / "a" / "b.txt").write_text("b")
     known = {
         "TSUKURIOKI_DATA": tmp_path / "data",
-        "TSUKURIOKI_DECKS": DECKS,
+        "TSUKURIOKI_DECKS": poem_alone,
         "TSUKURIOKI_SITE": site,
     }
     with serving(known, tmp_path / "log") as server, server.client() as client:
@@ -502,10 +503,12 @@ def test_odd_bytes_anywhere_are_a_clients_fault(server: Server) -> None:
 
 
 @pytest.mark.parametrize("query", ["deck=\x84", "\xff=1", "mode=\xe3\x81", "a=b&\xed\xa0\x80"])
-def test_a_query_that_is_no_utf_8_is_a_400_on_any_wsgi_server(tmp_path: Path, query: str) -> None:
+def test_a_query_that_is_no_utf_8_is_a_400_on_any_wsgi_server(
+    tmp_path: Path, poem_alone: Path, query: str
+) -> None:
     """Some servers hand such a query on to `wsgi:application`, some refuse it themselves."""
     app = create_app(
-        Settings.read({"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(DECKS)})
+        Settings.read({"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(poem_alone)})
     )
     for path in ("/chat", "/api/decks/poem/deal", f"/api/answers/{'0' * 32}", "/healthz"):
         answer = app.test_client().get(path, environ_overrides={"QUERY_STRING": query})

@@ -38,7 +38,7 @@ def test_the_server_does_what_is_described(precompute: Precompute, serve: Serve)
     """Generated requests to each route get a status, a type and a body as described, never a 5xx."""
     pytest.importorskip("schemathesis", reason="schemathesis is missing: pip install schemathesis")
     precompute("build", "--n", 27)
-    server = serve(TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=0)
+    server = serve(TSUKURIOKI_DECKS=DECKS, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=0)
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
     command += ["--checks", CHECKS, "--max-examples", "12", "--phases", "examples,coverage,fuzzing"]
     command += ["--seed", "1", "--no-color"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import forks
 from tests.kinds.chat.standin import closed_port
 
 ROOT = Path(__file__).parents[3]
@@ -167,7 +168,7 @@ def started(folder: Path, **settings: str) -> Iterator[Server]:
     environ = environment(folder, TSUKURIOKI_PORT=str(port), **settings)
     command = [sys.executable, "-m", "app"]
     log = (folder / "server.log").open("wb")
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+    process = forks.start(command, cwd=ROOT, env=environ, streams=(None, log, log))
     server = Server(port, folder, environ, process.pid)
     try:
         _await(server, process)
@@ -178,7 +179,7 @@ def started(folder: Path, **settings: str) -> Iterator[Server]:
         log.close()
 
 
-def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _await(server: Server, process: forks.Process) -> None:
     """Ask until it answers; a server that ends instead tells why."""
     while process.poll() is None:
         try:
@@ -197,13 +198,10 @@ def command(
     server_or_environ: dict[str, str], *words: str, typed: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`precompute …`, as a person runs it, who types `typed`."""
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "-m", "precompute", *words],
         cwd=ROOT,
         env=server_or_environ,
-        input=typed,
-        capture_output=True,
-        text=True,
         timeout=120,
-        check=False,
+        typed=typed,
     )

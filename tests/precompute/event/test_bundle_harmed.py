@@ -29,6 +29,7 @@ from app.kinds.cards.deck import Deck
 from app.settings import TABLE, Settings
 from app.store.log import LogWriter
 from precompute.cli import main
+from tests import forks
 from tests.making import DECKS, REPO, Precompute, entry, environment, small_deck
 
 pytestmark = pytest.mark.xdist_group("bundle")
@@ -347,15 +348,8 @@ def test_the_server_reads_them_as_unpack_does(site: Site) -> None:
     """A settings file that was changed after unpacking stops the server with a sentence."""
     data = site.place / "current" / "data"
     (data / "settings.env").write_text("PYTHONPATH='/tmp/evil'\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=REPO,
-        env=environment(TSUKURIOKI_DATA=data),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = environment(TSUKURIOKI_DATA=data)
+    done = forks.run([sys.executable, "-m", "app"], cwd=REPO, env=settings, timeout=60)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "PYTHONPATH" in done.stderr

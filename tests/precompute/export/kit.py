@@ -15,6 +15,7 @@ from app.kinds.cards.written import written_answers
 from app.ledger.votes import VoteBox
 from app.store.entry import Entry
 from app.store.log import LogWriter
+from tests import forks
 from tests.kit import poem_deck
 from tests.making import DECKS, REPO, environment
 
@@ -32,7 +33,7 @@ class Place:
 
     def run(self, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
         """`precompute` with these arguments."""
-        return subprocess.run(
+        return forks.run(
             [sys.executable, "-m", "precompute", *map(str, arguments)],
             cwd=REPO,
             env=environment(
@@ -43,10 +44,7 @@ class Place:
                     **settings,
                 }
             ),
-            capture_output=True,
-            text=True,
             timeout=self.patience,
-            check=False,
         )
 
     def export(self, form: str, *more: object, deck: str = "poem", **settings: object) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +32,7 @@ from app.store.key import Query
 from app.store.log import LogWriter, log_path
 from precompute.learn.recordings import take_deck_in
 from precompute.review.desk import DecisionRequest, Desk, TextFilter, mark_of
+from tests import forks
 from tests.conftest import Serve
 from tests.kinds.prompts.kit import asked, recording, served, text_of, upstream
 from tests.kit import Booth, poem_deck
@@ -352,10 +352,8 @@ def test_every_kind_is_reviewed_in_the_terminal(kind: str, tmp_path: Path) -> No
     environ = environment(**command.settings, EDITOR=f"{sys.executable} {editor}")
 
     def run(typed: str) -> str:
-        done = subprocess.run(
-            command.words("review", "--deck", kind, "--terminal"),
-            input=typed, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        words = command.words("review", "--deck", kind, "--terminal")
+        done = forks.run(words, cwd=tmp_path, env=environ, timeout=PATIENCE, typed=typed)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

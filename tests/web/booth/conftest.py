@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from tests import forks
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
@@ -66,7 +68,7 @@ class Server:
 
     environ: dict[str, str]
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: forks.Process | None = None
 
     @property
     def url(self) -> str:
@@ -76,12 +78,8 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         environ = {**self.environ, "TSUKURIOKI_PORT": str(self.port)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app"],
-            cwd=ROOT,
-            env=environ,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self.process = forks.start(
+            [sys.executable, "-m", "app"], cwd=ROOT, env=environ, streams=(None, None, None)
         )
         deadline = time.monotonic() + 30
         while not self._answers():
@@ -157,7 +155,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--provider",
         "composer",
     ]
-    subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
+    forks.run(command, cwd=ROOT, env=environ, timeout=240).check_returncode()
     return folder / "store"
 
 

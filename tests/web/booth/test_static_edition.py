@@ -21,6 +21,7 @@ from app.kinds.cards.loading import load_deck
 from app.kinds.cards.plays import Play
 from app.kinds.cards.tiers import build_ladder
 from app.store.index import Index
+from tests import forks
 from tests.making import wait_for_port
 from tests.web.booth.conftest import (
     PHONE,
@@ -62,8 +63,9 @@ def cook(
         "TSUKURIOKI_DECKS": str(decks),
     }
     command = [sys.executable, "-m", "precompute", "publish", "--static", str(root), *more]
-    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
-    return done.stdout.decode()
+    done = forks.run(command, cwd=ROOT, env=environ, timeout=240)
+    done.check_returncode()
+    return done.stdout
 
 
 @dataclass

@@ -15,7 +15,6 @@ from app.ledger.state import State
 from app.settings import Settings
 from app.store.key import Query
 from app.web.app import create_app
-from tests.web.booth.conftest import ROOT
 
 
 def flyer(number: int, variant: int = 0, deck: str = "poem") -> Flyer:
@@ -71,9 +70,9 @@ def test_without_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> FlaskClient:
+def client(tmp_path: Path, poem_alone: Path) -> FlaskClient:
     """An application without a server around it."""
-    environ = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks")}
+    environ = {"TSUKURIOKI_DATA": str(tmp_path), "TSUKURIOKI_DECKS": str(poem_alone)}
     return create_app(Settings.read(environ)).test_client()
 
 

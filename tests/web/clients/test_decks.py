@@ -144,7 +144,12 @@ def test_half_a_play_is_told(http: httpx.Client, poem: Deck) -> None:
 
 def test_token_and_rate(serve: Serve) -> None:
     """The token is shown as each client's own key; too many chats are a 429 in the client's form."""
-    server = serve(TSUKURIOKI_TOKEN="open-sesame", TSUKURIOKI_CHAT_RATE=6, TSUKURIOKI_CHAT_PACE=0)
+    server = serve(
+        TSUKURIOKI_DECKS=DECKS,
+        TSUKURIOKI_TOKEN="open-sesame",
+        TSUKURIOKI_CHAT_RATE=6,
+        TSUKURIOKI_CHAT_PACE=0,
+    )
     bearer = {"Authorization": "Bearer open-sesame"}
     said = {"model": "botan", "messages": [{"role": "user", "content": "やあ"}]}
     parts = {"contents": [{"parts": [{"text": "やあ"}]}]}
