@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from app.kinds.chat import figures as chat_figures
@@ -217,6 +218,8 @@ def _said(deck: CharacterDeck) -> dict[str, tuple[tuple[str, ...], tuple[str, ..
     }
 
 
+# The findings and the summary of one `precompute check` tell it.
+@lru_cache(maxsize=1)
 def measure(deck: CharacterDeck) -> dict[str, tuple[float, float, list[str]]]:
     """Precision, recall and the wrongly recognised messages of `said.json`, by intent.
 

@@ -144,7 +144,8 @@ class Importance(NamedTuple):
         return min(1.0, sum(self.weights.get(signal, 0.0) for signal in signals))
 
 
-@dataclass(frozen=True)
+# Two are never compared; by identity, one can be a key.
+@dataclass(frozen=True, eq=False)
 class CharacterDeck:
     """A deck of characters, ready for use. Made by `load_character_deck`."""
 
