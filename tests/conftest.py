@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 
 from app.kinds.cards.deck import Deck
-from app.kinds.cards.loading import load_deck
 from tests.forks import trust_nobody
+from tests.kit import poem_deck
 from tests.making import DECKS, Precompute, Server, serving
 
 # Two busy cores: how long an example takes says nothing.
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def poem() -> Deck:
     """The deck in the box."""
-    return load_deck(DECKS / "poem")
+    return poem_deck()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from app.errors import OperatorError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
 from app.kinds.cards.loading import load_deck
+from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.settings import Settings
 from app.store.entry import Entry
 from app.store.log import Record, log_path, read_log
@@ -35,6 +36,12 @@ MODELS = ("gemini", "gemini-legacy", "ollama", "openai")
 def poem_deck() -> Deck:
     """The deck in the box."""
     return load_deck(POEM)
+
+
+@lru_cache(maxsize=1)
+def chat_deck() -> CharacterDeck:
+    """The deck of characters in the box, in Japanese."""
+    return load_character_deck(DATA / "decks" / "chat")
 
 
 class FakeClock:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from app.edge.fastpath import GameBodies
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.loading import load_deck
-from tests.making import DECKS, game_body
+from tests.kit import poem_deck
+from tests.making import game_body
 
-POEM = load_deck(DECKS / "poem")
+POEM = poem_deck()
 BODIES = GameBodies(POEM)
 
 

@@ -9,12 +9,11 @@ from itertools import islice
 import pytest
 
 from app.kinds.cards.gate import Gate
-from app.kinds.chat.deck import load_character_deck
 from app.kinds.chat.gate import TEXT, ChatGate
-from tests.kit import DATA, poem_deck
+from tests.kit import chat_deck, poem_deck
 
 POEM = Gate.of(poem_deck())
-CHAT = ChatGate(load_character_deck(DATA / "decks" / "chat"))
+CHAT = ChatGate(chat_deck())
 INVISIBLE = ("\ufffd", "\0", "\u200f", "\u202e", "\u2066", "\u2069", "\u061c", "\ud800", "\x1b")
 
 

@@ -14,6 +14,7 @@ from app.kinds.cards.template import FrameTemplate
 from app.kinds.cards.texts import Texts
 from app.kinds.language import JAPANESE, kanji_numerals
 from app.store.key import Query
+from tests.kit import poem_deck
 from tests.making import DECKS
 
 TITLE = "題の一"
@@ -50,7 +51,7 @@ DECK = Deck(
     titles=(TITLE, "題の二"),
     rules=Rules(wording=7),
     groups={},
-    template=load_deck(DECKS / "poem").template,
+    template=poem_deck().template,
 )
 GATE = Gate.of(DECK)
 QUERY = Query.play("d", [(c.id, c.phrases[0].id) for c in CARDS])

@@ -14,7 +14,6 @@ import pytest
 
 from app.kinds.cards.composing import Composer
 from app.kinds.cards.dealing import random_play
-from app.kinds.cards.loading import load_deck
 from app.kinds.cards.models import ModelSetup, ModelTier
 from app.kinds.cards.plays import Play
 from app.kinds.engine import Engine
@@ -26,9 +25,9 @@ from app.store.key import Query
 from app.store.log import Record, log_path, read_log
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Gemini, Ollama, gemini_handler, ollama_handler, served
-from tests.making import DECKS
+from tests.kit import poem_deck
 
-POEM = load_deck(DECKS / "poem")
+POEM = poem_deck()
 COMPOSER = Composer(POEM)
 
 

@@ -11,12 +11,12 @@ import pytest
 from app.errors import DeckError
 from app.kinds.cards.deck import Deck
 from app.kinds.cards.gate import Gate
-from app.kinds.cards.loading import load_deck
 from app.kinds.cards.written import WRITTEN_FILE, written_answers
 from tests.conftest import Serve
-from tests.making import DECKS, Precompute, game_body, row, small_deck
+from tests.kit import poem_deck
+from tests.making import Precompute, game_body, row, small_deck
 
-POEM = load_deck(DECKS / "poem")
+POEM = poem_deck()
 WRITTEN = written_answers(POEM)
 
 

@@ -18,6 +18,7 @@ from tests.kinds.chat.standin import (
     openai_handler,
     served,
 )
+from tests.kit import chat_deck
 from tests.making import wait_for
 
 _COUNT = itertools.count()
@@ -26,7 +27,7 @@ _COUNT = itertools.count()
 @pytest.fixture(scope="session")
 def deck() -> CharacterDeck:
     """The Japanese deck in the box."""
-    return load_character_deck(kit.DECK)
+    return chat_deck()
 
 
 @pytest.fixture(scope="session")

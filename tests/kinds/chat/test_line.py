@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.kinds.chat.deck import CharacterDeck, load_character_deck
+from app.kinds.chat.deck import CharacterDeck
 from app.kinds.decks import prepare_all
 from app.kinds.kind import Server
 from app.settings import TABLE, Settings
@@ -40,15 +40,10 @@ from tests.kinds.chat.line import (
     text,
 )
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
+from tests.kit import chat_deck
 from tests.making import wait_for
 
 SETTINGS = {"TSUKURIOKI_LINE_SECRET": SECRET, "TSUKURIOKI_LINE_TOKEN": TOKEN}
-
-
-@cache
-def deck_in_the_box() -> CharacterDeck:
-    """The Japanese deck."""
-    return load_character_deck(kit.DECK)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +79,7 @@ def line(started: tuple[Line, kit.Server]) -> Line:
 
 def said(pool: str, character: str = "botan") -> set[str]:
     """The lines of a pool."""
-    return {line.text for line in deck_in_the_box().lines[character][pool]}
+    return {line.text for line in chat_deck().lines[character][pool]}
 
 
 def counted(server: kit.Server) -> dict[str, int]:
@@ -403,7 +398,7 @@ def clock() -> Clock:
 
 @cache
 def _decks() -> dict[str, Server]:
-    return dict(prepare_all({"chat": deck_in_the_box()}))
+    return dict(prepare_all({"chat": chat_deck()}))
 
 
 @pytest.fixture

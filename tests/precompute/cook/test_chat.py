@@ -12,12 +12,11 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
 from app.errors import OperatorError
-from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.store.entry import Entry
 from app.store.index import Index
@@ -26,31 +25,26 @@ from precompute.cook.build import build
 from precompute.cook.chat import plan_lines
 from precompute.cook.clock import Clock
 from precompute.cook.options import BuildOptions
-from tests.kit import DATA, MODELS, Booth, FakeClock, Outcome, poem_deck
+from tests.kit import MODELS, Booth, FakeClock, Outcome, chat_deck, poem_deck
 from tests.making import PATIENCE, REPO, environment, wait_for
 from tests.standin import PER_DAY, PER_MINUTE, Fault, StandIn, quota_error
 
 _WANTED = re.compile(r"^(?:id \d+ is said by (?P<who>\w+); )?id (?P<id>\d+): .*? \((?P<intent>\w+)\);", re.MULTILINE)  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def chat_deck() -> CharacterDeck:
-    return load_character_deck(DATA / "decks" / "chat")
+@cache
+def chat_gate() -> ChatGate:
+    """The deck's gate, which compiles its expressions when it first needs them."""
+    return ChatGate(chat_deck())
 
 
-@lru_cache(maxsize=1)
-def good_lines() -> dict[tuple[str, str], list[str]]:
-    """The deck's own lines that its gate lets pass, by character and intent."""
-    gate, deck = ChatGate(chat_deck()), chat_deck()
-    return {
-        (c.id, i.id): [
-            line.text
-            for line in deck.lines[c.id][i.id]
-            if not gate.refusals(deck.line_query(c.id, i.id, "plain", "any"), {TEXT: line.text})
-        ]
-        for c in deck.characters
-        for i in deck.intents
-    }
+@cache
+def good_lines(character: str, intent: str) -> list[str]:
+    """The deck's own lines for an intent that its gate lets pass."""
+    gate, deck = chat_gate(), chat_deck()
+    query = deck.line_query(character, intent, "plain", "any")
+    lines = (line.text for line in deck.lines[character][intent])
+    return [text for text in lines if not gate.refusals(query, {TEXT: text})]
 
 
 class LinesModel:
@@ -71,7 +65,7 @@ class LinesModel:
         return json.dumps({"lines": lines}, ensure_ascii=False)
 
     def _line(self, who: str, intent: str, number: int) -> dict[str, object]:
-        lines = good_lines()[who, intent]
+        lines = good_lines(who, intent)
         self.said[who, intent] += 1
         return {"id": number, "text": lines[self.said[who, intent] % len(lines)] if lines else "x"}
 
@@ -123,7 +117,7 @@ def test_lines_are_cooked_by_every_provider(
         return
     count = good(outcome, 40)
     assert len(entries(booth)) == count
-    gate = ChatGate(chat_deck())
+    gate = chat_gate()
     assert not any(gate.examine(entry.query, entry.response) for entry in entries(booth))
     assert all("+" in entry.fingerprint and entry.usage for entry in entries(booth))
     assert len(stand_in.batches) == batch
