@@ -109,7 +109,7 @@ LEARNING = {
     ),
     TONES_FILE: Learning(
         # Who is congratulated without a reason is misread, and few messages that score below 0 are good news.
-        {"sure": -1.2, "sure good": 0.0, "lead": 0.7, "contradicts": 0.0, "clear": 0.8},
+        {"sure": -0.4, "sure good": 0.0, "lead": 0.7, "contradicts": 0.0, "clear": 0.8},
         Runs((1, 2, 3), (1, 2)),
         1_000_000,
         0.3,

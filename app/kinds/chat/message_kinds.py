@@ -6,6 +6,8 @@ Each kind has an `id` and `expressions`; the first that matches counts. It can a
     least      characters of the shortest message
     lines      a pool in place of `fallback_<id>`
     noun       the message must have a noun; a group of the expressions is the noun
+    verbatim   what a group of the expressions matches is said again as it is: a quotation, an amount
+    light      no message with sad news is of this kind (the member `not` of `echo`)
     listens    such messages are not counted as not understood
     answers    they can be unsure answers to an open question
     about_her  they ask about the character
@@ -32,7 +34,10 @@ from app.kinds.expressions import Expression, Prefilter
 _QUOTED = "「[^「」]*」|『[^『』]*』"
 _SENTENCE = re.compile(rf"(?:{_QUOTED}|[^!?。…\s])(?:{_QUOTED}|[^!?。….]|\.(?! |$))*[!?。….]*")
 _SENTENCES = 3
-_FLAGS = ("listens", "answers", "about_her", "fact", "follows", "noun", "asks", "vague", "speaks")
+_FLAGS = (
+    "listens", "answers", "about_her", "fact", "follows", "noun", "verbatim", "light", "asks", "vague",
+    "speaks",
+)  # fmt: skip
 _MEMBERS = ("id", "expressions", "not", "least", "lines", *_FLAGS)
 
 
@@ -50,6 +55,8 @@ class MessageKind(NamedTuple):
     fact: bool
     follows: bool
     noun: bool
+    verbatim: bool
+    light: bool
     asks: bool
     vague: bool
     speaks: bool
@@ -81,7 +88,12 @@ class MessageKinds:
         kinds = (
             kind for place, kind in enumerate(self.all) if place in possible and kind.matches(text)
         )
-        return next((kind for kind in kinds if not kind.noun or self._nouns.within(text)), None)
+        return next((kind for kind in kinds if self._suits(kind, text)), None)
+
+    def _suits(self, kind: MessageKind, text: str) -> bool:
+        if kind.light and self._nouns.sad(text):
+            return False
+        return not kind.noun or bool(self._nouns.within(text))
 
     def asked_in(self, text: str) -> tuple[MessageKind | None, tuple[str, ...]]:
         """The kind of a message, and its sentences besides the one that makes it a question or request."""
@@ -105,7 +117,8 @@ class MessageKinds:
             # The kind can be that of one sentence.
             matches = (kind.found.search(part) for part in (text, *sentences_of(text)))
             found = next((match for match in matches if match), None)
-            return self._nouns.short(captured(found)) if found else ""
+            said = captured(found) if found else ""
+            return said if kind.verbatim else self._nouns.short(said)
         return self._nouns.short(text) or self._nouns.within(text)
 
 

@@ -633,7 +633,14 @@ def test_in_japanese_she_says_after_the_user(
         ("ごめん、ひとつ聞くけど朝ごはん食べる?", "her_do"),
         # They tell, and ask nothing.
         ("「どこ行くの?」って聞いたら", "telling_on"),
-        ("母が「お茶いる?」と言った", "remark"),
+        ("母が「お茶いる?」と言った", "said_to"),
+        ("店長に「潔いね」って言われた", "said_to"),
+        ("らっきょうを三キロ漬けた", "amount"),
+        ("手順がまだ覚えられない", "struggle"),
+        ("しかもアリーナ", "addition"),
+        ("しかも犬が死んだ", "remark"),
+        ("来週健康診断です", "coming"),
+        ("母がようやく眠りました", "at_last"),
         ("店長に怒られた", "remark"),
         ("赤い傘にした", "remark"),
         ("3年目だよ?", "remark"),
@@ -653,13 +660,34 @@ def test_a_message_is_answered_whose_kind_is_that_of_one_sentence(deck: Characte
     """A noun is looked for in the sentence that has the kind, whatever stands before or after it."""
     kinds = deck.talks["botan"].hearing.kinds
     # An expression that matches at the beginning of a text finds nothing after another sentence.
-    said = ("だから帰れないんだよ", "違う、最後の一杯の話", "あの歌、知ってる?")
+    said = (
+        "だから帰れないんだよ",
+        "違う、最後の一杯の話",
+        "あの歌、知ってる?",
+        "店長に「潔いね」って言われた",
+        "らっきょうを三キロ漬けた",
+    )
     others = [normalise(row.text) for row in learning.examples(deck.folder)[::500]]
     for kind in (kind for kind in kinds.all if kind.found.groups):
         assert any(kind.found.search(text) for text in said), kind.id
         for text, other in itertools.product(said, others):
             for both in (f"{text}。{other}", f"{other}。{text}"):
                 assert isinstance(kinds.noun_of(kind, both), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "it"),
+    [
+        ("店長に「潔いね」って言われた", "潔いね"),
+        ("らっきょうを三キロ漬けた", "三キロ"),
+        ("絵本を1日18回読んだよ", "18回"),
+    ],
+)
+def test_quotations_and_amounts_are_said_again(deck: CharacterDeck, text: str, it: str) -> None:
+    """What somebody said, and how much it was, is repeated as it stands."""
+    kinds = deck.talks["botan"].hearing.kinds
+    kind, _ = kinds.asked_in(normalise(text))
+    assert kinds.noun_of(kind, normalise(text)) == it
 
 
 def test_a_menu_comes_once(small: kit.Server) -> None:
