@@ -55,7 +55,7 @@ def used(server: Server, store: Path) -> tuple[float, int, int]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("builds", "askers"), [(6, 8), pytest.param(25, 64, marks=pytest.mark.long)]
+    ("builds", "askers"), [(6, 8), pytest.param(12, 32, marks=pytest.mark.long)]
 )
 def test_builds_while_many_ask(
     precompute: Precompute, serve: Serve, poem: Deck, builds: int, askers: int

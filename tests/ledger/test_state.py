@@ -267,7 +267,7 @@ def use_all(folder: Path, clock: Clock) -> None:
     state.close()
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [60, pytest.param(400, marks=pytest.mark.long)])
 def test_values_that_nobody_wrote_are_damage(tmp_path: Path, clock: Clock, count: int) -> None:
     """Whichever bytes of the file are others, in its structure or in a value, everything that is
     kept in it can be read and written at once, in a file that is shared."""

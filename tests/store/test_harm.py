@@ -90,7 +90,7 @@ HARMS: tuple[Harm, ...] = (
     foreign,
 )
 FEW = pytest.param(16, id="few")
-MANY = pytest.param(200, id="many", marks=pytest.mark.long)
+MANY = pytest.param(64, id="many", marks=pytest.mark.long)
 
 
 def mutants(data: bytes, count: int) -> Iterator[bytes]:
@@ -215,7 +215,7 @@ def test_a_running_server_is_not_harmed(
         assert server.process.poll() is None
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [2, pytest.param(len(HARMS), marks=pytest.mark.long)])
 def test_a_harmed_index_stops_no_command(
     precompute: Precompute, poem_alone: Path, count: int
 ) -> None:

@@ -87,7 +87,7 @@ def test_nothing_stocked(serve: Serve) -> None:
         assert "precompute build" in refused.json()["detail"]
 
 
-@pytest.mark.parametrize("plays", [400, pytest.param(8_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("plays", [400, pytest.param(2_000, marks=pytest.mark.long)])
 def test_the_house_deals(precompute: Precompute, serve: Serve, plays: int) -> None:
     """Plays of dealt hands are answered whole, with four of five phrases at least; 37 hands first."""
     precompute("build", "--n", 1000)
@@ -109,7 +109,7 @@ def test_the_house_deals(precompute: Precompute, serve: Serve, plays: int) -> No
     assert figures["deals"] == {"dealt": plays, "stocked": 37, "rounds": plays / 37}
 
 
-@pytest.mark.parametrize("plays", [400, pytest.param(8_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("plays", [400, pytest.param(2_000, marks=pytest.mark.long)])
 def test_seen_is_what_was_foretold(
     precompute: Precompute, serve: Serve, poem: Deck, plays: int
 ) -> None:

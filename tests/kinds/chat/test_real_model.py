@@ -14,7 +14,7 @@ import pytest
 from tests.kinds.chat import kit
 from tests.kinds.chat.standin import Ollama, ollama_handler, served
 
-REPLIES = 100
+REPLIES = 40
 # Nothing that a rule of the English deck knows.
 ASKED = (
     "What is the tonnage of a cog?",
@@ -56,7 +56,7 @@ def real_model() -> Callable[[Ollama, dict[str, Any]], str]:
 
 @pytest.mark.long
 def test_what_the_gate_lets_through(tmp_path: Path) -> None:
-    """Of 100 replies of a real small model some pass and the rest are refused by name; all are answered."""
+    """Of 40 replies of a real small model some pass and the rest are refused by name; all are answered."""
     complete = real_model()
     state = Ollama()
     written: list[str] = []

@@ -111,14 +111,10 @@ def test_a_killed_build_loses_nothing_and_pays_nothing_twice(
     """However often it is killed, at any moment: every answer once, and paid once but for those in flight."""
     stand_in.latency = 0.05
     at_once, a_request = 2, 2
+    # Those a minute that a service has by default, requests and tokens, would be waited for, for minutes.
     arguments = (
-        "build",
-        "--provider",
-        "gemini",
-        "--n",
-        str(wanted),
-        "--per-request",
-        str(a_request),
+        *("build", "--provider", "gemini", "--n", str(wanted)),
+        *("--per-request", str(a_request), "--rpm", "10000", "--tpm", "100000000"),
     )
     running = kill_often(booth, stand_in, kills, (*arguments, "--concurrency", str(at_once)))
     assert running >= 0.8 * kills

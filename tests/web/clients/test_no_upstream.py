@@ -16,7 +16,7 @@ from tests.making import Server
 from tests.web.clients.processes import NODE_MODULES, needs_npm, run
 from tests.web.clients.services import Services
 
-REQUESTS, TIMES = 1000, 10
+REQUESTS, TIMES = 200, 5
 MODEL = "replayed-x"
 
 Ask = Callable[[str], str | None]
@@ -47,7 +47,7 @@ def by_gemini(url: str) -> Ask:
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_no_upstream_request_at_all(dropin: Server, upstream: Services) -> None:
-    """1,000 requests are recorded once, and replayed 10 times by each client without the upstream."""
+    """200 requests are recorded once, and replayed five times by each client without the upstream."""
     questions = [f"question {number}" for number in range(REQUESTS)]
     clients = [make(dropin.url) for make in (by_openai, by_ollama, by_gemini)]
     before = len(upstream.paths)
@@ -62,7 +62,7 @@ def test_no_upstream_request_at_all(dropin: Server, upstream: Services) -> None:
 @needs_npm
 @pytest.mark.long
 def test_no_upstream_request_by_the_clients_of_npm(dropin: Server, upstream: Services) -> None:
-    """1,000 requests of each npm client, 10 times: each is asked of the upstream once, by whichever client."""
+    """200 requests of each npm client, five times: each is asked of the upstream once, by whichever client."""
     words = (dropin.url, NODE_MODULES.parent, "replayed-npm", REQUESTS, TIMES)
     before = len(upstream.paths)
     told = json.loads(run("node", Path(__file__).parent / "npm_replays.cjs", *words))
