@@ -25,6 +25,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +41,10 @@ from app.kinds.chat.things import PLAIN, QUESTIONS, YES
 from app.kinds.expressions import Expression, any_of
 
 CONVERSATION_FILE = "conversation.json"
-# Characters of a message that goes on about a thing without naming it.
-_BRIEF = 16
+# Characters of a message that goes on about a thing without naming it, by a question or a remark.
+_BRIEF, _REMARKED = 16, 8
+# Signs in a row that are a noun in Japanese, or the stem of an adjective.
+_NOUNS = re.compile("[一-龥々]{2,}|[ァ-ヶー]{3,}")
 # The feeling of a long message that has several.
 MIXED = "mixed"
 AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
@@ -155,14 +158,14 @@ class Hearing:
 
     def follows(self, text: str) -> bool:
         """Whether a text is short and has no subject of its own, so that it goes on about her last one."""
-        if len(text) > _BRIEF or self.to_her(text):
+        asks = self.asks(text)
+        if len(text) > (_BRIEF if asks else _REMARKED) or self.to_her(text):
             return False
-        if not (self.asks(text) or self._says(_REMARK, text)):
+        if not (asks or self._says(_REMARK, text)) or self._says(_OWN, text):
             return False
-        if self._says(_OWN, text):
-            return False
-        noun = self.nouns.within(text)
-        return not noun or self._says(_OF, noun)
+        # A noun of its own, but for what every thing has.
+        nouns = (self.nouns.within(text), *_NOUNS.findall(text))
+        return all(not noun or self._says(_OF, noun) for noun in nouns)
 
     def _says(self, name: str, text: str) -> bool:
         found = self._asked.get(name)

@@ -18,12 +18,16 @@ _WHEN = lazily("[日朝晩夜昼近度週月年回後今]$")
 
 
 def whole(word: str, text: str) -> bool:
-    """Whether a text has a word, which is no part of a longer one if it is in hiragana: not ふく in 腹ふくれる."""
-    if not all(map(_HIRAGANA.match, word)):
-        return word in text
+    """Whether a text has a word that is no part of a longer one: not ふく in 腹ふくれる, nor 花 in 造花.
+
+    A word in several scripts may follow and precede hiragana: お風呂 in きのうお風呂.
+    """
+    bare = all(map(_HIRAGANA.match, word))
+    opens = bare or not _HIRAGANA.match(word[0])
+    closes = bare or not _HIRAGANA.match(word[-1])
     at = text.find(word)
     while at >= 0:
-        if starts(text, at) and ends(text, at, at + len(word)):
+        if (not opens or starts(text, at)) and (not closes or ends(text, at, at + len(word))):
             return True
         at = text.find(word, at + 1)
     return False

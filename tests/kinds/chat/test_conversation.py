@@ -970,3 +970,38 @@ def test_only_who_asks_whether_she_likes_it_hears_that(
 ) -> None:
     """「大好き」 answers whether she likes or has a thing, and no other question about it."""
     assert deck.talks["botan"].hearing.asked(normalise(text)) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_on"),
+    [
+        ("何色?", True),
+        ("いつから?", True),
+        ("へえ", True),
+        ("かわいい", True),
+        ("桃缶ってどこまで冷やす?", False),
+        ("教師として正しかったでしょうか", False),
+        ("「はじめてのマフィン」だよ!?", False),
+        ("やば、ネーム描いてたら9時だ", False),
+    ],
+)
+def test_only_what_names_nothing_goes_on_about_her_thing(
+    deck: CharacterDeck, text: str, goes_on: bool
+) -> None:
+    """A short question or remark is about the thing that she named last, unless it has a noun of its own."""
+    assert deck.talks["yuri"].hearing.follows(normalise(text)) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("text", "thing"),
+    [
+        ("どんな花が好き?", "oshibana"),
+        ("これ造花では", ""),
+        ("それ本当なんですかね", ""),
+        ("最近読んだ本は?", "todainohon"),
+    ],
+)
+def test_a_part_of_a_word_names_no_thing(deck: CharacterDeck, text: str, thing: str) -> None:
+    """Her flower is not in an artificial one, nor her book in what is true."""
+    named = [one.id for one in deck.talks["yuri"].things.named(normalise(text))]
+    assert named == ([thing] if thing else [])
