@@ -286,8 +286,10 @@ def test_flask_run_answers(tmp_path: Path, poem_alone: Path) -> None:
 
 def test_wsgiref_answers(tmp_path: Path, poem_alone: Path) -> None:
     """`wsgi:application` is a WSGI application that the standard library's server can serve."""
+    # Ctrl-C while it still sends an answer is but a traceback to that server, which goes on.
     code = (
-        "import sys; from wsgiref.simple_server import make_server; from wsgi import application\n"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "from wsgiref.simple_server import make_server; from wsgi import application\n"
         "make_server('127.0.0.1', int(sys.argv[1]), application).serve_forever()\n"
     )
     known = {"TSUKURIOKI_DATA": tmp_path / "data", "TSUKURIOKI_DECKS": poem_alone}
