@@ -147,13 +147,14 @@ class JournalReader:
         self._name = name
         self._offset = 0
         self._head = b""
+        self._begun = False
         self._trouble = Trouble(time.monotonic)
 
     def new_lines(self) -> tuple[bool, Iterator[dict[str, Any]]]:
         """(restarted, lines since the last call).
 
-        `restarted` is whether the journal was replaced, and all lines of both files are given
-        again. If the journal cannot be read, there are no new lines.
+        `restarted` is whether all lines of both files are given again, because the journal was
+        replaced, or was empty at the last call. If it cannot be read, there are no new lines.
         """
         try:
             return self._new_lines()
@@ -165,7 +166,7 @@ class JournalReader:
         path = journal_path(self._folder, self._name)
         head = _head(path)
         if not self._head or not head.startswith(self._head):
-            restarted = bool(self._head)
+            restarted, self._begun = self._begun, True
             _, older = _read(_aside_path(self._folder, self._name), 0)
             self._offset, lines = _read(path, 0)
             self._head = head

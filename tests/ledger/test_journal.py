@@ -84,6 +84,20 @@ def test_a_reader_follows(tmp_path: Path) -> None:
     assert [line["n"] for line in lines][-1] == 399
 
 
+def test_lines_set_aside_are_counted_once(tmp_path: Path) -> None:
+    """However often somebody looks while the journal is empty beside the one before it, each of its
+    lines counts once."""
+    aside = journal_path(tmp_path, "deck.votes.1")
+    aside.write_bytes(b'{"vote":"up"}\n' * 3)
+    counts = VoteCounts(tmp_path, "deck")
+    assert [counts.totals()["up"] for _ in range(3)] == [3] * 3
+    VoteBox(tmp_path, "deck").vote("k", 0, "up", "2026-01-02T00:00:00Z")
+    assert [counts.totals()["up"] for _ in range(3)] == [4] * 3
+    # Set aside, and nothing is written to the new one: the disk is full.
+    journal_path(tmp_path, "deck.votes").replace(aside)
+    assert [counts.totals()["up"] for _ in range(3)] == [1] * 3
+
+
 def test_a_foreign_line_is_passed_over(tmp_path: Path) -> None:
     """What is not an object of ours is no reason to lose the rest."""
     journal = Journal(tmp_path, "deck", LIMIT)
