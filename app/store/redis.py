@@ -96,16 +96,19 @@ class RedisIndex(IndexReader):
         if self._clock() < self._ask_from:
             return None
         try:
-            return ask()
+            found = ask()
         except self._faults as error:
             self._ask_from = self._clock() + _PAUSE
             self.fault = f"Redis does not answer: {error}"
             return None
+        self.fault = ""
+        return found
 
     def _proved(self, name: bytes, value: Any) -> bytes | None:
         """The content of a value, None if its checksum does not fit."""
         content = content_of(name, value) if isinstance(value, bytes) else None
-        self.fault = "" if content is not None or value is None else "a value is damaged"
+        if content is None and value is not None:
+            self.fault = "a value is damaged"
         return content
 
     def _state(self) -> tuple[str, Meta] | None:

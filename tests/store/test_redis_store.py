@@ -162,6 +162,9 @@ def test_a_redis_that_is_away_finds_nothing_and_comes_back(
     assert body
     keeper.stop()
     assert index.get(query.raw_key) is None
+    # Nor is it forgotten by those who find nothing without asking.
+    assert index.get(query.raw_key) is None
+    assert "does not answer" in index.fault
     assert index.nearest(query.raw_hand_key, query.digests, 1) == []
     assert index.meta().entries == 4
     keeper.start()
@@ -170,6 +173,7 @@ def test_a_redis_that_is_away_finds_nothing_and_comes_back(
     assert index.get(query.raw_key) is None
     now[0] += 5
     assert index.get(query.raw_key) == body
+    assert index.fault == ""
     index.close()
 
 
