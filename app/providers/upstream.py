@@ -55,25 +55,33 @@ class Holding:
 
 
 class Received:
-    """How much of one reply has come."""
+    """How much of one reply has come. It comes in one thread and may be dropped in another."""
 
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
-        self._size = 0
+        self._size = self._held = 0
+        self._dropped = False
+        self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
         """Note that a part has come. Raises UpstreamError: 502 for too long a reply, 429 without room."""
-        if self._size + size > MOST_REPLY:
-            raise UpstreamError(BAD_GATEWAY, f"the reply is over {MOST_REPLY >> 20} MiB")
-        if not self._holding.take(size):
-            detail = "too many long replies are being received; ask again in a second"
-            raise UpstreamError(TOO_MANY, detail, headers=(("retry-after", "1"),))
-        self._size += size
+        with self._lock:
+            self._size += size
+            if self._size > MOST_REPLY:
+                raise UpstreamError(BAD_GATEWAY, f"the reply is over {MOST_REPLY >> 20} MiB")
+            if self._dropped:
+                # A part that was on its way: nobody would give back the room for it.
+                return
+            if not self._holding.take(size):
+                detail = "too many long replies are being received; ask again in a second"
+                raise UpstreamError(TOO_MANY, detail, headers=(("retry-after", "1"),))
+            self._held += size
 
     def drop(self) -> None:
         """Note that nobody wants the reply any more."""
-        size, self._size = self._size, 0
-        self._holding.give(size)
+        with self._lock:
+            held, self._held, self._dropped = self._held, 0, True
+        self._holding.give(held)
 
 
 class Upstream:

@@ -258,6 +258,40 @@ def test_a_stream_that_the_client_leaves_is_not_kept(tmp_path: Path, model: Upst
     assert text_of(worker, asked("hello", stream=True)) == "answer 2"
 
 
+def test_a_client_that_leaves_takes_its_bytes_with_it(tmp_path: Path, model: Upstream) -> None:
+    """Room that was held for a reply is free again after its client has left, with that of the part
+    that was on its way."""
+    worker = recording(tmp_path, model)
+    worker._holding = Holding(5000)
+    gone, over = threading.Event(), threading.Event()
+
+    def say(number: int) -> Iterator[str]:
+        yield "answer "
+        assert gone.wait(PATIENCE)
+        yield "x" * 1000
+        over.set()
+
+    model.say = say
+    events = worker.answer(asked("hello", stream=True)).events
+    assert next(events).text == "answer "
+    events.close()
+    gone.set()
+    assert over.wait(PATIENCE)
+    # Asked only after the work before it has ended: one lock is for all who ask the same.
+    assert text_of(worker, asked("hello", stream=True)) == f"answer {'x' * 1000}"
+    assert worker._holding._free == 5000
+
+
+def test_a_ledger_that_cannot_be_written_costs_no_answer(tmp_path: Path, model: Upstream) -> None:
+    """Where no recording can be written, what upstream says is answered, and not kept."""
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger/recordings").write_text("in the way")
+    worker = recording(tmp_path, model)
+    reply = worker.answer(asked("hello")).whole()
+    assert (reply.choices[0].text, reply.not_kept) == ("answer 1", "disk")
+    assert text_of(worker, asked("hello", stream=True)) == "answer 2"
+
+
 def test_a_reply_that_claims_endless_tokens_is_replayed(tmp_path: Path, model: Upstream) -> None:
     """What an upstream says of itself cannot make a line that nobody reads again."""
     one = asked("hello")
