@@ -7,7 +7,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import xxhash
@@ -19,8 +19,8 @@ class FileLock:
     """A lock between threads and between processes.
 
     flock belongs to an open file, which threads and forked children share: so a second lock is for
-    the threads, and a child opens the file anew. If the file cannot be opened, only the threads of
-    this process exclude each other.
+    the threads, and a child opens the file anew. If the file cannot be opened or locked, as on a
+    network's file system without locks, only the threads of this process exclude each other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,11 +49,14 @@ class FileLock:
         except BlockingIOError:
             self._mine.release()
             return False
+        except OSError:
+            return True
         return True
 
     def give(self) -> None:
         if self._file >= 0:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
         self._mine.release()
 
 
@@ -81,13 +84,18 @@ def alone(path: Path, key: str) -> Iterator[None]:
 
     The lock is one of an open file description (fcntl(2)), which threads and processes do not share.
     With the older ones, which belong to a process, two processes that wait for each other's keys
-    would be taken for a deadlock. Closing the file releases it. Raises OSError.
+    would be taken for a deadlock. Closing the file releases it. If the file cannot be opened or
+    locked, nobody waits: work that is done twice is better than none.
     """
-    place = xxhash.xxh3_64_intdigest(key.encode()) >> 2
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = descriptor(path, os.O_RDWR | os.O_CREAT)
+    file = -1
     try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLKW, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = descriptor(path, os.O_RDWR | os.O_CREAT)
+            place = xxhash.xxh3_64_intdigest(key.encode()) >> 2
+            lock = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLKW, lock)
         yield
     finally:
-        os.close(file)
+        if file >= 0:
+            os.close(file)

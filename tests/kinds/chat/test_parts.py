@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import itertools
 import json
 import shutil
@@ -87,6 +88,22 @@ def test_one_at_a_time_over_workers(tmp_path: Path) -> None:
     one.give()
     assert other.take()
     other.give()
+
+
+def test_a_file_system_without_locks_excludes_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system refuses to lock a file, the threads of a worker still take turns."""
+
+    def refuse(*words: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("app.store.lock.fcntl.flock", refuse)
+    lock = FileLock(tmp_path / "lock")
+    for _ in range(2):
+        assert lock.take()
+        assert not lock.take()
+        lock.give()
 
 
 def test_prices_are_of_a_day(tmp_path: Path) -> None:
