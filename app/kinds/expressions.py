@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 import re2
 
-# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew, and the same for
-# one of more than so many characters: the longest in our decks is searched ten times more slowly with
-# 8 MiB than with 16. If all had as much, messages of any kind would make a worker grow by 155 MB.
-_MEMORY, _MEMORY_OF_LONG, _LONG = 2 << 20, 16 << 20, 8_000
-# Characters of an expression with its fragments expanded; the longest in our decks has 9,000.
+# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew. With 2 MiB, 12,000
+# messages of all kinds make a worker grow by 47 MB, with 1 MiB by 22; messages of 4,000 characters that
+# RE2 has not seen take a tenth longer, and with 512 KiB half as long again.
+_MEMORY = 1 << 20
+# Characters of an expression with its fragments expanded; the longest in our decks has 6,500.
 _LONGEST = 20_000
 _LOOK = re.compile(r"\(\?(<?)([=!])")
 _CLASS = re.compile(r"\\.|\[\^?\]?(?:[^]\\]|\\.)*\]", re.DOTALL)
@@ -83,7 +83,7 @@ def _prepared(expression: str, *, by_line: bool, memory: int = 0) -> tuple[str, 
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
     options = re2.Options()
-    options.max_mem = memory or (_MEMORY_OF_LONG if len(expression) > _LONG else _MEMORY)
+    options.max_mem = memory or _MEMORY
     options.log_errors = False
     options.longest_match = options.never_nl = by_line
     text = translated(expression)

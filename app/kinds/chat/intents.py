@@ -51,6 +51,7 @@ _VETO = ("text", "unless")
 # An escaped sign, a class, a group without another in it.
 _GROUP = re.compile(r"\\.|\[\^?\]?(?:[^]\\]|\\.)*\]|\([^()]*\)")
 _FRAGMENT = re.compile(r"\{\{([A-Z_]+)\}\}")
+_LAST_FRAGMENT = re.compile(r"\{\{[A-Z_]+\}\}$")
 
 
 class Vetoes(NamedTuple):
@@ -147,6 +148,18 @@ def _has_branches(expression: str) -> bool:
     return "|" in expression
 
 
+def _by_tail(texts: Iterable[str]) -> list[str]:
+    """The alternatives `texts`, of which those that end with the same fragments share them."""
+    by_tail: dict[str, list[str]] = {}
+    for text in texts:
+        last = None if _has_branches(text) else _LAST_FRAGMENT.search(text)
+        tail = last.group() if last else ""
+        by_tail.setdefault(tail, []).append(text.removesuffix(tail))
+    joined = by_tail.pop("", [])
+    joined += [f"(?:{'|'.join(_by_tail(rests))}){tail}" for tail, rests in by_tail.items()]
+    return joined
+
+
 class _Expressions:
     """Compiles expressions with the fragments and shared vetoes of their file."""
 
@@ -171,7 +184,7 @@ class _Expressions:
             texts = self._reader.strings(value, place)
             groups = [[self.expanded(text, place)] for text in texts]
         else:
-            groups = [self._by_head(value, place)]
+            groups = [self._by_ends(value, place)]
         add = functools.partial(prefilter.add, memory=_PART_MEMORY if apart else 0)
         found = (self._reader.any(group, place, add) for group in groups)
         return tuple(expression for expression in found if expression)
@@ -179,17 +192,17 @@ class _Expressions:
     def any(self, value: Any, place: str) -> Expression | None:
         """The same, without the prefilter."""
         compile_one = functools.partial(compiled, by_line=True)
-        return self._reader.any(self._by_head(value, place), place, compile_one)
+        return self._reader.any(self._by_ends(value, place), place, compile_one)
 
-    def _by_head(self, value: Any, place: str) -> list[str]:
+    def _by_ends(self, value: Any, place: str) -> list[str]:
         by_head: dict[str, list[str]] = {}
         for text in self._reader.strings(value, place):
             first = _FRAGMENT.match(text)
             # Of `{{HEAD}}a|b`, b stands alone.
             head = first.group() if first and not _has_branches(text) else ""
             by_head.setdefault(head, []).append(text[len(head) :])
-        # Expressions that begin with the same fragment share it: it can be most of the automaton.
-        joined = [f"{head}(?:{'|'.join(rests)})" for head, rests in by_head.items()]
+        # Expressions that begin or end with the same fragment share it: those are most of an automaton.
+        joined = [f"{head}(?:{'|'.join(_by_tail(rests))})" for head, rests in by_head.items()]
         return [self.expanded(text, place) for text in joined]
 
     def expanded(self, text: str, place: str = "asides") -> str:
