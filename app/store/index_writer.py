@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,13 +34,16 @@ from app.store.rows import (
     index_path,
     row,
 )
-from app.store.sealed import copy_of, empty_copy, private_copy, publish
+from app.store.sealed import copy_of, empty_copy, identity, private_copy, publish
 from app.store.sorting import Sorter
 from app.store.sources import DEFAULT_ORDER, rank
 from app.store.stock import Coverage, StockWriter
 
 # Bytes of the log that are parsed at a time.
 _BLOCK = 1 << 20
+# Nanoseconds that an index must be younger than its log. Within a tick of the system's clock, up to 10 ms,
+# a file can be changed twice without getting another time.
+_SETTLED = 100_000_000
 _hand = operator.itemgetter(slice(KEY_SIZE))
 
 
@@ -209,7 +213,9 @@ class IndexWriter:
         They are sorted first: to a new index LMDB then only appends, and of another it changes each
         page once.
         """
-        size = self._log.stat().st_size - meta.offset if self._log.exists() else 0
+        # Before it is read: what is changed meanwhile has a later time.
+        log = identity(self._log)
+        size = log.size - meta.offset if log else 0
         answers, plays = (
             Sorter(self._store, NAME_SIZE, size),
             Sorter(self._store, KEY_SIZE, size // 8),
@@ -225,6 +231,7 @@ class IndexWriter:
         if digest.digest() == self._digest.digest():
             return
         meta.log = digest.hexdigest()
+        meta.log_modified_ns = log.modified_ns if log and log.size == meta.offset else 0
         meta.generation += 1
         if not self._private:
             copy = copy_of(self._rows.file, self._store)
@@ -326,10 +333,20 @@ def is_current(options: StoreOptions, deck: IndexedDeck, meta: Meta) -> bool:
     Raises OSError.
     """
     log = log_path(options.folder, deck.id)
+    status = log.stat()
+    if meta.damaged or status.st_size != meta.offset:
+        return False
+    # The log of ten million answers has 12 GB, and is read as slowly as the disk.
+    untouched = status.st_mtime_ns == meta.log_modified_ns and _settled(options, deck, status)
+    digest = meta.log if untouched else log_digest(log, meta.offset).hexdigest()
     fresh = _fresh(deck, options.sources, options.radius, approved=options.approved)
-    digest = log_digest(log, meta.offset).hexdigest()
-    whole = not meta.damaged and log.stat().st_size == meta.offset
-    return whole and not _misfit(meta, fresh, digest)
+    return not _misfit(meta, fresh, digest)
+
+
+def _settled(options: StoreOptions, deck: IndexedDeck, log: os.stat_result) -> bool:
+    """Whether any change of a log since its index was published gave it another time."""
+    index = identity(index_path(options.folder, deck.id))
+    return index is not None and index.modified_ns - log.st_mtime_ns > _SETTLED
 
 
 def _fresh(deck: IndexedDeck, order: Sequence[str], radius: int, *, approved: bool) -> Meta:

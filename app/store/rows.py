@@ -62,7 +62,8 @@ class Meta:
     """The index's description of itself.
 
     The index covers the first `offset` bytes of the log, whose checksum is `log`; `built` is the
-    value of `log` when rows were last taken away or the index was built from nothing. `order`, `radius`
+    value of `log` when rows were last taken away or the index was built from nothing; `log_modified_ns`
+    is the log's time of modification before it was read, 0 if it went on past `offset`. `order`, `radius`
     and `approved` are those of StoreOptions, `shape` is the deck's. `reviewed` counts the served texts that are approved or edited, `held` names without a text
     that is served. `lines` counts lines read, `damaged` those that could not
     be parsed, `cost_usd` and `tokens` add up entries and bills, `entries` the entries served, `plays`
@@ -81,6 +82,7 @@ class Meta:
     format: int = FORMAT
     log: str = ""
     built: str = ""
+    log_modified_ns: int = 0
     offset: int = 0
     lines: int = 0
     damaged: int = 0

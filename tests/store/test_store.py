@@ -552,6 +552,37 @@ def test_a_server_serves_what_the_log_has(
     assert log.read_bytes() == b"".join(e.to_line() for e in expected)
 
 
+@pytest.mark.parametrize("what", ["changed", "time kept", "as young as its index", "index gone"])
+def test_a_start_reads_a_log_again_unless_its_time_shows_that_it_is_the_same(
+    store: Path, deck: Deck, tmp_path: Path, what: str
+) -> None:
+    """A start trusts the time of a log that is older than its index: only a log with another time, or
+    as young as the index, is compared with it whole. What is served is whole in any case."""
+    made = entries_of(deck, 6)
+    append(store, deck, made)
+    log, index = log_path(store, deck.id), index_path(store, deck.id)
+    long_ago = log.stat().st_mtime_ns - 10**10
+    os.utime(log, ns=(long_ago, long_ago))
+    bring_up(store, deck)
+    before = contents(store, deck)
+    settings = Settings.read({"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_DATA": str(tmp_path)})
+    holder = IndexHolder(settings.store_options, deck.id, lambda: 0.0)
+    # A changed letter, the size kept.
+    log.write_bytes(log.read_bytes().replace("詩3".encode(), "詩X".encode()))
+    if what != "changed":
+        os.utime(log, ns=(long_ago, long_ago))
+    if what == "as young as its index":
+        os.utime(index, ns=(long_ago, long_ago))
+    elif what == "index gone":
+        index.unlink()
+    trusted = what == "time kept"
+    assert (not holder.bring_up(deck)) == trusted
+    left_out = () if trusted else (made[3].key,)
+    assert contents(store, deck) == {
+        name: body for name, body in before.items() if name[0] not in left_out
+    }
+
+
 @pytest.mark.parametrize("copied", [0, sealed.COPIED])
 def test_a_forked_process_looks_up_without_growing(
     store: Path, deck: Deck, tmp_path: Path, copied: int, monkeypatch: pytest.MonkeyPatch
