@@ -363,16 +363,19 @@ def _matrix(rows: Sequence[Example], runs: Runs) -> Any:
 
 
 def folds(rows: Sequence[Example], number: int, learning: Learning) -> Iterator[str]:
-    """Lines of a table: for several limits, how messages are read that were not learned from."""
+    """Lines of a table: for several limits and the one that holds, how messages are read that were not
+    learned from.
+    """
     order = random.Random(2)
     written = [row for row in rows if row.written]
     order.shuffle(written)
     counts: dict[float, Counter[str]] = {}
+    tried = sorted({*_TRIED, learning.limits["sure"]})
     for part in range(number):
         asked = written[part::number]
         left = {row.text for row in asked}
         model = trained([row for row in rows if row.text not in left], learning)
-        for sure in _TRIED:
+        for sure in tried:
             of = counts.setdefault(sure, Counter())
             classifier = unpacked(
                 packed(*model, {**learning.limits, "sure": sure}, learning.runs, "")
