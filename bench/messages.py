@@ -1,13 +1,17 @@
 """`python -m bench.messages [COUNT]`: what the dearest messages to a character cost.
 
+With `--everyday`, what those cost that people send every day.
+
 Each message has 4,000 characters, is new to the process, and goes the whole way of a `POST /api/chat`
 without its HTTP: parsed, read, answered, accounted for. First come messages of what each fragment of the
 deck's expressions matches, then COUNT (100,000) of units drawn from expressions, fragments, what is said
-every day, and single signs. Printed are milliseconds of the process's processor time.
+every day, and single signs. Printed are milliseconds of the process's processor time, and how much memory it
+has taken for them.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import random
 import re
@@ -22,6 +26,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 import orjson
+import psutil
 
 from app.kinds.chat.deck import load_character_deck
 from app.kinds.chat.turn import Reply
@@ -148,9 +153,19 @@ def answered(service: Service, message: str) -> float:
     return (time.process_time() - begun) * 1000
 
 
+def everyday(count: int, seed: int) -> list[str]:
+    """Messages of everyday length that the deck learned its tones from, in any order."""
+    rows = map(orjson.loads, (DECK / "tones.jsonl").read_bytes().splitlines())
+    said = sorted({row["say"] for row in rows if "say" in row})
+    return random.Random(seed).sample(said, min(count, len(said)))
+
+
 def main() -> int:
     """Measure and print."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    parser = argparse.ArgumentParser(prog="python -m bench.messages")
+    parser.add_argument("count", nargs="?", type=int, default=100_000)
+    parser.add_argument("--everyday", action="store_true", help="messages of everyday length")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.read(
             {
@@ -161,14 +176,20 @@ def main() -> int:
         )
         deck = load_character_deck(DECK)
         service = Service(settings, servers=prepare_all({"chat": deck}), run="bench")
-        drawn = messages(count, 11)
+        drawn = everyday(asked.count, 11) if asked.everyday else messages(asked.count, 11)
+        before = _megabytes()
         costs = [answered(service, message) for message in drawn if message.strip()]
     costs.sort()
-    print(f"{len(costs):,} messages of {LENGTH:,} characters")
+    print(f"{len(costs):,} messages" + ("" if asked.everyday else f" of {LENGTH:,} characters"))
     print(
         f"median {statistics.median(costs):.2f} ms, p99 {costs[len(costs) * 99 // 100]:.2f}, most {costs[-1]:.2f}"
     )
+    print(f"memory grown by {_megabytes() - before:.0f} MB")
     return 0
+
+
+def _megabytes() -> float:
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 if __name__ == "__main__":
