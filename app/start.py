@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     except OSError as error:
         print(f"tsukurioki: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    print(f"tsukurioki: http://{settings.host}:{settings.port}/", file=sys.stderr, flush=True)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"tsukurioki: http://{host}:{settings.port}/", file=sys.stderr, flush=True)
     serve(settings, application)
     return 0
 
