@@ -112,6 +112,18 @@ def _words(name: str, value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
+def _origins(name: str, value: str) -> tuple[str, ...]:
+    """Origins as browsers send them; `null` is that of pages without one."""
+    words = tuple(word.lower() for word in _words(name, value))
+    for word in words:
+        if word != "null" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+", word):
+            expected = (
+                "origins with commas, as https://game.example: scheme and host, no path, no *"
+            )
+            raise SettingError(name, word, expected)
+    return words
+
+
 def _hosts(name: str, value: str) -> tuple[str, ...]:
     return tuple(_host(name, word) for word in _words(name, value))
 
@@ -212,7 +224,7 @@ class Settings:
     port: int = _setting("TSUKURIOKI_PORT", "8000", "port to listen on", _whole(1, 65535))
     hosts: tuple[str, ...] = _setting("TSUKURIOKI_HOSTS", "", "host names, with commas, that the server answers to besides IP addresses, localhost, TSUKURIOKI_HOST and the machine's own name; `*` for any", _hosts)
     proxies: int = _setting("TSUKURIOKI_PROXIES", "0", "how many proxies of your own stand before the server and write the client's address into X-Forwarded-For", _whole(0, 10))
-    cors_origins: tuple[str, ...] = _setting("TSUKURIOKI_CORS_ORIGINS", "", "origins, with commas, whose pages may call the server from a browser; none by default", _words)
+    cors_origins: tuple[str, ...] = _setting("TSUKURIOKI_CORS_ORIGINS", "", "origins, with commas, whose pages may call the server from a browser; none by default", _origins)
     token: str = _setting("TSUKURIOKI_TOKEN", "", "what must be shown to read figures, to change the wall, to chat, and as an API key by clients of OpenAI, Ollama and Gemini; nothing by default", _token, hidden=True)
     workers: int = _setting("TSUKURIOKI_WORKERS", "2", "worker processes", _whole(1, 256), travels=True)
     request_seconds: float = _setting("TSUKURIOKI_REQUEST_SECONDS", "30", "seconds that a client has for sending the head of a request, and then its body; a connection that is silent for as long is closed", _seconds)

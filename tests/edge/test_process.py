@@ -124,6 +124,9 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path, poem_alone: Path) -> None:
         ({"TSUKURIOKI_TIERS": "exact,exact"}, "TSUKURIOKI_TIERS='exact,exact'"),
         ({"TSUKURIOKI_TIERS": ","}, "TSUKURIOKI_TIERS=','"),
         ({"TSUKURIOKI_RADIUS": "-1"}, "TSUKURIOKI_RADIUS='-1'"),
+        ({"TSUKURIOKI_CORS_ORIGINS": "https://a.example, https://b.example/"}, "TSUKURIOKI_CORS_ORIGINS='https://b.example/': expected origins with commas"),
+        ({"TSUKURIOKI_CORS_ORIGINS": "*"}, "TSUKURIOKI_CORS_ORIGINS='*'"),
+        ({"TSUKURIOKI_CORS_ORIGINS": "game.example"}, "TSUKURIOKI_CORS_ORIGINS='game.example'"),
         ({"TSUKURIOKI_SITE": "/nowhere"}, "TSUKURIOKI_SITE='/nowhere': expected a folder with index.html"),
     ],
 )  # fmt: skip
@@ -134,6 +137,14 @@ def test_a_wrong_setting_is_a_sentence(
     (line,) = starting(**settings)
     assert line.startswith("tsukurioki: ")
     assert told in line
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_the_address_at_the_start_can_be_opened(serve: Serve, tmp_path: Path) -> None:
+    """What the server says at its start is an address for browsers: IPv6 stands in brackets."""
+    server = serve(TSUKURIOKI_HOST="::")
+    port = server.url.rpartition(":")[2]
+    assert f"http://[::]:{port}/" in (tmp_path / "server-0.log").read_text()
 
 
 def test_a_wrong_deck_is_a_sentence(starting: Starting, tmp_path: Path) -> None:
