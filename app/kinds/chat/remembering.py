@@ -13,7 +13,7 @@ from app.kinds.chat.by_example import ByExample
 from app.kinds.chat.heard import OFFERS, Heard
 from app.kinds.chat.hearing import OFFER, Hearing
 from app.kinds.chat.lines import RECALL, TOLD, Pools
-from app.kinds.chat.memory import MOST_TOLD, Memory, Told
+from app.kinds.chat.memory import MOST_TOLD, NOUN_BYTES, Memory, Told
 from app.kinds.chat.things import Things
 from app.kinds.chat.topics import OPENER, Topic, number
 from app.normal_form import nfkc
@@ -161,10 +161,14 @@ class Remembering:
 
 
 def as_written(name: str, said: str) -> str:
-    """A name with the letters that the user wrote: messages are searched in small letters."""
+    """A name with the letters that the user wrote: messages are searched in small letters.
+
+    In small letters if those are too long to be remembered.
+    """
     if not name:
         return name
     wide = nfkc(said)
     at = wide.lower().find(name)
     found = wide[at : at + len(name)]
-    return found if at >= 0 and found.lower() == name else name
+    fits = at >= 0 and found.lower() == name and len(found.encode()) <= NOUN_BYTES
+    return found if fits else name

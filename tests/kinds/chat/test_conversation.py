@@ -18,6 +18,8 @@ from app.kinds.chat import memory as memories
 from app.kinds.chat.classifier import BUCKETS, Runs, packed
 from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.message import normalise
+from app.kinds.chat.remembering import as_written
+from app.normal_form import nfkc
 from precompute.learn import classifier as learning
 from precompute.review.chat import check
 from tests.kinds.chat import kit
@@ -801,6 +803,17 @@ def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
     assert len(memory.packed()) == memories.SIZE <= 224
     assert memories.unpacked(memory.packed()) == memory
     assert memories.unpacked(bytes(memories.SIZE)) == memories.Memory()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("I am Lena", "Lena"), (f"I am a{'ẞ' * 14}", f"a{'ß' * 14}"), ("I am Ａnna", "Anna")],
+)
+def test_a_name_fits_the_memory_as_it_is_written(said: str, kept: str) -> None:
+    """Capitals that take more bytes than the small letters by which a name is found are not kept."""
+    name = as_written(nfkc(said).lower().removeprefix("i am "), said)
+    assert name == kept
+    assert memories.unpacked(memories.Memory(name=name).packed()).name == name
 
 
 # What a user says to open a topic, and how she answers each kind of question.
