@@ -16,7 +16,7 @@ from app.kinds.kind import AnyDeck
 from app.kinds.reading import DECK_FILE, ID_PATTERN
 from app.settings import Settings
 from precompute.commands.common import deck_of, deck_option, environment, named_deck, read_settings
-from precompute.commands.types import GivenPath
+from precompute.commands.types import GivenPath, whole
 from precompute.decks.exchange import export_cards, import_cards
 from precompute.decks.new import (
     CARDS,
@@ -45,11 +45,9 @@ from precompute.review.kinds import review_of
     "--language",
     type=click.Choice(languages()),
     required=True,
-    help="The language of its texts, prompts and pages.",
+    help="The language of its texts, prompts and pages; for others see docs/your-own-deck.md.",
 )
-@click.option(
-    "--hand", type=click.IntRange(1, MOST_CARDS), help="How many cards a hand has; for cards."
-)
+@click.option("--hand", type=whole(1, MOST_CARDS), help="How many cards a hand has; for cards.")
 @click.option(
     "--title",
     default="",
@@ -101,9 +99,7 @@ _NEXT = {
 
 @click.command()
 @deck_option
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any."
-)
+@click.option("--port", type=whole(0, 65535), default=8000, show_default=True, help="0 for any.")
 def preview(deck_name: str | None, port: int) -> None:
     """Serve a deck on this machine, again at each save, with what `check` says in the page.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.errors import PlanError
+from app.errors import DeckError, PlanError
 from app.kinds.cards.deck import CARDS_FILE, TITLES_FILE, default_rules
 from app.kinds.cards.words import WORDS_FILE, known_words
 from app.kinds.chat.deck import CharacterDeck
@@ -81,11 +81,20 @@ def new_deck(decks: Path, wanted: NewDeck) -> AnyDeck:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        deck = load_folder(made)
+        deck = _loaded(made, wanted)
         if isinstance(deck, CharacterDeck):
             _check_called(deck)
         made.rename(target)
     return load_folder(target)
+
+
+def _loaded(made: Path, wanted: NewDeck) -> AnyDeck:
+    """The deck. Raises PlanError, which names what it was made of: the folder will be gone."""
+    try:
+        return load_folder(made)
+    except DeckError as error:
+        fault = str(error).replace(f"{made}/", "")
+        raise PlanError(f"{wanted.source or wanted.id}: {fault}; nothing was made") from None
 
 
 def _check_called(deck: CharacterDeck) -> None:

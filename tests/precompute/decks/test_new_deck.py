@@ -169,6 +169,8 @@ def test_a_spreadsheet_with_a_fault_makes_nothing(tmp_path: Path, name: str) -> 
     with pytest.raises(OperatorError) as told:
         made(tmp_path / "decks", source=tmp_path / "cards.csv")
     assert fault in str(told.value)
+    assert str(told.value).startswith(f"{tmp_path / 'cards.csv'}: ")
+    assert ".new-" not in str(told.value)
     assert list((tmp_path / "decks").iterdir()) == []
 
 
