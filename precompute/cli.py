@@ -107,7 +107,8 @@ def _of_system(error: OSError) -> str:
 
 def _wrong(message: str) -> int:
     """Say on one line of bounded length what a person can correct; returns the exit status."""
-    line = " ".join(message.splitlines())
+    # Click lists choices one a line.
+    line = " ".join(part.strip() for part in message.splitlines())
     if len(line) > _LONGEST_LINE:
         line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
     click.echo(f"precompute: {line}", err=True)
@@ -169,7 +170,7 @@ def cli() -> None:
 @click.option(
     "--n",
     "wanted",
-    type=click.IntRange(1, 100_000_000),
+    type=whole(1, 100_000_000),
     help="Entries that the store shall have of the plan; not needed for --refresh, --pieces and learning.",
 )
 @deck_option
@@ -202,15 +203,15 @@ def cli() -> None:
 )
 @click.option(
     "--radius",
-    type=click.IntRange(0, 12),
+    type=whole(0, 12),
     help="Stock so that every play is within so many phrases of an entry.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, another plan.")
 @click.option("--review", is_flag=True, hidden=True)
-@click.option("--per-request", type=click.IntRange(1, 50), help="Answers in one request.")
+@click.option("--per-request", type=whole(1, 50), help="Answers in one request.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, 256),
+    type=whole(1, 256),
     help=f"Requests at once, by default {CONCURRENCY} to a service.",
 )
 @click.option(

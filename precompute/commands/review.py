@@ -21,7 +21,7 @@ from precompute.commands.common import (
     read_settings,
     refuse_beside,
 )
-from precompute.commands.types import GivenPath
+from precompute.commands.types import GivenPath, whole
 from precompute.cook.clock import SystemClock
 from precompute.cook.report import table as print_table
 from precompute.decks.sheets import read_tables, write_tables
@@ -57,9 +57,7 @@ def _desk(deck_name: str | None) -> Desk:
 @click.group(invoke_without_command=True)
 @deck_option
 @click.option("--terminal", is_flag=True, help="Ask here, about one text after the other.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Of the page; 0: a free one."
-)
+@click.option("--port", type=whole(0, 65535), default=0, help="Of the page; 0: a free one.")
 @click.option("--open/--no-open", "opened", default=True, help="Whether a browser is opened.")
 @click.option("--source", default="", help="With --terminal: only texts of this source.")
 @click.option("--search", default="", help="With --terminal: only texts with these words.")
@@ -158,7 +156,9 @@ def compact(deck_name: str | None, keep: bool) -> None:
     kept = path.with_name(f"{path.name}.{stamp}") if keep else None
     lines, size = compact_log(settings.store_options, deck, keep=kept)
     publish(settings.store_options, deck.id)
-    click.echo(f"{path}: {lines[0]:,} lines are {lines[1]:,}, {size[0]:,} bytes are {size[1]:,}")
+    click.echo(
+        f"{path}: from {lines[0]:,} lines to {lines[1]:,}, from {size[0]:,} bytes to {size[1]:,}"
+    )
     if kept:
         click.echo(f"the old log is kept as {kept}")
 

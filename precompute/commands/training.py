@@ -66,7 +66,7 @@ _LIMITS = ("model", "budget_usd", "rpm", "concurrency")
 @click.option("--scenarios", type=whole(1), help="Have so many conversations written by --writer.")
 @click.option(
     "--turns",
-    type=click.IntRange(2, 40),
+    type=whole(2, 40),
     default=6,
     show_default=True,
     help="Messages of such a conversation, hers included.",
@@ -79,7 +79,7 @@ _LIMITS = ("model", "budget_usd", "rpm", "concurrency")
 )
 @click.option(
     "--augment",
-    type=click.IntRange(1, 20),
+    type=whole(1, 20),
     help="So many more rows of each answer, with an emotion, a relationship and a memory of the deck's "
     "lists in the system text.",
 )

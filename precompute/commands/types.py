@@ -11,19 +11,29 @@ import click
 
 from app.store.plain import open_file
 
-# Seeds stand in JSON files, of which a whole number has 64 bits.
-SEED = click.IntRange(-(2**63), 2**63 - 1)
 # Other numbers are counts; beyond this one they are slips, and no arithmetic here is made for them.
 _MOST = 1_000_000_000
 
 
+class _Whole(click.IntRange):
+    """Calls itself what a person would: click says "integer range" of a single number."""
+
+    name = "whole number"
+
+
 def whole(least: int, most: int = _MOST) -> click.IntRange:
     """The type of an option that is a count."""
-    return click.IntRange(least, most)
+    return _Whole(least, most)
+
+
+# Seeds stand in JSON files, of which a whole number has 64 bits.
+SEED = _Whole(-(2**63), 2**63 - 1)
 
 
 class Amount(click.FloatRange):
     """The type of an option that is a finite number: no comparison holds for `nan`, no limit for `inf`."""
+
+    name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -48,6 +48,7 @@ from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import normalise
 from app.kinds.chat.recognition import LONGEST, IntentReader, main_hit
 from app.kinds.reading import DECK_FILE, Reader, json_lines
+from precompute.commands.types import whole
 
 EXAMPLES_FILE, DANGER_FILE = "examples.jsonl", "danger.jsonl"
 # Messages and their tone, where null is a message without any; or intents by example whose messages have it.
@@ -400,9 +401,7 @@ class _Wrong(click.ClickException):
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--folds", "parts", type=click.IntRange(2, 20), help="Count on parts left out; write nothing."
-)
+@click.option("--folds", "parts", type=whole(2, 20), help="Count on parts left out; write nothing.")
 @click.option(
     "--danger",
     "alone",

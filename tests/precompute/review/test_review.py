@@ -491,7 +491,7 @@ def test_deleted_texts_leave_the_disk(own: Precompute, serve: Serve) -> None:
     with LogWriter(folder_of(own), "poem"):
         assert "another process is writing" in own("compact", status=2).stderr
     with serve().client() as client:
-        assert "5 lines are 4" in own("compact").stdout
+        assert "from 5 lines to 4" in own("compact").stdout
         assert [path.name for path in folder_of(own).glob("poem.jsonl*")] == ["poem.jsonl"]
         text = deleted.response["poem"].split("\n\n")[0]
         for path in folder_of(own).iterdir():
