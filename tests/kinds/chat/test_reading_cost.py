@@ -1,9 +1,12 @@
-"""What reading a message costs: bounded for whatever a client sends."""
+"""What reading a message costs: bounded for whatever a client sends.
+
+`python -m bench.messages` prints the milliseconds. Here the clients' own time-out of five seconds is the bound:
+what once took a worker down took minutes.
+"""
 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -14,14 +17,10 @@ from app.kinds.chat.care import Sign
 from app.kinds.chat.deck import CharacterDeck
 from app.kinds.chat.intents import load_intents
 from app.kinds.chat.message import clauses, normalise, spelling
-from app.kinds.chat.recognition import main_hit
 from app.kinds.expressions import ExpressionError, compiled, translated
 from tests.kinds.chat import kit
 
 LONGEST = 4000
-# Processor seconds: ten times what a message may cost, so that a slow machine passes and a quadratic
-# step, which costs seconds, does not.
-BOUND = 0.05
 SIGNS = (
     *"いうえおんのしだですよねっー。！？!?wWｗ草笑疲死( )（）^;_.,、…・〜~\n\t 　abcXYZ０１２①㌔㍿ﷺéが\u0301\u200b😀♂→「」『』",
     *("牡丹", "ゆり", "カショ", "ねえ", "ありがと", "おはよう", "いい天気", "の話", "んね", "消えたい", "死にたい"),
@@ -42,15 +41,6 @@ def generated(count: int, seed: int) -> Iterator[str]:
         yield text[: length - 1] + rng.choice(SIGNS)[0]
 
 
-def cost(deck: CharacterDeck, message: str) -> float:
-    """Processor seconds for all that is done with a message before anybody answers."""
-    begun = time.process_time()
-    main_hit(deck.recognise(message))
-    deck.message_query(deck.characters[0], message)
-    deck.stands_alone(message)
-    return time.process_time() - begun
-
-
 ATTACKS = (
     "いい天気" + "んね" * 27 + "の話",
     "し" * 60,
@@ -62,19 +52,6 @@ ATTACKS = (
     "消えたい。" * 800,
     "消えたいって言われた。" * 360,
 )
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_a_message_that_once_took_a_worker_down_is_cheap(deck: CharacterDeck, attack: str) -> None:
-    """Messages made of what two parts of an expression can both match cost as little as others."""
-    assert cost(deck, attack) < BOUND
-
-
-def test_no_message_is_dear(deck: CharacterDeck, english: CharacterDeck) -> None:
-    """600 generated messages of up to 4,000 signs cost no more than any message may."""
-    for message in generated(300, 1):
-        assert cost(deck, message) < BOUND, message[:80]
-        assert cost(english, message) < BOUND, message[:80]
 
 
 @pytest.mark.long
@@ -89,14 +66,6 @@ def test_what_is_left_out_finds_nothing(deck: CharacterDeck, english: CharacterD
             for part in (intents.careful, intents.others):
                 found = {n for n, (_, one) in enumerate(part.parts) if one.search(lines)}
                 assert found <= part.prefilter.possible(lines), text[:80]
-
-
-@pytest.mark.long
-def test_no_message_of_very_many_is_dear(deck: CharacterDeck) -> None:
-    """10,000 generated messages, of which 500 may have 4,000 signs and the others have 60."""
-    for number, message in enumerate(generated(10_000, 2)):
-        text = message if number % 20 == 0 else message[:60]
-        assert cost(deck, text) < BOUND, text[:80]
 
 
 @pytest.mark.parametrize("parted", ["。", "\n", "、", "！"])
@@ -121,13 +90,15 @@ def test_danger_is_found_wherever_it_stands_in_a_long_message(
             assert deck.signs(told) & asked, (place, danger)
 
 
-def test_attacks_are_answered_over_http(plain: kit.Server) -> None:
-    """A chat answers every one of them, whole and streamed."""
-    for attack in ATTACKS:
-        messages = [{"role": "user", "content": attack}]
-        answer = httpx.post(f"http://127.0.0.1:{plain.port}/api/chat", json={"messages": messages})
-        assert answer.status_code == 200
-        assert answer.json()["text"]
+@pytest.mark.parametrize("deck", ["chat", "harbour"])
+def test_no_message_takes_a_worker_down(plain: kit.Server, deck: str) -> None:
+    """Messages made of what two parts of an expression can both match are answered, as are generated ones."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{plain.port}") as client:
+        for message in (*ATTACKS, *generated(100, 1)):
+            body = {"deck": deck, "messages": [{"role": "user", "content": message}]}
+            answer = client.post("/api/chat", json=body)
+            assert answer.status_code == 200, message[:80]
+            assert answer.json()["text"]
 
 
 @pytest.mark.parametrize(
