@@ -160,7 +160,7 @@ class LinesWriter(NumberedWriter):
 
     def _line(self, number: int, task: Task, pattern: Mapping[str, str], *, named: bool) -> str:
         intent = self._deck.intent_by_id[pattern["intent"]]
-        lines = self._deck.lines[pattern["character"]][intent.id]
+        lines = [*self._deck.lines[pattern["character"]][intent.id]]
         # Other examples for each variant, because large models ignore the temperature.
         turn = task.variant * _EXAMPLES % max(1, len(lines))
         shown = [line.text for line in (*lines[turn:], *lines[:turn])][:_EXAMPLES]

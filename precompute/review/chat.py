@@ -16,7 +16,7 @@ from app.kinds.chat.characters import Character
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE
 from app.kinds.chat.deck import SAID_FILE, CharacterDeck
 from app.kinds.chat.gate import TEXT, ChatGate
-from app.kinds.chat.lines import ASIDES, FALLBACK, Line
+from app.kinds.chat.lines import ASIDES, FALLBACK, Lines
 from app.kinds.chat.nouns import BEFORE
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
@@ -143,7 +143,7 @@ def check_talk(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
                 yield Finding(where, f"and {other!r} lead to each other, and could go on for ever")
 
 
-def _leads_to(pools: Mapping[str, tuple[Line, ...]], topic: Topic) -> set[str]:
+def _leads_to(pools: Mapping[str, Lines], topic: Topic) -> set[str]:
     """The topics to which answers lead; after a bare yes a topic may ask once more."""
     answers = topic.answers - set(topic.further)
     return {line.asks for answer in answers for line in pools[topic.pool(answer)]} - {""}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.kinds.chat.lines import Line, LineReader
+from app.kinds.chat.lines import LineReader, Lines
 
 INTENTS_FOLDER = "intents"
 # The members of a file of the folder and of an intent in it, with what they mean.
@@ -40,7 +40,7 @@ class ByExample(NamedTuple):
     not_said: tuple[str, ...]
     declines: bool
     acts: bool
-    lines: Mapping[str, tuple[Line, ...]]
+    lines: Mapping[str, Lines]
 
 
 def load_by_example(folder: Path, times: Iterable[str]) -> Mapping[str, ByExample]:
@@ -74,7 +74,7 @@ def _load(reader: LineReader, raw: Any, place: str, *, acts: bool) -> ByExample:
     )
 
 
-def _lines(reader: LineReader, raw: Any, place: str) -> dict[str, tuple[Line, ...]]:
+def _lines(reader: LineReader, raw: Any, place: str) -> dict[str, Lines]:
     return {
         character: reader.pool(value, f"{place} {character}") for character, value in raw.items()
     }

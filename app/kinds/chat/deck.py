@@ -43,6 +43,7 @@ from app.kinds.chat.lines import (
     TONE,
     WEEKDAYS,
     Line,
+    Lines,
     Moment,
     Pools,
     load_lines,
@@ -154,7 +155,7 @@ class CharacterDeck:
     language: str
     characters: tuple[Character, ...]
     intents: tuple[Intent, ...]
-    lines: Mapping[str, Mapping[str, tuple[Line, ...]]]
+    lines: Mapping[str, Mapping[str, Lines]]
     times: tuple[TimeOfDay, ...]
     time_words: tuple[tuple[Expression, frozenset[str]], ...]
     moods: Mapping[str, frozenset[str]]

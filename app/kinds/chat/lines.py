@@ -13,7 +13,7 @@ message, see `ServedChat.aside`; they need not be there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -42,7 +42,10 @@ SEASONS = ("winter", "spring", "summer", "autumn")
 
 
 _SLOT = re.compile(r"\{(\w+)\}")
+# Between the texts of a pool; a line has no such sign.
+_END = "\0"
 _ALWAYS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+_NONE: Mapping[int, Line] = MappingProxyType({})
 
 
 class Moment(NamedTuple):
@@ -92,7 +95,38 @@ def filled(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
-Pools = dict[str, tuple[Line, ...]]
+class Lines(Collection[Line]):
+    """The lines of a pool, kept as one text and made when they are asked for.
+
+    A deck has 25,000, of which few are said. As objects they took 3 MB more, and a worker that looks at an
+    object counts a reference to it, which is to write: after 300 messages it had copied 4 MB more of them.
+
+    `apart` are the lines, by their places, that are more than a text.
+    """
+
+    __slots__ = ("_apart", "_texts")
+
+    def __init__(self, texts: Iterable[str] = (), apart: Mapping[int, Line] = _NONE) -> None:
+        self._texts = _END.join(texts)
+        self._apart = apart
+
+    def __len__(self) -> int:
+        return self._texts.count(_END) + 1 if self._texts else 0
+
+    def __iter__(self) -> Iterator[Line]:
+        for place, text in enumerate(self._texts.split(_END) if self._texts else ()):
+            yield self._apart.get(place) or Line(text)
+
+    def __contains__(self, line: object) -> bool:
+        return any(line == own for own in self)
+
+    @property
+    def asking(self) -> Iterator[Line]:
+        """Those that ask about a topic."""
+        return (line for line in self._apart.values() if line.asks)
+
+
+Pools = dict[str, Lines]
 
 
 class LineReader(ExpressionReader):
@@ -102,32 +136,34 @@ class LineReader(ExpressionReader):
         super().__init__(folder, name)
         self._known = {"time": set(times), "weekday": set(WEEKDAYS), "season": set(SEASONS)}
 
-    def lines(self, value: Any, place: str) -> tuple[Line, ...]:
+    def lines(self, value: Any, place: str) -> Lines:
         """A list of lines: texts, or objects with the members `text`, `when` and `asks`."""
-        return tuple(self._line(raw, place) for raw in self.items(value, place))
+        texts, apart = list[str](), dict[int, Line]()
+        for number, raw in enumerate(self.items(value, place)):
+            # Nearly all are plain texts.
+            if isinstance(raw, str):
+                texts.append(self._checked(raw, place))
+            else:
+                apart[number] = self._detailed(raw, place)
+                texts.append(apart[number].text)
+        return Lines(texts, apart or _NONE)
 
-    def pool(self, value: Any, place: str) -> tuple[Line, ...]:
+    def pool(self, value: Any, place: str) -> Lines:
         """The lines of a pool, of which one must fit always."""
         found = self.lines(value, place)
         if not any(line.always for line in found):
             raise self.fail(place, "needs a line that fits always, without a name")
         return found
 
-    def _line(self, raw: Any, place: str) -> Line:
-        # Nearly all are plain texts.
-        if not isinstance(raw, str):
-            return self._detailed(raw, place)
-        if not raw.strip():
-            raise self.fail(place, "'text' is empty")
-        return Line(self._slotted(raw, place))
-
     def _detailed(self, raw: Any, place: str) -> Line:
         text = self.member(raw, "text", str, place)
         self.known(raw, ("text", "when", "asks"), place)
         fits = self._fits(self.object(raw.get("when", {}), f"{place} when"), place)
-        return Line(self._slotted(text, place), fits or _ALWAYS, str(raw.get("asks", "")))
+        return Line(self._checked(text, place), fits or _ALWAYS, str(raw.get("asks", "")))
 
-    def _slotted(self, text: str, place: str) -> str:
+    def _checked(self, text: str, place: str) -> str:
+        if not text.strip() or _END in text:
+            raise self.fail(place, "'text' is empty, or has the sign U+0000")
         if "{" in text:
             self.known(_SLOT.findall(text), SLOTS, f"{place}: {text}")
         return self.nfc(text)
@@ -162,7 +198,7 @@ def load_lines(
         reader.known(own, intents | needed | free | set(ASIDES), character)
         # An intent without lines is answered as if it were not recognised, and `precompute check`
         # finds it.
-        lines[character] = dict.fromkeys((*intents, *ASIDES), ())
+        lines[character] = dict.fromkeys((*intents, *ASIDES), Lines())
         for pool in sorted(needed | set(own)):
             value = reader.member(own, pool, list, character)
             read = reader.lines if pool in BEFORE else reader.pool

@@ -124,9 +124,11 @@ def _examples(turn: Turn) -> list[Mapping[str, str]]:
     """Exchanges as examples, which a small model imitates better than it follows instructions."""
     found: list[Mapping[str, str]] = []
     for intent in turn.deck.intents:
+        if not intent.example:
+            continue
         lines = turn.deck.lines[turn.character.id][intent.id]
         plain = next((line.text for line in lines if not line.when and not line.named), "")
-        if not intent.example or not plain:
+        if not plain:
             continue
         found += [
             {"role": "user", "content": intent.example},

@@ -101,9 +101,9 @@ class Remembering:
         """The ends of lines that ask about a topic, each with the topic's id."""
         for pool, lines in self._pools.items():
             topic, _, answer = pool.partition(".")
-            for line in lines:
+            for line in lines if answer == OPENER else lines.asking:
                 end = line.text.rpartition("}")[2]
-                if (line.asks or answer == OPENER) and len(end) >= _KNOWN_END:
+                if len(end) >= _KNOWN_END:
                     yield end, topic if answer == OPENER else line.asks
 
     def _asked(self, memory: Memory, topic: Topic | None) -> Memory:

@@ -97,8 +97,8 @@ def load_topics(
             topics[character][topic.id] = topic
             pools.update(own)
         for pool, found in pools.items():
-            for line in found:
-                if line.asks and line.asks not in topics[character]:
+            for line in found.asking:
+                if line.asks not in topics[character]:
                     place = f"{character} {pool}"
                     raise reader.fail(place, f"asks {line.asks!r}, which is no topic: {line.text}")
     return topics
