@@ -68,18 +68,6 @@ def compiled(expression: str, *, by_line: bool = False, memory: int = 0) -> Expr
     With `by_line`, `^` and `$` are the ends of a line, matches do not cross lines, and the longest
     of the leftmost matches is found.
     """
-    text, options = _prepared(expression, by_line=by_line, memory=memory)
-    try:
-        found: Expression = re2.compile(text, options)  # type: ignore[no-untyped-call]
-    except re2.error as error:
-        cause = error.args[0] if error.args else error
-        why = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
-        raise ExpressionError(f"not an expression of RE2: {why}") from None
-    return found
-
-
-def _prepared(expression: str, *, by_line: bool, memory: int = 0) -> tuple[str, Any]:
-    """The text and options of an expression for RE2. Raises ExpressionError."""
     if len(expression) > _LONGEST:
         raise ExpressionError(f"{len(expression):,} signs with its fragments, {_LONGEST:,} at most")
     options = re2.Options()
@@ -87,7 +75,14 @@ def _prepared(expression: str, *, by_line: bool, memory: int = 0) -> tuple[str, 
     options.log_errors = False
     options.longest_match = options.never_nl = by_line
     text = translated(expression)
-    return f"(?m:{text})" if by_line else text, options
+    text = f"(?m:{text})" if by_line else text
+    try:
+        found: Expression = re2.compile(text, options)  # type: ignore[no-untyped-call]
+    except re2.error as error:
+        cause = error.args[0] if error.args else error
+        why = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
+        raise ExpressionError(f"not an expression of RE2: {why}") from None
+    return found
 
 
 def either(expressions: Iterable[str]) -> str:
@@ -101,44 +96,6 @@ def any_of(
     """The same, compiled; None if there are none."""
     joined = either(expressions)
     return compiled(joined, by_line=by_line, memory=memory) if joined else None
-
-
-class Prefilter:
-    """Compiles expressions, and finds quickly which of them can match a text.
-
-    It knows literals that a match must contain. RE2's filter compiles what is added to it: the
-    expressions are taken from there, because compiled by themselves as well they would take time and
-    memory twice.
-    """
-
-    def __init__(self) -> None:
-        self._filter = re2.Filter()  # type: ignore[no-untyped-call]
-        self._count = 0
-
-    def add(self, expression: str, *, memory: int = 0) -> Expression:
-        """Compile the next expression, as `compiled` does with `by_line`. Raises ExpressionError."""
-        prepared = _prepared(expression, by_line=True, memory=memory)
-        try:
-            number = self._filter.Add(*prepared)  # type: ignore[no-untyped-call]
-        except re2.error:
-            # It does not say what is wrong; this does.
-            compiled(expression, by_line=True)
-            raise
-        self._count += 1
-        found: Expression = self._filter.re(number)  # type: ignore[no-untyped-call]
-        return found
-
-    def finish(self) -> None:
-        """To be called after the last `add`."""
-        if self._count:
-            self._filter.Compile()  # type: ignore[no-untyped-call]
-
-    def possible(self, text: str) -> frozenset[int]:
-        """The numbers of the expressions that may match, in the order of adding; others do not."""
-        if not self._count:
-            return frozenset()
-        # None if no expression may match.
-        return frozenset(self._filter.Match(text, True) or ())  # type: ignore[no-untyped-call]
 
 
 def literal(text: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from app.kinds.chat.by_example import INTENTS_FOLDER, ByExample
 from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.message import Asides, asides
-from app.kinds.expressions import Expression, ExpressionError, Prefilter, compiled
+from app.kinds.expressions import Expression, ExpressionError, compiled
+from app.kinds.prefilter import Prefilter
 
 INTENTS_FILE = "intents.json"
 # The members of `intents.json` and of an intent, with what they mean.
@@ -113,6 +114,12 @@ class Searched(NamedTuple):
     parts: tuple[tuple[Intent, Expression], ...]
     prefilter: Prefilter
 
+    @classmethod
+    def of(cls, intents: Iterable[Intent]) -> Searched:
+        """The expressions of these intents."""
+        parts = tuple((intent, part) for intent in intents for part in intent.parts)
+        return cls(parts, Prefilter(part for _, part in parts))
+
     def possible(self, lines: str) -> Possible:
         """The intents with those of their expressions that may match in a line; others do not."""
         return self.grouped(self.prefilter.possible(lines))
@@ -130,8 +137,7 @@ class Searched(NamedTuple):
 class Intents(NamedTuple):
     """What `intents.json` has; `asides` is None if it names none.
 
-    The careful intents have a prefilter of their own, with few literals: of many, it is slow in long
-    messages, in which only these intents are searched.
+    The careful intents have a prefilter of their own: in long messages only these intents are searched.
     """
 
     all: tuple[Intent, ...]
@@ -171,10 +177,8 @@ class _Expressions:
         self._shared = vetoes
         self._whole: dict[str, str] = {}
 
-    def filtered(
-        self, value: Any, place: str, prefilter: Prefilter, *, apart: bool
-    ) -> tuple[Expression, ...]:
-        """A list of expressions that find the longest match, and are added to `prefilter`.
+    def parts(self, value: Any, place: str, *, apart: bool) -> tuple[Expression, ...]:
+        """A list of expressions that find the longest match.
 
         They are joined to one unless they are to be searched `apart`. Of many long ones each costs as
         much as the part of them that is possible in a text; joined, their automaton has a state for each
@@ -185,12 +189,13 @@ class _Expressions:
             groups = [[self.expanded(text, place)] for text in texts]
         else:
             groups = [self._by_ends(value, place)]
-        add = functools.partial(prefilter.add, memory=_PART_MEMORY if apart else 0)
-        found = (self._reader.any(group, place, add) for group in groups)
+        memory = _PART_MEMORY if apart else 0
+        compile_one = functools.partial(compiled, by_line=True, memory=memory)
+        found = (self._reader.any(group, place, compile_one) for group in groups)
         return tuple(expression for expression in found if expression)
 
     def any(self, value: Any, place: str) -> Expression | None:
-        """The same, without the prefilter."""
+        """The same as one expression; None if the list is empty."""
         compile_one = functools.partial(compiled, by_line=True)
         return self._reader.any(self._by_ends(value, place), place, compile_one)
 
@@ -260,9 +265,8 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
         reader.part(root, "vetoes"),
     )
     found: dict[str, Intent] = {}
-    careful, others = Prefilter(), Prefilter()
     for number, raw in enumerate(reader.member(root, "intents", list, ""), 1):
-        intent = _load_intent(reader, raw, f"intent {number}", expressions, careful, others)
+        intent = _load_intent(reader, raw, f"intent {number}", expressions)
         if intent.id in found:
             raise reader.fail(f"intent {number}", f"the id {intent.id!r} is taken")
         found[intent.id] = intent
@@ -272,15 +276,11 @@ def load_intents(folder: Path, by_example: Iterable[ByExample] = ()) -> Intents:
         found[one.id] = _bare(one)
     if not found:
         raise reader.fail("", "there is no intent")
-    asides_found = _load_asides(reader, root.get("asides"), expressions)
-    for prefilter in (careful, others):
-        prefilter.finish()
-    parts = [(intent, part) for intent in found.values() for part in intent.parts]
     return Intents(
         tuple(found.values()),
-        asides_found,
-        Searched(tuple(part for part in parts if part[0].careful), careful),
-        Searched(tuple(part for part in parts if not part[0].careful), others),
+        _load_asides(reader, root.get("asides"), expressions),
+        Searched.of(intent for intent in found.values() if intent.careful),
+        Searched.of(intent for intent in found.values() if not intent.careful),
     )
 
 
@@ -320,18 +320,12 @@ def _load_asides(reader: ExpressionReader, raw: Any, expressions: _Expressions) 
 
 
 def _load_intent(
-    reader: ExpressionReader,
-    raw: Any,
-    place: str,
-    expressions: _Expressions,
-    careful: Prefilter,
-    others: Prefilter,
+    reader: ExpressionReader, raw: Any, place: str, expressions: _Expressions
 ) -> Intent:
     intent_id = reader.member(raw, "id", str, place)
     place = f"intent {intent_id}"
     reader.only(raw, place, MEMBERS)
     apart = bool(raw.get("grave") or raw.get("doubt"))
-    prefilter = careful if apart else others
     return Intent(
         id=intent_id,
         name=str(raw.get("name", intent_id)),
@@ -340,7 +334,7 @@ def _load_intent(
         grave=bool(raw.get("grave", False)),
         doubt=bool(raw.get("doubt", False)),
         aside=bool(raw.get("aside", False)),
-        parts=expressions.filtered(raw.get("expressions", []), place, prefilter, apart=apart),
+        parts=expressions.parts(raw.get("expressions", []), place, apart=apart),
         vetoes=expressions.vetoes(raw.get("not", []), place),
         message_vetoes=expressions.vetoes(raw.get("not_message", []), place),
         must=reader.optional(raw.get("must"), place),

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND
 from app.kinds.chat.nouns import Nouns, captured
-from app.kinds.expressions import Expression, Prefilter
+from app.kinds.expressions import Expression, compiled
+from app.kinds.prefilter import Prefilter
 
 # A sentence with its closing marks, and how many of them at the end of a message are read one by one.
 # The marks in quotation marks close no sentence of the user's.
@@ -77,9 +78,8 @@ class MessageKinds:
     """Finds the kinds of messages, given as `Hearing.text` gives them."""
 
     def __init__(self, reader: ExpressionReader, raw: list[Any], nouns: Nouns) -> None:
-        self._possible = Prefilter()
-        self.all = tuple(_kind(reader, one, self._possible) for one in raw)
-        self._possible.finish()
+        self.all = tuple(_kind(reader, one) for one in raw)
+        self._possible = Prefilter(kind.found for kind in self.all)
         self._nouns = nouns
 
     def of(self, text: str) -> MessageKind | None:
@@ -127,14 +127,14 @@ def sentences_of(text: str) -> tuple[str, ...]:
     return tuple(one.rstrip("。.") for one in _SENTENCE.findall(text)[-_SENTENCES:]) or (text,)
 
 
-def _kind(reader: ExpressionReader, raw: Any, prefilter: Prefilter) -> MessageKind:
+def _kind(reader: ExpressionReader, raw: Any) -> MessageKind:
     name = reader.member(raw, "id", str, "kinds")
     place = f"kinds {name}"
     reader.known(raw, _MEMBERS, place)
     texts = reader.strings(reader.member(raw, "expressions", list, place), place)
     if not texts:
         raise reader.fail(place, "has no expressions")
-    found = reader.any(texts, place, functools.partial(prefilter.add, memory=MEMORY))
+    found = reader.any(texts, place, functools.partial(compiled, by_line=True, memory=MEMORY))
     assert found
     return MessageKind(
         name,
