@@ -76,6 +76,10 @@ class IndexUnusableError(StoreError):
     """The index is missing, damaged or another deck's. It can be built again from the log."""
 
 
+class IndexHarmedError(IndexUnusableError):
+    """The index is not what was published: to read it again would find the same."""
+
+
 class NothingCookedError(IndexUnusableError):
     """There is neither log nor index: nothing has been cooked yet."""
 

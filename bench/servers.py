@@ -22,7 +22,7 @@ from bench.load import cores
 from bench.material import DECKS, Menu
 
 ROOT = Path(__file__).parents[1]
-# Seconds until a server answers. Ours reads its whole index at the start: 11 GB for ten million entries.
+# Seconds until a server answers. Ours may have to build an index first.
 PATIENCE = 300.0
 # What is installed for rivals, in an environment of their own. GPTCache would install a client of
 # OpenAI's by itself when it is imported.

@@ -11,11 +11,13 @@ RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import threading
 import time
@@ -137,6 +139,10 @@ class RsgiApplication:
         self._indexes = [served.index for served in service.decks.values()]
         self._language = service.language
         self._stopping = service.stopping
+        # A worker that is killed by a page of an index, as after decay of the disk, leaves word here for
+        # the one that takes its place.
+        self._faults, self._tell_faults = os.pipe()
+        os.set_blocking(self._tell_faults, False)
         self._flushing: asyncio.Future[None] | None = None
         self._bodies = Bodies(settings.request_seconds)
 
@@ -144,14 +150,21 @@ class RsgiApplication:
         """Called in a worker before it serves."""
         # A server in a thread, as in tests, gets no signals.
         main = threading.current_thread() is threading.main_thread()
+        if main:
+            faulthandler.enable(self._tell_faults, all_threads=False)
         for number in (signal.SIGINT, signal.SIGTERM) if main else ():
             # Granian's own handler is the loop's, which is called too: it reads signals from a
             # descriptor that Python writes to for any handler.
             signal.signal(number, lambda *_: self._stopping.set())
         self._bodies.loop = loop
         self._parent = os.getppid()
+        suspect = bool(select.select([self._faults], [], [], 0)[0])
+        if suspect:
+            log.warning(
+                "a worker was killed by a fault of memory; large indexes are read whole now"
+            )
         for index in self._indexes:
-            index.forked()
+            index.forked(suspect=suspect)
         self._tick(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:

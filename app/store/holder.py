@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from app.errors import IndexUnusableError, NothingCookedError, StoreError
+from app.errors import IndexHarmedError, IndexUnusableError, NothingCookedError, StoreError
 from app.store.index import Index, IndexReader
 from app.store.index_writer import IndexedDeck, IndexWriter, is_current
 from app.store.log import LogWriter, log_path
 from app.store.options import StoreOptions
+from app.store.proof import Identity, identity
 from app.store.rows import index_path
-from app.store.sealed import Identity, identity
 
 # Seconds between two checks for a newly published index; a check costs 2 µs.
 LOOK_EVERY = 0.1
@@ -28,7 +28,8 @@ class IndexState:
 class IndexHolder:
     """The current index of one deck.
 
-    If a newly published index cannot be read, the one that is open stays in use.
+    If a newly published index cannot be read, the one that is open stays in use, unless somebody wrote
+    to its file.
     """
 
     def __init__(self, options: StoreOptions, deck: str, clock: Callable[[], float]) -> None:
@@ -40,6 +41,7 @@ class IndexHolder:
         self._index: IndexReader | None = None
         self._state: IndexState | None = None
         self._seen: Identity | None = None
+        self._harmed = False
         self._problem = ""
         self._look_at = 0.0
         self._looking = threading.Lock()
@@ -71,32 +73,42 @@ class IndexHolder:
         self._look()
         return notes
 
-    def forked(self) -> None:
-        """To be called in a process that was forked after this was made, before it is used."""
-        if isinstance(self._index, Index):
-            self._index.reopen()
+    def forked(self, *, suspect: bool = False) -> None:
+        """To be called in a process that was forked after this was made, before it is used.
 
-    def _found(self) -> IndexReader:
+        `suspect`: a process like this one was killed, as by a harmed page of an index. A file is then
+        read whole before it is used.
+        """
+        if isinstance(self._index, Index):
+            if suspect:
+                self._index = self._state = None
+                self._open(whole=True)
+            else:
+                self._index.reopen()
+
+    def _found(self, *, whole: bool) -> IndexReader:
         if self._redis:
             from app.store.redis import RedisIndex
 
             return RedisIndex(self._redis, self._deck, self._clock)
-        return Index(self._store, self._deck)
+        return Index(self._store, self._deck, whole=whole)
 
-    def _open(self) -> None:
+    def _open(self, *, whole: bool = False) -> None:
         self._look_at = self._clock() + (ASK_REDIS_EVERY if self._redis else LOOK_EVERY)
         self._seen = self._identity()
         try:
             # An index that was replaced is left to the garbage collector: another thread may be
             # reading it just now.
-            index = self._found()
+            index = self._found(whole=whole)
             self._check(index)
             self._index, self._state = index, IndexState() if index.constant else None
-            self._problem = ""
+            self._problem, self._harmed = "", False
         except NothingCookedError:
-            self._problem = ""
+            self._problem, self._harmed = "", False
         except IndexUnusableError as error:
-            self._problem = str(error)
+            self._problem, self._harmed = str(error), isinstance(error, IndexHarmedError)
+            if isinstance(self._index, Index) and not self._index.intact():
+                self._index = self._state = None
 
     def _check(self, index: IndexReader) -> None:
         """Raise IndexUnusableError for an index with more than may be served."""
@@ -116,8 +128,10 @@ class IndexHolder:
         try:
             self._look_at = self._clock() + LOOK_EVERY
             now = self._identity()
-            # If the file was deleted, the open copy is still good.
-            if self._index is None or (now is not None and now != self._seen):
+            # If the file was deleted, the open copy is still good. What is harmed stays so, and may
+            # have gigabytes to read.
+            another = now is not None and now != self._seen
+            if another or (self._index is None and not self._harmed):
                 self._open()
         finally:
             self._looking.release()

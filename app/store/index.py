@@ -82,7 +82,7 @@ IndexSource = Callable[[], IndexReader | None]
 
 
 class Index(IndexReader):
-    """A deck's index file, as it was when it was opened.
+    """A deck's index file, as it was when it was opened; `whole`: it is read whole first in any case.
 
     Raises NothingCookedError if there is neither log nor index, IndexUnusableError if the index is
     missing, damaged, or belongs to another deck.
@@ -90,7 +90,7 @@ class Index(IndexReader):
 
     constant = True
 
-    def __init__(self, store: Path, deck: str) -> None:
+    def __init__(self, store: Path, deck: str, *, whole: bool = False) -> None:
         self.path = index_path(store, deck)
         self.fault = ""
         try:
@@ -106,7 +106,8 @@ class Index(IndexReader):
             raise IndexUnusableError(
                 f"{store}: no index of deck {deck!r}; run: precompute check --repair"
             )
-        self._open(readable(self.path))
+        self._open(readable(self.path, whole=whole))
+        self._times = self._written()
         self._meta = self._rows.meta()
         if self._meta.deck != deck:
             raise IndexUnusableError(f"{self.path}: belongs to deck {self._meta.deck!r}")
@@ -124,6 +125,17 @@ class Index(IndexReader):
         file = os.fdopen(os.dup(self._rows.file.fileno()), "rb")
         self._rows.close()
         self._open(file)
+
+    def intact(self) -> bool:
+        """Whether nobody has written to the file, or cut it short, since it was opened.
+
+        A copy is always intact; so is a file that was replaced or removed.
+        """
+        return self._written() == self._times
+
+    def _written(self) -> tuple[int, int]:
+        status = os.fstat(self._rows.file.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def close(self) -> None:
         self._rows.close()

@@ -20,6 +20,7 @@ from app.store.decision import GONE, REOPENED
 from app.store.hands import KEY_SIZE
 from app.store.log import appending, blocks, entry_at, log_digest, log_path
 from app.store.options import StoreOptions
+from app.store.proof import SETTLED, identity
 from app.store.reading import VALUE_START, Line, Reader
 from app.store.rows import (
     BODY_START,
@@ -34,16 +35,13 @@ from app.store.rows import (
     index_path,
     row,
 )
-from app.store.sealed import copy_of, empty_copy, identity, private_copy, publish
+from app.store.sealed import copy_of, empty_copy, private_copy, publish
 from app.store.sorting import Sorter
 from app.store.sources import DEFAULT_ORDER, rank
 from app.store.stock import Coverage, StockWriter
 
 # Bytes of the log that are parsed at a time.
 _BLOCK = 1 << 20
-# Nanoseconds that an index must be younger than its log. Within a tick of the system's clock, up to 10 ms,
-# a file can be changed twice without getting another time.
-_SETTLED = 100_000_000
 _hand = operator.itemgetter(slice(KEY_SIZE))
 
 
@@ -346,7 +344,7 @@ def is_current(options: StoreOptions, deck: IndexedDeck, meta: Meta) -> bool:
 def _settled(options: StoreOptions, deck: IndexedDeck, log: os.stat_result) -> bool:
     """Whether any change of a log since its index was published gave it another time."""
     index = identity(index_path(options.folder, deck.id))
-    return index is not None and index.modified_ns - log.st_mtime_ns > _SETTLED
+    return index is not None and index.modified_ns - log.st_mtime_ns > SETTLED
 
 
 def _fresh(deck: IndexedDeck, order: Sequence[str], radius: int, *, approved: bool) -> Meta:

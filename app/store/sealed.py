@@ -10,7 +10,8 @@ A writer works in an unnamed file, which gets its seal and its name when it is p
 verifies the checksum while it copies the file to an unnamed one in memory, and maps the copy, so that
 nothing done to the published file affects a running process. This matters because LMDB trusts its
 pages: a flipped byte in a branch page, or a truncated file under a memory map,
-kills the process (SIGSEGV, SIGBUS) without an exception that could be caught.
+kills the process (SIGSEGV, SIGBUS) without an exception that could be caught. A large file is mapped
+itself, and not read again as long as it is the one that was proven (see `app.store.proof`).
 
 (Transactions in the published file, which readers see at once, were tried first. They need a lock
 file with a reader table, and at no moment is there a valid checksum of the file.)
@@ -26,40 +27,24 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import lmdb
 import xxhash
 
-from app.errors import IndexUnusableError
+from app.errors import IndexHarmedError, IndexUnusableError
 from app.store.plain import open_file
+from app.store.proof import SETTLED, forget, is_proven, remember
 
 _SEAL = struct.Struct("<16sQ8s")
 _MAGIC = b"tsukurioki-seal1"
 _BLOCK = 1 << 20
 # Files up to this size (20,000 to 30,000 answers) are copied into memory. A larger file is mapped
-# itself; truncating that one in place, instead of renaming another over it, can still kill a worker.
+# itself; truncating that one in place, instead of renaming another over it, can still kill a worker, in
+# whose place comes one that does without it.
 COPIED = 32 << 20
 # Address space, not memory, for a copy that grows.
 _MAP_SIZE = 1 << 36
-
-
-class Identity(NamedTuple):
-    """The attributes of a file that change when it is replaced or written to."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-
-
-def identity(path: Path) -> Identity | None:
-    """The identity of the file at `path`; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def private_copy(path: Path, *, in_memory: bool = False) -> BinaryIO:
@@ -105,9 +90,10 @@ def _copy(file: BinaryIO, target: BinaryIO) -> None:
     target.flush()
 
 
-def readable(path: Path) -> BinaryIO:
+def readable(path: Path, *, whole: bool = False) -> BinaryIO:
     """A private copy, or the file itself if it is large or cannot be copied.
 
+    The file itself is not read if it is known to be proven (see `app.store.proof`), but for `whole`.
     Raises IndexUnusableError if the seal does not fit or the file cannot be read.
     """
     try:
@@ -116,7 +102,8 @@ def readable(path: Path) -> BinaryIO:
                 return private_copy(path, in_memory=True)
         source = open_file(path, "rb")
         try:
-            _prove(path, source, None)
+            if whole or not is_proven(path, source):
+                _prove_in_place(path, source)
         except BaseException:
             source.close()
             raise
@@ -125,12 +112,23 @@ def readable(path: Path) -> BinaryIO:
     return source
 
 
+def _prove_in_place(path: Path, source: BinaryIO) -> None:
+    """Compare the seal of a file that will be mapped itself, and remember what was found."""
+    try:
+        _prove(path, source, None)
+    except IndexHarmedError:
+        forget(path)
+        raise
+    os.fsync(source.fileno())
+    remember(path, source, synced=True)
+
+
 def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
     """Compare the seal with the bytes before it, and copy those to `target` if there is one."""
     length = os.fstat(source.fileno()).st_size - _SEAL.size
     seal = os.pread(source.fileno(), _SEAL.size, max(0, length))
     if length < 0 or not seal.startswith(_MAGIC):
-        raise IndexUnusableError(f"{path}: is cut short, or not an index")
+        raise IndexHarmedError(f"{path}: is cut short, or not an index")
     _, stated_length, checksum = _SEAL.unpack(seal)
     digest = xxhash.xxh3_64()
     left = length
@@ -140,7 +138,7 @@ def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
         if target:
             target.write(block)
     if stated_length != length or left or digest.digest() != checksum:
-        raise IndexUnusableError(f"{path}: is damaged: its checksum does not fit")
+        raise IndexHarmedError(f"{path}: is damaged: its checksum does not fit")
     if target:
         target.flush()
 
@@ -160,6 +158,9 @@ def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
     file.seek(length)
     file.write(_SEAL.pack(_MAGIC, length, digest.digest()))
     file.flush()
+    written = os.fstat(file.fileno()).st_mtime_ns
+    # So that whatever is written to it from now on gives it another time.
+    os.utime(file.fileno(), ns=(written, written - SETTLED))
     scratch = path.with_name(f"{path.name}.new")
     try:
         scratch.unlink(missing_ok=True)
@@ -169,6 +170,8 @@ def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
         with contextlib.suppress(OSError):
             scratch.unlink()
         raise
+    if length > COPIED:
+        remember(path, file, synced=False)
 
 
 def _name(file: BinaryIO, path: Path) -> None:

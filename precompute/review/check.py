@@ -96,7 +96,7 @@ def _check_index(
     store: Path, deck: AnyDeck, path: Path, keys: set[tuple[str, int]]
 ) -> Iterator[Finding]:
     try:
-        index = Index(store, deck.id)
+        index = Index(store, deck.id, whole=True)
     except IndexUnusableError as error:
         yield Finding(str(path), f"{error}")
         return

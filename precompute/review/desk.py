@@ -31,7 +31,7 @@ from app.store.holder import publish
 from app.store.in_force import InForce, rejected_of
 from app.store.index_writer import IndexWriter
 from app.store.log import append_without_lock, log_path, read_records
-from app.store.sealed import Identity, identity
+from app.store.proof import Identity, identity
 from app.store.sources import EDITED
 from precompute.cook.kinds import GONE, cooking_of, refusal_of
 from precompute.learn.waiting import is_waiting

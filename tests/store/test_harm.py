@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.errors import IndexUnusableError
+from app.kinds.cards.dealing import random_play
 from app.kinds.cards.deck import Deck
 from app.settings import Settings
-from app.store import sealed
+from app.store import proof, sealed
 from app.store.entry import Entry
+from app.store.holder import LOOK_EVERY, IndexHolder
 from app.store.holder import bring_up as start
 from app.store.index import Index
 from app.store.index_writer import IndexWriter
 from app.store.key import Query
 from app.store.log import LogWriter, Record, damaged_lines, log_path, read_log
+from app.store.proof import remember
 from app.store.rows import Rows, answer_name, index_path
 from app.store.sealed import private_copy, publish
 from tests.conftest import Serve
@@ -213,6 +219,127 @@ def test_a_running_server_is_not_harmed(
             path.write_bytes(good)
             wait_for(lambda: not problem(), "the good index")
         assert server.process.poll() is None
+
+
+def decay(path: Path, harmed: bytes, *, synced: bool = True) -> None:
+    """Harm a file as a disk does: its size and its times are those that it had."""
+    path.write_bytes(harmed)
+    with path.open("rb") as file:
+        remember(path, file, synced=synced)
+
+
+@pytest.mark.parametrize("change", ["none", "copied", "written to", "boot"])
+def test_a_large_index_is_read_whole_unless_it_is_known_to_be_the_one_that_was_proven(
+    store: Path, deck: Deck, made: list[Entry], change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only decay of the file that was proven is not seen when it is opened, unless it is to be read
+    whole. After a change of any kind, or if the disk may not have had it when the machine was started
+    anew, it is refused; and what was refused is not trusted again."""
+    monkeypatch.setattr(sealed, "COPIED", 0)
+    path = index_path(store, deck.id)
+    good = path.read_bytes()
+    # A letter of a text, on which opening does not depend.
+    decay(path, good.replace(b"composer-1", b"composer-2", 1), synced=change != "boot")
+    Index(store, deck.id).close()
+    times = path.stat()
+    if change == "copied":
+        scratch = path.with_name("copy")
+        shutil.copy2(path, scratch)
+        scratch.replace(path)
+    elif change == "written to":
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "boot":
+        boot = store / "boot"
+        boot.write_text("another")
+        monkeypatch.setattr(proof, "_BOOT", boot)
+    for whole in (change == "none", False):
+        with pytest.raises(IndexUnusableError, match="its checksum does not fit"):
+            Index(store, deck.id, whole=whole)
+    path.write_bytes(good)
+    assert served(store, made) == bodies(made)
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_large_index_that_is_written_to_is_used_no_more(
+    store: Path, deck: Deck, made: list[Entry], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is mapped, not copied: after somebody wrote to it, it is given up, and the good one is
+    taken up; one that is replaced by a harmed one goes on answering."""
+    monkeypatch.setattr(sealed, "COPIED", 0)
+    path = index_path(store, deck.id)
+    good, now = path.read_bytes(), [0.0]
+    settings = Settings.read({"TSUKURIOKI_STORE": str(store), "TSUKURIOKI_DATA": str(store)})
+    holder = IndexHolder(settings.store_options, deck.id, lambda: now[0])
+    asked = made[0].query.raw_key
+
+    def found() -> bytes | None:
+        now[0] += LOOK_EVERY
+        index = holder()
+        return index.get(asked) if index else None
+
+    for number, harmed in enumerate(mutants(good, count)):
+        assert found() == bodies(made[:1])[made[0].name]
+        if number % 2:
+            path.write_bytes(harmed)
+            assert found() is found() is None
+        else:
+            scratch = path.with_name("harmed")
+            scratch.write_bytes(harmed)
+            scratch.replace(path)
+            assert found() == found() == bodies(made[:1])[made[0].name]
+        assert str(path) in holder.problem
+        path.write_bytes(good)
+
+
+def lethal(data: bytes, name: bytes) -> bytes:
+    """An index in which the row of an answer claims a gigabyte: who reads it is killed.
+
+    `name` is followed in a leaf by the number of the page at which its value begins.
+    """
+    head = struct.Struct("<IHH")
+    at = data.find(name)
+    # A node of LMDB begins with the value's size, flags (1: a large value) and the name's size.
+    while head.unpack_from(data, at - head.size)[1:] != (1, len(name)):
+        at = data.index(name, at + 1)
+    size = head.pack(0x3FFFFFFF, 1, len(name))
+    return data[: at - head.size] + size + data[at:]
+
+
+def test_a_worker_that_a_harmed_page_kills_is_replaced_by_one_that_does_without_it(
+    precompute: Precompute, serve: Serve, poem: Deck, poem_alone: Path
+) -> None:
+    """A large index that decayed unseen costs each worker once: what comes in its place answers by the
+    next tier and says why, and after a repair all stored answers are there."""
+    known: dict[str, Any] = {"TSUKURIOKI_DECKS": poem_alone, "TSUKURIOKI_WORKERS": 2}
+    store = Path(str(precompute.settings["TSUKURIOKI_DATA"])) / "store"
+    rng = random.Random(1)
+    made = [entry(random_play(poem, rng), "x" * 200_000) for _ in range(200)]
+    with LogWriter(store, poem.id) as log:
+        log.append(made)
+    bring_up(store, poem)
+    path, lost = index_path(store, poem.id), made[7]
+    assert path.stat().st_size > sealed.COPIED
+    decay(path, lethal(path.read_bytes(), answer_name(lost.query.raw_key, 0)))
+    server = serve(**known)
+
+    def tiers(one: Entry) -> set[str]:
+        told = set()
+        for _ in range(8):
+            # Each time by a new connection, which another worker may accept.
+            with contextlib.suppress(httpx.HTTPError), server.client() as client:
+                asked = game_body(poem, one.query)
+                told.add(client.post("/api/generate-poem", json=asked).json()["tier"])
+        return told
+
+    assert tiers(made[0]) == {"exact"}
+    wait_for(lambda: tiers(lost) == {"composed"}, "workers that do without the index")
+    with server.client() as client:
+        problem = client.get("/stats").json()["decks"]["poem"]["store"]["problem"]
+        assert problem == f"{path}: is damaged: its checksum does not fit"
+    assert "\n0 errors" in precompute("check", "--repair", **known).stdout
+    wait_for(lambda: tiers(lost) == {"exact"}, "the index that was mended")
+    assert server.process.poll() is None
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(len(HARMS), marks=pytest.mark.long)])

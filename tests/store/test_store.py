@@ -48,8 +48,8 @@ from app.store.log import (
     log_path,
     read_log,
 )
+from app.store.proof import identity
 from app.store.rows import index_path
-from app.store.sealed import identity
 from app.store.sources import DEFAULT_ORDER
 from app.store.stock import StockWriter
 from tests.making import PATIENCE, bodies, entry, small_deck

@@ -35,8 +35,8 @@ from app.store.answer import WHOLE_TIERS, Answer
 from app.store.holder import IndexHolder
 from app.store.key import Query
 from app.store.log import log_path
+from app.store.proof import identity
 from app.store.rows import Meta
-from app.store.sealed import identity
 
 MOST_WANTED = 10
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from app.errors import DamagedLineError
 from app.store.entry import MAX_VARIANT, Entry
 from app.store.log import LogFollower, LogWriter, entry_at, log_path
-from app.store.sealed import identity
+from app.store.proof import identity
 
 
 def recordings_folder(ledger: Path) -> Path:
