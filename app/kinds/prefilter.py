@@ -49,7 +49,8 @@ class _Matches(NamedTuple):
     some: _Literals | None
 
 
-_NOTHING = _Matches(frozenset([""]), None)
+_EMPTY = frozenset([""])
+_NOTHING = _Matches(_EMPTY, None)
 _ANYTHING = _Matches(None, None)
 
 
@@ -78,21 +79,31 @@ class _Reading:
 
     def _sequence(self) -> _Matches:
         """One part after another: texts that follow each other are one, as long as they are few."""
-        texts, best, whole = _NOTHING.all, None, True
-        while self._items[self._next] not in "|)":
-            part = self._part()
-            if texts and part.all and len(texts) * len(part.all) <= _MOST:
-                texts = frozenset([one + other for one in texts for other in part.all])
+        texts, best, whole = _EMPTY, None, True
+        while (item := self._items[self._next]) not in "|)":
+            if len(item) > 1 and item[0] not in "([\\":
+                # Most parts are literals, which are not repeated if they have two characters.
+                self._next += 1
+                texts = frozenset([text + item for text in texts])
                 continue
-            best = _better(_better(best, _literals(texts)), part.some)
-            texts, whole = part.all or _NOTHING.all, False
-        return _Matches(texts if whole else None, _better(best, _literals(texts)))
+            part = self._part()
+            if part.all and len(texts) * len(part.all) <= _MOST:
+                texts = frozenset([text + other for text in texts for other in part.all])
+                continue
+            best, whole = _better(_better(best, _literals(texts)), part.some), False
+            texts = part.all or _EMPTY
+        if whole:
+            return _Matches(texts, _literals(texts))
+        return _Matches(None, _better(best, _literals(texts)))
 
     def _part(self) -> _Matches:
         """A character, class or group, with what says how often it comes."""
         item = self._items[self._next]
         self._next += 1
-        found = self._group(item) if item[0] == "(" else _single(item)
+        if item[0] == "(" and item[-1] != ")":
+            found = self._group()
+        else:
+            found = self._known.get(item) or self._known.setdefault(item, _single(item))
         while (often := self._items[self._next]) and (
             often[0] in "*+?" or often[0] == "{" != often
         ):
@@ -100,14 +111,13 @@ class _Reading:
             found = _repeated(found, often)
         return found
 
-    def _group(self, item: str) -> _Matches:
-        if item[-1] == ")":
-            if item[1] == "?" and item[2] != ":":
-                # Flags for what follows.
-                return _NOTHING
-            texts = frozenset(item[1:-1].removeprefix("?:").split("|"))
-            return _Matches(texts if len(texts) <= _MOST else None, _literals(texts))
+    def _group(self) -> _Matches:
+        """What is known of a group, to whose end it goes."""
         end = self._closing[self._next - 1]
+        if self._items[end + 1][:1] == "*":
+            # Nothing follows from what need not be there.
+            self._next = end + 1
+            return _ANYTHING
         text = "".join(self._items[self._next : end])
         if text not in self._known:
             self._known[text] = self.branches()
@@ -116,22 +126,19 @@ class _Reading:
 
 
 def _single(item: str) -> _Matches:
-    """A literal, a class, an escape, the beginning or end of a line."""
-    if item in "^$":
+    """A literal, a group of some, a class, an escape, flags, the beginning or end of a line."""
+    if item in "^$" or (item[:2] == "(?" and item[2] != ":"):
         return _NOTHING
-    if item == ".":
-        return _ANYTHING
-    if len(item) == 1 or item[0] not in "[\\":
-        texts = frozenset([item])
-    elif item[0] == "\\":
-        if item[1].isalnum():
-            return _ANYTHING
-        texts = frozenset([item[1]])
-    else:
+    if item[0] == "(":
+        texts = frozenset(item[1:-1].removeprefix("?:").split("|"))
+        return _Matches(texts if len(texts) <= _MOST else None, _literals(texts))
+    if item[0] == "[" != item:
         texts = frozenset(item[1:-1])
-        if len(texts) > _MEMBERS or not texts.isdisjoint("^-\\["):
-            return _ANYTHING
-    return _Matches(texts, texts)
+        known = len(texts) <= _MEMBERS and texts.isdisjoint("^-\\[")
+    else:
+        texts = frozenset([item[-1] if item[0] == "\\" else item])
+        known = item != "." and not (item[0] == "\\" and item[1:2].isalnum())
+    return _Matches(texts, texts) if known else _ANYTHING
 
 
 def _repeated(one: _Matches, often: str) -> _Matches:
