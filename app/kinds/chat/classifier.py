@@ -31,8 +31,9 @@ TONES_FILE = "tones.json"
 DANGER, NONE = "danger", "none"
 # Runs are hashed into so many buckets.
 BUCKETS = 1 << 17
-# Bytes of a lane, and from how many weights on a bucket is kept as lanes.
-_LANE, _FREQUENT = array("I").itemsize, 96
+# From how many weights on a bucket is kept as lanes of 16 bits, and how many such buckets fit in their sum.
+_FREQUENT, _SUMMED = 96, 256
+_LANE = array("H").itemsize
 # In place of a weight that was not looked up yet; weights are from -127 on.
 _UNKNOWN = -128
 # What is added to the score of a class that is likely.
@@ -77,7 +78,8 @@ class Cells(NamedTuple):
 class Classifier:
     """A learned model. Scores are logarithms of odds: above 0, a class is more likely than not.
 
-    `weights` has, for each class, the weights of its buckets; those are rounded to `scale` / 127.
+    `counts` has the numbers of cells of the buckets, in whose order `cells` are; their weights are rounded to
+    `scale` / 127.
     `sure` is the score (`sure <class>` that of this class) and `lead` the distance to the second class
     that the best one needs to count as an intent, `clear` the score of one that no tone of the message
     can replace, and `contradicts` the distance to an intent that expressions found. Where there is a class `DANGER`, `danger` is its score
@@ -93,7 +95,7 @@ class Classifier:
         classes: Sequence[str],
         bias: Sequence[float],
         scale: float,
-        starts: array[int],
+        counts: array[int],
         cells: Cells,
         limits: Mapping[str, float],
         runs: Runs,
@@ -114,13 +116,13 @@ class Classifier:
         self._bias = tuple(bias)
         self._scale = scale
         # The cells of bucket b are those from starts[b] to starts[b + 1].
-        self._starts = starts
+        starts = self._starts = array("I", itertools.accumulate(counts, initial=0))
         self._cells = cells
         # A bucket has at most one cell for each class.
-        sizes = map(operator.sub, starts[1:], starts) if len(self.classes) >= _FREQUENT else ()
+        frequent = map(_FREQUENT.__le__, counts) if len(self.classes) >= _FREQUENT else ()
         self._frequent = {
             bucket: self._lanes(starts[bucket], starts[bucket + 1])
-            for bucket in itertools.compress(itertools.count(), map(_FREQUENT.__le__, sizes))
+            for bucket in itertools.compress(itertools.count(), frequent)
         }
         self._danger = self.classes.index(DANGER) if DANGER in classes else None
         # The weights of `DANGER`, as far as they were asked for: to find all takes a tenth of the start.
@@ -133,10 +135,8 @@ class Classifier:
     def _scored(self, text: str) -> list[float]:
         found = self._buckets(text)
         frequent = [self._frequent[bucket] for bucket in found if bucket in self._frequent]
-        # One addition of long numbers for all classes: most weights are those of few buckets.
-        lanes = array("I", sum(frequent).to_bytes(_LANE * len(self.classes), sys.byteorder))
-        shift = 128 * len(frequent)
-        totals = [lane - shift for lane in lanes]
+        # Most weights are those of few buckets.
+        totals = self._summed(frequent)
         starts, (names, weights) = self._starts, self._cells
         for bucket in found.difference(self._frequent):
             # Most buckets have no weight, and most others few.
@@ -145,13 +145,23 @@ class Classifier:
         unit = self._unit(len(found))
         return [bias + unit * total for bias, total in zip(self._bias, totals, strict=True)]
 
+    def _summed(self, frequent: Sequence[int]) -> list[int]:
+        """The sum of the weights of frequent buckets for each class."""
+        if len(frequent) > _SUMMED:
+            parts = frequent[:_SUMMED], frequent[_SUMMED:]
+            return [*map(operator.add, *map(self._summed, parts))]
+        # One addition of long numbers for all classes.
+        lanes = array("H", sum(frequent).to_bytes(_LANE * len(self.classes), sys.byteorder))
+        shift = 128 * len(frequent)
+        return [lane - shift for lane in lanes]
+
     def _unit(self, count: int) -> float:
         """What a weight counts in a text of so many buckets."""
         return self._scale / MOST / math.sqrt(max(1, count))
 
     def _lanes(self, start: int, end: int) -> int:
         """The weights of a bucket, each plus 128, as one number with a lane for each class."""
-        lanes = array("I", [128]) * len(self.classes)
+        lanes = array("H", [128]) * len(self.classes)
         names, weights = self._cells
         for name, weight in zip(names[start:end], weights[start:end], strict=True):
             lanes[name] += weight
@@ -263,11 +273,11 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
     """The classifier of what `packed` made. Raises KeyError, TypeError, ValueError or zlib.error."""
     whole = zlib.decompress(base64.b64decode(content["cells"]))
     counts, rest = _array("H", whole, BUCKETS)
-    starts = array("I", itertools.accumulate(counts, initial=0))
-    names, rest = _array("H", rest, starts[-1])
-    weights, rest = _array("b", rest, starts[-1])
+    number = sum(counts)
+    names, rest = _array("H", rest, number)
+    weights, rest = _array("b", rest, number)
     classes, bias = content["classes"], [float(value) for value in content["bias"]]
-    if rest or len(weights) != starts[-1] or len(bias) != len(classes):
+    if rest or len(weights) != number or len(bias) != len(classes):
         raise ValueError("its parts have not one size")
     if not all(isinstance(name, str) for name in classes) or max(names, default=0) >= len(classes):
         raise ValueError("its classes are no names, or too few")
@@ -278,7 +288,7 @@ def unpacked(content: Mapping[str, Any]) -> Classifier:
         list(classes),
         bias,
         float(content["scale"]),
-        starts,
+        counts,
         Cells(names, weights),
         {name: float(limit) for name, limit in dict(content["limits"]).items()},
         runs,
