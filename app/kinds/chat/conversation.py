@@ -24,7 +24,7 @@ from app.kinds.chat.memory import Memory
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import MessageKind, sentences_of
 from app.kinds.chat.noun_groups import NounGroups
-from app.kinds.chat.nouns import ECHO, QUOTE
+from app.kinds.chat.nouns import ECHO, RETOLD
 from app.kinds.chat.remembering import Remembering, as_written
 from app.kinds.chat.tone import STORY, Tones
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
@@ -79,8 +79,8 @@ class Talk:
         again, last = memory.last, xxhash.xxh3_64_intdigest(normalise(said).encode())
         memory = self.remembering.told_in(memory._replace(last=last), text, intents)
         memory = memory._replace(name=as_written(memory.name, said))
-        noun, quoted = hearing.nouns.echoed(text, sentences_of(text)[-1])
-        heard = Heard(memory, self.remembering.open(memory), noun=noun, quoted=quoted)
+        noun, retold = hearing.again(text)
+        heard = Heard(memory, self.remembering.open(memory), noun=noun, retold=retold)
         if main in hearing.greetings:
             return self._greeted(heard, text)
         if main not in hearing.strong:
@@ -92,13 +92,13 @@ class Talk:
         return self._otherwise(heard, text, seed, again=again == last)
 
     def echoes(self, heard: Heard, pool: str) -> Iterator[tuple[str, str]]:
-        """The pools of sentences that repeat the message's noun, or quote it, each with these words.
+        """The pools of sentences that say the message, or its noun, again, each with these words.
 
         Such a sentence comes before a line of `pool`.
         """
         nouns = self.hearing.nouns
         if nouns.echoes(pool):
-            yield from ((ECHO, nouns.called(heard.noun)), (QUOTE, heard.quoted))
+            yield from ((RETOLD, heard.retold), (ECHO, nouns.called(heard.noun)))
 
     def may_ask(self, heard: Heard, topic: str) -> bool:
         """Whether a line may lead to a topic now: a new one, or the open one once more.
@@ -324,7 +324,7 @@ class Talk:
         speaks = kind and kind.speaks and "?" not in text and not self.hearing.nouns.sad(text)
         if speaks and (found := self._noun_groups.found(text)):
             noun = self.hearing.nouns.called(found.noun)
-            return heard._replace(last=(found.pool, *own), words={IT: noun}, noun=noun, quoted="")
+            return heard._replace(last=(found.pool, *own), words={IT: noun}, noun=noun, retold="")
         if kind and kind.listens:
             return heard
         if memory.fallbacks >= _OFFERED_AFTER:

@@ -22,7 +22,7 @@ class Heard(NamedTuple):
     message asks about, `tone` its tone (empty if it has none), `toned` the pools of lines for that. The first of
     `pools` that has a line answers before any intent, the first of `last` if nothing else does. A
     line of the pool `then` may follow one that asks nothing. `words` and `then_words` are for the
-    slots of lines. `noun` is the message's, `quoted` what can be quoted of it; either may be said
+    slots of lines. `noun` is the message's, `retold` its point; either may be said
     again before a line.
     """
 
@@ -39,7 +39,7 @@ class Heard(NamedTuple):
     words: Mapping[str, str] = {}
     then_words: Mapping[str, str] = {}
     noun: str = ""
-    quoted: str = ""
+    retold: str = ""
 
     @property
     def says_more(self) -> bool:

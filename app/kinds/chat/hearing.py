@@ -14,6 +14,7 @@ Its members, of which all lists hold expressions unless it says otherwise:
     question  what makes a message a question, which answers nothing
     answers   kinds of short answers, and `expects`: see `app.kinds.chat.answers`
     nouns     how the noun of a message is found, and `echo` where it is said again, see `app.kinds.chat.nouns`
+    retell    how what a message says is said again, see `app.kinds.chat.retelling`
     told      what is remembered: `what`, `expressions` (a group is its noun), `not`, `intents` (ids)
     name      `expressions` by which users say their name (a group), and the intent that answers
     asked     how questions about a thing are asked, by kind (see `app.kinds.chat.things`); `remark`
@@ -35,8 +36,9 @@ from app.kinds.chat.direct import Direct
 from app.kinds.chat.files import MEMORY, ExpressionReader
 from app.kinds.chat.lines import KIND, LONG, RECALL, TOLD
 from app.kinds.chat.message import LONG_MESSAGE, joined, normalise
-from app.kinds.chat.message_kinds import MessageKinds
+from app.kinds.chat.message_kinds import MessageKinds, sentences_of
 from app.kinds.chat.nouns import ECHO, Nouns, captured
+from app.kinds.chat.retelling import RETELL, Retelling
 from app.kinds.chat.things import PLAIN, QUESTIONS, YES
 from app.kinds.expressions import Expression, any_of
 
@@ -54,7 +56,7 @@ _SEARCHED, _BEGINNING, _END = 300, 60, 140
 _INTENTS = ("strong", "weak", "opens", "greetings", "light")
 _MEMBERS = (
     "you", *_INTENTS, "gives_way", "feelings", "question", "answers", "nouns", "expects", "told",
-    "name", "asked", "kinds", "direct", "echo",
+    "name", "asked", "kinds", "direct", "echo", RETELL,
 )  # fmt: skip
 _REMARK, _OF, _OWN = "remark", "of", "own"
 _TOLD = ("what", "expressions", "not", "intents")
@@ -94,6 +96,7 @@ class Hearing:
         reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
         self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
         self.nouns = Nouns(reader, reader.part(root, "nouns"), reader.part(root, ECHO))
+        self._retelling = Retelling(reader, reader.part(root, RETELL))
         self._question = reader.any_of(root.get("question", []), "question")
         self.answers = Answers(reader, root, self._question, self.nouns)
         self.subjects = tuple(
@@ -133,6 +136,12 @@ class Hearing:
             # What somebody wants stands at the end of a long message, or at its beginning.
             text = f"{text[:_BEGINNING]}…{text[-_END:]}"
         return mention.sub(lambda _: self._you, text[:_SEARCHED])
+
+    def again(self, text: str) -> tuple[str, str]:
+        """The noun of a message and its point in words that can be said again; empty what is not said."""
+        if self.nouns.sad(text):
+            return "", ""
+        return self.nouns.told(text), self._retelling.retold(sentences_of(text)[-1])
 
     def alike(self, tone: str) -> frozenset[str]:
         """The tones of the same feeling."""

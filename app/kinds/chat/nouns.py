@@ -6,17 +6,15 @@
     apart       words that separate others there
     reject      what no noun may contain
 
-A line that fits many messages shows nothing of the one it answers. Before such a line the character may
-quote the message (「俺は断然たこ焼き」 「「断然たこ焼き」かー！」) or say its noun again (「席替え！」). The member
-`echo` says where, and how:
+A line that fits many messages shows nothing of the one it answers. Before such a line the character says again
+what the message says (see `app.kinds.chat.retelling`) or its noun (「席替え！」). The member `echo` says where, and how:
 
     before      the pools of such lines; all that begin so, if a name ends in an underscore
-    head, tail  what is taken away from the last sentence, and `shape` what may be quoted of the rest
     called      nouns → what is said for them: 妹 → 妹さん
     not         what a message has of which nothing is said again: sad news
 
-The words for it are lines with the slot `it`, in the pools `quote` and `echo`; a character without lines in one of
-them does not do it.
+The words for a noun are lines with the slot `it` in the pool `echo`; a character without such lines does not
+do it.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.memory import NOUN_BYTES
 from app.kinds.expressions import Expression
 
-ECHO, QUOTE = "echo", "quote"
+ECHO, RETOLD = "echo", "retold"
 # The pools of what is said before a line.
-BEFORE = (ECHO, QUOTE)
+BEFORE = (RETOLD, ECHO)
 # An answer that is longer tells a story, of which one word may not be the point.
 SHORT = 24
 _ROUNDS = 4
 _MEMBERS = ("head", "tail", "shape", "within", "apart", "reject")
-_ECHO = ("before", "called", "head", "tail", "shape", "not")
+_ECHO = ("before", "called", "not")
 # Characters of a message beyond which its noun may not be the point.
 _TELLING = 30
 
@@ -48,8 +46,7 @@ class Nouns:
         found = ((name, reader.any_of(value, f"nouns {name}")) for name, value in nouns.items())
         self._known = {name: expression for name, expression in found if expression}
         reader.known(echo, _ECHO, ECHO)
-        parts = {name: reader.any_of(echo.get(name, []), f"{ECHO} {name}") for name in _ECHO[2:]}
-        self._quoted = {name: expression for name, expression in parts.items() if expression}
+        self._sad = reader.any_of(echo.get("not", []), f"{ECHO} not")
         self.before = tuple(reader.strings(echo.get("before", []), f"{ECHO} before"))
         self._called = {noun: str(called) for noun, called in reader.part(echo, "called").items()}
 
@@ -57,7 +54,7 @@ class Nouns:
         """The noun that is all of a short answer, empty if that is not sure."""
         if len(text) > SHORT:
             return ""
-        text = _bare(text, self._known)
+        text = bare(text, self._known)
         return self.sure(text) if self._is("shape", text) else ""
 
     def within(self, text: str) -> str:
@@ -71,25 +68,13 @@ class Nouns:
         """A noun, empty if it is too long or none."""
         return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
 
-    def echoed(self, text: str, last: str) -> tuple[str, str]:
-        """The noun of a message and what can be quoted of its last sentence; empty what is not said again."""
-        if self.sad(text):
-            return "", ""
-        return self.within(text) if len(text) <= _TELLING else "", self.quoted(last)
+    def told(self, text: str) -> str:
+        """The noun of a message that is not too long for its noun to be the point."""
+        return self.within(text) if len(text) <= _TELLING else ""
 
     def sad(self, text: str) -> bool:
         """Whether a message has news of which nothing is said again."""
-        sad = self._quoted.get("not")
-        return bool(sad and sad.search(text))
-
-    def quoted(self, sentence: str) -> str:
-        """What of a sentence can be quoted: its words without what leads to them.
-
-        Empty if that is too much or too little, or if the sentence asks.
-        """
-        shape = None if "?" in sentence else self._quoted.get("shape")
-        text = _bare(sentence, self._quoted)
-        return text if shape and shape.search(text) and not self._is("reject", text) else ""
+        return bool(self._sad and self._sad.search(text))
 
     def echoes(self, pool: str) -> bool:
         """Whether the noun of a message is said again before a line of a pool."""
@@ -103,12 +88,13 @@ class Nouns:
         return name in self._known and bool(self._known[name].search(text))
 
 
-def _bare(text: str, parts: Mapping[str, Expression]) -> str:
+def bare(text: str, parts: Mapping[str, Expression | None]) -> str:
     """A text without the heads and tails of `parts`, taken away again and again."""
     for _ in range(_ROUNDS):
         before = text
-        for part in ("head", "tail"):
-            text = parts[part].sub("", text) if part in parts else text
+        for name in ("head", "tail"):
+            part = parts.get(name)
+            text = part.sub("", text) if part else text
         if text == before:
             break
     return text

@@ -174,8 +174,8 @@ class RulesTier:
 
 def _said(heard: Heard, text: str) -> Heard:
     """For a line after a text: the words of that line, and no noun that the text already has."""
-    noun, quoted = ("" if word and word in text else word for word in (heard.noun, heard.quoted))
-    return heard._replace(words=heard.then_words, noun=noun, quoted=quoted)
+    noun, retold = ("" if word and word in text else word for word in (heard.noun, heard.retold))
+    return heard._replace(words=heard.then_words, noun=noun, retold=retold)
 
 
 def one_after_another(sentences: Sequence[str], script: str) -> str:

@@ -48,7 +48,7 @@ LINES = {
     "long_mixed": ["Sun and rain in one tale."],
     "fallback_place": ["So it is."],
     "echo": ["The {it}."],
-    "quote": ["Ah, {it}."],
+    "retold": ["Ah, {it}."],
 }
 # In place of a learned model: whoever writes "alas" is low, and whoever writes "hooray" is glad.
 TONES = packed(
@@ -151,10 +151,18 @@ CONVERSATION = {
     "echo": {
         "before": ["fallback_place", "noun_"],
         "called": {"boat": "ship"},
+        "not": ["sunk"],
+    },
+    "retell": {
         "head": ["^here "],
         "tail": [r"[.!]+$"],
+        "forms": {"(?:^here |, )(i )": "you "},
+        "plain": ["^here stands "],
+        "joint": [", "],
+        "opening": [" that (.+)$"],
         "shape": ["^[a-z ]{4,20}$"],
-        "not": ["sunk"],
+        "reject": ["nought"],
+        "not": ["please"],
     },
     "expects": {
         "food": {"noun": True, "words": ["fish and chips"], "said": ["^i had"]},
@@ -340,10 +348,15 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
     ("said", "answer"),
     [
         ("here is the boat", "The ship. So it is."),
-        ("here stands a thing", "Ah, stands a thing. So it is."),
-        # Not of a question or of sad news, nor what the gate refuses, nor what is too long to be the point.
+        ("here stands a thing!", "Ah, stands a thing. So it is."),
+        ("here i stand", "Ah, you stand. So it is."),
+        ("here, on a very cold and wet bench, i slept", "Ah, you slept. So it is."),
+        ("here i stand and see that all of it shines", "Ah, all of it shines. So it is."),
+        # Not of a question, a request or sad news, nor what the gate refuses or is too long to be the point.
         ("here stands it?", "So it is."),
-        ("here all is rude", "So it is."),
+        ("here stands it, please", "So it is."),
+        ("here stands nought", "So it is."),
+        ("here stands rude talk", "So it is."),
         ("here the boat is sunk", "So it is."),
         ("here, after many long years away, is the boat", "So it is."),
     ],
@@ -351,7 +364,7 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
 def test_a_line_that_fits_much_is_said_after_words_of_the_message(
     small: kit.Server, said: str, answer: str
 ) -> None:
-    """The noun of a short message, or else its last sentence if that is short, comes before such a line."""
+    """The point of a message in her own words, or else the noun of a short one, comes before such a line."""
     assert talk(small, said, conversation=said[:20]) == [answer]
 
 
@@ -690,6 +703,32 @@ def test_quotations_and_amounts_are_said_again(deck: CharacterDeck, text: str, i
     kinds = deck.talks["botan"].hearing.kinds
     kind, _ = kinds.asked_in(normalise(text))
     assert kinds.noun_of(kind, normalise(text)) == it
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("同僚に画面共有で見せたら会議止まりました", "会議止まった"),
+        ("お向かいの柴犬がくわえて走っちゃって", "くわえて走っちゃった"),
+        ("かき揚げのボタンの真上なんだよな…", "かき揚げのボタンの真上な"),
+        ("でも文化祭のソロ俺になった。8小節だけど", "8小節な"),
+        ("ここで口を動かしに来ました", "ここで口を動かしに来た"),
+        ("先生にも聞いてみます", "先生にも聞いてみる"),
+        ("最近走りながら本を聴いてんだ", "本を聴いてる"),
+        ("今日はまだ一言も話してませんでしたけどね", "まだ一言も話してなかった"),
+        ("後輩に顔が似てますねって言われた", "後輩に顔が似てますねって言われた"),
+        # A request, a question to oneself, a thought, what is about her.
+        ("誤字ゆるして", ""),
+        ("これでよかったのかな", ""),
+        ("後輩に似てるなって思った", ""),
+        ("ゆりさん、今夜も綺麗だね", ""),
+        ("いーなー", ""),
+        ("犬がいなくなった", ""),
+    ],
+)
+def test_the_point_of_a_message_is_said_again(deck: CharacterDeck, text: str, again: str) -> None:
+    """The last clause of a message gets a neutral end, to which her own words can be added."""
+    assert deck.talks["botan"].hearing.again(normalise(text))[1] == again
 
 
 def test_a_menu_comes_once(small: kit.Server) -> None:

@@ -1,0 +1,82 @@
+"""What a message says, said again: 「同僚に見せたら会議止まりました」 「会議止まったんだ！」.
+
+A line that fits many messages shows nothing of the one it answers. Who listens repeats the point of what
+was said, and so does the character before such a line: the last clause of the last sentence, in the form
+that her words for it need. The member `retell` of `conversation.json` says how:
+
+    head, tail  what is taken away from both ends, again and again
+    forms       expressions with one group → what takes the place of the group: 止まりました → 止まった.
+                The one whose match begins first counts, so that a longer end wins
+    plain       expressions of sentences that need no other form
+    joint       after it a clause begins; only the last clause is said again
+    opening     before a clause that is too long; its group is said
+    shape       what may be said again, and `reject` what may not
+    not         sentences of which nothing is said again: requests
+
+A sentence that has neither a form nor a plain end is not said again, nor is one that asks. The words around it are
+lines with the slot `it` in the pool `retold`; a character without such lines does not do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.kinds.chat.files import ExpressionReader
+from app.kinds.chat.nouns import bare, captured
+
+RETELL = "retell"
+_LISTS = ("head", "tail", "joint", "opening", "shape", "reject", "not")
+_MEMBERS = (*_LISTS, "forms", "plain")
+# Characters of the shortest clause of which another is left out.
+_CLAUSE = 4
+
+
+class Retelling:
+    """Finds what of a message can be said again, by the member `retell`."""
+
+    def __init__(self, reader: ExpressionReader, raw: Mapping[str, Any]) -> None:
+        reader.known(raw, _MEMBERS, RETELL)
+        found = {name: reader.any_of(raw.get(name, []), f"{RETELL} {name}") for name in _LISTS}
+        self._parts = {name: expression for name, expression in found.items() if expression}
+        forms = reader.part(raw, "forms")
+        for form, said in forms.items():
+            if reader.expression(form, f"{RETELL} forms").groups != 1 or not isinstance(said, str):
+                raise reader.fail(f"{RETELL} forms", f"{form!r}: one group and a text, please")
+        self._said = tuple(forms.values())
+        plain = reader.strings(raw.get("plain", []), f"{RETELL} plain")
+        self._form = reader.any_of([*forms, *plain], f"{RETELL} plain")
+
+    def retold(self, sentence: str) -> str:
+        """What is said again of a sentence as `Hearing.text` gives it; empty if nothing is."""
+        if "?" in sentence or self._is("not", sentence):
+            return ""
+        text = self._last_clause(self._in_form(bare(sentence, {"tail": self._parts.get("tail")})))
+        return "" if self._is("reject", text) or not self._is("shape", text) else text
+
+    def _in_form(self, sentence: str) -> str:
+        """A sentence with the end that a form gives it; empty if it has none."""
+        found: Any = self._form.search(sentence) if self._form else None
+        if not found:
+            return ""
+        if not found.lastindex:
+            return sentence
+        begin, end = found.span(found.lastindex)
+        said: str = self._said[found.lastindex - 1]
+        return f"{sentence[:begin]}{said}{sentence[end:]}"
+
+    def _last_clause(self, text: str) -> str:
+        """The last clause of a sentence, without what leads to it."""
+        head = {"head": self._parts.get("head")}
+        text = bare(text, head)
+        joint = self._parts.get("joint")
+        ends = [found.span()[1] for found in joint.finditer(text)] if joint else []
+        begins = [end for end in ends if len(text) - end >= _CLAUSE]
+        text = bare(text[begins[-1] if begins else 0 :], head)
+        opening = None if self._is("shape", text) else self._parts.get("opening")
+        found = opening.search(text) if opening else None
+        return bare(captured(found), head) if found else text
+
+    def _is(self, name: str, text: str) -> bool:
+        part = self._parts.get(name)
+        return bool(part and part.search(text))
