@@ -17,7 +17,7 @@ from app.kinds.chat.classifier import BY_EXAMPLE_FILE
 from app.kinds.chat.deck import SAID_FILE, CharacterDeck
 from app.kinds.chat.gate import TEXT, ChatGate
 from app.kinds.chat.lines import ASIDES, FALLBACK, Lines
-from app.kinds.chat.nouns import BEFORE
+from app.kinds.chat.retelling import REPEATING
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
 from app.kinds.figures import store
@@ -116,9 +116,9 @@ def check_pools(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
         if not lines:
             if pool not in ASIDES:
                 yield Finding(where, "has no lines")
-        elif pool not in BEFORE and not any(line.always for line in lines):
+        elif pool not in REPEATING and not any(line.always for line in lines):
             yield Finding(where, "needs a line that fits always, without the user's words")
-        elif pool not in BEFORE and len(lines) < fewest:
+        elif pool not in REPEATING and len(lines) < fewest:
             fault = f"has {len(lines)} lines, {fewest} keep it from repeating itself"
             yield Finding(where, fault, error=False)
 

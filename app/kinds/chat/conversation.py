@@ -11,7 +11,7 @@ says openly what the character is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import xxhash
 
@@ -24,7 +24,6 @@ from app.kinds.chat.memory import Memory
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import MessageKind, sentences_of
 from app.kinds.chat.noun_groups import NounGroups
-from app.kinds.chat.nouns import ECHO, RETOLD
 from app.kinds.chat.remembering import Remembering, as_written
 from app.kinds.chat.tone import STORY, Tones
 from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
@@ -91,14 +90,10 @@ class Talk:
             return self._going_on(heard, seed) if main in hearing.opens else heard
         return self._otherwise(heard, text, seed, again=again == last)
 
-    def echoes(self, heard: Heard, pool: str) -> Iterator[tuple[str, str]]:
-        """The pools of sentences that say the message, or its noun, again, each with these words.
-
-        Such a sentence comes before a line of `pool`.
-        """
+    def echo(self, heard: Heard, pool: str) -> str:
+        """The message's noun as it is said before a line of `pool`; empty if it is not."""
         nouns = self.hearing.nouns
-        if nouns.echoes(pool):
-            yield from ((RETOLD, heard.retold), (ECHO, nouns.called(heard.noun)))
+        return nouns.called(heard.noun) if nouns.echoes(pool) else ""
 
     def may_ask(self, heard: Heard, topic: str) -> bool:
         """Whether a line may lead to a topic now: a new one, or the open one once more.

@@ -96,7 +96,7 @@ class Hearing:
         reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
         self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
         self.nouns = Nouns(reader, reader.part(root, "nouns"), reader.part(root, ECHO))
-        self._retelling = Retelling(reader, reader.part(root, RETELL))
+        self.retelling = Retelling(reader, reader.part(root, RETELL))
         self._question = reader.any_of(root.get("question", []), "question")
         self.answers = Answers(reader, root, self._question, self.nouns)
         self.subjects = tuple(
@@ -141,7 +141,7 @@ class Hearing:
         """The noun of a message and its point in words that can be said again; empty what is not said."""
         if self.nouns.sad(text):
             return "", ""
-        return self.nouns.told(text), self._retelling.retold(sentences_of(text)[-1])
+        return self.nouns.told(text), self.retelling.retold(sentences_of(text)[-1])
 
     def alike(self, tone: str) -> frozenset[str]:
         """The tones of the same feeling."""

@@ -4,8 +4,8 @@
 intent that its lines answer. The lines of the pool `fallback` are for messages that nothing else
 answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
 what users tell of themselves, and with `recall_<what>` a character comes back to it. `tone_<tone>` has
-lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones; those of `echo` and
-of `quote` are said before others, see `app.kinds.chat.nouns`. The pools `<topic>.opener` and
+lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones; those of `echo` are said
+before others, see `app.kinds.chat.nouns`, and those of `retold` in their place, see `app.kinds.chat.retelling`. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from app.kinds.chat.care import POOLS, Care, Step
 from app.kinds.chat.files import ExpressionReader
-from app.kinds.chat.nouns import BEFORE
+from app.kinds.chat.retelling import REPEATING
 
 LINES_FILE = "lines.json"
 FALLBACK = "fallback"
@@ -30,7 +30,7 @@ ASIDES = ("filler", "sticker", "image", "follow", "join")
 PLAIN, ANY = "plain", "any"
 RECALL, TOLD, TONE, LONG = "recall_", "told_", "tone_", "long_"
 KIND = f"{FALLBACK}_"
-FREE = (RECALL, TOLD, KIND, TONE, LONG, *BEFORE)
+FREE = (RECALL, TOLD, KIND, TONE, LONG, *REPEATING)
 NAME_SLOT = "{name}"
 # The words that a line can be given: the user's name, the noun of the message or of what was told (or what
 # was asked for directly), what else there is beside it, and what two topics are about.
@@ -201,6 +201,6 @@ def load_lines(
         lines[character] = dict.fromkeys((*intents, *ASIDES), Lines())
         for pool in sorted(needed | set(own)):
             value = reader.member(own, pool, list, character)
-            read = reader.lines if pool in BEFORE else reader.pool
+            read = reader.lines if pool in REPEATING else reader.pool
             lines[character][pool] = read(value, f"{character} {pool}")
     return lines

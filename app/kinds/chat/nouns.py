@@ -6,8 +6,8 @@
     apart       words that separate others there
     reject      what no noun may contain
 
-A line that fits many messages shows nothing of the one it answers. Before such a line the character says again
-what the message says (see `app.kinds.chat.retelling`) or its noun (「席替え！」). The member `echo` says where, and how:
+A line that fits many messages shows nothing of the one it answers. Before such a line the character says the
+message's noun again (「席替え！」). The member `echo` says where, and how:
 
     before      the pools of such lines; all that begin so, if a name ends in an underscore
     called      nouns → what is said for them: 妹 → 妹さん
@@ -26,9 +26,8 @@ from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.memory import NOUN_BYTES
 from app.kinds.expressions import Expression
 
-ECHO, RETOLD = "echo", "retold"
-# The pools of what is said before a line.
-BEFORE = (RETOLD, ECHO)
+# The pool of what is said before a line.
+ECHO = "echo"
 # An answer that is longer tells a story, of which one word may not be the point.
 SHORT = 24
 _ROUNDS = 4

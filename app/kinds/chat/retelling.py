@@ -1,9 +1,10 @@
 """What a message says, said again: 「同僚に見せたら会議止まりました」 「会議止まったんだ！」.
 
 A line that fits many messages shows nothing of the one it answers. Who listens repeats the point of what
-was said, and so does the character before such a line: the last clause of the last sentence, in the form
-that her words for it need. The member `retell` of `conversation.json` says how:
+was said, and so does the character in place of such a line: the last clause of the last sentence, in the form
+that her words for it need. The member `retell` of `conversation.json` says where, and how:
 
+    instead_of  the pools of such lines
     head, tail  what is taken away from both ends, again and again
     forms       expressions with one group → what takes the place of the group: 止まりました → 止まった.
                 The one whose match begins first counts, so that a longer end wins
@@ -13,8 +14,8 @@ that her words for it need. The member `retell` of `conversation.json` says how:
     shape       what may be said again, and `reject` what may not
     not         sentences of which nothing is said again: requests
 
-A sentence that has neither a form nor a plain end is not said again, nor is one that asks. The words around it are
-lines with the slot `it` in the pool `retold`; a character without such lines does not do it.
+A sentence that has neither a form nor a plain end is not said again, nor is one that asks. The words around
+it are lines with the slot `it` in the pool `retold`; a character without such lines does not do it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.kinds.chat.files import ExpressionReader
-from app.kinds.chat.nouns import bare, captured
+from app.kinds.chat.nouns import ECHO, bare, captured
 
 RETELL = "retell"
+# The pool of lines that say the point of a message again, and those whose lines all have words of it.
+RETOLD = "retold"
+REPEATING = (ECHO, RETOLD)
 _LISTS = ("head", "tail", "joint", "opening", "shape", "reject", "not")
-_MEMBERS = (*_LISTS, "forms", "plain")
+_MEMBERS = (*_LISTS, "instead_of", "forms", "plain")
 # Characters of the shortest clause of which another is left out.
 _CLAUSE = 4
 
@@ -39,6 +43,9 @@ class Retelling:
         reader.known(raw, _MEMBERS, RETELL)
         found = {name: reader.any_of(raw.get(name, []), f"{RETELL} {name}") for name in _LISTS}
         self._parts = {name: expression for name, expression in found.items() if expression}
+        self.instead_of = frozenset(
+            reader.strings(raw.get("instead_of", []), f"{RETELL} instead_of")
+        )
         forms = reader.part(raw, "forms")
         for form, said in forms.items():
             if reader.expression(form, f"{RETELL} forms").groups != 1 or not isinstance(said, str):

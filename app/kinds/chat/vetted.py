@@ -14,6 +14,7 @@ from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
 from app.kinds.chat.noun_groups import NOUN
 from app.kinds.chat.nouns import ECHO
+from app.kinds.chat.retelling import RETOLD
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import OPENER, number
@@ -96,7 +97,12 @@ class RulesTier:
         return parts[0]._replace(text=f"{text}\n{numbers}".rstrip())
 
     def next(self, turn: Turn, pool: str, tier: str) -> Reply | None:
-        """The next line of a pool, in the conversation's rotation; None if no line fits."""
+        """The next line of a pool, in the conversation's rotation; None if no line fits.
+
+        Where that would be a line that fits much, the point of the message is said again instead.
+        """
+        if retold := self._retold(turn, pool, tier):
+            return retold
         lines = self._lines(turn, pool)
         last = next((m["content"] for m in reversed(turn.messages) if m["role"] == "assistant"), "")
         fitting = self._fitting(turn, pool, [line for line, _, _ in lines])
@@ -117,17 +123,24 @@ class RulesTier:
         text, pools = self._echoed(turn, pool, filled(text, words))
         return Reply(text, tier, source, model, pools=pools, asks=asks)
 
-    def _echoed(self, turn: Turn, pool: str, text: str) -> tuple[str, tuple[str, ...]]:
-        """A line and its pools. If it has no words of the message, a sentence that repeats some precedes it."""
+    def _retold(self, turn: Turn, pool: str, tier: str) -> Reply | None:
+        """The point of the message, said again in place of a line of `pool`; None if that is not done."""
         heard, talk = turn.heard, turn.talk
-        if not (heard and talk):
-            return text, (pool,)
-        for before, words in talk.echoes(heard, pool):
-            if words and words not in text:
-                said = replace(turn, heard=heard._replace(words={IT: words}))
-                if first := self.next(said, before, ""):
-                    both = one_after_another([first.text, text], turn.deck.rules.script)
-                    return both, (before, pool)
+        if not (heard and heard.retold and talk and pool in talk.hearing.retelling.instead_of):
+            return None
+        said = replace(turn, heard=heard._replace(words={IT: heard.retold}, noun="", retold=""))
+        found = self.next(said, RETOLD, tier)
+        return found._replace(pools=(RETOLD, pool)) if found else None
+
+    def _echoed(self, turn: Turn, pool: str, text: str) -> tuple[str, tuple[str, ...]]:
+        """A line and its pools. If it has not the message's noun, a sentence that says it again precedes it."""
+        heard, talk = turn.heard, turn.talk
+        noun = talk.echo(heard, pool) if heard and talk else ""
+        if heard and noun and noun not in text:
+            said = replace(turn, heard=heard._replace(words={IT: noun}))
+            if first := self.next(said, ECHO, ""):
+                both = one_after_another([first.text, text], turn.deck.rules.script)
+                return both, (ECHO, pool)
         return text, (pool,)
 
     def _fitting(self, turn: Turn, pool: str, lines: Sequence[Line]) -> list[int]:

@@ -48,7 +48,7 @@ LINES = {
     "long_mixed": ["Sun and rain in one tale."],
     "fallback_place": ["So it is."],
     "echo": ["The {it}."],
-    "retold": ["Ah, {it}."],
+    "retold": ["Ah, {it}. Go on."],
 }
 # In place of a learned model: whoever writes "alas" is low, and whoever writes "hooray" is glad.
 TONES = packed(
@@ -154,6 +154,7 @@ CONVERSATION = {
         "not": ["sunk"],
     },
     "retell": {
+        "instead_of": ["fallback_place"],
         "head": ["^here "],
         "tail": [r"[.!]+$"],
         "forms": {"(?:^here |, )(i )": "you "},
@@ -348,10 +349,10 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
     ("said", "answer"),
     [
         ("here is the boat", "The ship. So it is."),
-        ("here stands a thing!", "Ah, stands a thing. So it is."),
-        ("here i stand", "Ah, you stand. So it is."),
-        ("here, on a very cold and wet bench, i slept", "Ah, you slept. So it is."),
-        ("here i stand and see that all of it shines", "Ah, all of it shines. So it is."),
+        ("here stands a thing!", "Ah, stands a thing. Go on."),
+        ("here i stand", "Ah, you stand. Go on."),
+        ("here, on a very cold and wet bench, i slept", "Ah, you slept. Go on."),
+        ("here i stand and see that all of it shines", "Ah, all of it shines. Go on."),
         # Not of a question, a request or sad news, nor what the gate refuses or is too long to be the point.
         ("here stands it?", "So it is."),
         ("here stands it, please", "So it is."),
@@ -361,10 +362,10 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
         ("here, after many long years away, is the boat", "So it is."),
     ],
 )
-def test_a_line_that_fits_much_is_said_after_words_of_the_message(
+def test_a_line_that_fits_much_gives_way_to_words_of_the_message(
     small: kit.Server, said: str, answer: str
 ) -> None:
-    """The point of a message in her own words, or else the noun of a short one, comes before such a line."""
+    """Such a line gives way to the point of the message, or else is said after the noun of a short one."""
     assert talk(small, said, conversation=said[:20]) == [answer]
 
 

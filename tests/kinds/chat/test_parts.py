@@ -17,7 +17,7 @@ from app.errors import DeckError, SettingError
 from app.kinds.chat import rotation
 from app.kinds.chat.deck import CharacterDeck, load_character_deck
 from app.kinds.chat.gate import ChatGate
-from app.kinds.chat.nouns import BEFORE
+from app.kinds.chat.retelling import REPEATING
 from app.kinds.chat.things import THING
 from app.providers.guards import Breaker
 from app.providers.prices import load_prices
@@ -141,7 +141,7 @@ def test_every_vetted_line_passes_the_deck(deck: CharacterDeck, english: Charact
                 else 1
                 if intent.startswith(THING)
                 else 2
-                if intent in BEFORE
+                if intent in REPEATING
                 else 3
             )
             assert len(of.lines[character.id][intent]) >= fewest, intent
