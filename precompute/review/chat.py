@@ -116,9 +116,9 @@ def check_pools(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
         if not lines:
             if pool not in ASIDES:
                 yield Finding(where, "has no lines")
-        elif pool not in REPEATING and not any(line.always for line in lines):
+        elif not pool.startswith(REPEATING) and not any(line.always for line in lines):
             yield Finding(where, "needs a line that fits always, without the user's words")
-        elif pool not in REPEATING and len(lines) < fewest:
+        elif not pool.startswith(REPEATING) and len(lines) < fewest:
             fault = f"has {len(lines)} lines, {fewest} keep it from repeating itself"
             yield Finding(where, fault, error=False)
 

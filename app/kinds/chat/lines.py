@@ -5,7 +5,7 @@ intent that its lines answer. The lines of the pool `fallback` are for messages 
 answers, and those of a pool `fallback_<kind>` for messages of one kind. Lines of a pool `told_<what>` answer
 what users tell of themselves, and with `recall_<what>` a character comes back to it. `tone_<tone>` has
 lines for messages of a tone that nothing narrower answers, `long_<feeling>` for long ones; those of `echo` are said
-before others, see `app.kinds.chat.nouns`, and those of `retold` in their place, see `app.kinds.chat.retelling`. The pools `<topic>.opener` and
+before others, see `app.kinds.chat.nouns`, and those of `retold` and `retold_<name>` in their place, see `app.kinds.chat.retelling`. The pools `<topic>.opener` and
 `<topic>.<answer>` are those of `topics.json`, see `app.kinds.chat.topics`. The pools in `ASIDES` answer no
 message, see `ServedChat.aside`; they need not be there.
 """
@@ -201,6 +201,6 @@ def load_lines(
         lines[character] = dict.fromkeys((*intents, *ASIDES), Lines())
         for pool in sorted(needed | set(own)):
             value = reader.member(own, pool, list, character)
-            read = reader.lines if pool in REPEATING else reader.pool
+            read = reader.lines if pool.startswith(REPEATING) else reader.pool
             lines[character][pool] = read(value, f"{character} {pool}")
     return lines

@@ -14,8 +14,11 @@ that her words for it need. The member `retell` of `conversation.json` says wher
     shape       what may be said again, and `reject` what may not
     not         sentences of which nothing is said again: requests
 
-A sentence that has neither a form nor a plain end is not said again, nor is one that asks. The words around
-it are lines with the slot `it` in the pool `retold`; a character without such lines does not do it.
+    ends        names → an expression of what is said again: which words go with it
+
+A sentence that has neither a form nor a plain end is not said again, nor is a message that asks. The words
+around it are lines with the slot `it` in the pool `retold_<name>` of the first of `ends` that matches, else in
+`retold`; a character without such lines does not do it.
 """
 
 from __future__ import annotations
@@ -27,11 +30,11 @@ from app.kinds.chat.files import ExpressionReader
 from app.kinds.chat.nouns import ECHO, bare, captured
 
 RETELL = "retell"
-# The pool of lines that say the point of a message again, and those whose lines all have words of it.
+# Begins the pools of lines that say the point of a message again; all lines of `REPEATING` have words of it.
 RETOLD = "retold"
 REPEATING = (ECHO, RETOLD)
 _LISTS = ("head", "tail", "joint", "opening", "shape", "reject", "not")
-_MEMBERS = (*_LISTS, "instead_of", "forms", "plain")
+_MEMBERS = (*_LISTS, "instead_of", "forms", "plain", "ends")
 # Characters of the shortest clause of which another is left out.
 _CLAUSE = 4
 
@@ -50,16 +53,23 @@ class Retelling:
         for form, said in forms.items():
             if reader.expression(form, f"{RETELL} forms").groups != 1 or not isinstance(said, str):
                 raise reader.fail(f"{RETELL} forms", f"{form!r}: one group and a text, please")
+        ends = reader.part(raw, "ends").items()
+        self._ends = {name: reader.expression(str(end), f"{RETELL} ends") for name, end in ends}
         self._said = tuple(forms.values())
         plain = reader.strings(raw.get("plain", []), f"{RETELL} plain")
         self._form = reader.any_of([*forms, *plain], f"{RETELL} plain")
 
     def retold(self, sentence: str) -> str:
         """What is said again of a sentence as `Hearing.text` gives it; empty if nothing is."""
-        if "?" in sentence or self._is("not", sentence):
+        if self._is("not", sentence):
             return ""
         text = self._last_clause(self._in_form(bare(sentence, {"tail": self._parts.get("tail")})))
         return "" if self._is("reject", text) or not self._is("shape", text) else text
+
+    def pool(self, retold: str) -> str:
+        """The pool of the words around what is said again."""
+        name = next((name for name, end in self._ends.items() if end.search(retold)), "")
+        return f"{RETOLD}_{name}" if name else RETOLD
 
     def _in_form(self, sentence: str) -> str:
         """A sentence with the end that a form gives it; empty if it has none."""

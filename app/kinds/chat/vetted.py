@@ -14,7 +14,6 @@ from app.kinds.chat.lines import ANY, FALLBACK, PLAIN, Line, filled
 from app.kinds.chat.message import normalise
 from app.kinds.chat.noun_groups import NOUN
 from app.kinds.chat.nouns import ECHO
-from app.kinds.chat.retelling import RETOLD
 from app.kinds.chat.rotation import LINES, next_line
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import OPENER, number
@@ -126,11 +125,12 @@ class RulesTier:
     def _retold(self, turn: Turn, pool: str, tier: str) -> Reply | None:
         """The point of the message, said again in place of a line of `pool`; None if that is not done."""
         heard, talk = turn.heard, turn.talk
-        if not (heard and heard.retold and talk and pool in talk.hearing.retelling.instead_of):
+        retelling = talk.hearing.retelling if talk else None
+        if not (heard and heard.retold and retelling and pool in retelling.instead_of):
             return None
         said = replace(turn, heard=heard._replace(words={IT: heard.retold}, noun="", retold=""))
-        found = self.next(said, RETOLD, tier)
-        return found._replace(pools=(RETOLD, pool)) if found else None
+        found = self.next(said, retelling.pool(heard.retold), tier)
+        return found._replace(pools=(*found.pools, pool)) if found else None
 
     def _echoed(self, turn: Turn, pool: str, text: str) -> tuple[str, tuple[str, ...]]:
         """A line and its pools. If it has not the message's noun, a sentence that says it again precedes it."""

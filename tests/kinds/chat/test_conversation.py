@@ -49,6 +49,7 @@ LINES = {
     "fallback_place": ["So it is."],
     "echo": ["The {it}."],
     "retold": ["Ah, {it}. Go on."],
+    "retold_slept": ["So {it}, and well?"],
 }
 # In place of a learned model: whoever writes "alas" is low, and whoever writes "hooray" is glad.
 TONES = packed(
@@ -155,6 +156,7 @@ CONVERSATION = {
     },
     "retell": {
         "instead_of": ["fallback_place"],
+        "ends": {"slept": "slept$"},
         "head": ["^here "],
         "tail": [r"[.!]+$"],
         "forms": {"(?:^here |, )(i )": "you "},
@@ -351,7 +353,7 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
         ("here is the boat", "The ship. So it is."),
         ("here stands a thing!", "Ah, stands a thing. Go on."),
         ("here i stand", "Ah, you stand. Go on."),
-        ("here, on a very cold and wet bench, i slept", "Ah, you slept. Go on."),
+        ("here, on a very cold and wet bench, i slept", "So you slept, and well?"),
         ("here i stand and see that all of it shines", "Ah, all of it shines. Go on."),
         # Not of a question, a request or sad news, nor what the gate refuses or is too long to be the point.
         ("here stands it?", "So it is."),

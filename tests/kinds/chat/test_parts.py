@@ -141,7 +141,7 @@ def test_every_vetted_line_passes_the_deck(deck: CharacterDeck, english: Charact
                 else 1
                 if intent.startswith(THING)
                 else 2
-                if intent in REPEATING
+                if intent.startswith(REPEATING)
                 else 3
             )
             assert len(of.lines[character.id][intent]) >= fewest, intent
