@@ -11,6 +11,7 @@ key.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -94,6 +95,9 @@ def phrase_hash(phrase: str) -> bytes:
     return xxhash.xxh3_64_digest(phrase.encode("utf-8", "surrogatepass"))
 
 
+_canonical = operator.itemgetter(0)
+
+
 class Query(NamedTuple):
     """A normalised request: a play (card → phrase), a pattern (attribute → value) or a prompt.
 
@@ -133,7 +137,7 @@ class Query(NamedTuple):
     @property
     def canonical(self) -> bytes:
         """The canonical form, from which the key is computed."""
-        return head(self.kind, self.deck) + b"".join([one.canonical for one in self.sorted_picks])
+        return head(self.kind, self.deck) + b"".join(map(_canonical, self.sorted_picks))
 
     @property
     def cards(self) -> bytes:

@@ -98,8 +98,8 @@ class Reader:
                 name + _DECIDED + _decision(record, query, body, Origin(number, offset))
             )
         else:
-            value = ORIGIN.pack(number, offset) + checksum(body + name) + body
-            self.answers.append(name + _COOKED + value)
+            made = (name, _COOKED, ORIGIN.pack(number, offset), checksum(body + name), body)
+            self.answers.append(b"".join(made))
         if variant == 0 and self._coverage and _is_hand(query):
             self.plays.append(play_row(query, key, self._coverage))
         if cost := record["cost_usd"]:

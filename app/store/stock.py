@@ -70,6 +70,13 @@ class StockWriter:
         What is stocked is counted in `meta`; `new`: the hand's key follows all that are there.
         """
         hands, held = self._databases["hands"], self._databases["held"]
+        if new and len(plays) == 1 and self._fewest > 1 and not meta.held:
+            # Nearly all hands of a large store that is no stock.
+            (play,) = plays
+            end = _DIGESTS + HASH_SIZE * play[KEY_SIZE]
+            meta.plays += len(play) > end
+            txn.put(hand, row(hand, play[KEY_SIZE:end]), append=True, db=hands)
+            return
         value = b"" if new else bytes(txn.get(hand, b"", db=hands))[SUM_SIZE:]
         count = plays[0][KEY_SIZE:_RECORD]
         end = _DIGESTS + HASH_SIZE * count[0]
