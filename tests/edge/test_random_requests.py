@@ -200,19 +200,9 @@ CALM = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_s
 
 @pytest.mark.long
 @given(BATCHES)
-@settings(max_examples=170, suppress_health_check=CALM)
+@settings(max_examples=200, suppress_health_check=CALM)
 def test_no_request_is_answered_with_a_5xx(client: httpx.Client, batch: list[Made]) -> None:
-    """2,000 made-up requests, right, nearly right and wrong: none gives a 5xx, none hangs."""
-    ask(client, batch)
-
-
-@pytest.mark.long
-@given(BATCHES)
-@settings(max_examples=400, suppress_health_check=CALM)
-def test_of_very_many_requests_none_is_answered_with_a_5xx(
-    client: httpx.Client, batch: list[Made]
-) -> None:
-    """The same over 4,800 requests."""
+    """2,400 made-up requests, right, nearly right and wrong: none gives a 5xx, none hangs."""
     ask(client, batch)
 
 

@@ -21,7 +21,7 @@ from tests.kit import poem_deck
 from tests.making import Precompute, Server
 from tests.making import entry as made
 
-ENTRIES = 540
+ENTRIES, BUILDS, ASKERS = 540, 8, 16
 
 
 def rebuild(store: Path, queries: list[Query], build: int) -> None:
@@ -54,12 +54,7 @@ def used(server: Server, store: Path) -> tuple[float, int, int]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("builds", "askers"), [(6, 8), pytest.param(12, 32, marks=pytest.mark.long)]
-)
-def test_builds_while_many_ask(
-    precompute: Precompute, serve: Serve, poem: Deck, builds: int, askers: int
-) -> None:
+def test_builds_while_many_ask(precompute: Precompute, serve: Serve, poem: Deck) -> None:
     """No request fails, no answer is of yesterday after a second, and nothing grows."""
     precompute("build", "--n", 27)
     server = serve(TSUKURIOKI_WORKERS=2)
@@ -94,22 +89,22 @@ def test_builds_while_many_ask(
         return asked
 
     at_first: tuple[float, int, int] | None = None
-    with ProcessPoolExecutor(1, spawned) as builder, ThreadPoolExecutor(askers) as pool:
+    with ProcessPoolExecutor(1, spawned) as builder, ThreadPoolExecutor(ASKERS) as pool:
         running = []
         try:
-            for build in range(builds + 1):
+            for build in range(BUILDS + 1):
                 begun[0] = build
                 builder.submit(rebuild, store, list(queries.values()), build).result()
                 # The second after which no answer may be of the build before.
                 time.sleep(1.0)
                 certain[0] = build
                 if build == 0:
-                    running = [pool.submit(asking, seed) for seed in range(askers)]
-                if build == min(4, builds // 2):
+                    running = [pool.submit(asking, seed) for seed in range(ASKERS)]
+                if build == BUILDS // 2:
                     at_first = used(server, store)
         finally:
             over.set()
-        assert sum(future.result() for future in running) > builds
+        assert sum(future.result() for future in running) > BUILDS
     assert at_first
     memory, files, disk = used(server, store)
     # Room for what every process has once: an index more or less open, pages of a heap.

@@ -23,6 +23,7 @@ from app.store.log import LogWriter, Record, log_path, read_log
 from app.store.rows import index_path
 from precompute.cli import cli, main
 from tests import forks
+from tests.kinds.chat.test_conversation import small_deck as small_characters
 from tests.making import (
     DECKS,
     PATIENCE,
@@ -453,19 +454,9 @@ def test_check_names_bad_pieces(run: Run, tmp_path: Path, harm: Callable[[Path],
 
 
 def test_a_rehearsal_of_random_plays_is_without_fault(run: Run) -> None:
-    """20,000 random plays: all pass the gate, none fails, 99.9 % of the poems are distinct."""
-    told = orjson.loads(run("rehearse", "--plays", 20_000, "--json").out)
-    _flawless(told, 20_000)
-
-
-@pytest.mark.long
-def test_a_rehearsal_of_very_many_plays_is_without_fault(run: Run) -> None:
-    """The same over 50,000 plays."""
-    told = orjson.loads(run("rehearse", "--plays", 50_000, "--json").out)
-    _flawless(told, 50_000)
-
-
-def _flawless(told: dict[str, Any], plays: int) -> None:
+    """10,000 random plays: all pass the gate, none fails, 99.9 % of the poems are distinct."""
+    plays = 10_000
+    told = orjson.loads(run("rehearse", "--plays", plays, "--json").out)
     assert told["plays"] == plays
     assert (told["errors"], told["gate_failures"]) == (0, {})
     assert told["gate_passed_share"] == 1
@@ -521,6 +512,7 @@ def test_a_chat_build_refuses_what_it_does_not_take(
     run: Run, tmp_path: Path, strategy: str
 ) -> None:
     """Every option of build that a chat deck cannot follow is refused by name, and cooks nothing."""
+    small_characters(tmp_path / "decks")
     values = {"--tpm": 5000}
     for option in cli.commands["build"].params:
         name = option.opts[0]
@@ -532,8 +524,8 @@ def test_a_chat_build_refuses_what_it_does_not_take(
         elif not getattr(option, "is_flag", False):
             words.append(values.get(name, 3))
         said = run(
-            "build", "--deck", "chat", "--n", 3, "--strategy", strategy, *words,
-            TSUKURIOKI_DECKS=DECKS,
+            "build", "--deck", "small", "--n", 3, "--strategy", strategy, *words,
+            TSUKURIOKI_DECKS=tmp_path / "decks",
         )  # fmt: skip
         assert said.status == 2, name
         assert len(said.err) == 1
@@ -541,8 +533,12 @@ def test_a_chat_build_refuses_what_it_does_not_take(
     assert not (tmp_path / "data" / "store").exists()
 
 
-def test_a_chat_build_refuses_a_strategy_of_cards(run: Run) -> None:
+def test_a_chat_build_refuses_a_strategy_of_cards(run: Run, tmp_path: Path) -> None:
     """`--strategy sampled` plans hands; for a chat deck it is refused."""
-    said = run("build", "--deck", "chat", "--n", 3, "--strategy", "sampled", TSUKURIOKI_DECKS=DECKS)
+    decks = tmp_path / "decks"
+    small_characters(decks)
+    said = run(
+        "build", "--deck", "small", "--n", 3, "--strategy", "sampled", TSUKURIOKI_DECKS=decks
+    )
     assert (said.status, len(said.err)) == (2, 1)
     assert "--strategy" in said.err[0]

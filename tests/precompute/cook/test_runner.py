@@ -102,15 +102,12 @@ def kill_often(booth: Booth, stand_in: StandIn, kills: int, arguments: tuple[str
     return running
 
 
-@pytest.mark.parametrize(
-    ("kills", "wanted"), [(10, 100), pytest.param(30, 500, marks=pytest.mark.long)]
-)
 def test_a_killed_build_loses_nothing_and_pays_nothing_twice(
-    kills: int, wanted: int, booth: Booth, stand_in: StandIn
+    booth: Booth, stand_in: StandIn
 ) -> None:
     """However often it is killed, at any moment: every answer once, and paid once but for those in flight."""
     stand_in.latency = 0.05
-    at_once, a_request = 2, 2
+    kills, wanted, at_once, a_request = 10, 100, 2, 2
     # Those a minute that a service has by default, requests and tokens, would be waited for, for minutes.
     arguments = (
         *("build", "--provider", "gemini", "--n", str(wanted)),
@@ -130,7 +127,7 @@ def test_a_killed_build_loses_nothing_and_pays_nothing_twice(
 
 
 @pytest.mark.parametrize("library", ["gemini", "gemini-legacy"])
-@pytest.mark.parametrize("wanted", [200, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("wanted", [200])
 def test_a_night_with_every_fault_ends_whole_with_a_true_bill(
     library: str, wanted: int, booth: Booth, stand_in: StandIn
 ) -> None:

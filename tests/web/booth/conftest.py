@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 ROOT = Path(__file__).resolve().parents[3]
+DECKS = ROOT / "data" / "decks"
 ARTIFACTS = ROOT / "artifacts"
 SHOTS = ARTIFACTS / "screenshots"
 CHROMIUM = next(
@@ -138,12 +139,12 @@ def choosing(decks: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory, poem_alone: Path) -> Path:
     """A small stock, cooked by the real command with the composer."""
     folder = tmp_path_factory.mktemp("data")
     environ = clean_environ() | {
         "TSUKURIOKI_DATA": str(folder),
-        "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks"),
+        "TSUKURIOKI_DECKS": str(poem_alone),
     }
     command = [
         sys.executable,
@@ -167,16 +168,19 @@ def clean_environ() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def new_server(
-    store: Path, tmp_path_factory: pytest.TempPathFactory
+    store: Path, poem_alone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Server]]:
-    """Makes servers over the same stock, each with a ledger of its own; all are ended."""
+    """Makes servers over the same stock, each with a ledger of its own; all are ended.
+
+    They have the poem deck alone: to load all decks takes longer than all else of a start.
+    """
     made: list[Server] = []
 
     def make(**settings: str) -> Server:
         folder = tmp_path_factory.mktemp("event")
         environ = clean_environ() | {
             "TSUKURIOKI_DATA": str(folder),
-            "TSUKURIOKI_DECKS": str(ROOT / "data" / "decks"),
+            "TSUKURIOKI_DECKS": str(poem_alone),
             "TSUKURIOKI_STORE": str(store),
             **settings,
         }
@@ -193,7 +197,7 @@ def new_server(
 @pytest.fixture(scope="session")
 def server(new_server: Callable[..., Server]) -> Server:
     """The server that most tests share."""
-    return new_server()
+    return new_server(TSUKURIOKI_DECKS=str(DECKS))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.web.booth.conftest import KIOSK, PHONE, Server, keep
+from tests.web.booth.conftest import DECKS, KIOSK, PHONE, Server, keep
 from tests.web.booth.test_access import violations
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_talk_by_keyboard(
 @pytest.mark.long
 def test_a_talk_can_be_stopped(visit: Visit, new_server: Callable[..., Server]) -> None:
     """Escape ends an answer that is still being written; the next message is answered."""
-    server = new_server(TSUKURIOKI_CHAT_PACE="5")
+    server = new_server(TSUKURIOKI_DECKS=str(DECKS), TSUKURIOKI_CHAT_PACE="5")
     page = visit(server, "/chat", ready="#message:focus")
     page.keyboard.type("おはよう")
     page.keyboard.press("Enter")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from precompute.decks.new import NewDeck, new_deck
-from tests.web.booth.conftest import KIOSK, PHONE, Server, choosing, hand_of, keep
+from tests.web.booth.conftest import DECKS, KIOSK, PHONE, Server, choosing, hand_of, keep
 from tests.web.booth.player import at_card, begin, screen, tab_to, until
 from tests.web.booth.test_access import violations
 
@@ -126,7 +126,9 @@ def test_one_character_alone_on_a_kiosk(visit: Visit, new_server: Callable[..., 
 
     The page without a kiosk does not lead to characters that are not shown either.
     """
-    server = new_server(TSUKURIOKI_DECKS_SHOWN="harbour", TSUKURIOKI_IDLE="8")
+    server = new_server(
+        TSUKURIOKI_DECKS=str(DECKS), TSUKURIOKI_DECKS_SHOWN="harbour", TSUKURIOKI_IDLE="8"
+    )
     assert visit(server, "/chat").locator("nav a").count() == 0
     page = visit(server, "/?kiosk", **KIOSK)
     page.clock.install()
