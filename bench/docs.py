@@ -59,8 +59,8 @@ SCALE = {
     "seen_ms": {"en": "until a server gives them, ms", "ja": "動いているサーバーに出るまで、ms"},
 }
 SERVICE = {
-    "en": "Two workers and the process above them take {service_mb} MB after requests of all kinds; a worker's own memory is then {worker_private_mb} MB.",
-    "ja": "ひととおりのリクエストのあと、二つのワーカーと親のプロセスで {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
+    "en": "Two workers and the process above them take {service_mb} MB after requests of all kinds and 300 messages to a character; a worker's own memory is then {worker_private_mb} MB.",
+    "ja": "ひととおりのリクエストと、キャラクターへの三百のメッセージのあと、二つのワーカーと親のプロセスで {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
 }  # fmt: skip
 MEASURED = {"en": "Measured on {}.", "ja": "{} に測りました。"}
 FAILED = {"en": " ({} failed)", "ja": "(失敗 {})"}

@@ -27,13 +27,15 @@ from app.store.index import Index
 from app.store.index_writer import IndexWriter
 from app.store.log import LogWriter
 from app.store.rows import index_path
-from bench import material, servers
+from bench import material, messages, servers
 from bench.load import Request, ask
 from bench.servers import PATIENCE, Server
 
 NEW = 1_000
 LOOKUPS = 20_000
 STARTS = 5
+# Messages to a character, before the memory of the whole service is read.
+SAID = 300
 # Bytes on disk for an entry, log, index and its copy while it is extended, and what is kept free.
 _EACH = 3_600
 _SPARE = 5 << 30
@@ -195,6 +197,15 @@ def _private(process: psutil.Process) -> float:
     return total / 1e3
 
 
+def _chat(port: int) -> None:
+    """Send messages to a character, of which each worker gets about half."""
+    for text in messages.everyday(SAID, seed=11):
+        body = orjson.dumps({"messages": [{"role": "user", "content": text}]})
+        headers = {"content-type": "application/json"}
+        url = f"http://127.0.0.1:{port}/api/chat"
+        urllib.request.urlopen(urllib.request.Request(url, body, headers)).read()
+
+
 def service(say: Callable[[str], None]) -> dict[str, Any]:
     """The memory of the whole service with two workers after some of everything, in MB.
 
@@ -206,12 +217,14 @@ def service(say: Callable[[str], None]) -> dict[str, Any]:
         folder = Path(name)
         material.stock(folder / "store", deck, 999)
         menu = material.menu(folder / "store", deck, 999, 2_000)
-        with servers.ours(folder / "store", folder, TSUKURIOKI_WORKERS=2) as server:
+        more = {"TSUKURIOKI_WORKERS": 2, "TSUKURIOKI_CHAT_RATE": 0}
+        with servers.ours(folder / "store", folder, **more) as server:
             for requests in (menu.by_key, menu.exact, menu.same_hand, menu.other):
                 ask(server.process, server.port, requests, 1)
             for path in ("/", "/stats", "/metrics", "/api/decks/poem"):
                 for _ in range(8):
                     urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}").read()
+            _chat(server.port)
             everyone = [server.process, *server.process.children(recursive=True)]
             shares = [process.memory_full_info() for process in everyone]
             return {

@@ -19,9 +19,8 @@ from typing import Any, Protocol
 
 import re2
 
-# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew. With 2 MiB, 12,000
-# messages of all kinds make a worker grow by 47 MB, with 1 MiB by 22; messages of 4,000 characters that
-# RE2 has not seen take a tenth longer, and with 512 KiB half as long again.
+# Bytes of memory for the automata of one expression, beyond which RE2 builds them anew. The messages of
+# `python -m bench.messages 12000 --everyday` make a worker grow by 19 MB; with 2 MiB by 42 MB, in no less time.
 _MEMORY = 1 << 20
 # Characters of an expression with its fragments expanded; the longest in our decks has 6,500.
 _LONGEST = 20_000
