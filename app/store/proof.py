@@ -2,9 +2,10 @@
 
 `<name>.proven`, beside the file, says which file it was when its checksum was last found to fit: its
 `Identity`, in which boot of the machine. Whoever writes to the file, replaces or copies it gives it
-another one: no program can choose the time of change. After another boot the file is read whole, since
-what was not on the disk yet is lost in a crash, whatever the size and times say; unless it was synced,
-for which `boot` is empty.
+another one: no program can choose the time of change. After another boot the file is read whole once
+more, since what was not on the disk yet is lost in a crash, whatever the size and times say. It is on the
+disk if it fits then, for which the boot is empty. Where the system does not tell its boot, a file is
+always read whole.
 
 Decay is not seen so: pages that the disk gives back otherwise than it got them. LMDB trusts its pages,
 and a worker that reads such a page may be killed, once: the one that takes its place reads the file
@@ -12,7 +13,8 @@ whole (see `app.edge.serving`).
 
 (The checksum of a sample would not see more: a page of 270,000 is hardly ever in it. Proving the file in
 the background after each start was turned down: it reads gigabytes while visitors are served, to find
-what `precompute check` finds before the event.)
+what `precompute check` finds before the event. To sync it would make a build, or visitors, wait for the
+disk: 2 s for a million entries.)
 """
 
 from __future__ import annotations
@@ -56,22 +58,29 @@ def identity(path: Path) -> Identity | None:
 
 
 def is_proven(path: Path, file: BinaryIO) -> bool:
-    """Whether the open file at `path` is the one that was last proven, in this boot or synced."""
-    try:
-        known = orjson.loads(_proof(path).read_bytes())
-    except (OSError, ValueError):
-        return False
-    now = list(Identity.of(os.fstat(file.fileno())))
-    return known in ([*now, ""], [*now, _boot()])
+    """Whether the open file at `path` is the one that was last proven, in this boot or on the disk."""
+    known, boot = _kept(path)
+    return known == Identity.of(os.fstat(file.fileno())) and boot in ("", _boot())
 
 
-def remember(path: Path, file: BinaryIO, *, synced: bool) -> None:
+def remember(path: Path, file: BinaryIO) -> None:
     """Remember that the open file at `path` was proven. Where nothing can be written, it is not."""
-    boot = "" if synced else _boot()
+    now, boot = Identity.of(os.fstat(file.fileno())), _boot()
+    known, before = _kept(path)
     if boot is None:
         return
+    outlasted = known == now and before != boot
     with contextlib.suppress(OSError):
-        _proof(path).write_bytes(orjson.dumps([*Identity.of(os.fstat(file.fileno())), boot]))
+        _proof(path).write_bytes(orjson.dumps([list(now), "" if outlasted else boot]))
+
+
+def _kept(path: Path) -> tuple[Identity | None, str]:
+    """Which file was last proven, and in which boot."""
+    try:
+        known, boot = orjson.loads(_proof(path).read_bytes())
+        return Identity(*known), boot
+    except (OSError, ValueError, TypeError):
+        return None, ""
 
 
 def forget(path: Path) -> None:

@@ -119,8 +119,7 @@ def _prove_in_place(path: Path, source: BinaryIO) -> None:
     except IndexHarmedError:
         forget(path)
         raise
-    os.fsync(source.fileno())
-    remember(path, source, synced=True)
+    remember(path, source)
 
 
 def _prove(path: Path, source: Any, target: BinaryIO | None) -> None:
@@ -171,7 +170,7 @@ def publish(env: lmdb.Environment, file: BinaryIO, path: Path) -> None:
             scratch.unlink()
         raise
     if length > COPIED:
-        remember(path, file, synced=False)
+        remember(path, file)
 
 
 def _name(file: BinaryIO, path: Path) -> None:
