@@ -116,7 +116,8 @@ class Classifier:
         self._bias = tuple(bias)
         self._scale = scale
         # The cells of bucket b are those from starts[b] to starts[b + 1].
-        starts = self._starts = array("I", itertools.accumulate(counts, initial=0))
+        code = "I" if len(cells.names) >> 16 else "H"
+        starts = self._starts = array(code, itertools.accumulate(counts, initial=0))
         self._cells = cells
         # A bucket has at most one cell for each class.
         frequent = map(_FREQUENT.__le__, counts) if len(self.classes) >= _FREQUENT else ()
