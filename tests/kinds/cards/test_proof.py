@@ -135,7 +135,7 @@ def test_an_unproven_deck_is_gated(poem: Deck) -> None:
     """A deck that is not proven has every answer judged: what the gate refuses is not served."""
 
     def spoilt(frame: Frame) -> Frame:
-        return frame._replace(texts=("最高の朝。" + frame.texts[0], *frame.texts[1:]))
+        return frame._replace(texts=("最高。" + frame.texts[0], *frame.texts[1:]))
 
     deck = with_frame(poem, spoilt)
     composer, gate = Composer(deck), Gate.of(deck)
