@@ -89,13 +89,14 @@ def places(value: Any) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
 
 
 def replaced(value: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every place, and what it is to hold: each wrong value, or of many places that are alike each three
-    or more in turn, so that three or more of them get each."""
+    """Every place, and what it is to hold: every other wrong value, the others at the next place; or of
+    many places that are alike each three or more in turn, so that three or more of them get each."""
     seen: Counter[tuple[Any, ...]] = Counter()
     of_form = Counter(form for _, form in places(value))
-    for place, form in places(value):
-        turns = max(1, min(len(WRONG) // 3, of_form[form] // 3))
-        for wrong in WRONG[seen[form] % turns :: turns]:
+    for number, (place, form) in enumerate(places(value)):
+        turns = max(2, min(len(WRONG) // 3, of_form[form] // 3))
+        turn = number if of_form[form] == 1 else seen[form]
+        for wrong in WRONG[turn % turns :: turns]:
             yield place, wrong
         seen[form] += 1
 

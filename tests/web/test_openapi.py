@@ -40,7 +40,7 @@ def test_the_server_does_what_is_described(precompute: Precompute, serve: Serve)
     precompute("build", "--n", 27)
     server = serve(TSUKURIOKI_DECKS=DECKS, TSUKURIOKI_CHAT_RATE=0, TSUKURIOKI_CHAT_PACE=0)
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
-    command += ["--checks", CHECKS, "--max-examples", "12", "--phases", "examples,coverage,fuzzing"]
+    command += ["--checks", CHECKS, "--max-examples", "6", "--phases", "examples,coverage,fuzzing"]
     command += ["--seed", "1", "--no-color"]
     ended = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, cwd=server.data

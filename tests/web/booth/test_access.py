@@ -30,8 +30,9 @@ def violations(page: Page, axe: str) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [PHONE, KIOSK], ids=["phone", "kiosk"])
-@pytest.mark.parametrize("language", ["ja-JP", "en-GB"])
+@pytest.mark.parametrize(
+    ("size", "language"), [(PHONE, "ja-JP"), (KIOSK, "en-GB")], ids=["phone", "kiosk"]
+)
 def test_game(visit: Visit, server: Server, axe: str, size: dict[str, Any], language: str) -> None:
     """No screen of the game has a violation, in either language, small or large."""
     page = visit(server, language=language, **size)

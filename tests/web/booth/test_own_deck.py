@@ -218,7 +218,7 @@ def test_another_hand_is_told_what_it_will_be(visit: Visit, two: Server) -> None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, KIOSK, PHONE], ids=["upright", "wide", "phone"])
+@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, PHONE], ids=["upright", "phone"])
 def test_choosing_is_accessible_and_fits(
     visit: Visit, two: Server, axe: str, size: dict[str, Any]
 ) -> None:
@@ -303,7 +303,7 @@ def examine(page: Page, where: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, KIOSK, PHONE], ids=["upright", "wide", "phone"])
+@pytest.mark.parametrize("size", [UPRIGHT_KIOSK, PHONE], ids=["upright", "phone"])
 def test_every_screen_is_in_the_decks_language(
     visit: Visit, museum: Server, size: dict[str, Any]
 ) -> None:
