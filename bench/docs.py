@@ -50,6 +50,7 @@ SCALE = {
     "build_per_s": {"en": "index built, entries/s", "ja": "索引を作る速さ、件/秒"},
     "index_bytes": {"en": "bytes of the index", "ja": "索引のバイト数"},
     "start_s": {"en": "start to first answer, s", "ja": "起動から最初の答えまで、秒"},
+    "start_read_mb": {"en": "read for it, MB", "ja": "そのために読む量、MB"},
     "lookup_us": {"en": "a lookup, µs", "ja": "一度引く時間、µs"},
     "worker_private_mb": {
         "en": "private memory of a worker, MB",
@@ -59,8 +60,8 @@ SCALE = {
     "seen_ms": {"en": "until a server gives them, ms", "ja": "動いているサーバーに出るまで、ms"},
 }
 SERVICE = {
-    "en": "Two workers and the process above them take {service_mb} MB after requests of all kinds and 300 messages to a character; a worker's own memory is then {worker_private_mb} MB.",
-    "ja": "ひととおりのリクエストと、キャラクターへの三百のメッセージのあと、二つのワーカーと親のプロセスで {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
+    "en": "After requests of all kinds and 300 messages to a character, two workers and the process above them take {service_mb} MB; a worker's own memory is then {worker_private_mb} MB.",
+    "ja": "ひととおりのリクエストと、キャラクターへの300 のメッセージのあと、二つのワーカーと親のプロセスで {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
 }  # fmt: skip
 MEASURED = {"en": "Measured on {}.", "ja": "{} に測りました。"}
 FAILED = {"en": " ({} failed)", "ja": "(失敗 {})"}

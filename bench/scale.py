@@ -72,7 +72,9 @@ def _size(folder: Path, deck: Deck, size: int, say: Callable[[str], None]) -> di
     say(f"{size:,} entries: looking up")
     row |= _lookups(store, deck, Random(1))
     say(f"{size:,} entries: starting")
-    row["start_s"] = round(statistics.median(_starts(store, folder)), 3)
+    seconds, read = zip(*(_start(store, folder) for _ in range(STARTS)), strict=True)
+    row["start_s"] = round(statistics.median(seconds), 3)
+    row["start_read_mb"] = round(statistics.median(read) / 1e6, 1)
     row |= _memory_and_reload(store, folder, deck)
     return row
 
@@ -132,14 +134,13 @@ def _some(index: Index, most: int) -> list[tuple[str, int]]:
     return [key for number, key in enumerate(index.keys()) if number % step == 0][:most]
 
 
-def _starts(store: Path, folder: Path) -> list[float]:
-    """Seconds from the command to the first answer."""
-    took = []
-    for _ in range(STARTS):
-        start = time.perf_counter()
-        with servers.ours(store, folder):
-            took.append(time.perf_counter() - start)
-    return took
+def _start(store: Path, folder: Path) -> tuple[float, int]:
+    """Seconds from the command to the first answer, and bytes of files that were read for it."""
+    start = time.perf_counter()
+    with servers.ours(store, folder) as server:
+        took = time.perf_counter() - start
+        everyone = [server.process, *server.process.children(recursive=True)]
+        return took, sum(process.io_counters().read_chars for process in everyone)
 
 
 def _memory_and_reload(store: Path, folder: Path, deck: Deck) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def show_scale(told: dict[str, Any], out: Console) -> None:
         "build_per_s": "index build, entries/s",
         "build_private_mb": "its greatest private memory, MB",
         "start_s": "start to first answer, s",
+        "start_read_mb": "read for it, MB",
         "worker_private_mb": "private memory of a worker, MB",
         "lookup_us": "a lookup, µs",
         "lookup_growth": "times that of the smallest",
