@@ -141,8 +141,8 @@ class Hearing:
         """The noun of a message and its point in words that can be said again; empty what is not said."""
         if self.nouns.sad(text):
             return "", ""
-        asks = "?" in text
-        return self.nouns.told(text), "" if asks else self.retelling.retold(sentences_of(text)[-1])
+        retold = "" if "?" in text else self.retelling.retold(sentences_of(text)[-1])
+        return self.nouns.told(text), self.nouns.decent(retold)
 
     def alike(self, tone: str) -> frozenset[str]:
         """The tones of the same feeling."""

@@ -5,6 +5,7 @@
     within      finds a noun inside a story (in a group)
     apart       words that separate others there
     reject      what no noun may contain
+    rude        what nothing of the user's that is said again may contain: rude and grave words
 
 A line that fits many messages shows nothing of the one it answers. Before such a line the character says the
 message's noun again (「席替え！」). The member `echo` says where, and how:
@@ -31,7 +32,7 @@ ECHO = "echo"
 # An answer that is longer tells a story, of which one word may not be the point.
 SHORT = 24
 _ROUNDS = 4
-_MEMBERS = ("head", "tail", "shape", "within", "apart", "reject")
+_MEMBERS = ("head", "tail", "shape", "within", "apart", "reject", "rude")
 _ECHO = ("before", "called", "not")
 # Characters of a message beyond which its noun may not be the point.
 _TELLING = 30
@@ -65,7 +66,13 @@ class Nouns:
 
     def sure(self, noun: str) -> str:
         """A noun, empty if it is too long or none."""
-        return "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else noun
+        return (
+            "" if len(noun.encode()) > NOUN_BYTES or self._is("reject", noun) else self.decent(noun)
+        )
+
+    def decent(self, words: str) -> str:
+        """Words of the user's, empty if they are rude or grave."""
+        return "" if self._is("rude", words) else words
 
     def told(self, text: str) -> str:
         """The noun of a message that is not too long for its noun to be the point."""
