@@ -16,8 +16,9 @@ from app.kinds.chat.characters import Character
 from app.kinds.chat.classifier import BY_EXAMPLE_FILE
 from app.kinds.chat.deck import SAID_FILE, CharacterDeck
 from app.kinds.chat.gate import TEXT, ChatGate
+from app.kinds.chat.heard import IT
 from app.kinds.chat.lines import ASIDES, FALLBACK, Lines
-from app.kinds.chat.retelling import REPEATING
+from app.kinds.chat.retelling import REPEATING, RETOLD
 from app.kinds.chat.things import THING
 from app.kinds.chat.topics import Topic
 from app.kinds.figures import store
@@ -116,6 +117,8 @@ def check_pools(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
         if not lines:
             if pool not in ASIDES:
                 yield Finding(where, "has no lines")
+        elif pool.startswith(REPEATING) and not all(line.slots == [IT] for line in lines):
+            yield Finding(where, f"needs the slot {{{IT}}} in each line, and no other")
         elif not pool.startswith(REPEATING) and not any(line.always for line in lines):
             yield Finding(where, "needs a line that fits always, without the user's words")
         elif not pool.startswith(REPEATING) and len(lines) < fewest:
@@ -131,6 +134,7 @@ def check_talk(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
     for pool in talk.hearing.pools:
         if not pools.get(pool):
             yield Finding(f"{deck.id}: {character.id} {pool}", "has no lines")
+    yield from _never_said(deck, character, talk.hearing.retelling.pools)
     for topic in talk.topics.values():
         where = f"{deck.id}: {character.id} topic {topic.id}"
         for answer in topic.needed:
@@ -141,6 +145,16 @@ def check_talk(deck: CharacterDeck, character: Character) -> Iterator[Finding]:
         for other in sorted(_leads_to(pools, topic)):
             if topic.id in _leads_to(pools, talk.topics[other]):
                 yield Finding(where, f"and {other!r} lead to each other, and could go on for ever")
+
+
+def _never_said(
+    deck: CharacterDeck, character: Character, known: frozenset[str]
+) -> Iterator[Finding]:
+    """Pools of words around what is said again of which no end of it has the name."""
+    for pool in deck.lines[character.id]:
+        if pool.startswith(RETOLD) and pool not in known:
+            where = f"{deck.id}: {character.id} {pool}"
+            yield Finding(where, "is never said: no such name in 'ends' of 'retell'")
 
 
 def _leads_to(pools: Mapping[str, Lines], topic: Topic) -> set[str]:

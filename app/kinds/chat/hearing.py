@@ -96,7 +96,6 @@ class Hearing:
         reader.known(asked, (*QUESTIONS, _REMARK, _OF, _OWN), "asked")
         self._asked = {name: reader.any_of(asked[name], f"asked {name}") for name in asked}
         self.nouns = Nouns(reader, reader.part(root, "nouns"), reader.part(root, ECHO))
-        self.retelling = Retelling(reader, reader.part(root, RETELL))
         self._question = reader.any_of(root.get("question", []), "question")
         self.answers = Answers(reader, root, self._question, self.nouns)
         self.subjects = tuple(
@@ -107,6 +106,8 @@ class Hearing:
         self._tells = any_of(told, memory=MEMORY)
         self._telling = frozenset().union(*(subject.intents for subject in self.subjects))
         self.kinds = MessageKinds(reader, reader.items(root.get("kinds", []), "kinds"), self.nouns)
+        pools = [kind.lines for kind in self.kinds.all]
+        self.retelling = Retelling(reader, reader.part(root, RETELL), pools)
         self.direct = Direct(reader, reader.part(root, "direct"))
         name = reader.part(root, "name")
         self._name = reader.any_of(name.get("expressions", []), "name")

@@ -23,7 +23,7 @@ around it are lines with the slot `it` in the pool `retold_<name>` of the first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.kinds.chat.files import ExpressionReader
@@ -42,22 +42,31 @@ _CLAUSE = 4
 class Retelling:
     """Finds what of a message can be said again, by the member `retell`."""
 
-    def __init__(self, reader: ExpressionReader, raw: Mapping[str, Any]) -> None:
+    def __init__(
+        self, reader: ExpressionReader, raw: Mapping[str, Any], pools: Iterable[str]
+    ) -> None:
+        """`pools` are those of kinds of messages. Raises DeckError."""
         reader.known(raw, _MEMBERS, RETELL)
         found = {name: reader.any_of(raw.get(name, []), f"{RETELL} {name}") for name in _LISTS}
         self._parts = {name: expression for name, expression in found.items() if expression}
-        self.instead_of = frozenset(
-            reader.strings(raw.get("instead_of", []), f"{RETELL} instead_of")
-        )
-        forms = reader.part(raw, "forms")
-        for form, said in forms.items():
-            if reader.expression(form, f"{RETELL} forms").groups != 1 or not isinstance(said, str):
-                raise reader.fail(f"{RETELL} forms", f"{form!r}: one group and a text, please")
-        ends = reader.part(raw, "ends").items()
-        self._ends = {name: reader.expression(str(end), f"{RETELL} ends") for name, end in ends}
-        self._said = tuple(forms.values())
+        self.instead_of = reader.known(raw.get("instead_of", []), pools, f"{RETELL} instead_of")
+        forms, ends = (_texts(reader, raw, name) for name in ("forms", "ends"))
         plain = reader.strings(raw.get("plain", []), f"{RETELL} plain")
+        opening = reader.strings(raw.get("opening", []), f"{RETELL} opening")
+        for name, texts, groups in (
+            ("forms", forms, 1),
+            ("opening", opening, 1),
+            ("plain", plain, 0),
+        ):
+            _grouped(reader, texts, groups, f"{RETELL} {name}")
+        self._ends = {name: reader.expression(end, f"{RETELL} ends") for name, end in ends.items()}
+        self._said = tuple(forms.values())
         self._form = reader.any_of([*forms, *plain], f"{RETELL} plain")
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """The pools of the words around what is said again."""
+        return frozenset((RETOLD, *(f"{RETOLD}_{name}" for name in self._ends)))
 
     def retold(self, sentence: str) -> str:
         """What is said again of a sentence as `Hearing.text` gives it; empty if nothing is."""
@@ -97,3 +106,20 @@ class Retelling:
     def _is(self, name: str, text: str) -> bool:
         part = self._parts.get(name)
         return bool(part and part.search(text))
+
+
+def _texts(reader: ExpressionReader, raw: Mapping[str, Any], name: str) -> dict[str, str]:
+    """A member of texts by texts. Raises DeckError."""
+    place = f"{RETELL} {name}"
+    found = reader.object(raw.get(name, {}), place)
+    for key, text in found.items():
+        if not isinstance(text, str):
+            raise reader.fail(place, f"{key[:100]}: expected a text, not {text!r}")
+    return found
+
+
+def _grouped(reader: ExpressionReader, texts: Iterable[str], groups: int, place: str) -> None:
+    """Raises DeckError unless each of the expressions has so many groups."""
+    for text in texts:
+        if (found := reader.expression(text, place).groups) != groups:
+            raise reader.fail(place, f"needs {groups} group(s), not {found}: {text[:100]}")

@@ -945,6 +945,7 @@ def _with(value: Any, *path: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+RETELL = ("conversation.json", "retell")
 TOPIC = ("topics.json", "hobb", 0)
 BACK = ("topics.json", "hobb", 1, "answers", "no")
 
@@ -984,6 +985,15 @@ BACK = ("topics.json", "hobb", 1, "answers", "no")
         (_with(["A {noun}."], "noun_groups.json", "beast", "lines", "hobb"), "noun"),
         (_with([], "noun_groups.json", "beast", "lines", "nobody"), "nobody"),
         (_with("gull", "noun_groups.json", "beast", "words"), "words"),
+        (_with({}, *RETELL, "formz"), "formz"),
+        (_with(["fallback_plase"], *RETELL, "instead_of"), "did you mean 'fallback_place'"),
+        (_with({"^here i ": "you "}, *RETELL, "forms"), "retell forms: needs 1 group(s), not 0"),
+        (_with({"^(here) (i) ": "you "}, *RETELL, "forms"), "needs 1 group(s), not 2"),
+        (_with({"(i)": 3}, *RETELL, "forms"), "retell forms: (i): expected a text, not 3"),
+        (_with(["^(here)"], *RETELL, "plain"), "retell plain: needs 0 group(s), not 1"),
+        (_with([" that .+$"], *RETELL, "opening"), "retell opening: needs 1 group(s), not 0"),
+        (_with({"slept": 5}, *RETELL, "ends"), "retell ends: slept: expected a text, not 5"),
+        (_with(["slept"], *RETELL, "ends"), "retell ends: expected an object"),
     ],
 )
 def test_a_wrong_file_is_blamed(
@@ -1007,6 +1017,9 @@ def test_a_wrong_file_is_blamed(
         (_without("lines.json", "hobb", "long_mixed"), "long_mixed"),
         (_without("lines.json", "hobb", "thanks"), "thanks: has no lines"),
         (_with(["A rude line."], *TOPIC, "answers", "no"), "voice"),
+        (_with(["So {it}."], "lines.json", "hobb", "retold_sleept"), "is never said"),
+        (_with(["So it is."], "lines.json", "hobb", "retold"), "needs the slot {it} in each line"),
+        (_with(["{it}, {other}."], "lines.json", "hobb", "retold"), "needs the slot {it}"),
     ],
 )
 def test_what_a_conversation_lacks_is_found(
