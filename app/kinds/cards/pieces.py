@@ -119,9 +119,7 @@ Order = tuple[tuple[str, ...], ...]
 def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[Idea, ...], Order]:
     """The ideas of a deck with hands of `size` cards, and lists of words by which sentences are ordered.
 
-    `cards` are the ids of its cards.
-
-    None if it has no file. Raises DeckError.
+    `cards` are the ids of its cards. Both are empty if it has no file. Raises DeckError.
     """
     if not (folder / IDEAS_FILE).exists():
         return (), ()
@@ -136,7 +134,11 @@ def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[I
         if name in ideas:
             raise reader.fail(place, "the id stands twice")
         frames = reader.member(raw, "frames", list, place)
-        if not any("card" not in frame for frame in frames):
+        read = tuple(
+            _frame(reader, frame, f"{place} frame {n}", size, cards)
+            for n, frame in enumerate(frames, 1)
+        )
+        if all(frame.card for frame in read):
             raise reader.fail(place, "there is no frame for any hand")
         ideas[name] = Idea(
             id=name,
@@ -146,10 +148,7 @@ def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[I
                 reader.range(reader.member(raw, "length", list, place), f"{place} length"),
                 reader.member(raw, "each", int, place),
             ),
-            frames=tuple(
-                _frame(reader, frame, f"{place} frame {n}", size, cards)
-                for n, frame in enumerate(frames, 1)
-            ),
+            frames=read,
         )
     if not ideas:
         raise reader.fail("", "there is no idea")
