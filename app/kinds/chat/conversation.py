@@ -78,8 +78,8 @@ class Talk:
         again, last = memory.last, xxhash.xxh3_64_intdigest(normalise(said).encode())
         memory = self.remembering.told_in(memory._replace(last=last), text, intents)
         memory = memory._replace(name=as_written(memory.name, said))
-        noun, retold = hearing.again(text)
-        heard = Heard(memory, self.remembering.open(memory), noun=noun, retold=retold)
+        noun = hearing.nouns.told(text)
+        heard = Heard(memory, self.remembering.open(memory), noun=noun)
         if main in hearing.greetings:
             return self._greeted(heard, text)
         if main not in hearing.strong:
@@ -309,7 +309,8 @@ class Talk:
         memory, kind, topic = heard.memory, heard.kind, heard.topic
         own = [kind.lines] if kind else []
         noun = self.hearing.kinds.noun_of(kind, text)
-        heard = heard._replace(last=tuple(own), words={IT: noun})
+        retold = self.hearing.again(text, kind.lines) if kind else ""
+        heard = heard._replace(last=tuple(own), words={IT: noun}, retold=retold)
         if again and not (kind and kind.answers):
             return heard._replace(last=(AGAIN, *own))
         if heard.tone and (kind is None or kind.vague or kind.questions or len(text) >= STORY):

@@ -138,12 +138,14 @@ class Hearing:
             text = f"{text[:_BEGINNING]}…{text[-_END:]}"
         return mention.sub(lambda _: self._you, text[:_SEARCHED])
 
-    def again(self, text: str) -> tuple[str, str]:
-        """The noun of a message and its point in words that can be said again; empty what is not said."""
-        if self.nouns.sad(text):
-            return "", ""
-        retold = "" if "?" in text else self.retelling.retold(sentences_of(text)[-1])
-        return self.nouns.told(text), self.nouns.decent(retold)
+    def again(self, text: str, pool: str) -> str:
+        """The point of a message in words that can be said again in place of a line of `pool`.
+
+        Empty if nothing is. It is looked for only then: most messages are answered otherwise.
+        """
+        if pool not in self.retelling.instead_of or "?" in text or self.nouns.sad(text):
+            return ""
+        return self.nouns.decent(self.retelling.retold(sentences_of(text)[-1]))
 
     def alike(self, tone: str) -> frozenset[str]:
         """The tones of the same feeling."""

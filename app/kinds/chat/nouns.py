@@ -75,8 +75,8 @@ class Nouns:
         return "" if self._is("rude", words) else words
 
     def told(self, text: str) -> str:
-        """The noun of a message that is not too long for its noun to be the point."""
-        return self.within(text) if len(text) <= _TELLING else ""
+        """The noun of a message that is said again, empty if it is sad or too long for that to be the point."""
+        return "" if len(text) > _TELLING or self.sad(text) else self.within(text)
 
     def sad(self, text: str) -> bool:
         """Whether a message has news of which nothing is said again."""

@@ -743,7 +743,8 @@ def test_quotations_and_amounts_are_said_again(deck: CharacterDeck, text: str, i
 )
 def test_the_point_of_a_message_is_said_again(deck: CharacterDeck, text: str, again: str) -> None:
     """The last clause of a message gets a neutral end, to which her own words can be added."""
-    assert deck.talks["botan"].hearing.again(normalise(text))[1] == again
+    hearing = deck.talks["botan"].hearing
+    assert hearing.again(normalise(text), "fallback_remark") == again
 
 
 def test_a_menu_comes_once(small: kit.Server) -> None:
