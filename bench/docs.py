@@ -60,8 +60,8 @@ SCALE = {
     "seen_ms": {"en": "until a server gives them, ms", "ja": "動いているサーバーに出るまで、ms"},
 }
 SERVICE = {
-    "en": "After requests of all kinds and 300 messages to a character, two workers and the process above them take {service_mb} MB; a worker's own memory is then {worker_private_mb} MB.",
-    "ja": "ひととおりのリクエストと、キャラクターへの300 のメッセージのあと、二つのワーカーと親のプロセスで {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
+    "en": "With everything and two workers a start takes {start_s} s, and the service then {at_start_mb} MB; a Flask application with one route on the same server takes {smallest_start_s} s and {smallest_mb} MB. After requests of all kinds and 300 messages to a character the service takes {service_mb} MB; a worker's own memory is then {worker_private_mb} MB.",
+    "ja": "ワーカー二つで全部そろえて、起動に {start_s} 秒、直後のメモリーは {at_start_mb} MB。同じサーバーに、道が一つだけの Flask アプリを載せると {smallest_start_s} 秒と {smallest_mb} MB です。ひととおりのリクエストと、キャラクターへの300 のメッセージのあとは {service_mb} MB。そのときワーカー一つだけのメモリーは {worker_private_mb} MB です。",
 }  # fmt: skip
 MEASURED = {"en": "Measured on {}.", "ja": "{} に測りました。"}
 FAILED = {"en": " ({} failed)", "ja": "(失敗 {})"}

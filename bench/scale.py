@@ -5,6 +5,7 @@ Entries are random plays with poems from a pool; a size of its own folder, remov
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import statistics
@@ -36,6 +37,8 @@ LOOKUPS = 20_000
 STARTS = 5
 # Messages to a character, before the memory of the whole service is read.
 SAID = 300
+# Workers of the whole service.
+WORKERS = 2
 # Bytes on disk for an entry, log, index and its copy while it is extended, and what is kept free.
 _EACH = 3_600
 _SPARE = 5 << 30
@@ -208,29 +211,51 @@ def _chat(port: int) -> None:
 
 
 def service(say: Callable[[str], None]) -> dict[str, Any]:
-    """The memory of the whole service with two workers after some of everything, in MB.
+    """The start and the memory of the whole service with two workers, in seconds and MB.
 
-    The sum of proportional shares: what processes share is counted once.
+    Memory is read after some of everything. `smallest_` are those of a Flask application with one route on
+    the same HTTP server: what Python and the libraries take, whatever the service does. Starts take turns.
     """
-    say("memory of the whole service")
+    say("start and memory of the whole service")
     deck = material.poem_deck()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         material.stock(folder / "store", deck, 999)
         menu = material.menu(folder / "store", deck, 999, 2_000)
-        more = {"TSUKURIOKI_WORKERS": 2, "TSUKURIOKI_CHAT_RATE": 0}
+        more = {"TSUKURIOKI_WORKERS": WORKERS, "TSUKURIOKI_CHAT_RATE": 0}
+        whole, least = list[float](), list[float]()
+        for _ in range(STARTS):
+            whole.append(_seconds(servers.ours(folder / "store", folder, **more)))
+            least.append(_seconds(servers.smallest(folder, WORKERS)))
+        with servers.smallest(folder, WORKERS) as server:
+            smallest_mb = _shares(server)
         with servers.ours(folder / "store", folder, **more) as server:
+            at_start = _shares(server)
             for requests in (menu.by_key, menu.exact, menu.same_hand, menu.other):
                 ask(server.process, server.port, requests, 1)
             for path in ("/", "/stats", "/metrics", "/api/decks/poem"):
                 for _ in range(8):
                     urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}").read()
             _chat(server.port)
-            everyone = [server.process, *server.process.children(recursive=True)]
-            shares = [process.memory_full_info() for process in everyone]
             return {
-                "processes": len(everyone),
-                "service_mb": round(sum(share.pss for share in shares) / 1e6, 1),
+                "start_s": round(statistics.median(whole), 2),
+                "smallest_start_s": round(statistics.median(least), 2),
+                "at_start_mb": at_start,
+                "smallest_mb": smallest_mb,
+                "service_mb": _shares(server),
                 "worker_private_mb": round(max(map(_private, _workers(server))), 1),
                 "cores": os.cpu_count(),
             }
+
+
+def _seconds(starting: contextlib.AbstractContextManager[Server]) -> float:
+    """Seconds from the command to the first answer."""
+    start = time.perf_counter()
+    with starting:
+        return time.perf_counter() - start
+
+
+def _shares(server: Server) -> float:
+    """The sum of the proportional shares of a server's processes: what they share counts once."""
+    everyone = [server.process, *server.process.children(recursive=True)]
+    return round(sum(process.memory_full_info().pss for process in everyone) / 1e6, 1)

@@ -192,6 +192,14 @@ def constant(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Serv
     return started(command, port, {}, folder / "constant.log", menu.by_key[0].path)
 
 
+def smallest(folder: Path, workers: int) -> contextlib.AbstractContextManager[Server]:
+    """A Flask application with one route on the HTTP server that we use."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--log-level", "critical"]
+    command += ["--workers", str(workers), "--port", str(port), "bench.rivals.smallest:app"]
+    return started(command, port, {}, folder / "smallest.log")
+
+
 def flask_dict(menu: Menu, folder: Path) -> contextlib.AbstractContextManager[Server]:
     """Flask and a dict behind gunicorn."""
     python, port = _rival(folder, "flask_dict"), free_port()

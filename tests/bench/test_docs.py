@@ -23,7 +23,14 @@ RESULT: dict[str, Any] = {
     },
     "scale": {
         "rows": [dict.fromkeys(docs.SCALE, size) for size in (7_000, 80_000)],
-        "service": {"service_mb": 91.5, "worker_private_mb": 18.25},
+        "service": {
+            "start_s": 1.25,
+            "smallest_start_s": 0.5,
+            "at_start_mb": 61.5,
+            "smallest_mb": 31.75,
+            "service_mb": 91.5,
+            "worker_private_mb": 18.25,
+        },
     },
 }  # fmt: skip
 
