@@ -19,7 +19,7 @@ from app.kinds.chat.answers import TopicAnswer
 from app.kinds.chat.classifier import Classifier
 from app.kinds.chat.direct import EITHER, REMAINDER, SAY, SUM
 from app.kinds.chat.heard import IT, OFFERS, OTHER_THING, Heard
-from app.kinds.chat.hearing import AGAIN, OFFER, OPENLY
+from app.kinds.chat.hearing import AGAIN, GO_ON, OFFER, OPENLY
 from app.kinds.chat.memory import Memory
 from app.kinds.chat.message import normalise
 from app.kinds.chat.message_kinds import MessageKind, sentences_of
@@ -32,6 +32,8 @@ from app.kinds.chat.topics import BACK, OPENER, OTHER, Topic, number
 _OFFERED_AFTER = 2
 # The length of a message from which a question in it is about something of the user's own.
 _AT_LENGTH = 20
+# The length of a message from which it can be a story.
+_STORY = 10
 # Questions in a row that follow from one another.
 DEEP = 2
 
@@ -75,9 +77,15 @@ class Talk:
         the tone of the message counts more. The same seed and messages give the same topics.
         """
         hearing, main = self.hearing, intents[0] if intents else ""
-        again, last = memory.last, xxhash.xxh3_64_intdigest(normalise(said).encode())
+        again, telling, last = (
+            memory.last,
+            memory.telling,
+            xxhash.xxh3_64_intdigest(normalise(said).encode()),
+        )
         memory = self.remembering.told_in(memory._replace(last=last), text, intents)
-        memory = memory._replace(name=as_written(memory.name, said))
+        memory = memory._replace(
+            name=as_written(memory.name, said), telling=self._tells(text, main)
+        )
         noun = hearing.nouns.told(text)
         heard = Heard(memory, self.remembering.open(memory), noun=noun)
         if main in hearing.greetings:
@@ -86,6 +94,8 @@ class Talk:
             heard = self._before_intent(heard, text, main, clear=clear)
         if heard.pools or heard.then:
             return heard
+        if main in hearing.nods and telling:
+            return heard._replace(pools=(GO_ON,))
         if main:
             return self._going_on(heard, seed) if main in hearing.opens else heard
         return self._otherwise(heard, text, seed, again=again == last)
@@ -150,6 +160,12 @@ class Talk:
         if not topic or not answer or not self._counts(answer, heard, text, main):
             return heard
         return self._as_answer(heard, topic, answer)
+
+    def _tells(self, text: str, main: str) -> bool:
+        """Whether a message tells something of the user's own, of which there may be more."""
+        narrow = self._narrow.get(main)
+        told = not main or (narrow is not None and not narrow.acts)
+        return told and len(text) >= _STORY and "?" not in text and not self.hearing.asks(text)
 
     def _greeted(self, heard: Heard, text: str) -> Heard:
         """With what follows the greeting of a message that says more than that."""

@@ -10,6 +10,8 @@ Its members, of which all lists hold expressions unless it says otherwise:
               of several feelings those of `long_mixed`
     weak      intents (ids) that give way to any answer to an open question
     opens     intents (ids) after which the character opens a topic of her own
+    nods      intents (ids) by which users only show that they listen: after a story of their own she asks
+              them to go on, with a line of `fallback_go_on`
     light     intents (ids) that give way to a question about the character or her things
     question  what makes a message a question, which answers nothing
     answers   kinds of short answers, and `expects`: see `app.kinds.chat.answers`
@@ -49,11 +51,11 @@ _BRIEF, _REMARKED = 16, 8
 _NOUNS = re.compile("[一-龥々]{2,}|[ァ-ヶー]{3,}")
 # The feeling of a long message that has several.
 MIXED = "mixed"
-AGAIN, OFFER, OPENLY = f"{KIND}again", f"{KIND}offer", f"{KIND}open"
+AGAIN, OFFER, OPENLY, GO_ON = (KIND + name for name in ("again", "offer", "open", "go_on"))
 # Characters of a message that are searched; of a long message, those of its beginning and end.
 _SEARCHED, _BEGINNING, _END = 300, 60, 140
 # The members that are lists of intents.
-_INTENTS = ("strong", "weak", "opens", "greetings", "light")
+_INTENTS = ("strong", "weak", "opens", "nods", "greetings", "light")
 _MEMBERS = (
     "you", *_INTENTS, "gives_way", "feelings", "question", "answers", "nouns", "expects", "told",
     "name", "asked", "kinds", "direct", "echo", RETELL,
@@ -78,7 +80,7 @@ class Hearing:
         root, known = reader.object(reader.value, ""), tuple(intents)
         reader.known(root, _MEMBERS, "")
         self._you = str(root.get("you", "you"))
-        self.strong, self.weak, self.opens, self.greetings, self.light = (
+        self.strong, self.weak, self.opens, self.nods, self.greetings, self.light = (
             reader.known(root.get(name, []), known, name) for name in _INTENTS
         )
         self.gives_way = {
@@ -126,6 +128,7 @@ class Hearing:
             *(LONG + feeling for feeling in self.feelings.values()),
             *([LONG + MIXED] if self.feelings else []),
             *(AGAIN, OFFER, OPENLY),
+            *([GO_ON] if self.nods else []),
             *(RECALL + what for what in told),
             *(TOLD + what for what in answered),
         ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 NOUN_BYTES = 30
 # Things that are remembered of a conversation; the oldest is forgotten for a new one.
 MOST_TOLD = 4
-_HEAD = struct.Struct(f"<HIBBQIIQII?IB{NOUN_BYTES}s")
+_HEAD = struct.Struct(f"<HIBBQIIQIIBIB{NOUN_BYTES}s")
 _ONE = struct.Struct(f"<IH?{NOUN_BYTES}s")
 SIZE = _HEAD.size + MOST_TOLD * _ONE.size
 
@@ -31,7 +31,8 @@ class Memory(NamedTuple):
     messages in a row nothing answered. `last` is a hash of the last message. `offers` are the topics
     that the last line offered, `offered` is whether any were; the bits of `used` are the topics that
     there have been, `things` the numbers of those that the last line named. `tone` is the number of the
-    tone of the last message that had one, found `since` messages.
+    tone of the last message that had one, found `since` messages; `telling` is whether the last message told
+    something.
     """
 
     turn: int = 0
@@ -45,6 +46,7 @@ class Memory(NamedTuple):
     offered: bool = False
     tone: int = 0
     since: int = 0
+    telling: bool = False
     name: str = ""
     told: tuple[Told, ...] = ()
 
@@ -59,7 +61,7 @@ class Memory(NamedTuple):
             *self.offers,
             self.used,
             *self.things,
-            self.offered,
+            self.offered | self.telling << 1,
             self.tone,
             min(self.since, 0xFF),
             self.name.encode(),
@@ -71,12 +73,12 @@ class Memory(NamedTuple):
 def unpacked(row: bytes) -> Memory:
     """Parse the bytes of the shared state."""
     head = _HEAD.unpack_from(row)
-    turn, topic, depth, fallbacks, last, a, b, used, one, two, offered, tone, since, name = head
+    turn, topic, depth, fallbacks, last, a, b, used, one, two, flags, tone, since, name = head
     rows = (_ONE.unpack_from(row, _HEAD.size + place * _ONE.size) for place in range(MOST_TOLD))
     told = tuple(Told(what, at, back, _text(it)) for what, at, back, it in rows if what)
     return Memory(
-        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), offered, tone, since,
-        _text(name), told,
+        turn, topic, depth, fallbacks, last, (a, b), used, (one, two), bool(flags & 1), tone, since,
+        bool(flags & 2), _text(name), told,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ LINES = {
     "hello": ["Hello to you.", "Hello, {name}."],
     "thanks": ["No trouble at all."],
     "nod": ["Quite so."],
+    "hum": ["Hm, hm."],
+    "fallback_go_on": ["And then?"],
     "fallback": ["No idea what that is."],
     "fallback_question": ["The log does not say."],
     "fallback_story": ["Tell me of the {it}.", "Go on with it."],
@@ -130,6 +132,7 @@ CONVERSATION = {
     "strong": ["hello"],
     "weak": ["nod"],
     "opens": ["nod"],
+    "nods": ["hum"],
     "question": [r"\?$"],
     "answers": {
         "yes": ["^(?:yes|yeah)"],
@@ -219,6 +222,7 @@ def small_deck(folder: Path, change: Callable[[dict[str, Any]], None] = lambda f
         {"id": "hello", "expressions": ["^hello"]},
         {"id": "thanks", "expressions": ["^thanks"]},
         {"id": "nod", "expressions": ["^(?:i see|yeah)"]},
+        {"id": "hum", "expressions": ["^mm$"]},
         {"id": "die", "grave": True, "expressions": ["want to die"]},
     ]
     files: dict[str, Any] = {
@@ -346,6 +350,27 @@ def test_a_story_is_reflected_with_its_noun_as_long_as_it_goes_on(small: kit.Ser
     story = "so there I was beside the harbour wall, and it rained"
     answers = talk(small, *([story] * 5), conversation="story")
     assert answers == ["Tell me of the harbour."] * 5
+
+
+@pytest.mark.parametrize(
+    ("before", "answer"),
+    [
+        ("so there I was beside the harbour wall, and it rained", "And then?"),
+        ("lo and behold it", "And then?"),
+        # Neither a question, nor what has a meaning of its own, nor a word or two is a story.
+        ("what was beside the harbour wall, when it rained?", "Hm, hm."),
+        ("thanks for the lamp that you have lent to me", "Hm, hm."),
+        ("hello there, it is raining again", "Hm, hm."),
+        ("so so", "Hm, hm."),
+        ("mm", "Hm, hm."),
+    ],
+)
+def test_who_nods_after_a_story_is_asked_to_go_on(
+    small: kit.Server, before: str, answer: str
+) -> None:
+    """After something that users told, a nod of theirs is met by a wish to hear more, once."""
+    said = talk(small, before, "mm", "mm", conversation=f"nod {before}")
+    assert said[1:] == [answer, "Hm, hm."]
 
 
 @pytest.mark.parametrize(
@@ -852,6 +877,7 @@ def test_a_memory_is_packed_and_unpacked(seed: int) -> None:
         used=number(64),
         things=(number(32), number(32)),
         offered=bool(number(1)),
+        telling=bool(number(1)),
         name=noun,
         told=told,
     )
@@ -1015,6 +1041,7 @@ def test_a_wrong_file_is_blamed(
         (_without("lines.json", "hobb", "fallback_again"), "fallback_again"),
         (_without("lines.json", "hobb", "recall_exam"), "recall_exam"),
         (_without("lines.json", "hobb", "fallback_say"), "fallback_say"),
+        (_without("lines.json", "hobb", "fallback_go_on"), "fallback_go_on"),
         (_without("lines.json", "hobb", "long_mixed"), "long_mixed"),
         (_without("lines.json", "hobb", "thanks"), "thanks: has no lines"),
         (_with(["A rude line."], *TOPIC, "answers", "no"), "voice"),
