@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from app.edge.serving import RsgiApplication, serve
+from app.edge.wsgi import share_heap
 from app.errors import OperatorError, SettingError
 from app.kinds.decks import load_all, prepare_all
 from app.settings import Settings, bundled_notes, unknown_settings
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         hint = "settings are variables: TSUKURIOKI_PORT=8001 python -m app; see docs/settings.md"
         print(f"tsukurioki: python -m app takes no arguments; {hint}", file=sys.stderr)
         return 2
+    share_heap()
     try:
         if note := unknown_settings(os.environ):
             print(f"tsukurioki: {note}", file=sys.stderr)

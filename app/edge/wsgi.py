@@ -30,6 +30,9 @@ READ_AT_ONCE = 2
 # Requests of one client that may wait for a place; each holds its body.
 MOST_WAITING = 512
 
+# M_ARENA_MAX of glibc's malloc.h.
+_MOST_HEAPS = -8
+
 Transport = Any
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -222,6 +225,16 @@ def trim_heap() -> None:
     # Not every C library has it.
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_heap() -> None:
+    """Let all threads of this process and its workers allocate in one heap; before there are threads.
+
+    By itself the C library of Linux gives up to eight heaps to each core, and each keeps what it has freed:
+    a worker that 200 visitors had asked 20,000 times was 7 MB larger. Python's threads take turns anyway.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_MOST_HEAPS, 1)
 
 
 async def _taken(places: Places, client: str, protocol: HTTPProtocol) -> None:
