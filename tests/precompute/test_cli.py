@@ -404,32 +404,32 @@ def test_check_names_torn_tails_and_stale_entries_as_warnings(run: Run, tmp_path
 def _changed(folder: Path, phrase: str, text: str) -> None:
     path = folder / "pieces.json"
     pieces: dict[str, Any] = orjson.loads(path.read_bytes())
-    pieces["phrases"][phrase]["journey"][0] = text
+    pieces["phrases"][phrase]["child"][0] = text
     write_json(path, pieces)
 
 
 def _deck_fault(folder: Path) -> str:
     _changed(folder, "poem-001-a", "ここは最高の眺めで、どこを向いても口の堅い人ばかりがいる。")
-    return "journey 1 of poem-001-a: forbidden: 最高"
+    return "child 1 of poem-001-a: forbidden: 最高"
 
 
 def _twice(folder: Path) -> str:
     pieces = orjson.loads((folder / "pieces.json").read_bytes())
-    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["journey"][0])
-    return "the same text as journey 1 of poem-001-a"
+    _changed(folder, "poem-001-a", pieces["phrases"]["poem-002-a"]["child"][0])
+    return "the same text as child 1 of poem-001-a"
 
 
 def _telling(folder: Path) -> str:
     _changed(folder, "poem-075-a", "墓のそばで、しずかにひとつの灯がともり、家じゅうに広がる。")
-    return "journey 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
+    return "child 1 of poem-075-a: tells condition-001 (墓), which may lie beside it"
 
 
 def _lacking(folder: Path) -> str:
     path = folder / "pieces.json"
     pieces: dict[str, Any] = orjson.loads(path.read_bytes())
-    pieces["phrases"]["poem-075-a"]["love"] = []
+    pieces["phrases"]["poem-075-a"]["gone"] = []
     write_json(path, pieces)
-    return "phrase poem-075-a: has no sentence for the idea love"
+    return "phrase poem-075-a: has no sentence for the idea gone"
 
 
 def _long(folder: Path) -> str:
@@ -463,7 +463,7 @@ def test_a_rehearsal_of_random_plays_is_without_fault(run: Run) -> None:
     assert told["distinct_share"] >= 0.999
     assert told["tiers"]["composed"]["answers"] == plays
     assert told["faithful_phrases"] == 5
-    assert told["distinct_titles"] >= 100
+    assert told["distinct_titles"] >= 60
 
 
 def test_a_rehearsal_of_stocked_hands_is_answered_whole(run: Run) -> None:

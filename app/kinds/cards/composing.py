@@ -1,11 +1,11 @@
 """Composing answers from a frame of an idea and a sentence for each phrase.
 
-The first answer to a play has the deck's first idea, the next variant the next one, and after the last
-one again the first, in another frame. Frame, sentences and their order follow from the query, so that the
-same play always gets the same answer. Sentences that have a rank, as of the time of day, change places
-until they are in order. The frame is one of those with which the answer has the right length: one about a
-card of the hand, whose sentence then comes last, else one for any hand. Because the latter are sorted by
-their lengths, these are a run of them, and none is looked at to find it.
+Which idea the first answer to a play has follows from the play, and the next variant has the next idea of
+the deck; after as many as there are the first comes again, in another frame. Frame, sentences and their
+order follow from the query, so that the same play always gets the same answer. Sentences that have a rank,
+as of the time of day, change places until they are in order. The frame is one of those with which the answer
+has the right length: because frames are sorted by their lengths, these are a run of them, and none is looked
+at to find it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.kinds.cards.proof import always_passes
 from app.store.key import Query
 
 SOURCE = "composer"
-MODEL = "composer-6"
+MODEL = "composer-7"
 BREAK = "\n\n"
 # Attempts to draw sentences and find a frame; if the deck is proven, the first always succeeds.
 ATTEMPTS = 16
@@ -44,37 +44,24 @@ class Composition(NamedTuple):
 
 
 class _Sentence(NamedTuple):
-    """A sentence with its length, its place in order (None if it may stand anywhere), and its card's id."""
+    """A sentence with its length, and its place in order (None if it may stand anywhere)."""
 
     text: str
     length: int
     rank: int | None
-    card: str
 
 
 class _Idea(NamedTuple):
-    """An idea's sentences by phrase, and its frames with their lengths, the shortest first.
-
-    `own` are those about a card, by its id, each with its length.
-    """
+    """An idea's sentences by phrase, and its frames with their lengths, the shortest first."""
 
     id: str
     sentences: Mapping[str, tuple[_Sentence, ...]]
     frames: tuple[Frame, ...]
     lengths: tuple[int, ...]
-    own: Mapping[str, list[tuple[int, Frame]]]
 
-    def fitting(self, query: Query, least: int, most: int) -> Sequence[Frame]:
-        """The frames of at least and at most so many characters: those about a card of the hand, if any."""
-        own = [
-            frame
-            for card, _ in query.picks
-            for length, frame in self.own.get(card, ())
-            if least <= length <= most
-        ]
-        return (
-            own or self.frames[bisect_left(self.lengths, least) : bisect_right(self.lengths, most)]
-        )
+    def fitting(self, least: int, most: int) -> Sequence[Frame]:
+        """The frames of at least and at most so many characters."""
+        return self.frames[bisect_left(self.lengths, least) : bisect_right(self.lengths, most)]
 
 
 class Composer:
@@ -100,20 +87,17 @@ class Composer:
 
         Raises KeyError if the deck lacks sentences for one of the phrases.
         """
-        ideas = self._ideas
-        further, place = divmod(variant, len(ideas))
-        idea, canonical = ideas[place], query.canonical
+        ideas, canonical = self._ideas, query.canonical
         first, choices = Choices(canonical), Choices(canonical + b"#%d" % variant)
+        idea = ideas[(first.below(len(ideas)) + variant) % len(ideas)]
         least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
             phrases = [phrase for _, phrase in choices.shuffled(query.picks)]
             said = _in_order([choices.one(idea.sentences[phrase]) for phrase in phrases])
             length = sum([one.length for one in said])
-            fitting = idea.fitting(query, least - length, most - length)
+            fitting = idea.fitting(least - length, most - length)
             if fitting:
-                frame = fitting[(first.below(len(fitting)) + further) % len(fitting)]
-                if frame.card:
-                    said.sort(key=lambda one: one.card == frame.card)
+                frame = fitting[(first.below(len(fitting)) + variant // len(ideas)) % len(fitting)]
                 texts = tuple([one.text for one in said])
                 return Composition(frame.title, _filled(frame, texts), idea.id, texts)
         return None
@@ -121,28 +105,15 @@ class Composer:
 
 def _measured(deck: Deck, idea: Idea) -> _Idea:
     ranks, measure = deck.pieces.ranks, deck.measure
-    owner = {phrase.id: card.id for card in deck.cards for phrase in card.phrases}
     sentences = {
-        phrase: tuple(
-            _Sentence(text, measure(text), ranks.get(text), owner[phrase])
-            for text in by_idea[idea.id]
-        )
+        phrase: tuple(_Sentence(text, measure(text), ranks.get(text)) for text in by_idea[idea.id])
         for phrase, by_idea in deck.pieces.phrases.items()
         if by_idea.get(idea.id)
     }
     # Sorting is stable: those of the same length stay in the deck's order.
-    measured = sorted([(frame_length(frame, measure), n) for n, frame in enumerate(idea.frames)])
-    own: dict[str, list[tuple[int, Frame]]] = {}
-    for length, n in measured:
-        own.setdefault(idea.frames[n].card, []).append((length, idea.frames[n]))
-    general = own.pop("", [])
-    return _Idea(
-        idea.id,
-        sentences,
-        tuple(frame for _, frame in general),
-        tuple(length for length, _ in general),
-        own,
-    )
+    frames = sorted(idea.frames, key=lambda frame: frame_length(frame, measure))
+    lengths = tuple(frame_length(frame, measure) for frame in frames)
+    return _Idea(idea.id, sentences, tuple(frames), lengths)
 
 
 def _in_order(sentences: list[_Sentence]) -> list[_Sentence]:

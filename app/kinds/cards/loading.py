@@ -57,9 +57,7 @@ def load_deck(folder: Path) -> Deck:
         titles=titles,
         rules=_load_rules(reader, root, language),
         groups=_load_groups(reader, root, categories),
-        pieces=load_pieces(
-            folder, phrases, *load_ideas(folder, hand_size, {card.id for card in cards})
-        ),
+        pieces=load_pieces(folder, phrases, *load_ideas(folder, hand_size)),
         template=_load_template(reader, root),
         folder=folder,
         words=load_words(folder),

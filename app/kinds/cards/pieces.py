@@ -1,16 +1,15 @@
 """The pieces of which answers are composed: a deck's `ideas.json` and `pieces.json`.
 
-An idea (a journey, good manners, hospitality) can be had of any card, and carries a whole answer. Its
-frames are texts with a title and the holes `{1}` to `{5}`, which are filled with sentences: each phrase
-has its own for each idea. So an answer is about all cards, and about one thing.
+An idea (a letter to a detective, to a child that is to be born) can be had of any card, and carries a whole
+answer. Its frames are texts with a title and the holes `{1}` to `{5}`, which are filled with sentences: each
+phrase has its own for each idea. So an answer is about all cards, and about one thing.
 
     ideas.json    ideas: id, name, guide, length, each, and
-                      frames    title, text, card: optional, the id of the card that it is about
+                      frames    title, text
                   order: optional; lists of words, as of morning, noon, evening and night
     pieces.json   phrases: id → idea → sentences
 
 A sentence with a word of one of the lists in `order` comes after those of the lists before it.
-A frame that is about a card is for hands with that card, whose sentence comes last, before the ending.
 `guide` (how to write), `length` (least and greatest, in characters) and `each` (how many) are for
 writers of sentences.
 """
@@ -18,7 +17,7 @@ writers of sentences.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,14 +39,12 @@ class SentenceRules(NamedTuple):
 class Frame(NamedTuple):
     """A title, and a text with holes: `texts` are what stands before, between and behind them.
 
-    `holes` are the numbers of the sentences in them, counted from 0. `card` is the id of the card that it is
-    about, empty if it is for any hand.
+    `holes` are the numbers of the sentences in them, counted from 0.
     """
 
     title: str
     texts: tuple[str, ...]
     holes: tuple[int, ...]
-    card: str = ""
 
 
 class Idea(NamedTuple):
@@ -85,10 +82,10 @@ class Pieces(NamedTuple):
 NO_PIECES = Pieces((), {})
 
 
-def split_frame(title: str, text: str, card: str = "") -> Frame:
+def split_frame(title: str, text: str) -> Frame:
     """Parse a frame's text."""
     parts = _HOLE.split(text)
-    return Frame(title, tuple(parts[::2]), tuple(int(hole) - 1 for hole in parts[1::2]), card)
+    return Frame(title, tuple(parts[::2]), tuple(int(hole) - 1 for hole in parts[1::2]))
 
 
 def frame_length(frame: Frame, size: Callable[[str], int]) -> int:
@@ -116,10 +113,10 @@ def own_pieces(pieces: Pieces) -> Iterator[Piece]:
 Order = tuple[tuple[str, ...], ...]
 
 
-def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[Idea, ...], Order]:
+def load_ideas(folder: Path, size: int) -> tuple[tuple[Idea, ...], Order]:
     """The ideas of a deck with hands of `size` cards, and lists of words by which sentences are ordered.
 
-    `cards` are the ids of its cards. Both are empty if it has no file. Raises DeckError.
+    Both are empty if it has no file. Raises DeckError.
     """
     if not (folder / IDEAS_FILE).exists():
         return (), ()
@@ -135,11 +132,10 @@ def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[I
             raise reader.fail(place, "the id stands twice")
         frames = reader.member(raw, "frames", list, place)
         read = tuple(
-            _frame(reader, frame, f"{place} frame {n}", size, cards)
-            for n, frame in enumerate(frames, 1)
+            _frame(reader, frame, f"{place} frame {n}", size) for n, frame in enumerate(frames, 1)
         )
-        if all(frame.card for frame in read):
-            raise reader.fail(place, "there is no frame for any hand")
+        if not read:
+            raise reader.fail(place, "there is no frame")
         ideas[name] = Idea(
             id=name,
             name=reader.member(raw, "name", str, place),
@@ -155,15 +151,12 @@ def load_ideas(folder: Path, size: int, cards: Collection[str]) -> tuple[tuple[I
     return tuple(ideas.values()), tuple(reader.strings(words, "order") for words in order)
 
 
-def _frame(reader: Reader, raw: Any, place: str, size: int, cards: Collection[str]) -> Frame:
-    reader.only(raw, place, ("title", "text", "card"))
+def _frame(reader: Reader, raw: Any, place: str, size: int) -> Frame:
+    reader.only(raw, place, ("title", "text"))
     frame = split_frame(
         reader.member(raw, "title", str, place),
         reader.member(raw, "text", str, place),
-        reader.member(raw, "card", str, place) if "card" in raw else "",
     )
-    if frame.card not in cards and "card" in raw:
-        raise reader.fail(place, f"there is no card {frame.card!r}")
     if sorted(frame.holes) != list(range(size)):
         raise reader.fail(place, f"needs each of the holes {{1}} to {{{size}}} once")
     return frame

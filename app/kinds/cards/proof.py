@@ -33,8 +33,7 @@ def titles(deck: Deck) -> Iterator[Fragment]:
     """The titles of frames."""
     for idea in deck.pieces.ideas:
         for number, frame in enumerate(idea.frames, 1):
-            about = deck.card_by_id.get(frame.card)
-            yield Fragment(f"title of frame {number} of {idea.id}", frame.title, about)
+            yield Fragment(f"title of frame {number} of {idea.id}", frame.title, None)
 
 
 def fragments(deck: Deck) -> Iterator[Fragment]:
@@ -44,9 +43,8 @@ def fragments(deck: Deck) -> Iterator[Fragment]:
         yield Fragment(piece.where, piece.text, owners[piece.phrase])
     for idea in deck.pieces.ideas:
         for number, frame in enumerate(idea.frames, 1):
-            about = deck.card_by_id.get(frame.card)
             for text in _lines(frame):
-                yield Fragment(f"frame {number} of {idea.id}", text, about)
+                yield Fragment(f"frame {number} of {idea.id}", text, None)
 
 
 def _lines(frame: Frame) -> Iterator[str]:
@@ -160,15 +158,12 @@ def _together(own: Card | None, other: Card) -> bool:
 
 
 def idea_fits(deck: Deck, idea: Idea) -> bool:
-    """Whether there is a frame of the right length for the sentences of every hand.
-
-    Frames about a card do not count: a hand has them or not.
-    """
+    """Whether there is a frame of the right length for the sentences of every hand."""
     reach, longest = _range(deck, idea)
     least, most = deck.rules.length
     # Each frame fits an interval of lengths; together they must leave no gap.
-    frames = (frame for frame in idea.frames if not frame.card)
-    for own in sorted((frame_length(frame, deck.measure) for frame in frames), reverse=True):
+    lengths = (frame_length(frame, deck.measure) for frame in idea.frames)
+    for own in sorted(lengths, reverse=True):
         if least - own <= reach:
             reach = max(reach, most - own + 1)
     return reach > longest

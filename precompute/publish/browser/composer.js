@@ -12,25 +12,23 @@ const BREAK = "\n\n";
  */
 export function compose(pieces, query, variant = 0) {
   const { ideas, least, most } = pieces;
-  const idea = ideas[variant % ideas.length];
-  const further = Math.floor(variant / ideas.length);
   const first = new Choices(query.canonical);
+  const idea = ideas[(first.below(ideas.length) + variant) % ideas.length];
+  const further = Math.floor(variant / ideas.length);
   const choices = new Choices(`${query.canonical}#${variant}`);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const said = inOrder(
       choices
         .shuffled(query.picks)
-        .map(([card, phrase]) => [...choices.one(pieces.phrases[phrase][idea.id]), card]),
+        .map(([, phrase]) => choices.one(pieces.phrases[phrase][idea.id])),
     );
     const length = said.reduce((sum, [, size]) => sum + size, 0);
-    const fits = idea.frames.filter(
+    const fitting = idea.frames.filter(
       (frame) => least <= length + frame.length && length + frame.length <= most,
     );
-    const own = query.picks.flatMap(([card]) => fits.filter((frame) => frame.card === card));
-    const fitting = own.length ? own : fits.filter((frame) => !frame.card);
     if (fitting.length) {
       const frame = fitting[(first.below(fitting.length) + further) % fitting.length];
-      return { title: frame.title, poem: filled(frame, cardLast(said, frame.card)) };
+      return { title: frame.title, poem: filled(frame, said) };
     }
   }
   return null;
@@ -40,12 +38,6 @@ export function compose(pieces, query, variant = 0) {
 function inOrder(sentences) {
   const ranked = sentences.filter(([, , rank]) => rank !== null).sort((a, b) => a[2] - b[2]).values();
   return sentences.map((one) => (one[2] === null ? one : ranked.next().value));
-}
-
-// The sentence of the card that a frame is about comes last; without one, all keep their places.
-function cardLast(sentences, card) {
-  const its = ([, , , own]) => own === card;
-  return [...sentences.filter((one) => !its(one)), ...sentences.filter(its)];
 }
 
 function filled(frame, said) {
