@@ -1,7 +1,8 @@
 """Composing answers from a frame of an idea and a sentence for each phrase.
 
-Which idea the first answer to a play has follows from the play, and the next variant has the next idea of
-the deck; after as many as there are the first comes again, in another frame. Frame, sentences and their
+Which idea the first answer to a play has follows from the play, and an idea with more frames comes more
+often; the next variant has the next idea of the deck, and after as many as there are the first comes again,
+in another frame. Frame, sentences and their
 order follow from the query, so that the same play always gets the same answer. Sentences that have a rank,
 as of the time of day, change places until they are in order. The frame is one of those with which the answer
 has the right length: because frames are sorted by their lengths, these are a run of them, and none is looked
@@ -71,6 +72,8 @@ class Composer:
         self.deck = deck
         self._pieces = deck.pieces
         self._ideas = [_measured(deck, idea) for idea in deck.pieces.ideas]
+        # The place of the idea of each frame.
+        self._firsts = [place for place, idea in enumerate(self._ideas) for _ in idea.frames]
 
     @property
     def fingerprint(self) -> str:
@@ -89,7 +92,8 @@ class Composer:
         """
         ideas, canonical = self._ideas, query.canonical
         first, choices = Choices(canonical), Choices(canonical + b"#%d" % variant)
-        idea = ideas[(first.below(len(ideas)) + variant) % len(ideas)]
+        place = self._firsts[first.below(len(self._firsts))]
+        idea = ideas[(place + variant) % len(ideas)]
         least, most = self.deck.rules.length
         for _ in range(ATTEMPTS):
             phrases = [phrase for _, phrase in choices.shuffled(query.picks)]

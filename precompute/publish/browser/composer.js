@@ -13,7 +13,8 @@ const BREAK = "\n\n";
 export function compose(pieces, query, variant = 0) {
   const { ideas, least, most } = pieces;
   const first = new Choices(query.canonical);
-  const idea = ideas[(first.below(ideas.length) + variant) % ideas.length];
+  const firsts = ideas.flatMap(({ frames }, place) => frames.map(() => place));
+  const idea = ideas[(firsts[first.below(firsts.length)] + variant) % ideas.length];
   const further = Math.floor(variant / ideas.length);
   const choices = new Choices(`${query.canonical}#${variant}`);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {

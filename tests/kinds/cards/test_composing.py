@@ -110,7 +110,7 @@ def test_variants_are_other_poems(poem: Deck, composer: Composer, queries: list[
 
 
 def test_poems_are_distinct(poem: Deck, composer: Composer, queries: list[Query]) -> None:
-    """Two plays get two poems; all ideas and frames are used evenly."""
+    """Two plays get two poems; all frames are used evenly, so that ideas with more frames come more often."""
     made = [composed(composer, query) for query in queries]
     assert len({one.poem for one in made}) == len(set(queries))
     ideas = poem.pieces.ideas
@@ -119,6 +119,9 @@ def test_poems_are_distinct(poem: Deck, composer: Composer, queries: list[Query]
     frames = [frame.title for idea in ideas for frame in idea.frames]
     assert set(titles) == set(frames)
     assert titles.most_common(1)[0][1] < 3 * PLAYS / len(frames)
+    most = max(ideas, key=lambda idea: len(idea.frames))
+    share = sum(one.idea == most.id for one in made) / PLAYS
+    assert share == pytest.approx(len(most.frames) / len(frames), abs=0.05)
 
 
 def test_the_fingerprint_follows_the_pieces(tmp_path: Path, composer: Composer) -> None:
